@@ -1,0 +1,42 @@
+"""What a person can act on: one class each, carrying the exit status it ends the program with."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+# sysexits.h: what systemd and shell scripts already know these numbers by.
+EX_FOUND_WRONG = 1
+EX_TEMPFAIL = 75
+EX_CONFIG = 78
+
+
+class DigitdError(Exception):
+    """Something a person can put right; its text says what, where and how."""
+
+    exit_status: ClassVar[int] = EX_FOUND_WRONG
+
+
+class ConfigError(DigitdError):
+    """config.yaml, or a folder that it names, cannot be used as it stands."""
+
+    exit_status = EX_CONFIG
+
+
+class ModelError(DigitdError):
+    """The model file is missing, broken, or made for another version of the reader."""
+
+    exit_status = EX_CONFIG
+
+
+class DataError(DigitdError):
+    """Training or measuring data are missing or not what they should be."""
+
+
+class BusyError(DigitdError):
+    """Another digitd holds this outbox or this inbox."""
+
+    exit_status = EX_TEMPFAIL
+
+
+class UnreadableError(DigitdError):
+    """One file cannot be read as an image; the text is the ``reason`` in its row."""

@@ -1,0 +1,123 @@
+"""Read a batch: bytes in, readings out; a pure function that any executor can run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from daemon import image, model
+from daemon.errors import UnreadableError
+from daemon.picture import Painter
+from daemon.records import DIGITS, Parcel, Reading, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a reading depends on besides the bytes.
+
+    ``unsure_below`` is the confidence under which a reading is ``unsure``; ``None``
+    takes the model's own, fitted with its calibration.
+    """
+
+    model: Path
+    max_megapixels: float
+    unsure_below: float | None = None
+    pictures: bool = True
+
+
+def read(options: Options, parcels: Sequence[Parcel]) -> list[Reading]:
+    """Read each parcel; the model is loaded by the first call in a process.
+
+    Returns:
+        One reading a parcel, in their order. A file that cannot be read is an ``error``
+        reading, never an exception.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    return _reader(options).read(parcels)
+
+
+@lru_cache(maxsize=1)
+def _reader(options: Options) -> Reader:
+    return Reader(options)
+
+
+class Reader:
+    """A loaded model with the painter that draws what it said."""
+
+    def __init__(self, options: Options) -> None:
+        self.model = model.load(options.model)
+        self._max_megapixels = options.max_megapixels
+        self._unsure_below = (
+            self.model.unsure_below if options.unsure_below is None else options.unsure_below
+        )
+        self._painter = Painter() if options.pictures else None
+
+    def read(self, parcels: Sequence[Parcel]) -> list[Reading]:
+        """Read each parcel, all of them in one forward pass."""
+        prepared = [self._prepare(parcel) for parcel in parcels]
+        seen = [p for p in prepared if isinstance(p, image.Prepared) and not p.flaw]
+        scores = iter(self.model.scores([p.glyph for p in seen]))
+        readings = []
+        for parcel, found in zip(parcels, prepared, strict=True):
+            if isinstance(found, UnreadableError):
+                verdict, shown = Verdict(Status.ERROR, reason=str(found)), None
+            else:
+                row = None if found.flaw else next(scores)
+                verdict, shown = judge(found, row, self._unsure_below), found
+            readings.append(self._reading(parcel.name, verdict, shown))
+        return readings
+
+    def _prepare(self, parcel: Parcel) -> image.Prepared | UnreadableError:
+        try:
+            if parcel.refusal:
+                raise UnreadableError(parcel.refusal)
+            return image.prepare(parcel.data, max_megapixels=self._max_megapixels)
+        except UnreadableError as error:
+            return error
+        # The one broad catch of the program: whatever a hostile file makes the decoder or
+        # the reader raise becomes that file's row, and its neighbours are still read.
+        except Exception as error:  # noqa: BLE001
+            return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
+
+    def _reading(self, name: str, verdict: Verdict, shown: image.Prepared | None) -> Reading:
+        picture = b""
+        if self._painter is not None:
+            picture = self._painter.paint(
+                name,
+                verdict,
+                thumbnail=None if shown is None else shown.thumbnail,
+                glyph=None if shown is None else shown.glyph,
+            )
+        return Reading(verdict, self.model.hash, picture)
+
+
+def judge(
+    prepared: image.Prepared, scores: NDArray[np.float32] | None, unsure_below: float
+) -> Verdict:
+    """Turn what was seen and what the model said into the verdict a person gets.
+
+    Args:
+        prepared: the image; with a flaw (no ink, several digits) the model is not asked.
+        scores: (11,) calibrated probabilities, the last of "not a digit".
+        unsure_below: confidence under which the verdict is ``unsure``.
+    """
+    if scores is None:
+        return Verdict(Status.UNSURE, reason=prepared.flaw)
+    digits = tuple(float(p) for p in scores[:DIGITS])
+    digit = max(range(DIGITS), key=digits.__getitem__)
+    confidence = digits[digit]
+    if float(scores[DIGITS]) > confidence:
+        return Verdict(Status.UNSURE, None, confidence, digits, "not a digit")
+    if confidence < unsure_below:
+        return Verdict(Status.UNSURE, digit, confidence, digits, "low confidence")
+    return Verdict(Status.OK, digit, confidence, digits)

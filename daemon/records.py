@@ -1,0 +1,68 @@
+"""What travels: frozen records, from the dropped file to its row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+DIGITS = 10
+
+
+class Status(StrEnum):
+    """How far a row can be trusted."""
+
+    OK = "ok"
+    UNSURE = "unsure"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One claimed file: ours alone, waiting in the work folder for its row."""
+
+    id: str
+    name: str
+    path: Path
+    size: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One file as a worker gets it: its bytes, or why there is no use in decoding them."""
+
+    name: str
+    data: bytes
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one image.
+
+    ``probabilities`` are those of the digits 0 to 9, calibrated; they add up to less
+    than 1 where the model also considers that it is no digit at all. They are ``None``
+    where the model was never asked (a blank, a file that cannot be read). ``digit`` is
+    ``None`` where there is none to guess. ``confidence`` is the digit's probability.
+    ``reason`` is empty for ``ok``.
+    """
+
+    status: Status
+    digit: int | None = None
+    confidence: float | None = None
+    probabilities: tuple[float, ...] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A verdict with its provenance: the model's short hash and the annotated picture (PNG)."""
+
+    verdict: Verdict
+    model: str
+    picture: bytes = b""
