@@ -1,0 +1,178 @@
+"""What an image file's own bytes say of it: kind, size in pixels, whether its end is there."""
+
+from __future__ import annotations
+
+import struct
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    ReadAt = Callable[[int, int], bytes]
+    """``read_at(length, offset)``, at most ``length`` bytes; fewer only at the end."""
+
+HEAD_BYTES = 16  # enough for every signature below
+# An end marker is looked for in this many last bytes: phones and editors append trailers of
+# some kilobytes. Files with longer ones are still read, after the quiet time.
+TAIL_BYTES = 65536
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"  # the chunk's type with its checksum, which is always the same
+_JPEG = b"\xff\xd8\xff"
+_JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = 0xDA
+# The frame headers that carry a size: SOF0 to SOF15, without DHT, JPG and DAC among them.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
+
+
+class Kind(StrEnum):
+    """The formats that people's image files really are, whatever their name says."""
+
+    PNG = "PNG"
+    JPEG = "JPEG"
+    BMP = "BMP"
+    GIF = "GIF"
+    WEBP = "WebP"
+    TIFF = "TIFF"
+
+
+_SIGNATURES = (
+    (_PNG, Kind.PNG),
+    (_JPEG, Kind.JPEG),
+    (b"BM", Kind.BMP),
+    (b"GIF87a", Kind.GIF),
+    (b"GIF89a", Kind.GIF),
+    (b"II*\0", Kind.TIFF),
+    (b"MM\0*", Kind.TIFF),
+)
+
+
+def sniff(head: bytes) -> Kind | None:
+    """Tell the kind from a file's first ``HEAD_BYTES``; ``None`` if it is none of ours."""
+    if head.startswith(b"RIFF"):
+        return Kind.WEBP if head[8:12] == b"WEBP" else None
+    return next((kind for start, kind in _SIGNATURES if head.startswith(start)), None)
+
+
+def within(data: bytes) -> ReadAt:
+    """Read from bytes in memory as ``os.pread`` does from a file."""
+    return lambda length, offset: data[offset : offset + length]
+
+
+def has_end(kind: Kind, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> bool:
+    """Tell whether a PNG or JPEG has its end marker; no other kind has one to look for.
+
+    Args:
+        kind: as ``sniff`` told it.
+        read_at: the file's bytes.
+        size: how many there are.
+        tail: how many last bytes to look at.
+    """
+    start = max(0, size - tail)
+    if kind is Kind.PNG:
+        return _PNG_END in read_at(size - start, start)
+    if kind is Kind.JPEG:
+        # An embedded thumbnail has an end marker of its own, before the image's scan.
+        for marker, offset in _jpeg_segments(read_at):
+            if marker == _JPEG_SCAN:
+                start = max(start, offset)
+                return _JPEG_END in read_at(size - start, start)
+    return False
+
+
+def dimensions(data: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels from the header, nothing decoded; ``None`` if it does not say."""
+    kind = sniff(data[:HEAD_BYTES])
+    try:
+        return None if kind is None else _DIMENSIONS[kind](data)
+    except struct.error:  # the header itself is cut
+        return None
+
+
+def _jpeg_segments(read_at: ReadAt) -> Iterator[tuple[int, int]]:
+    """Yield (marker, offset of its content) up to the first scan."""
+    offset = 2
+    while True:
+        header = read_at(4, offset)
+        if len(header) < 4 or header[0] != 0xFF:  # noqa: PLR2004 - a marker is 0xFF, code, length
+            return
+        marker = header[1]
+        if marker == 0xFF:  # noqa: PLR2004 - fill bytes may stand before a marker
+            offset += 1
+            continue
+        length = int.from_bytes(header[2:4], "big")
+        yield marker, offset + 4
+        if marker == _JPEG_SCAN:
+            return
+        offset += 2 + length
+
+
+def _png_dimensions(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
+def _gif_dimensions(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return width, height
+
+
+def _jpeg_dimensions(data: bytes) -> tuple[int, int] | None:
+    for marker, offset in _jpeg_segments(within(data)):
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, offset + 1)
+            return width, height
+    return None
+
+
+def _bmp_dimensions(data: bytes) -> tuple[int, int]:
+    (header,) = struct.unpack_from("<I", data, 14)
+    if header == 12:  # noqa: PLR2004 - OS/2's BITMAPCOREHEADER is that long
+        width, height = struct.unpack_from("<HH", data, 18)
+    else:
+        width, height = struct.unpack_from("<ii", data, 18)
+    return width, abs(height)  # a negative height is a picture stored from the top
+
+
+def _webp_dimensions(data: bytes) -> tuple[int, int] | None:
+    match data[12:16]:
+        case b"VP8X":
+            return (
+                int.from_bytes(data[24:27], "little") + 1,
+                int.from_bytes(data[27:30], "little") + 1,
+            )
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            width, height = struct.unpack_from("<HH", data, 26)
+            return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _tiff_dimensions(data: bytes) -> tuple[int, int] | None:
+    order = "<" if data.startswith(b"II") else ">"
+    (directory,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, directory)
+    sizes: dict[int, int] = {}
+    for index in range(entries):
+        entry = directory + 2 + 12 * index
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        if tag in {_TIFF_WIDTH, _TIFF_HEIGHT}:
+            layout = "H" if kind == _TIFF_SHORT else "I"
+            (sizes[tag],) = struct.unpack_from(order + layout, data, entry + 8)
+    if len(sizes) < 2:  # noqa: PLR2004 - a width and a height
+        return None
+    return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
+
+
+_DIMENSIONS: dict[Kind, Callable[[bytes], tuple[int, int] | None]] = {
+    Kind.PNG: _png_dimensions,
+    Kind.JPEG: _jpeg_dimensions,
+    Kind.BMP: _bmp_dimensions,
+    Kind.GIF: _gif_dimensions,
+    Kind.WEBP: _webp_dimensions,
+    Kind.TIFF: _tiff_dimensions,
+}
