@@ -1,0 +1,155 @@
+"""Text as matplotlib draws it, from glyphs that are drawn once and kept."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font, LoadFlags
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# In DejaVu Sans. It stands for what the font lacks, and for what would break the line,
+# turn its direction or not show at all.
+PLACEHOLDER = "\N{WHITE SQUARE}"
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
+OVERHANG = 2
+"""Pixels by which the ink of a line may reach over either end of its width, as a j does."""
+
+# At 72 dots per inch a point is a pixel.
+_DPI = 72
+# FreeType's lengths are in 64ths of a pixel.
+_FREETYPE = 64
+# Parts of the em square that hold all of DejaVu Sans and its bold (measured at 11, 12 and
+# 17 px over U+0020 to U+1EFF): 1.15 up, 0.36 down; with U+2FFF, 2 em to either side.
+_ASCENT, _DESCENT, _REACH = 1.15, 0.36, 2
+# Glyphs kept for a font, some 400 bytes each; the Latin letters, digits and signs that names
+# and reasons are made of are under 200. Names in many scripts push the oldest out.
+_KEPT = 1024
+
+
+class _Glyph(NamedTuple):
+    coverage: NDArray[np.uint8]  # (line height, width of the ink)
+    left: int  # from the pen to the ink; negative where it reaches back
+    advance: int
+
+
+class Font:
+    """One of matplotlib's own DejaVu fonts in one size.
+
+    Args:
+        face: file name without its end, such as ``DejaVuSans-Bold``.
+        size: of the em square, in pixels.
+
+    Attributes:
+        ascent: rows of a line above its baseline, room for two accents on a capital.
+        height: rows of a line, the tails below the baseline included.
+    """
+
+    def __init__(self, face: str, size: int) -> None:
+        file = Path(mpl.get_data_path(), "fonts", "ttf", f"{face}.ttf")
+        self._font = FT2Font(file)
+        self._font.set_size(size, _DPI)
+        self._properties = FontProperties(fname=file, size=size)
+        self.ascent = ceil(_ASCENT * size)
+        self.height = self.ascent + ceil(_DESCENT * size)
+        # Room on either side of the pen, where a cell is drawn and in a line.
+        self._margin = _REACH * size
+        # Any: matplotlib's Agg backend carries no type hints.
+        self._cell: Any = RendererAgg(2 * self._margin, self.height, _DPI)  # type: ignore[no-untyped-call]
+        self._glyph = lru_cache(_KEPT)(self._draw)
+
+    def shown(self, text: str) -> str:
+        """Return the text with a placeholder for each character that cannot be drawn.
+
+        Any string will do, lone surrogates (bytes of a file name that are no UTF-8) and
+        control characters included. Accents typed apart are joined to their letters.
+        """
+        return "".join(
+            c if c.isprintable() and self._font.get_char_index(ord(c)) else PLACEHOLDER
+            for c in unicodedata.normalize("NFC", text)
+        )
+
+    def width(self, text: str) -> int:
+        """Return how many pixels wide the text is, all of it drawable (see ``shown``)."""
+        return sum(self._glyph(c).advance for c in text)
+
+    def line(self, text: str) -> NDArray[np.uint8]:
+        """Draw one line of drawable text (see ``shown``).
+
+        Returns:
+            (height, OVERHANG + width + OVERHANG) uint8, how much of each pixel is ink: 0
+            none, 255 all. The pen starts OVERHANG from the left, on the row ``ascent``.
+        """
+        glyphs = [self._glyph(c) for c in text]
+        ends = np.cumsum([glyph.advance for glyph in glyphs], dtype=int).tolist()
+        width = ends[-1] if ends else 0
+        wide = np.zeros((self.height, width + 2 * self._margin), np.uint8)
+        for glyph, end in zip(glyphs, ends, strict=True):
+            start = self._margin + end - glyph.advance + glyph.left
+            place = wide[:, start : start + glyph.coverage.shape[1]]
+            np.maximum(place, glyph.coverage, out=place)
+        return wide[:, self._margin - OVERHANG : self._margin + width + OVERHANG]
+
+    def _draw(self, character: str) -> _Glyph:
+        cell = self._cell
+        cell.clear()
+        cell.draw_text(cell.new_gc(), self._margin, self.ascent, character, self._properties, 0)
+        coverage = np.asarray(cell.buffer_rgba())[..., 3]
+        inked = np.flatnonzero(coverage.any(axis=0))
+        first, last = (int(inked[0]), int(inked[-1]) + 1) if inked.size else (0, 0)
+        advance = self._font.load_char(ord(character), LoadFlags.DEFAULT).horiAdvance
+        return _Glyph(
+            coverage[:, first:last].copy(), first - self._margin, round(advance / _FREETYPE)
+        )
+
+
+def shorten(font: Font, text: str, width: int) -> str:
+    """Take characters out of the middle of a text until it fits into ``width`` pixels.
+
+    A file name keeps its beginning and its end, which tell it from others.
+    """
+    if font.width(text) <= width:
+        return text
+    room = (width - font.width(ELLIPSIS)) // 2
+    return _fitting(font, text, room) + ELLIPSIS + _fitting(font, text[::-1], room)[::-1]
+
+
+def wrap(font: Font, text: str, width: int, lines: int) -> list[str]:
+    """Break a text into at most ``lines`` lines of ``width`` pixels.
+
+    It breaks at spaces, or within a word that is wider than a line. What does not fit is
+    left out, and an ellipsis says so.
+    """
+    done: list[str] = []
+    words = text.split()
+    while words:
+        line = words.pop(0)
+        while words and font.width(f"{line} {words[0]}") <= width:
+            line = f"{line} {words.pop(0)}"
+        head = _fitting(font, line, width)
+        if head != line:
+            words.insert(0, line[len(head) :])
+        done.append(head)
+        if len(done) == lines and words:
+            done[-1] = _fitting(font, head, width - font.width(ELLIPSIS)).rstrip() + ELLIPSIS
+            break
+    return done
+
+
+def _fitting(font: Font, text: str, width: int) -> str:
+    """Return the longest beginning of the text that is no wider than ``width`` pixels."""
+    for count in range(len(text)):
+        width -= font.width(text[count])
+        if width < 0:
+            return text[:count]
+    return text
