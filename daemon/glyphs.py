@@ -32,7 +32,7 @@ _FREETYPE = 64
 # Parts of the em square that hold all of DejaVu Sans and its bold (measured at 11, 12 and
 # 17 px over U+0020 to U+1EFF): 1.15 up, 0.36 down; with U+2FFF, 2 em to either side.
 _ASCENT, _DESCENT, _REACH = 1.15, 0.36, 2
-# Glyphs kept for a font, some 400 bytes each; the Latin letters, digits and signs that names
+# Glyphs kept for a font, some 600 bytes each; the Latin letters, digits and signs that names
 # and reasons are made of are under 200. Names in many scripts push the oldest out.
 _KEPT = 1024
 

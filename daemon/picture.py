@@ -53,19 +53,21 @@ _TITLE_Y, _NAME_Y, _CAPTION_Y = 25, 45, _TOP - 7
 _CAPITAL = 9  # pixels that a digit of 12 px text is tall
 
 # Colour indices. The pictures are grey but for the colour of the status, so the first 224
-# indices are greys (every text colour and a grey photo find theirs within half a hundredth)
-# and the last 32 lead from white to that colour, for the edges of its letters.
+# indices are greys (a grey photo loses at most 1 of its 255 levels) and the last 32 lead from
+# white to that colour, for the soft edges of its letters.
 _GREYS, _TINTS = 224, 32
 _GREY = np.round(np.arange(256) * (_GREYS - 1) / 255).astype(np.uint8)  # grey level -> index
 _TINT = (_GREYS + np.arange(256) * (_TINTS - 1) // 255).astype(np.uint8)  # coverage -> index
 _FULL = 255
+# Grey levels, 0 black.
 _FRAME, _EMPTY, _TRACK, _BAR, _PALE, _DARK = 200, 240, 236, 150, 110, 40
-# Told apart with any colour blindness (after Okabe and Ito, darkened until text in them has
-# a contrast of 4.5 to 1 on white); the title says the status in words as well.
+# Text in them has a contrast of at least 4.5 to 1 on white. With each kind of colour blindness
+# (simulated after Machado et al. 2009) any two lie 24 or more apart in CIELAB, where the usual
+# green and red come as close as 13. The title says the status in words as well.
 _STATUS_COLOURS = {
-    Status.OK: (0, 114, 82),
-    Status.UNSURE: (180, 95, 0),
-    Status.ERROR: (190, 20, 50),
+    Status.OK: (0, 126, 90),
+    Status.UNSURE: (172, 98, 0),
+    Status.ERROR: (158, 10, 35),
 }
 
 
@@ -134,7 +136,8 @@ class Painter:
         if np.array_equal(red, green) and np.array_equal(green, blue):
             _put(canvas, _ORIGINAL, _GREY[_fitted(red)])
             return png.encode(canvas, palette)
-        # 256 colours are too few for a photo beside the rest: true colours for the lot.
+        # 256 colours are too few for a photo beside the rest. True colours for the lot take
+        # 3.3 ms instead of 1.7 (2 cores, 224x168 px photo).
         coloured = cv2.applyColorMap(canvas, palette[:, None]).astype(np.uint8, copy=False)
         _put(coloured, _ORIGINAL, _fitted(thumbnail))
         return png.encode(coloured)
@@ -164,7 +167,7 @@ class Painter:
 
     def _explain(self, canvas: NDArray[np.uint8], verdict: Verdict) -> None:
         """Say in the place of the bars why there are none."""
-        text = verdict.reason[:_LONGEST_REASON]
+        text = _reason(verdict)
         if verdict.status is not Status.ERROR:
             text = f"{text}: the model was not asked"
         x, y, width, height = _SAID
@@ -172,7 +175,7 @@ class Painter:
         _write(canvas, (x, _CAPTION_Y), self._caption, "reason", _PALE_INK)
         room = height // self._text.height
         for i, line in enumerate(wrap(self._text, self._text.shown(text), width, room)):
-            baseline = y + _CAPITAL + i * self._text.height
+            baseline = y + self._text.ascent + i * self._text.height
             _write(canvas, (x, baseline), self._text, line, _DARK_INK)
 
     def _note(self, canvas: NDArray[np.uint8], box: _Box, text: str) -> None:
@@ -187,15 +190,20 @@ def _headline(verdict: Verdict) -> str:
     if verdict.status is Status.ERROR:
         return "error: could not be read"
     if verdict.digit is None or verdict.confidence is None:
-        return f"{verdict.status}: {verdict.reason[:_LONGEST_REASON]}"
+        return f"{verdict.status}: {_reason(verdict)}"
     said = f"{verdict.digit}, {_percent(verdict.confidence)} sure"
     if verdict.status is Status.OK:
         return f"{verdict.status}: {said}"
-    return f"{verdict.status}: perhaps {said} ({verdict.reason[:_LONGEST_REASON]})"
+    return f"{verdict.status}: perhaps {said} ({_reason(verdict)})"
+
+
+def _reason(verdict: Verdict) -> str:
+    """Return the reason as one line of a length that is worth a look."""
+    return " ".join(verdict.reason[:_LONGEST_REASON].split())
 
 
 def _percent(probability: float) -> str:
-    """Return a probability in words that never claim certainty."""
+    """Return a probability as a person reads it, never as a certainty."""
     return f"{probability:.1%}" if probability < _ALMOST_ONE else ">99.9%"
 
 
