@@ -25,7 +25,7 @@ def cut(ink: np.ndarray) -> np.ndarray:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-@pytest.mark.parametrize("text", ["7", "g", "Å", "%", "digit", "no ink", "Zähler"])
+@pytest.mark.parametrize("text", ["7", "Å", "99.8%", "digit", "no ink", "Zähler", "jij", "1741"])
 def test_text_looks_as_matplotlib_draws_it(font: Font, text: str) -> None:
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -35,12 +35,14 @@ def test_text_looks_as_matplotlib_draws_it(font: Font, text: str) -> None:
         agg.draw()  # type: ignore[no-untyped-call]
         pixels = np.asarray(agg.buffer_rgba())  # type: ignore[no-untyped-call]
     theirs, ours = cut(255 - pixels[..., 0]), cut(font.line(text))
-    # matplotlib kerns by fractions of a pixel, here each letter stands on a whole one.
-    assert abs(theirs.shape[1] - ours.shape[1]) <= 1
-    assert theirs.shape[0] == ours.shape[0]
-    assert abs(float(theirs.sum()) - float(ours.sum())) < 0.02 * theirs.sum()
-    if len(text) == 1:
-        assert np.abs(theirs.astype(int) - ours).max() <= 1
+    assert theirs.shape == ours.shape
+    assert np.abs(theirs.astype(int) - ours).max() <= 1
+
+
+def test_accents_join_the_letter_before_them(font: Font) -> None:
+    plain, accented = font.line("x"), font.line("x\u0301")  # there is no such letter
+    assert (accented >= plain).all()
+    assert (accented > plain).any()
 
 
 def test_line_is_as_wide_as_announced(font: Font) -> None:
@@ -102,15 +104,15 @@ def test_the_last_line_that_just_fits_has_no_ellipsis(font: Font) -> None:
 def test_characters_without_end_do_not_fill_the_memory() -> None:
     font = Font("DejaVuSans", 12)
     characters = [c for c in map(chr, range(0x20, 0x2FFF)) if font.shown(c) == c]
-    assert len(characters) > 2200
+    assert len(characters) > 1600
     tracemalloc.start()
     try:
-        font.line("".join(characters[:1200]))
+        font.line("".join(characters[:1100]))
         gc.collect()
         before = tracemalloc.get_traced_memory()[0]
-        font.line("".join(characters[1200:2200]))
+        font.line("".join(characters[1100:1600]))
         gc.collect()
-        # As many glyphs were let go as were added; a thousand weigh half a megabyte.
-        assert tracemalloc.get_traced_memory()[0] - before < 200_000
+        # As many glyphs were let go as were added; five hundred weigh 250 kB.
+        assert tracemalloc.get_traced_memory()[0] - before < 120_000
     finally:
         tracemalloc.stop()
