@@ -28,6 +28,10 @@ class ModelError(DigitdError):
     exit_status = EX_CONFIG
 
 
+class WorkerStartError(ModelError):
+    """A worker process ended before it could read anything."""
+
+
 class DataError(DigitdError):
     """Training or measuring data are missing or not what they should be."""
 
@@ -36,6 +40,10 @@ class BusyError(DigitdError):
     """Another digitd holds this outbox or this inbox."""
 
     exit_status = EX_TEMPFAIL
+
+
+class StorageError(DigitdError):
+    """A folder cannot be used now: full, read-only, gone. Only a single run ends on it."""
 
 
 class UnreadableError(DigitdError):

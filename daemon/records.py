@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DIGITS = 10
+PICTURE_SUFFIX = ".picture"
 
 
 class Status(StrEnum):
@@ -23,7 +24,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed file: ours alone, waiting in the work folder for its row."""
+    """One claimed file: ours alone, waiting in the work folder for its row.
+
+    ``name`` is the one that it was dropped under, ``path`` where it lies now, ``size`` in bytes.
+    """
 
     id: str
     name: str
@@ -31,14 +35,37 @@ class Job:
     size: int
     received_at: datetime
 
+    @property
+    def picture(self) -> Path:
+        """Where its picture waits to be published."""
+        return self.path.with_name(f"{self.id}{PICTURE_SUFFIX}")
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One file as a worker gets it: its bytes, or why there is no use in decoding them."""
+    """One file as a worker gets it: its bytes, or why there is no use in decoding them.
+
+    ``sha256`` is the hex digest of the whole file, empty where not even that could be read.
+    """
 
     name: str
     data: bytes
+    sha256: str = ""
     refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a reading depends on besides the bytes.
+
+    ``unsure_below`` is the confidence under which a reading is ``unsure``; ``None``
+    takes the model's own, fitted with its calibration.
+    """
+
+    model: Path
+    max_megapixels: float
+    unsure_below: float | None = None
+    pictures: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +93,12 @@ class Reading:
     verdict: Verdict
     model: str
     picture: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job that was read: all that its row is made of."""
+
+    job: Job
+    sha256: str
+    reading: Reading

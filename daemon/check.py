@@ -1,0 +1,98 @@
+"""Say whether ``digitd run`` would start: each thing it needs, tried."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from daemon import worker
+from daemon.assets import KNOWN_DIGIT
+from daemon.engine import Engine, Work, worker_count
+from daemon.errors import DigitdError
+from daemon.records import ReadOptions
+from daemon.service import make_folders
+from daemon.status import is_running
+from daemon.watch import Watch, sends_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from daemon.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried, and how it went."""
+
+    good: bool
+    text: str
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Try what a start needs, the slow things last; config itself is valid by now."""
+    yield Finding(good=True, text="config: every key is valid")
+    try:
+        make_folders(config)
+    except DigitdError as error:
+        yield Finding(good=False, text=str(error))
+        return
+    folders = [_folder(key, folder) for key, folder in _folders(config)]
+    yield from folders
+    if all(folder.good for folder in folders):
+        yield _watch(config)
+    if is_running(config.outbox):
+        yield Finding(good=True, text="a digitd is running on this outbox: a second would exit 75")
+    yield _model(config)
+
+
+def _folders(config: Config) -> tuple[tuple[str, Path], ...]:
+    return ("inbox", config.inbox), ("outbox", config.outbox)
+
+
+def _folder(key: str, folder: Path) -> Finding:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            os.listdir(folder)  # noqa: PTH208 - that it can be listed is all we want to know
+    except OSError as error:
+        return Finding(good=False, text=f"{key}: {folder} cannot be used: {error.strerror}")
+    return Finding(good=True, text=f"{key}: {folder} is there, can be listed and written")
+
+
+def _watch(config: Config) -> Finding:
+    if config.watch == "polling":
+        return Finding(good=True, text="watch: by polling, as configured")
+    if config.watch == "auto" and not sends_events(config.inbox):
+        return Finding(good=True, text="watch: by polling; the inbox's file system sends no events")
+    try:
+        Watch(config.inbox, lambda _: None).close()
+    except OSError as error:
+        exhausted = error.errno in {errno.ENOSPC, errno.EMFILE}
+        fallback = exhausted and config.watch == "auto"
+        return Finding(fallback, f"watch: {error.strerror}" + "; polling instead" * fallback)
+    return Finding(good=True, text="watch: by inotify")
+
+
+def _model(config: Config) -> Finding:
+    """Start one worker as ``run`` does, which reads the known digit."""
+    options = ReadOptions(config.model, config.max_megapixels, config.unsure_below, config.pictures)
+    work = Work(load=lambda _: None, begin=lambda _: None, read=partial(worker.read, options))
+    engine = Engine(work, 1, ring=lambda: None)
+    try:
+        reading = engine.hire().result()
+    except DigitdError as error:
+        return Finding(good=False, text=f"model: {error}")
+    finally:
+        engine.close()
+    confidence = reading.verdict.confidence or 0.0
+    return Finding(
+        good=True,
+        text=(
+            f"model: {config.model} ({reading.model}) reads a known {KNOWN_DIGIT} as "
+            f"{reading.verdict.digit} ({confidence:.1%}); workers: {worker_count(config.workers)}"
+        ),
+    )

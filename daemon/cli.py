@@ -1,0 +1,254 @@
+"""The commands: the only module that parses arguments, sets up logging, prints and exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daemon import __version__, logs
+from daemon.errors import EX_FOUND_WRONG, DigitdError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.rows import Row
+
+# The imports of each command stand inside it: `digitd --help` answers at once, and the daemon
+# never loads what only training needs.
+# D301: \b in a docstring is how click is told to keep lines as they are.
+# ruff: noqa: PLC0415, D301
+
+_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Commands(click.Group):
+    """Turns our errors into their message and exit status, for every command."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - the signature is click's
+        try:
+            return super().invoke(ctx)
+        except DigitdError as error:
+            click.echo(f"digitd: {error}", err=True)
+            ctx.exit(error.exit_status)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="digitd")
+def main() -> None:
+    """Watch a folder, read the handwritten digit in each image, keep the books.
+
+    \b
+    Begin with:
+      digitd init          write config.yaml, inbox/ and outbox/ here
+      digitd run           then drop digit1.png into inbox/
+    """
+
+
+def _config_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--config",
+        "config_file",
+        default="config.yaml",
+        show_default=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The settings.",
+    )(command)
+
+
+@main.command()
+@_config_option
+@click.option("--once", is_flag=True, help="Read what is in the inbox now, then exit.")
+def run(config_file: Path, *, once: bool) -> None:
+    """Watch the inbox and read what is dropped into it, until stopped.
+
+    \b
+    Example:
+      digitd run --config /srv/digits/config.yaml
+      digitd run --once
+    """
+    from daemon.service import Service, summary
+
+    logs.set_up()
+    if not once:
+        Service(config_file).run()
+        return
+    bar = click.progressbar(
+        length=0, label="reading", file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+    service = Service(config_file, once=True, tell=lambda _: bar.update(1))
+    with bar:
+        bar.length = service.waiting
+        counts = service.run()
+    click.echo(summary(counts))
+
+
+@main.command()
+@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=_EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file, CSV's fields.")
+@click.option(
+    "--picture",
+    "pictures",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each file's annotated picture into this folder.",
+)
+@click.option(
+    "--model",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A .keras file; without it, the model that came with digitd.",
+)
+def predict(
+    files: tuple[Path, ...], pictures: Path | None, model: Path | None, *, as_json: bool
+) -> None:
+    """Read the given files where they lie; nothing is moved.
+
+    \b
+    Example:
+      digitd predict samples/digit1.png
+      digitd predict --json --picture seen/ photo.jpg
+    """
+    from daemon.assets import SHIPPED_MODEL
+    from daemon.config import Config
+    from daemon.predict import predict as read_files
+    from daemon.reader import Reader
+    from daemon.records import ReadOptions
+
+    options = ReadOptions(
+        model=model or SHIPPED_MODEL,
+        max_megapixels=Config().max_megapixels,
+        pictures=pictures is not None,
+    )
+    for row in read_files(Reader(options), files, pictures):
+        if as_json:
+            click.echo(json.dumps(row.fields(), ensure_ascii=False))
+        else:
+            click.echo(_line(row))
+
+
+def _line(row: Row) -> str:
+    verdict = row.verdict
+    digit = "-" if verdict.digit is None else str(verdict.digit)
+    sure = "     -" if verdict.confidence is None else f"{verdict.confidence:6.1%}"
+    reason = f"  {verdict.reason}" if verdict.reason else ""
+    return f"{row.original}: {digit} {sure}  {verdict.status}{reason}"
+
+
+@main.command()
+@_config_option
+def check(config_file: Path) -> None:
+    """Say whether `run` would start: config, folders, watch mode, model.
+
+    \b
+    Example:
+      digitd check --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon.check import check as findings
+
+    good = True
+    for finding in findings(config.load(config_file)):
+        click.echo(f"{'ok   ' if finding.good else 'WRONG'} {finding.text}")
+        good &= finding.good
+    if not good:
+        sys.exit(EX_FOUND_WRONG)
+
+
+@main.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+def status(config_file: Path, *, as_json: bool) -> None:
+    """Say whether digitd runs, since when, and what it has read.
+
+    \b
+    Example:
+      digitd status --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon import status as page
+
+    found = page.read(config.load(config_file))
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    for key, value in found.items():
+        if isinstance(value, dict):
+            value = " ".join(str(part) for part in value.values() if part)  # noqa: PLW2901
+        if isinstance(value, bool):
+            value = "yes" if value else "no"  # noqa: PLW2901
+        click.echo(f"{key.replace('_', ' ') + ':':12} {'-' if value in (None, '') else value}")
+
+
+@main.command()
+@_config_option
+def audit(config_file: Path) -> None:
+    """Prove that the books balance: every file one row, every row its files.
+
+    Exits 1 and names each break.
+
+    \b
+    Example:
+      digitd audit --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon.audit import audit as balance
+
+    settings = config.load(config_file)
+    with click.progressbar(
+        length=0, label="checking", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        found = balance(settings, bar.update)
+    for line in found.breaks:
+        click.echo(line)
+    click.echo(
+        f"{found.rows} rows, {found.files} files, {found.in_work} in work, "
+        f"{len(found.breaks)} breaks"
+    )
+    if found.breaks:
+        sys.exit(EX_FOUND_WRONG)
+
+
+@main.command()
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Write a commented config.yaml, inbox/ and outbox/ into DIR.
+
+    \b
+    Example:
+      digitd init /srv/digits
+    """
+    from daemon import config
+    from daemon.errors import ConfigError
+
+    file = folder / "config.yaml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("inbox", "outbox"):
+            (folder / name).mkdir(exist_ok=True)
+        with file.open("x", encoding="utf-8") as new:
+            new.write(config.template())
+    except FileExistsError:
+        raise ConfigError(f"{file} is there already and is left as it is") from None
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+    click.echo(f"wrote {file}, {folder / 'inbox'} and {folder / 'outbox'}; now: digitd run")
+
+
+@main.command()
+@_config_option
+@click.option("--user", default="digitd", show_default=True, help="The system user to run as.")
+def service(config_file: Path, user: str) -> None:
+    """Print a systemd unit with this installation's paths filled in.
+
+    \b
+    Example:
+      digitd service --config /srv/digits/config.yaml > /etc/systemd/system/digitd.service
+    """
+    from daemon import config
+    from daemon.unit import unit
+
+    click.echo(unit(config.load(config_file), config_file, user), nl=False)

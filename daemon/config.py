@@ -1,0 +1,170 @@
+"""config.yaml: read once, checked key by key, frozen."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
+from daemon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+def _path(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) and value else value
+
+
+AsPath = Annotated[Path, BeforeValidator(_path)]
+
+
+class Config(BaseModel):
+    """The settings of one digitd; each field's description says what is allowed.
+
+    Times are in seconds. Paths are absolute once ``load`` has read them.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=False
+    )
+
+    inbox: AsPath = Field(Path("inbox"), description="the path of a folder")
+    outbox: AsPath = Field(Path("outbox"), description="the path of a folder")
+    pattern: str = Field(
+        "digit[0-9]*.png", min_length=1, description='a glob on file names, such as "*.png"'
+    )
+    model: AsPath = Field(SHIPPED_MODEL, description="the path of a .keras file")
+    unsure_below: float | None = Field(
+        None, ge=0, le=1, description="a number from 0 to 1, or nothing for the model's own"
+    )
+    settle_seconds: float = Field(
+        1.0, ge=0, le=3600, description="a number of seconds from 0 to 3600"
+    )
+    incomplete_seconds: float = Field(
+        10.0, ge=0, le=86400, description="a number of seconds from 0 to 86400"
+    )
+    rescan_seconds: float = Field(
+        30.0, ge=1, le=86400, description="a number of seconds from 1 to 86400"
+    )
+    watch: Literal["auto", "inotify", "polling"] = Field(
+        "auto", description='"auto", "inotify" or "polling"'
+    )
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "auto", description='"auto" or a whole number from 1 to 64'
+    )
+    batch_size: int = Field(64, ge=1, le=1024, description="a whole number from 1 to 1024")
+    max_megapixels: float = Field(50.0, gt=0, le=1000, description="a number above 0, at most 1000")
+    max_file_mb: float = Field(64.0, gt=0, le=4096, description="a number above 0, at most 4096")
+    pictures: bool = Field(True, description="true or false")  # noqa: FBT003 - a field's default
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_only(cls, pattern: str) -> str:
+        if "/" in pattern or "\0" in pattern:
+            raise ValueError
+        return pattern
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        inbox, outbox = self.inbox.resolve(), self.outbox.resolve()
+        if inbox.is_relative_to(outbox) or outbox.is_relative_to(inbox):
+            raise ValueError(
+                f"inbox ({self.inbox}) and outbox ({self.outbox}): one may not lie inside the "
+                "other, or answers would be read as questions; name two separate folders"
+            )
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is PyYAML's
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            keys = [self.construct_object(key) for key, _ in node.value]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.MarkedYAMLError(
+                problem=f"{twice} is set twice", problem_mark=node.start_mark
+            )
+        return mapping
+
+
+def load(file: Path) -> Config:
+    """Read and check a config file; relative paths in it are relative to its folder.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it is not allowed. The message names
+            the file and, for each fault, the key, the value and what is allowed.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file} does not exist: write one with `digitd init`, or name yours with --config"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from None
+    try:
+        settings = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not valid YAML: {_one_line(error)}") from None
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{file}: expected lines of `key: value`, found {_shown(settings)}")
+    folder = file.resolve().parent
+    # The defaults are relative too, so they are anchored along with what was written.
+    for key in ("inbox", "outbox", "model"):
+        value = settings.get(key, str(Config.model_fields[key].default))
+        path = _path(value)
+        settings[key] = str(folder / path) if isinstance(path, Path) else value
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        faults = "\n  ".join(dict.fromkeys(_fault(fault) for fault in error.errors()))
+        raise ConfigError(f"{file}:\n  {faults}") from None
+
+
+def _fault(fault: ErrorDetails) -> str:
+    """Say one pydantic fault in one line: the key, the value, what is allowed."""
+    if not fault["loc"]:
+        return str(fault["ctx"]["error"])
+    key = str(fault["loc"][0])
+    if key not in Config.model_fields:
+        near = difflib.get_close_matches(key, Config.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else _keys()
+        return f"{key}: there is no such key; {hint}"
+    allowed = Config.model_fields[key].description
+    return f"{key}: {_shown(fault['input'])} is not allowed; it must be {allowed}"
+
+
+def _keys() -> str:
+    return "the keys are " + ", ".join(Config.model_fields)
+
+
+def _shown(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()
+
+
+def template() -> str:
+    """Return the commented config.yaml that ``digitd init`` writes, every key at its default."""
+    return CONFIG_TEMPLATE.read_text(encoding="utf-8")

@@ -1,0 +1,311 @@
+"""Find complete files: events wake us, a scan of the folder is the truth."""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import heapq
+import logging
+import math
+import os
+import re
+import stat
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemon import formats
+from daemon.errors import ConfigError
+from daemon.watch import Mode, Watch, sends_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from daemon.config import Config
+
+log = logging.getLogger(__name__)
+
+# Names held at a time. A name costs about 300 bytes here, so the daemon stays small however
+# many files wait; the rest is listed again when these are through.
+BACKLOG = 16_384
+# Polling lists the inbox this often, but never spends more than a twentieth of the time on it.
+_POLL_SECONDS = 1.0
+_POLL_SHARE = 20
+# How soon an unfinished file, or one that could not be opened just now, is looked at again
+# when no event comes.
+_RECHECK_SECONDS = 1.0
+# Watchdog's threads and the folder's identity are checked this often.
+_TEND_SECONDS = 2.0
+
+_ENDED_FORMATS = frozenset({formats.Kind.PNG, formats.Kind.JPEG})  # their end can be seen
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link, no FIFO holds us
+_NUMBERS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A complete file in the inbox; ``size`` in bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An unfinished file: what it looked like, since when, and when to look again."""
+
+    size: int
+    changed: int
+    since: float
+    due: float
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Return the sort key that puts ``digit2`` before ``digit10``."""
+    return tuple(
+        (int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(name)
+    )
+
+
+class Inbox:
+    """One folder's complete files, in numeric order at first, then as they arrive.
+
+    Every method but the ones in a watch thread's hands runs on the daemon's one loop.
+    """
+
+    def __init__(self, config: Config, ring: Callable[[], None]) -> None:
+        """Take the settings; ``ring`` wakes the loop and is called from any thread."""
+        self.folder = config.inbox
+        self._config = config
+        self._ring = ring
+        self._matches = re.compile(fnmatch.translate(config.pattern)).match
+        self._arrived: deque[str] = deque()
+        self._backlog: OrderedDict[str, None] = OrderedDict()
+        self._pending: dict[str, _Pending] = {}
+        self._found: deque[Found] = deque()
+        self._strange: set[str] = set()
+        self._watch: Watch | None = None
+        self._identity: tuple[int, int] | None = None
+        self._live = True
+        self._more = False
+        self._scan_at = self._tend_at = 0.0
+        self.mode: Mode = "polling"
+
+    def open(self, *, live: bool = True) -> None:
+        """List the folder; unless told not to, watch it from before that on and list it again.
+
+        Raises:
+            OSError: the folder cannot be listed.
+            ConfigError: ``watch: inotify`` is asked for and cannot be had.
+        """
+        self._live = live
+        self._arm()
+        self._scan()
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def tend(self) -> None:
+        """List again when that is due; watch anew when a thread died or the folder was replaced.
+
+        Raises:
+            OSError: the folder cannot be listed; it is armed again when it can.
+        """
+        now = time.monotonic()
+        if now >= self._tend_at:
+            self._tend_at = now + _TEND_SECONDS
+            if self._identity != _identity(self.folder):
+                log.warning("%s was replaced: watching the new one", self.folder)
+                self._rearm()
+            elif self._watch is not None and not self._watch.alive():
+                log.warning("the watch on %s died: watching again", self.folder)
+                self._rearm()
+        if now >= self._scan_at or (self._more and not self._backlog):
+            self._scan()
+
+    def look(self, most: int) -> None:
+        """Find complete files until ``most`` are ready to be taken."""
+        self._hear()
+        now = time.monotonic()
+        due = [name for name, pending in self._pending.items() if pending.due <= now]
+        while len(self._found) < most and (due or self._backlog):
+            name = due.pop(0) if due else self._backlog.popitem(last=False)[0]
+            found = self._examine(name)
+            if found is not None:
+                self._found.append(found)
+
+    def take(self, most: int) -> Iterator[Found]:
+        """Yield up to ``most`` complete files; each must be claimed, or it is found again."""
+        self.look(most)
+        for _ in range(min(most, len(self._found))):
+            yield self._found.popleft()
+
+    def again(self, found: Found) -> None:
+        """Put a file back that could not be claimed just now."""
+        self._found.appendleft(found)
+
+    def seconds_until_due(self) -> float:
+        """Return how long the loop may sleep if nothing rings."""
+        now = time.monotonic()
+        due = min(self._scan_at, self._tend_at)
+        if self._pending:
+            due = min(due, *(pending.due for pending in self._pending.values()))
+        return max(0.0, due - now)
+
+    def count(self) -> int:
+        """Count the files that match, by listing the folder.
+
+        Raises:
+            OSError: it cannot be listed.
+        """
+        return len(self._list())
+
+    @property
+    def exhausted(self) -> bool:
+        """Nothing that was there at the last scan is left to hand out."""
+        return not (self._backlog or self._pending or self._found or self._arrived or self._more)
+
+    def _arm(self) -> None:
+        # The identity first: a folder replaced from here on is noticed, never missed.
+        self._identity = _identity(self.folder)
+        wanted = self._config.watch
+        self.mode = "polling"
+        silent = wanted == "auto" and not sends_events(self.folder)
+        if not self._live or wanted == "polling" or silent:
+            return
+        try:
+            self._watch = Watch(self.folder, self._hear_of)
+            self.mode = "inotify"
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EMFILE}:
+                raise
+            if wanted == "inotify":
+                raise ConfigError(
+                    f"watch: inotify cannot be had ({error.strerror}): raise "
+                    "fs.inotify.max_user_watches and max_user_instances with sysctl, "
+                    "or set watch: auto"
+                ) from error
+            log.warning("inotify is exhausted (%s): polling instead", error.strerror)
+
+    def _rearm(self) -> None:
+        self.close()
+        self._arm()
+        self._scan_at = 0.0
+
+    def _hear_of(self, name: str) -> None:
+        self._arrived.append(name)
+        self._ring()
+
+    def _hear(self) -> None:
+        while self._arrived:
+            name = self._arrived.popleft()
+            if not self._ours(name):
+                continue
+            if name in self._pending:
+                self._pending[name].due = 0.0
+            elif len(self._backlog) < BACKLOG:
+                self._backlog[name] = None
+            else:
+                self._more = True
+
+    def _ours(self, name: str) -> bool:
+        # As in a shell, a glob does not match names that begin with a dot: uploads in progress
+        # (rsync's, browsers') are called so, and so is our own work folder.
+        return not name.startswith(".") and self._matches(name) is not None
+
+    def _list(self) -> list[str]:
+        # listdir, not iterdir: at 100,000 files the Path objects cost more than the listing.
+        return [name for name in os.listdir(self.folder) if self._ours(name)]  # noqa: PTH208
+
+    def _scan(self) -> None:
+        started = time.monotonic()
+        names = self._list()
+        self._strange.intersection_update(names)
+        known = {found.name for found in self._found} | self._pending.keys()
+        new = [name for name in names if name not in self._backlog and name not in known]
+        room = BACKLOG - len(self._backlog)
+        self._more = len(new) > room
+        self._backlog.update((name, None) for name in heapq.nsmallest(room, new, key=natural))
+        took = time.monotonic() - started
+        every = self._config.rescan_seconds
+        if self.mode == "polling":
+            every = min(every, max(_POLL_SECONDS, _POLL_SHARE * took))
+        self._scan_at = started + every if self._live else math.inf
+
+    def _examine(self, name: str) -> Found | None:
+        """Return the file if it is complete; keep it pending if it may yet be."""
+        path = self.folder / name
+        try:
+            fd = os.open(path, _OPEN)
+        except OSError as error:
+            return self._examine_closed(name, error)
+        try:
+            info = os.fstat(fd)
+            if not stat.S_ISREG(info.st_mode):
+                self._leave(name, info)
+                return None
+            kind = formats.sniff(os.pread(fd, formats.HEAD_BYTES, 0))
+            if kind is not None and formats.has_end(
+                kind, lambda length, offset: os.pread(fd, length, offset), info.st_size
+            ):
+                self._pending.pop(name, None)
+                return Found(name, info.st_size)
+        except OSError as error:  # EIO, ESTALE: the disk's fault or the network's, and it may pass
+            log.warning("%s cannot be looked at now, trying again: %s", name, error.strerror)
+            self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
+            return None
+        finally:
+            os.close(fd)
+        unfinished = kind in _ENDED_FORMATS
+        config = self._config
+        return self._when_quiet(
+            name, info, config.incomplete_seconds if unfinished else config.settle_seconds
+        )
+
+    def _examine_closed(self, name: str, error: OSError) -> Found | None:
+        """Deal with a file that cannot be opened."""
+        try:
+            info = os.lstat(self.folder / name)
+        except OSError:
+            self._pending.pop(name, None)
+            return None
+        if not stat.S_ISREG(info.st_mode):
+            self._leave(name, info)
+            return None
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            # Whoever copies sets the rights last; if they stay so, its row will say it.
+            return self._when_quiet(name, info, self._config.settle_seconds)
+        log.warning("%s cannot be opened now, trying again: %s", name, error.strerror)
+        self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
+        return None
+
+    def _when_quiet(self, name: str, info: os.stat_result, quiet: float) -> Found | None:
+        """Hand the file out when its size and mtime stood still for ``quiet`` seconds."""
+        now = time.monotonic()
+        pending = self._pending.get(name)
+        if pending is None or (pending.size, pending.changed) != (info.st_size, info.st_mtime_ns):
+            pending = _Pending(info.st_size, info.st_mtime_ns, now, now)
+        if now - pending.since >= quiet:
+            self._pending.pop(name, None)
+            return Found(name, info.st_size)
+        pending.due = min(pending.since + quiet, now + _RECHECK_SECONDS)
+        self._pending[name] = pending
+        return None
+
+    def _leave(self, name: str, info: os.stat_result) -> None:
+        """Leave alone what is no regular file, and say so once."""
+        self._pending.pop(name, None)
+        if name not in self._strange:
+            self._strange.add(name)
+            kind = "a symbolic link" if stat.S_ISLNK(info.st_mode) else "not a regular file"
+            log.warning("%r in the inbox is %s: left alone", name, kind)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    info = folder.stat()
+    return info.st_dev, info.st_ino

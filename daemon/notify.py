@@ -1,0 +1,24 @@
+"""Tell systemd how we are: sd_notify(3), which is one datagram."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Send a state such as ``READY=1`` where a service manager listens; nowhere else a no-op."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # Linux's abstract namespace
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.sendto(state.encode(), address)
+
+
+def watchdog_seconds() -> float | None:
+    """Return how often systemd wants to hear of us: WatchdogSec; ``None`` if it does not."""
+    microseconds = os.environ.get("WATCHDOG_USEC")
+    ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(microseconds) / 1e6 if microseconds and ours else None

@@ -1,0 +1,307 @@
+"""Commit and publish: the only module that writes results.
+
+A batch is committed when its rows, which name where each file will go, are in predictions.csv
+and fsynced. Only then are pictures and originals renamed into place. Whatever ends the program
+in between, the row tells the next start what is left to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from daemon import ids, rows
+from daemon.errors import ConfigError
+from daemon.records import Status
+from daemon.spool import hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from daemon.records import Entry, Job
+
+log = logging.getLogger(__name__)
+
+TABLE = "predictions.csv"
+PICTURES, ORIGINALS, FAILED = "annotated", "originals", "failed"
+LOCK = ".digitd.lock"
+_PART = ".part"  # a copy in the making, from another file system
+_NAME_BYTES = 255
+_BLOCK = 1 << 20
+# No more files than this are claimed and without a row at any time, so a row's place in the
+# file differs from its id's by no more; see ``Outbox.recall``.
+CLAIMED_AT_MOST = 4096
+# Left free on the disk beyond a batch's rows, so that an append never ends half-way.
+_SPARE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A committed row: the job, and where its files go, relative to the outbox."""
+
+    job: Job
+    picture: str
+    original: str
+
+
+class Outbox:
+    """One outbox, held against every other digitd."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._table = folder / TABLE
+        self._lock = self._fd = -1
+        self._reserved: set[str] = set()
+
+    def open(self) -> None:
+        """Hold the folder, make what is missing in it, cut a torn tail off the table.
+
+        Raises:
+            BusyError: another digitd holds it.
+            ConfigError: predictions.csv is not one of ours.
+            OSError: it cannot be written.
+        """
+        self._lock = hold(self.folder / LOCK)
+        for name in (PICTURES, ORIGINALS, FAILED):
+            place = self.folder / name
+            place.mkdir(mode=0o770, exist_ok=True)
+            for part in place.glob(f".*{_PART}"):
+                part.unlink()
+        self._open_table()
+
+    def close(self) -> None:
+        """Let the folder go."""
+        for fd in (self._fd, self._lock):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._lock = -1
+
+    def tend(self) -> None:
+        """Open the outbox if it is not, or if the folder that was held is not there any more.
+
+        Raises:
+            OSError: it is gone, or cannot be written.
+        """
+        if self._lock >= 0 and _same(self._lock, self.folder / LOCK):
+            return
+        if self._lock >= 0:
+            log.warning("%s was replaced: opening the new one", self.folder)
+        self.close()
+        self.open()
+
+    def commit(self, entries: Sequence[Entry]) -> list[tuple[Receipt, rows.Row]]:
+        """Write a batch's pictures into the work folder, then its rows, durably, all or none.
+
+        Raises:
+            OSError: nothing was committed; the same batch may be committed later.
+        """
+        if not entries:
+            return []
+        self.tend()
+        if not _same(self._fd, self._table):
+            log.info("%s was moved away: beginning a new one", self._table)
+            self._open_table()
+        now = datetime.now(UTC)
+        committed = []
+        names = set(self._reserved)
+        for entry in entries:
+            if entry.reading.picture:
+                entry.job.picture.write_bytes(entry.reading.picture)
+            name = self._free_name(entry.job, names)
+            names.add(_picture_name(name))
+            failed = entry.reading.verdict.status is Status.ERROR
+            original = f"{FAILED if failed else ORIGINALS}/{name}"
+            picture = f"{PICTURES}/{_picture_name(name)}" if entry.reading.picture else ""
+            receipt = Receipt(entry.job, picture, original)
+            committed.append((receipt, rows.row(entry, picture, original, now)))
+        self._append("".join(rows.line(row) for _, row in committed).encode())
+        self._reserved = names
+        return committed
+
+    def publish(self, receipt: Receipt) -> None:
+        """Move a committed row's picture and original to the places that the row names.
+
+        Raises:
+            OSError: not done, or not all of it; it may be tried again.
+            FileExistsError: something else lies there, and nothing is ever overwritten.
+        """
+        if receipt.picture:
+            self._move(receipt.job.picture, receipt.picture)
+        self._move(receipt.job.path, receipt.original)
+        self._reserved.discard(_picture_name(PurePath(receipt.original).name))
+
+    def recall(self, jobs: Sequence[Job]) -> tuple[list[Receipt], str | None]:
+        """Find the rows that leftover jobs already have, and the highest id among the last rows.
+
+        Reads the table from its end, and then the ones that were rotated away. A row with a
+        lower id than all jobs was committed before them, but for those that were claimed
+        together with them: after so many such rows there is nothing more to find.
+        """
+        wanted = {job.id: job for job in jobs}
+        oldest = min(wanted, default="~")
+        receipts = []
+        highest = None
+        older = 0
+        for fields in self._rows_from_the_end():
+            highest = max(highest or "", fields["id"])
+            job = wanted.pop(fields["id"], None)
+            if job is not None:
+                receipts.append(Receipt(job, fields["picture"], fields["original"]))
+                self._reserved.add(_picture_name(PurePath(fields["original"]).name))
+            older += fields["id"] < oldest
+            if older > CLAIMED_AT_MOST:
+                break
+        return receipts, highest
+
+    def _rows_from_the_end(self) -> Iterator[dict[str, str]]:
+        rotated = [p for p in self.folder.glob(f"{TABLE}?*") if p.is_file() and p.suffix != ".gz"]
+        rotated.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in (self._table, *rotated):
+            for line in _lines_from_the_end(path):
+                fields = rows.parse(line.decode("utf-8", "replace"))
+                if fields is not None:
+                    yield fields
+
+    def _open_table(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if not self._table.exists():
+            # By rename, so that no reader ever finds the file without its header.
+            new = self.folder / f".{TABLE}{_PART}"
+            new.write_text(rows.header(), encoding="utf-8")
+            new.rename(self._table)
+        self._fd = os.open(self._table, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        head = os.pread(self._fd, len(rows.header()), 0)
+        if head.strip() != rows.header().strip().encode():
+            raise ConfigError(
+                f"{self._table} does not begin with digitd's columns: move it away, "
+                "or name another outbox"
+            )
+        self._mend_tail()
+
+    def _mend_tail(self) -> None:
+        """Cut a row that a power failure tore; its file is still claimed, and is read again."""
+        size = os.fstat(self._fd).st_size
+        tail = os.pread(self._fd, _BLOCK, max(0, size - _BLOCK))
+        keep = len(tail)
+        while keep and not _whole(tail, keep):
+            keep = tail.rfind(b"\n", 0, keep - 1) + 1
+        if keep < len(tail):
+            log.warning("%s: cut a torn row of %d bytes", self._table, len(tail) - keep)
+            os.ftruncate(self._fd, size - (len(tail) - keep))
+            os.fsync(self._fd)
+        elif not tail.endswith(b"\n"):  # an editor took the last line's end away
+            os.write(self._fd, b"\n")
+
+    def _append(self, data: bytes) -> None:
+        size = os.fstat(self._fd).st_size
+        space = os.fstatvfs(self._fd)
+        if space.f_bavail * space.f_frsize < len(data) + _SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._table))
+        try:
+            if os.write(self._fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._table))  # noqa: TRY301 - undone below as any other failure
+            os.fsync(self._fd)
+        except OSError:
+            # Half a batch, or one that may not be on the disk: take it back, to be tried again.
+            os.ftruncate(self._fd, size)
+            raise
+
+    def _free_name(self, job: Job, taken: set[str]) -> str:
+        """Return the name to publish under: the file's own, or with its id if that is taken."""
+        name = rows.printable(job.name)
+        if len(_picture_name(name).encode()) <= _NAME_BYTES and self._is_free(name, taken):
+            return name
+        return _with_id(name, job.id)
+
+    def _is_free(self, name: str, taken: set[str]) -> bool:
+        picture = _picture_name(name)
+        places = (f"{ORIGINALS}/{name}", f"{FAILED}/{name}", f"{PICTURES}/{picture}")
+        return picture not in taken and not any(
+            os.path.lexists(self.folder / place) for place in places
+        )
+
+    def _move(self, source: Path, relative: str) -> None:
+        target = self.folder / relative
+        if not os.path.lexists(source):
+            if not os.path.lexists(target):
+                log.error("%s was taken out of the work folder before it was published", source)
+            return
+        if os.path.lexists(target):
+            # An earlier run may have copied it and ended before it could remove the source.
+            if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
+                raise FileExistsError(errno.EEXIST, "something else lies there", str(target))
+            source.unlink()
+            return
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy_over(source, target)
+
+
+def _copy_over(source: Path, target: Path) -> None:
+    """Move a file to another file system: never half there, never on neither."""
+    part = target.with_name(f".{source.name[: ids.LENGTH]}{_PART}")
+    shutil.copy2(source, part)
+    with part.open("rb") as copied:
+        os.fsync(copied.fileno())
+    part.rename(target)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    source.unlink()
+
+
+def _picture_name(name: str) -> str:
+    return name if name.lower().endswith(".png") else f"{name}.png"
+
+
+def _with_id(name: str, job_id: str) -> str:
+    """Put an id between a name's stem and its extension, cutting the stem where it must be."""
+    path = PurePath(name)
+    end = f"-{job_id}{path.suffix}"
+    room = _NAME_BYTES - len(f"{end}.png".encode())
+    return path.stem.encode()[:room].decode("utf-8", "ignore") + end
+
+
+def _same(fd: int, path: Path) -> bool:
+    """Tell whether an open file is still the one at its path."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _whole(tail: bytes, end: int) -> bool:
+    """Tell whether the last line up to ``end`` is whole: the header or a full row."""
+    start = tail.rfind(b"\n", 0, end - 1) + 1
+    text = tail[start:end].decode("utf-8", "replace")
+    return text.strip() == rows.header().strip() or rows.parse(text) is not None
+
+
+def _lines_from_the_end(path: Path) -> Iterator[bytes]:
+    """Yield a file's lines, last one first, reading no more of it than is asked for."""
+    with path.open("rb") as file:
+        position = file.seek(0, os.SEEK_END)
+        rest = b""
+        while position:
+            step = min(_BLOCK, position)
+            position -= step
+            file.seek(position)
+            first, *lines = (file.read(step) + rest).split(b"\n")
+            yield from (line for line in reversed(lines) if line)
+            rest = first
+        if rest:
+            yield rest

@@ -1,0 +1,204 @@
+"""The files in hand, from claim to publish: a queue before the workers and two behind them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, deque
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING
+
+from daemon.engine import WorkerDownError
+from daemon.errors import ModelError
+from daemon.outbox import CLAIMED_AT_MOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from daemon.engine import Engine
+    from daemon.inbox import Inbox
+    from daemon.outbox import Outbox, Receipt
+    from daemon.records import Entry, Job
+    from daemon.rows import Row
+    from daemon.spool import Spool
+
+log = logging.getLogger(__name__)
+
+# A batch's files add up to no more than this, so that photographs come in handfuls: 64 of
+# them would keep their rows waiting for 4 s.
+_BATCH_BYTES = 8_000_000
+# So many committed files may wait for a place that cannot be written before intake stops too.
+_PARKED_AT_MOST = 64
+
+
+class Pipeline:
+    """Moves jobs on; whatever raises here leaves each job where it was, to be moved later."""
+
+    def __init__(self, inbox: Inbox, spool: Spool, engine: Engine, outbox: Outbox) -> None:
+        self._inbox = inbox
+        self._spool = spool
+        self._engine = engine
+        self._outbox = outbox
+        self._claimed: deque[Job] = deque()
+        self._in_work: dict[Future[list[Entry]], list[Job]] = {}
+        self._read: deque[list[Entry]] = deque()
+        self._unpublished: deque[Receipt] = deque()
+        self._parked: deque[Receipt] = deque()
+        self.counts: Counter[str] = Counter()
+
+    def recover(self) -> None:
+        """Take up what an earlier run left in the work folder.
+
+        Raises:
+            OSError: the work folder or the table cannot be read.
+        """
+        jobs = self._spool.leftovers()
+        receipts, highest = self._outbox.recall(jobs)
+        if highest is not None:
+            self._spool.skip_ids(highest)
+        self._spool.sweep(jobs)
+        done = {receipt.job.id for receipt in receipts}
+        self._unpublished.extend(receipts)
+        self._claimed.extend(job for job in jobs if job.id not in done)
+        if jobs:
+            log.info(
+                "an earlier run left %d files: %d to read, %d to publish",
+                len(jobs),
+                len(self._claimed),
+                len(receipts),
+            )
+
+    def collect(self) -> None:
+        """Take what the workers have finished.
+
+        Raises:
+            ModelError: no worker can be started; the batch waits.
+            OSError: an attempt could not be counted on disk; the batch waits.
+        """
+        failure: Exception | None = None
+        for future in [future for future in self._in_work if future.done()]:
+            jobs = self._in_work.pop(future)
+            try:
+                self._read.append(future.result())
+            except WorkerDownError as error:
+                names = ", ".join(job.name for job in jobs[:3]) + (", …" if len(jobs) > 3 else "")  # noqa: PLR2004 - enough to tell
+                log.warning("a worker went down (%s) while reading %s", error, names)
+                self._spool.down(jobs)
+                self._claimed.extendleft(reversed(jobs))
+            except CancelledError:
+                self._claimed.extendleft(reversed(jobs))
+            except (OSError, ModelError) as error:
+                self._claimed.extendleft(reversed(jobs))
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def settle(self, tell: Callable[[Row], None]) -> None:
+        """Commit what was read and publish what was committed; ``tell`` hears of each row.
+
+        Raises:
+            OSError: the outbox cannot take it now; all that is left to do is kept.
+        """
+        while self._read:
+            committed = self._outbox.commit([e for e in self._read[0] if _still_there(e.job)])
+            self._read.popleft()
+            for receipt, row in committed:
+                self._unpublished.append(receipt)
+                self.counts[row.verdict.status] += 1
+                tell(row)
+        failure: OSError | None = None
+        for _ in range(len(self._unpublished)):
+            receipt = self._unpublished.popleft()
+            try:
+                self._outbox.publish(receipt)
+            except (PermissionError, FileExistsError) as error:
+                # This one file's place, not the disk: it must not hold up the others.
+                log.error("%s cannot be published yet: %s", receipt.original, error)  # noqa: TRY400 - no traceback: the reason says it all
+                self._parked.append(receipt)
+            except OSError as error:
+                self._unpublished.append(receipt)
+                failure = error
+            else:
+                self._spool.forget(receipt.job)
+        if failure is not None:
+            raise failure
+
+    def unpark(self) -> None:
+        """Try again soon to publish what found its place taken or closed."""
+        self._unpublished.extend(self._parked)
+        self._parked.clear()
+
+    def feed(self, batch_size: int, *, fresh: bool = True) -> None:
+        """Keep the workers busy, from the work folder first and then from the inbox.
+
+        Args:
+            batch_size: most files in a batch.
+            fresh: whether to claim files at all.
+
+        Raises:
+            OSError: a file could not be claimed now; it stays in the inbox.
+        """
+        while len(self._in_work) < self._engine.appetite:
+            if fresh and not self._claimed and not self._full(batch_size):
+                self._claim(batch_size)
+            jobs = self._next_batch(batch_size)
+            if not jobs:
+                return
+            self._in_work[self._engine.submit(jobs)] = jobs
+
+    def cancel(self) -> None:
+        """Take back the batches that no worker has begun."""
+        for future in self._in_work:
+            future.cancel()
+
+    @property
+    def working(self) -> bool:
+        """Workers have something in hand."""
+        return bool(self._in_work)
+
+    @property
+    def in_hand(self) -> int:
+        """Files claimed and not yet published."""
+        return (
+            len(self._claimed)
+            + sum(map(len, self._in_work.values()))
+            + sum(map(len, self._read))
+            + len(self._unpublished)
+            + len(self._parked)
+        )
+
+    def _full(self, batch_size: int) -> bool:
+        return self.in_hand + batch_size > CLAIMED_AT_MOST or len(self._parked) > _PARKED_AT_MOST
+
+    def _claim(self, most: int) -> None:
+        for found in self._inbox.take(most):
+            try:
+                job = self._spool.claim(found)
+            except OSError:
+                self._inbox.again(found)
+                raise
+            if job is not None:
+                self._claimed.append(job)
+
+    def _next_batch(self, batch_size: int) -> list[Job]:
+        """Take the next jobs that may go together: a suspect goes alone, and so does a giant."""
+        jobs: list[Job] = []
+        size = 0
+        while self._claimed and len(jobs) < batch_size:
+            job = self._claimed[0]
+            size += job.size
+            if jobs and (self._spool.suspect(job) or size > _BATCH_BYTES):
+                break
+            jobs.append(self._claimed.popleft())
+            if self._spool.suspect(job):
+                break
+        return jobs
+
+
+def _still_there(job: Job) -> bool:
+    """Tell whether a job's file is still in the work folder; without it nothing can be filed."""
+    there = os.path.lexists(job.path)
+    if not there:
+        log.error("%s was taken out of the work folder before its row was written", job.name)
+    return there

@@ -1,0 +1,153 @@
+"""What ``digitd status`` shows: a page that the daemon keeps, and the table itself."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from daemon import ids
+from daemon.inbox import Inbox
+from daemon.outbox import LOCK, TABLE
+from daemon.records import Status
+from daemon.spool import FOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.config import Config
+
+PAGE = "status"
+# One block of any file system, always written whole and in place: a full disk, which is what
+# the page may have to tell of, needs no new block for that.
+_PAGE_BYTES = 4096
+_TEXT_BYTES = 1000  # of a file name or reason, so that the page always fits
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What only the running daemon knows. Times are ISO 8601 UTC."""
+
+    pid: int
+    since: str
+    state: str
+    why: str
+    watch: str
+    model: str
+    in_work: int
+
+
+class PageFile:
+    """The page on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / PAGE
+        self._last: Page | None = None
+
+    def show(self, page: Page) -> bool:
+        """Write the page if it changed; tell whether it did.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if page == self._last and self._path.exists():
+            return False
+        text = json.dumps({k: _cut(v) for k, v in asdict(page).items()})
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
+        try:
+            os.pwrite(fd, text.encode().ljust(_PAGE_BYTES), 0)
+        finally:
+            os.close(fd)
+        self._last = page
+        return True
+
+
+def _cut(value: str | int) -> str | int:
+    return value[:_TEXT_BYTES] if isinstance(value, str) else value
+
+
+def read(config: Config) -> dict[str, Any]:
+    """Gather the status of the digitd that a config describes, running or not."""
+    running = is_running(config.outbox)
+    page = _read_page(config.inbox / FOLDER / PAGE)
+    counts, last, last_error = _count(config.outbox / TABLE)
+    known = page if running else {}
+    return {
+        "running": running,
+        "pid": known.get("pid"),
+        "since": known.get("since"),
+        "state": known.get("state", "starting") if running else "stopped",
+        "why": known.get("why", ""),
+        "watch": known.get("watch"),
+        "model": known.get("model"),
+        "inbox": str(config.inbox),
+        "outbox": str(config.outbox),
+        "waiting": _waiting(config),
+        "in_work": _claimed(config.inbox / FOLDER),
+        **{status.value: counts[status] for status in Status},
+        "last": last,
+        "last_error": last_error,
+    }
+
+
+def is_running(outbox: Path) -> bool:
+    """Tell whether a digitd holds this outbox."""
+    try:
+        fd = os.open(outbox / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _read_page(path: Path) -> dict[str, Any]:
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return page if isinstance(page, dict) else {}
+
+
+def _waiting(config: Config) -> int:
+    try:
+        return Inbox(config, ring=lambda: None).count()
+    except OSError:
+        return 0
+
+
+def _claimed(folder: Path) -> int:
+    try:
+        names = [path.name.partition("-") for path in folder.iterdir()]
+    except OSError:
+        return 0
+    return sum(bool(dash and ids.PATTERN.fullmatch(job_id)) for job_id, dash, _ in names)
+
+
+def _count(table: Path) -> tuple[Counter[str], dict[str, str] | None, dict[str, str] | None]:
+    """Count the rows by status; return the last row too, and the last error."""
+    counts: Counter[str] = Counter()
+    last = last_error = None
+    try:
+        with table.open(encoding="utf-8", errors="replace", newline="") as lines:
+            for row in csv.DictReader(lines):
+                counts[row["status"]] += 1
+                last = row
+                if row["status"] == Status.ERROR:
+                    last_error = row
+    except FileNotFoundError:
+        pass
+    return counts, _brief(last), _brief(last_error)
+
+
+def _brief(row: dict[str, str] | None) -> dict[str, str] | None:
+    keys = ("file", "status", "digit", "confidence", "reason", "processed_at")
+    return None if row is None else {key: row[key] for key in keys}

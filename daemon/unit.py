@@ -1,0 +1,107 @@
+"""The systemd unit that ``digitd service`` prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from daemon.errors import EX_CONFIG
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.config import Config
+
+_UNIT = """\
+# Written by `digitd service`: save it as /etc/systemd/system/digitd.service, then
+#   systemctl daemon-reload && systemctl enable --now digitd
+[Unit]
+Description=digitd: read the handwritten digits dropped into {inbox}
+Documentation=man:systemd.service(5)
+After=local-fs.target remote-fs.target
+RequiresMountsFor={inbox} {outbox}
+
+[Service]
+Type=notify
+User={user}
+UMask=0007
+WorkingDirectory={parent}
+ExecStart={python} -P -m daemon run --config {config}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure
+RestartSec=2
+# A bad config or model does not get better by starting again.
+RestartPreventExitStatus={bad_config}
+# Only the daemon is told to stop: it lets its workers finish the batch in hand.
+KillMode=mixed
+TimeoutStartSec=300
+TimeoutStopSec=30
+# Fed by the loop that makes progress.
+WatchdogSec=60
+# A worker that runs out of memory is the daemon's to deal with.
+OOMPolicy=continue
+# matplotlib keeps its font cache here, or builds it anew at each start.
+CacheDirectory=digitd
+Environment=MPLCONFIGDIR=%C/digitd HOME=%C/digitd
+
+# The sandbox: everything that TensorFlow survives. Not MemoryDenyWriteExecute=: oneDNN and XLA
+# generate code. One writable path, as two would be two mounts, and no rename crosses them.
+ReadWritePaths={parent}
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateNetwork=yes
+PrivateUsers=yes
+PrivateIPC=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+NoNewPrivileges=yes
+RemoveIPC=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+KeyringMode=private
+DevicePolicy=closed
+IPAddressDeny=any
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def unit(config: Config, config_file: Path, user: str) -> str:
+    """Return a systemd unit that runs this installation on a config.
+
+    Args:
+        config: its folders are made writable, and nothing else.
+        config_file: the file it came from.
+        user: the system user to run as.
+    """
+    return _UNIT.format(
+        inbox=config.inbox,
+        outbox=config.outbox,
+        parent=_common_parent(config.inbox, config.outbox),
+        python=sys.executable,
+        config=config_file.resolve(),
+        user=user,
+        bad_config=EX_CONFIG,
+    )
+
+
+def _common_parent(inbox: Path, outbox: Path) -> Path:
+    parents = [inbox.parent, *inbox.parent.parents]
+    return next(parent for parent in parents if outbox.is_relative_to(parent))

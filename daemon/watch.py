@@ -1,0 +1,101 @@
+"""Hear of arrivals: a watchdog observer that does nothing but pass names on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from watchdog.events import FileClosedEvent, FileCreatedEvent, FileSystemEventHandler
+from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyEmitter
+from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watchdog.events import FileSystemEvent
+
+Mode = Literal["inotify", "polling"]
+
+# File systems whose other clients' changes the kernel does not hear of.
+_SILENT = ("nfs", "cifs", "smb", "9p", "fuse", "virtiofs", "vboxsf", "afs", "ceph", "lustre")
+
+
+class _ArrivalEmitter(InotifyEmitter):
+    """Hears only what can complete a file: made, moved in, closed after writing.
+
+    Our own claims move files out of the inbox. watchdog 7.1 holds each such event, and all
+    that queue up behind it, for 0.5 s to pair it with an arrival elsewhere; so they are not
+    asked for. A rename within the inbox then comes as a creation under its new name.
+    """
+
+    def get_event_mask_from_filter(self) -> Mask:
+        return Mask(
+            InotifyConstants.IN_CREATE
+            | InotifyConstants.IN_MOVED_TO
+            | InotifyConstants.IN_CLOSE_WRITE
+            | InotifyConstants.IN_DELETE_SELF
+        )
+
+
+class _Handler(FileSystemEventHandler):
+    """Passes names on; a handler that raises would end watchdog's thread without a word."""
+
+    def __init__(self, arrived: Callable[[str], None]) -> None:
+        self._arrived = arrived
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if isinstance(event, FileCreatedEvent | FileClosedEvent):
+            self._arrived(Path(os.fsdecode(event.src_path)).name)
+
+
+class Watch:
+    """inotify on one folder, for as long as all of watchdog's threads live."""
+
+    def __init__(self, folder: Path, arrived: Callable[[str], None]) -> None:
+        """Start watching; names reach ``arrived`` on another thread.
+
+        Raises:
+            OSError: the folder is gone, or inotify's limits are reached (ENOSPC, EMFILE).
+        """
+        # Not watchdog's shared descriptor: that one is never replaced once its thread is dead.
+        self._descriptor = InotifyFD()
+        self._descriptor.start()
+        self._observer = BaseObserver(_ArrivalEmitter, inotify_fd=self._descriptor)
+        try:
+            self._observer.schedule(_Handler(arrived), str(folder))
+            self._observer.start()
+        except OSError:
+            self._descriptor.stop()
+            raise
+
+    def alive(self) -> bool:
+        """Tell whether each thread still runs; the observer alone may outlive its emitter."""
+        threads = [self._descriptor, self._observer, *self._observer.emitters]
+        return len(threads) > 2 and all(thread.is_alive() for thread in threads)  # noqa: PLR2004 - one emitter at least
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._observer.stop()
+        self._descriptor.stop()
+        self._observer.join()
+        self._descriptor.join()
+
+
+def sends_events(folder: Path) -> bool:
+    """Tell from /proc/self/mountinfo whether the folder's file system reports all changes.
+
+    Where there is no such file (not Linux), it is taken to.
+    """
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                fields = line.split()
+                if fields[2] == number:
+                    return not fields[fields.index("-") + 1].startswith(_SILENT)
+    except FileNotFoundError:
+        pass
+    return True
