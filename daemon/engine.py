@@ -70,7 +70,7 @@ class Engine:
         work: Work,
         workers: int,
         ring: Callable[[], None],
-        patience: Patience = Patience(),  # noqa: B008 - frozen
+        patience: Patience = Patience(),
     ) -> None:
         """Take the work; ``ring`` is called whenever something has ended."""
         self.workers = workers

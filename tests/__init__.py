@@ -1,0 +1,1 @@
+"""What digitd promises, tested on the real program."""
