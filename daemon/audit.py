@@ -42,7 +42,7 @@ def audit(config: Config, progress: Callable[[int], None] = lambda _: None) -> A
         config: names the inbox and the outbox.
         progress: hears how many more originals were checked.
     """
-    running = is_running(config.outbox)
+    running = is_running(config)
     work_folder = config.inbox / FOLDER
     # In the order that files move in, seen from the end: what is published by now has its row
     # when the table is read, and what has its row by then is in work or published after it.

@@ -45,7 +45,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from folders
     if all(folder.good for folder in folders):
         yield _watch(config)
-    if is_running(config.outbox):
+    if is_running(config):
         yield Finding(good=True, text="a digitd is running on this outbox: a second would exit 75")
     yield _model(config)
 

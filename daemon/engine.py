@@ -30,7 +30,7 @@ _AUTO_WORKERS = 4
 
 
 class WorkerDownError(Exception):
-    """A worker process died, or took too long and was killed, with a batch in hand."""
+    """A worker process died with a batch in hand, was killed for taking too long, or failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,13 @@ class _Lane:
         except TimeoutError:
             self.kill()
             raise WorkerDownError(f"took longer than {limit:.0f} s") from None
+        except ModelError:
+            raise
+        # The reader turns each file's failure into its row; what it raises all the same is a
+        # fault that nobody foresaw. One of these files brought it out, and which one shows
+        # when each is read alone; the daemon and the other files go on.
+        except Exception as error:
+            raise WorkerDownError(f"{type(error).__name__}: {error}") from error
         return [
             Entry(job, parcel.sha256, reading)
             for (job, parcel), reading in zip(loaded, readings, strict=True)

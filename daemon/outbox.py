@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from daemon import ids, rows
 from daemon.errors import ConfigError
+from daemon.lock import Lock, is_open_at
 from daemon.records import Status
-from daemon.spool import hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +57,8 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._table = folder / TABLE
-        self._lock = self._fd = -1
+        self._lock = Lock(folder / LOCK)
+        self._fd = -1
         self._reserved: set[str] = set()
 
     def open(self) -> None:
@@ -68,7 +69,7 @@ class Outbox:
             ConfigError: predictions.csv is not one of ours.
             OSError: it cannot be written.
         """
-        self._lock = hold(self.folder / LOCK)
+        self._lock.take()
         for name in (PICTURES, ORIGINALS, FAILED):
             place = self.folder / name
             place.mkdir(mode=0o770, exist_ok=True)
@@ -78,10 +79,10 @@ class Outbox:
 
     def close(self) -> None:
         """Let the folder go."""
-        for fd in (self._fd, self._lock):
-            if fd >= 0:
-                os.close(fd)
-        self._fd = self._lock = -1
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._lock.release()
 
     def tend(self) -> None:
         """Open the outbox if it is not, or if the folder that was held is not there any more.
@@ -89,12 +90,9 @@ class Outbox:
         Raises:
             OSError: it is gone, or cannot be written.
         """
-        if self._lock >= 0 and _same(self._lock, self.folder / LOCK):
-            return
-        if self._lock >= 0:
-            log.warning("%s was replaced: opening the new one", self.folder)
-        self.close()
-        self.open()
+        if not self._lock.held:
+            self.close()
+            self.open()
 
     def commit(self, entries: Sequence[Entry]) -> list[tuple[Receipt, rows.Row]]:
         """Write a batch's pictures into the work folder, then its rows, durably, all or none.
@@ -105,7 +103,7 @@ class Outbox:
         if not entries:
             return []
         self.tend()
-        if not _same(self._fd, self._table):
+        if not is_open_at(self._fd, self._table):
             log.info("%s was moved away: beginning a new one", self._table)
             self._open_table()
         now = datetime.now(UTC)
@@ -274,14 +272,6 @@ def _with_id(name: str, job_id: str) -> str:
     end = f"-{job_id}{path.suffix}"
     room = _NAME_BYTES - len(f"{end}.png".encode())
     return path.stem.encode()[:room].decode("utf-8", "ignore") + end
-
-
-def _same(fd: int, path: Path) -> bool:
-    """Tell whether an open file is still the one at its path."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _whole(tail: bytes, end: int) -> bool:

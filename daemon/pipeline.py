@@ -84,7 +84,7 @@ class Pipeline:
             except WorkerDownError as error:
                 names = ", ".join(job.name for job in jobs[:3]) + (", …" if len(jobs) > 3 else "")  # noqa: PLR2004 - enough to tell
                 log.warning("a worker went down (%s) while reading %s", error, names)
-                self._spool.down(jobs)
+                self._spool.down(jobs, str(error))
                 self._claimed.extendleft(reversed(jobs))
             except CancelledError:
                 self._claimed.extendleft(reversed(jobs))

@@ -14,7 +14,6 @@ atomic rename:
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import logging
 import os
@@ -25,7 +24,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daemon import ids
-from daemon.errors import BusyError
+from daemon.lock import Lock
 from daemon.records import PICTURE_SUFFIX, Job, Parcel
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = ".digitd"
+LOCK = "lock"
 NAME_SUFFIX = ".name"
 _NAME_BYTES = 255  # NAME_MAX of every Linux file system that people keep files on
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -53,10 +53,6 @@ _LONE_TRIES = 3
 _READ_TRIES = 3
 _READ_PAUSE_SECONDS = 0.5
 
-# `digitd status` holds a lock for some microseconds to see whether anyone else does.
-_HOLD_TRIES = 5
-_HOLD_PAUSE_SECONDS = 0.1
-
 
 class Spool:
     """The claimed files of one inbox."""
@@ -66,10 +62,12 @@ class Spool:
         self._inbox = inbox
         self._max_bytes = int(max_file_mb * 1_000_000)
         self._ids = ids.Ids()
-        self._lock = self._attempts = -1
+        self._lock = Lock(self.folder / LOCK)
+        self._attempts = -1
         self._tries: Counter[str] = Counter()
         self._lone: Counter[str] = Counter()
         self._downs: Counter[str] = Counter()
+        self._last_words: dict[str, str] = {}
 
     def open(self) -> None:
         """Make the work folder and hold it.
@@ -81,7 +79,7 @@ class Spool:
         self.folder.mkdir(mode=0o770, exist_ok=True)
         if not stat.S_ISDIR(self.folder.lstat().st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(self.folder))
-        self._lock = hold(self.folder / "lock")
+        self._lock.take()
         self._attempts = os.open(
             self.folder / "attempts", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660
         )
@@ -89,18 +87,14 @@ class Spool:
 
     def close(self) -> None:
         """Let the work folder go."""
-        for fd in (self._attempts, self._lock):
-            if fd >= 0:
-                os.close(fd)
-        self._attempts = self._lock = -1
+        if self._attempts >= 0:
+            os.close(self._attempts)
+            self._attempts = -1
+        self._lock.release()
 
     def tend(self) -> None:
         """Make the work folder anew if it was taken away with the inbox around it."""
-        try:
-            same = os.path.samestat(os.fstat(self._lock), (self.folder / "lock").stat())
-        except FileNotFoundError:
-            same = False
-        if not same:
+        if not self._lock.held:
             log.warning("%s is gone: making a new one", self.folder)
             self.close()
             self.open()
@@ -178,10 +172,11 @@ class Spool:
         for job in jobs:
             self._count(job.id, what)
 
-    def down(self, jobs: Sequence[Job]) -> None:
+    def down(self, jobs: Sequence[Job], why: str) -> None:
         """Count that a worker died, or had to be killed, with these jobs in hand."""
         for job in jobs:
             self._count(job.id, "down")
+            self._last_words[job.id] = why
         try:
             self._write("down", jobs)
         except OSError as error:  # the count in memory holds for as long as this run
@@ -199,8 +194,8 @@ class Spool:
         """Drop what was kept of a job that is published."""
         if len(os.fsencode(job.path.name)) == _NAME_BYTES:
             (self.folder / f"{job.id}{NAME_SUFFIX}").unlink(missing_ok=True)
-        for counts in (self._tries, self._lone, self._downs):
-            counts.pop(job.id, None)
+        for kept in (self._tries, self._lone, self._downs, self._last_words):
+            kept.pop(job.id, None)
         if not self._tries:
             os.ftruncate(self._attempts, 0)
 
@@ -215,7 +210,8 @@ class Spool:
     def _charge(self, job: Job) -> str:
         downs = self._downs[job.id]
         if downs >= _DOWNS:
-            return f"took its worker process down {downs} times (crashed it, or hung it)"
+            why = self._last_words.get(job.id, "crashed it, or hung it")
+            return f"took its worker process down {downs} times: {why}"
         return f"digitd itself ended {self._lone[job.id]} times while reading it"
 
     def _load(self, job: Job) -> Parcel:
@@ -255,25 +251,3 @@ class Spool:
             job_id, _, what = line.partition(" ")
             if job_id in here:
                 self._count(job_id, what)
-
-
-def hold(file: Path) -> int:
-    """Hold a lock file for as long as the returned descriptor is open.
-
-    Raises:
-        BusyError: another process holds it.
-        OSError: it cannot be made.
-    """
-    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
-    for _ in range(_HOLD_TRIES):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_HOLD_PAUSE_SECONDS)
-        else:
-            return fd
-    os.close(fd)
-    raise BusyError(
-        f"another digitd holds {file.parent}: `digitd status` tells which; "
-        "stop it, or give this one folders of its own"
-    )

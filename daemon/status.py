@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import os
 from collections import Counter
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from daemon import ids
 from daemon.inbox import Inbox
+from daemon.lock import is_held
 from daemon.outbox import LOCK, TABLE
 from daemon.records import Status
 from daemon.spool import FOLDER
+from daemon.spool import LOCK as SPOOL_LOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def _cut(value: str | int) -> str | int:
 
 def read(config: Config) -> dict[str, Any]:
     """Gather the status of the digitd that a config describes, running or not."""
-    running = is_running(config.outbox)
+    running = is_running(config)
     page = _read_page(config.inbox / FOLDER / PAGE)
     counts, last, last_error = _count(config.outbox / TABLE)
     known = page if running else {}
@@ -94,19 +95,9 @@ def read(config: Config) -> dict[str, Any]:
     }
 
 
-def is_running(outbox: Path) -> bool:
-    """Tell whether a digitd holds this outbox."""
-    try:
-        fd = os.open(outbox / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+def is_running(config: Config) -> bool:
+    """Tell whether a digitd holds the inbox or the outbox; either may be gone at the time."""
+    return is_held(config.inbox / FOLDER / SPOOL_LOCK) or is_held(config.outbox / LOCK)
 
 
 def _read_page(path: Path) -> dict[str, Any]:

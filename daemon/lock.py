@@ -1,0 +1,82 @@
+"""Hold a folder against every other digitd: flock on a file in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING
+
+from daemon.errors import BusyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# `digitd status` holds a lock for some microseconds to see whether anyone else does.
+_TRIES = 5
+_PAUSE_SECONDS = 0.1
+
+
+class Lock:
+    """A lock file, held from ``take`` to ``release`` or the end of the process."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._fd = -1
+
+    @property
+    def held(self) -> bool:
+        """We hold it, and the file that we hold is still the one in the folder."""
+        return self._fd >= 0 and is_open_at(self._fd, self._file)
+
+    def take(self) -> None:
+        """Hold the folder.
+
+        Raises:
+            BusyError: another process holds it.
+            OSError: the file cannot be made.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self._file, flags, 0o660)
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                self._fd = fd
+                return
+        os.close(fd)
+        raise BusyError(
+            f"another digitd holds {self._file.parent}: `digitd status` tells which; "
+            "stop it, or give this one folders of its own"
+        )
+
+    def release(self) -> None:
+        """Let the folder go."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def is_held(file: Path) -> bool:
+    """Tell whether any process holds a lock file."""
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def is_open_at(fd: int, path: Path) -> bool:
+    """Tell whether an open file is still the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,176 @@
+"""Starts the real program in a folder of its own, drops real files, reads what comes out."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "samples"
+DIGITD = [sys.executable, "-P", "-m", "daemon"]
+# The daemon with a reader of the tests' own instead of TensorFlow: it starts in half a second.
+STAND_IN = [sys.executable, "-m", "tests.stand_in"]
+
+# Ten times what the slowest wait took with both cores busy otherwise.
+DEADLINE_SECONDS = 60.0
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DIGITD, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+@dataclass
+class Box:
+    """A folder with a config, an inbox and an outbox."""
+
+    folder: Path
+    settings: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.inbox.mkdir(exist_ok=True)
+        self.outbox.mkdir(exist_ok=True)
+        self.configure(workers=1, settle_seconds=0.2, incomplete_seconds=0.5)
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / "inbox"
+
+    @property
+    def outbox(self) -> Path:
+        return self.folder / "outbox"
+
+    @property
+    def work(self) -> Path:
+        return self.inbox / ".digitd"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    def configure(self, **settings: object) -> None:
+        self.settings |= settings
+        lines = (f"{key}: {value}\n" for key, value in self.settings.items())
+        self.config.write_text("".join(lines))
+
+    def drop(self, name: str, data: bytes) -> None:
+        """Move a complete file in, as people's tools do."""
+        made = self.folder / f"made-{name}"
+        made.write_bytes(data)
+        made.rename(self.inbox / name)
+
+    def rows(self) -> list[dict[str, str]]:
+        table = self.outbox / "predictions.csv"
+        if not table.exists():
+            return []
+        with table.open(encoding="utf-8", newline="") as lines:
+            return list(csv.DictReader(lines))
+
+    def row(self, name: str) -> dict[str, str]:
+        (row,) = (row for row in self.rows() if row["file"] == name)
+        return row
+
+    def wait_for_rows(self, count: int) -> list[dict[str, str]]:
+        wait_until(lambda: len(self.rows()) >= count, f"{count} rows, there are {self.rows()}")
+        return self.rows()
+
+    def wait_until_settled(self) -> None:
+        """Wait until nothing is in work: every row's files are where the row says."""
+        wait_until(lambda: not list(self.work.glob("d*-*")), "an empty work folder")
+
+    def check_books(self, dropped: dict[str, bytes]) -> None:
+        """Each dropped file has one row, its bytes and its picture; the audit agrees."""
+        rows = self.rows()
+        assert sorted(row["file"] for row in rows) == sorted(dropped)
+        for row in rows:
+            data = dropped[row["file"]]
+            assert (self.outbox / row["original"]).read_bytes() == data
+            assert row["sha256"] == hashlib.sha256(data).hexdigest()
+            assert (self.outbox / row["picture"]).stat().st_size > 0
+        audit = digitd("audit", "--config", self.config)
+        assert audit.returncode == 0, audit.stdout
+        assert f"{len(rows)} rows, {len(rows)} files, 0 in work, 0 breaks" in audit.stdout
+
+
+class Running:
+    """A daemon that was started, with its workers in a process group of their own."""
+
+    def __init__(self, box: Box, command: list[str] = DIGITD, *arguments: str) -> None:
+        self.box = box
+        self._log = box.folder / "log"
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "run", "--config", str(box.config), *arguments],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        def said() -> bool:
+            assert self.process.poll() is None or self.log.count(text) >= times, self.log
+            return self.log.count(text) >= times
+
+        wait_until(said, f"{text!r} in the log:\n{self.log}")
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, seconds: float = 10.0) -> int:
+        self.send(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL the daemon and its workers at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(DEADLINE_SECONDS)
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers (not of multiprocessing's resource tracker)."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        return [pid for pid in pids if "spawn_main" in _command_line(pid)]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""

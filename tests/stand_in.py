@@ -1,0 +1,71 @@
+"""The daemon with a reader of the tests' own: it reads a file's text as orders to itself.
+
+``python -m tests.stand_in run --config FILE [--once]``
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon import logs
+from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
+from daemon.errors import DigitdError, ModelError
+from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+    if options.model.read_bytes() == b"garbage":
+        raise ModelError(f"{options.model} is garbage")
+    return [_read(parcel) for parcel in parcels]
+
+
+def _read(parcel: Parcel) -> Reading:
+    if parcel.refusal:
+        verdict = Verdict(Status.ERROR, reason=parcel.refusal)
+    elif parcel.name == KNOWN_DIGIT_PNG.name:
+        verdict = Verdict(Status.OK, KNOWN_DIGIT, 0.99, (0.1,) * 10)
+    else:
+        verdict = _obey(parcel)
+    return Reading(verdict, "stand-in", f"picture of {parcel.name!a}".encode())
+
+
+def _obey(parcel: Parcel) -> Verdict:
+    # What stands before the PNG's end marker, which makes the inbox take it for complete.
+    order, _, value = parcel.data[8:].partition(b"\0")[0].decode("latin-1").partition(" ")
+    match order:
+        case "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "sleep":
+            time.sleep(float(value.split()[0]))
+        case "raise":
+            raise RuntimeError("told to raise")
+        case "bad":
+            return Verdict(Status.ERROR, reason="told to be bad")
+    return Verdict(Status.OK, 7, 0.99, (0.1,) * 10)
+
+
+def png_like(order: str) -> bytes:
+    """Make a file that the inbox takes for a complete PNG and this reader for an order."""
+    return b"\x89PNG\r\n\x1a\n" + order.encode("latin-1") + b"\0IEND\xaeB`\x82"
+
+
+if __name__ == "__main__":
+    # The workers find ``read`` under this name, and would find nothing under __main__.
+    from tests import stand_in  # noqa: PLW0406
+
+    logs.set_up()
+    try:
+        config = Path(sys.argv[sys.argv.index("--config") + 1])
+        Service(config, once="--once" in sys.argv, read=stand_in.read).run()
+    except DigitdError as error:
+        print(f"digitd: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
+        sys.exit(error.exit_status)
