@@ -24,7 +24,7 @@ RequiresMountsFor={inbox} {outbox}
 [Service]
 Type=notify
 User={user}
-UMask=0007
+UMask=0027
 WorkingDirectory={parent}
 ExecStart={python} -P -m daemon run --config {config}
 ExecReload=/bin/kill -HUP $MAINPID
@@ -54,6 +54,7 @@ PrivateDevices=yes
 PrivateNetwork=yes
 PrivateUsers=yes
 PrivateIPC=yes
+PrivateMounts=yes
 ProtectClock=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes

@@ -1,0 +1,285 @@
+"""The whole program with its own model on real files: drop, row, picture, books."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from daemon import png
+from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
+from daemon.config import load
+from daemon.rows import COLUMNS
+from tests.harness import ROOT, SAMPLES, Box, Running, digitd
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# What a person reads in samples/digit1.png to digit12.png.
+SAMPLE_DIGITS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 7, 4)
+
+
+def sample(number: int) -> bytes:
+    return (SAMPLES / f"digit{number}.png").read_bytes()
+
+
+def grey(number: int) -> NDArray[np.uint8]:
+    pixels = cv2.imread(str(SAMPLES / f"digit{number}.png"), cv2.IMREAD_GRAYSCALE)
+    assert pixels is not None
+    return pixels.astype(np.uint8)
+
+
+def as_format(extension: str, number: int = 1, *, dtype: type = np.uint8) -> bytes:
+    """Write a sample anew in another format or depth."""
+    scale = 257 if dtype is np.uint16 else 1
+    done, data = cv2.imencode(extension, grey(number).astype(dtype) * scale)
+    assert done
+    return data.tobytes()
+
+
+def palette_png(number: int) -> bytes:
+    """Write a sample as a two-colour palette PNG, through the program's own encoder."""
+    palette = np.array([[250, 250, 240], [20, 20, 90]], np.uint8)
+    return png.encode(np.where(grey(number) > 127, np.uint8(1), np.uint8(0)), palette)
+
+
+def rgba_png(number: int) -> bytes:
+    """Write a sample as black ink on full transparency."""
+    pixels = grey(number)
+    layers = np.zeros((*pixels.shape, 4), np.uint8)
+    layers[..., 3] = pixels
+    return cv2.imencode(".png", layers)[1].tobytes()
+
+
+UNREADABLE = {
+    "digit101.png": (b"", "empty"),
+    "digit102.png": (sample(4)[:3000], "truncated PNG"),
+    "digit103.png": (as_format(".jpg", 4)[:-200], "truncated JPEG"),
+    "digit104.png": (b"my shopping list: milk, bread\n", "text"),
+    "digit105.png": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
+        "Git LFS pointer",
+    ),
+    "digit106.png": (bytes(np.random.default_rng(7).integers(0, 256, 2000, np.uint8)), ""),
+    "digit107.png": (b"\x89PNG\r\n\x1a\n" + bytes(1_100_000), "too large"),
+}
+READABLE = {
+    "digit201.png": as_format(".jpg"),
+    "digit202.png": as_format(".bmp"),
+    "digit203.png": as_format(".webp"),
+    "digit204.png": as_format(".png", dtype=np.uint16),
+    "digit205.png": as_format(".png"),
+    "digit206.png": palette_png(1),
+    "digit207.png": rgba_png(1),
+    "digit208.png": sample(1) + b"\0stray bytes",
+}
+BLANK = cv2.imencode(".png", np.full((60, 60, 3), 230, np.uint8))[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Box, dict[str, bytes], str]:
+    """Run once over one of everything."""
+    box = Box(tmp_path_factory.mktemp("once"))
+    box.configure(max_file_mb=1)
+    dropped = {f"digit{n}.png": sample(n) for n in range(1, 13)}
+    dropped |= {name: data for name, (data, _) in UNREADABLE.items()}
+    dropped |= READABLE
+    dropped["digit300.png"] = BLANK
+    for name, data in dropped.items():
+        box.drop(name, data)
+    with Running(box, [sys.executable, "-P", "-m", "daemon"], "--once") as running:
+        assert running.process.wait(100) == 0, running.log
+        return box, dropped, running.log
+
+
+Once = tuple[Box, dict[str, bytes], str]
+
+
+def test_every_file_has_its_row_its_bytes_and_its_picture(once: Once) -> None:
+    box, dropped, _ = once
+    box.check_books(dropped)
+    assert [path.name for path in box.inbox.iterdir()] == [".digitd"]
+
+
+def test_the_table_has_the_documented_columns(once: Once) -> None:
+    box, dropped, _ = once
+    lines = (box.outbox / "predictions.csv").read_bytes().split(b"\n")
+    assert lines[0] == (
+        b"id,file,status,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,"
+        b"reason,picture,original,sha256,model,received_at,processed_at"
+    )
+    assert len(lines) == len(dropped) + 2
+    row = box.row("digit1.png")
+    assert abs(sum(float(row[f"p{n}"]) for n in range(10)) - 1) < 0.2
+    assert float(row["confidence"]) == float(row["p1"])
+    assert row["received_at"] <= row["processed_at"]
+
+
+def test_the_samples_are_read_as_a_person_reads_them(once: Once) -> None:
+    box, _, _ = once
+    read = [box.row(f"digit{n}.png")["digit"] for n in range(1, 13)]
+    assert read == [str(digit) for digit in SAMPLE_DIGITS]
+
+
+def test_each_kind_of_broken_file_says_what_is_wrong(once: Once) -> None:
+    box, _, log = once
+    for name, (_, why) in UNREADABLE.items():
+        row = box.row(name)
+        assert row["status"] == "error"
+        assert row["digit"] == row["confidence"] == ""
+        assert why in row["reason"]
+        assert row["original"] == f"failed/{name}"
+        assert f"{name}: error: {row['reason']}" in log
+
+
+def test_each_kind_of_good_file_is_read(once: Once) -> None:
+    box, _, _ = once
+    for name in READABLE:
+        row = box.row(name)
+        assert (row["status"], row["digit"]) in {("ok", "1"), ("unsure", "1")}, row
+        assert row["original"] == f"originals/{name}"
+
+
+def test_a_blank_is_unsure_and_has_no_digit(once: Once) -> None:
+    row = once[0].row("digit300.png")
+    assert (row["status"], row["digit"], row["reason"]) == ("unsure", "", "no ink")
+
+
+def test_every_picture_is_one_that_a_person_can_look_at(once: Once) -> None:
+    box, dropped, _ = once
+    pictures = list((box.outbox / "annotated").iterdir())
+    assert len(pictures) == len(dropped)
+    for picture in pictures:
+        pixels = cv2.imread(str(picture))
+        assert pixels is not None, picture
+        assert pixels.shape == (280, 640, 3)
+
+
+def test_once_ends_with_a_summary(once: Once) -> None:
+    box, dropped, log = once
+    counts = [sum(row["status"] == s for row in box.rows()) for s in ("ok", "unsure", "error")]
+    assert f"{len(dropped)} files: {counts[0]} ok, {counts[1]} unsure, {counts[2]} error" in log
+
+
+def test_the_daemon_reads_live_drops_and_stays_small(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    with Running(box) as running:
+        running.wait_for_log("is ready")
+        box.drop("digit1.png", sample(1))
+        box.drop("digit2.png", sample(2))
+        box.wait_for_rows(2)
+        box.wait_until_settled()
+        status = json.loads(digitd("status", "--json", "--config", box.config).stdout)
+        assert status["running"] is True
+        assert status["pid"] == running.process.pid
+        assert status["ok"] + status["unsure"] == 2
+        assert status["last"]["file"] == "digit2.png"
+        maps = Path(f"/proc/{running.process.pid}/maps").read_text()
+        assert "tensorflow" not in maps
+        assert "cv2" not in maps
+        assert running.stop() == 0
+    box.check_books({"digit1.png": sample(1), "digit2.png": sample(2)})
+    assert digitd("status", "--config", box.config).stdout.startswith("running:     no")
+
+
+def test_predict_moves_nothing_and_says_the_fields_of_the_table(tmp_path: Path) -> None:
+    files = [tmp_path / "seven.png", tmp_path / "list.png"]
+    files[0].write_bytes(sample(7))
+    files[1].write_text("my shopping list")
+    read = digitd("predict", "--json", "--picture", tmp_path / "seen", *files)
+    assert read.returncode == 0, read.stderr
+    rows = [json.loads(line) for line in read.stdout.splitlines()]
+    assert [tuple(row) for row in rows] == [COLUMNS, COLUMNS]
+    assert [row["digit"] for row in rows] == [7, None]
+    assert rows[1]["status"] == "error"
+    assert rows[0]["original"] == str(files[0])
+    assert Path(rows[0]["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert files[0].read_bytes() == sample(7)
+    assert read.stderr == ""
+
+
+def test_check_tells_what_is_right_and_what_is_wrong(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    good = digitd("check", "--config", box.config)
+    assert good.returncode == 0, good.stdout
+    assert "reads a known" in good.stdout
+    box.configure(model="none.keras")
+    bad = digitd("check", "--config", box.config)
+    assert bad.returncode == 1
+    assert "WRONG model:" in bad.stdout
+    assert str(tmp_path / "none.keras") in bad.stdout
+
+
+def test_a_missing_model_keeps_run_from_starting_with_78(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.configure(model="none.keras")
+    box.drop("digit1.png", sample(1))
+    run = digitd("run", "--config", box.config)
+    assert run.returncode == 78
+    assert "none.keras" in run.stderr
+    assert (box.inbox / "digit1.png").exists()
+
+
+def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path) -> None:
+    made = digitd("init", tmp_path / "digits")
+    assert made.returncode == 0, made.stderr
+    config = load(tmp_path / "digits" / "config.yaml")
+    assert config.model == SHIPPED_MODEL
+    assert config.inbox == tmp_path / "digits" / "inbox"
+    assert config.inbox.is_dir()
+    assert config.outbox.is_dir()
+    again = digitd("init", tmp_path / "digits")
+    assert again.returncode == 78
+    assert "is there already" in again.stderr
+
+
+def test_the_config_of_the_checkout_is_the_one_that_init_writes() -> None:
+    assert (ROOT / "config.yaml").read_text() == CONFIG_TEMPLATE.read_text()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_unit_is_one_that_systemd_takes_and_a_tight_one(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    unit = tmp_path / "digitd.service"
+    unit.write_text(digitd("service", "--config", box.config).stdout)
+    verify = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "digitd.service" not in verify.stderr, verify.stderr
+    security = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=6", unit],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert security.returncode == 0, security.stdout[-300:]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "run", "predict", "check", "status", "audit", "init", "service", "train", "evaluate"],
+)
+def test_each_command_has_help_with_an_example(command: str) -> None:
+    text = digitd(*command.split(), "--help")
+    assert text.returncode == 0
+    assert f"digitd {command}".strip() in text.stdout
+    assert ("Example" in text.stdout) or not command
+
+
+def test_a_wrong_word_on_the_command_line_exits_2() -> None:
+    assert digitd("predict", "no-such-file.png").returncode == 2
+    assert digitd("frobnicate").returncode == 2
+    assert digitd("run", "--config", os.devnull + "/x").returncode == 78
