@@ -38,7 +38,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield Finding(good=True, text="config: every key is valid")
     try:
         make_folders(config)
-    except DigitdError as error:
+    except (DigitdError, OSError) as error:
         yield Finding(good=False, text=str(error))
         return
     folders = [_folder(key, folder) for key, folder in _folders(config)]

@@ -100,6 +100,7 @@ class Inbox:
             OSError: the folder cannot be listed.
             ConfigError: ``watch: inotify`` is asked for and cannot be had.
         """
+        self.close()  # what an earlier try that failed half-way still holds
         self._live = live
         self._arm()
         self._scan()

@@ -13,7 +13,7 @@ from daemon.errors import ModelError
 from daemon.outbox import CLAIMED_AT_MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from daemon.engine import Engine
@@ -48,16 +48,17 @@ class Pipeline:
         self.counts: Counter[str] = Counter()
 
     def recover(self) -> None:
-        """Take up what an earlier run left in the work folder.
+        """Take up what lies in the work folder and is not in hand: an earlier run left it.
 
         Raises:
             OSError: the work folder or the table cannot be read.
         """
-        jobs = self._spool.leftovers()
+        known = {job.id for job in self._held()}
+        jobs = [job for job in self._spool.leftovers() if job.id not in known]
         receipts, highest = self._outbox.recall(jobs)
         if highest is not None:
             self._spool.skip_ids(highest)
-        self._spool.sweep(jobs)
+        self._spool.sweep([*jobs, *self._held()])
         done = {receipt.job.id for receipt in receipts}
         self._unpublished.extend(receipts)
         self._claimed.extend(job for job in jobs if job.id not in done)
@@ -160,13 +161,15 @@ class Pipeline:
     @property
     def in_hand(self) -> int:
         """Files claimed and not yet published."""
-        return (
-            len(self._claimed)
-            + sum(map(len, self._in_work.values()))
-            + sum(map(len, self._read))
-            + len(self._unpublished)
-            + len(self._parked)
-        )
+        return sum(1 for _ in self._held())
+
+    def _held(self) -> Iterator[Job]:
+        yield from self._claimed
+        for jobs in self._in_work.values():
+            yield from jobs
+        for entries in self._read:
+            yield from (entry.job for entry in entries)
+        yield from (receipt.job for receipt in (*self._unpublished, *self._parked))
 
     def _full(self, batch_size: int) -> bool:
         return self.in_hand + batch_size > CLAIMED_AT_MOST or len(self._parked) > _PARKED_AT_MOST

@@ -46,7 +46,8 @@ _RETRY_SECONDS, _RETRY_AT_MOST = 1.0, 8.0
 _LOOK_AHEAD = 256
 # A worker that ends while it starts is started again this often before it is the model's fault.
 _START_TRIES = 3
-# The status page changes no more often than this, and parked files are tried again that often.
+# The status page tells a new state at once and new counts no more often than this; parked
+# files are tried again that often.
 _PAGE_SECONDS = 1.0
 _UNPARK_SECONDS = 30.0
 
@@ -103,7 +104,7 @@ class Service:
         self._since = datetime.now(UTC)
         self._counts: Counter[str] = Counter()
         self._ready = self._opened = False
-        self._model = ""
+        self._model = self._shown = ""
         self._pause: Pause | None = None
         self._unpark_at = self._page_at = self._ping_at = 0.0
         self._watchdog = watchdog_seconds()
@@ -177,7 +178,6 @@ class Service:
         return Engine(work, worker_count(settings.workers), self._bell.ring)
 
     def _startup(self) -> None:
-        make_folders(self._config)
         try:
             self._open()
         except OSError as error:
@@ -186,9 +186,14 @@ class Service:
         self._hired = [self._engine.hire() for _ in range(self._engine.workers)]
 
     def _open(self) -> None:
-        """Hold both folders, take up what was left, look for what has come."""
+        """Hold both folders, take up what was left, look for what has come.
+
+        Raises:
+            OSError: one cannot be used now; this may be called again, as often as it takes.
+        """
+        make_folders(self._config)
         self._outbox.tend()
-        self._spool.open()
+        self._spool.tend()
         self._pipeline.recover()
         self._inbox.open(live=not self._once)
         self._opened = True
@@ -230,7 +235,8 @@ class Service:
         if not self._opened:
             self._open()
         self._outbox.tend()
-        self._spool.tend()
+        if self._spool.tend():
+            self._pipeline.recover()
         self._pipeline.collect()
         if now >= self._unpark_at:
             self._unpark_at = now + _UNPARK_SECONDS
@@ -283,7 +289,7 @@ class Service:
         try:
             settings = config.load(self._file)
             make_folders(settings)
-        except DigitdError as error:
+        except (DigitdError, OSError) as error:
             log.error("not reloaded, the settings stay as they are: %s", error)  # noqa: TRY400 - its text says it all
             return
         log.info("reloading %s", self._file)
@@ -354,11 +360,11 @@ class Service:
         if self._watchdog is not None and now >= self._ping_at:
             self._ping_at = now + self._watchdog / 4
             notify("WATCHDOG=1")
-        if now < self._page_at:
-            return
-        self._page_at = now + _PAGE_SECONDS
         state = "paused" if self._pause else "running" if self._ready else "starting"
-        self._write_page(state)
+        if state != self._shown or now >= self._page_at:
+            self._page_at = now + _PAGE_SECONDS
+            self._shown = state
+            self._write_page(state)
 
     def _write_page(self, state: str) -> None:
         page = Page(
@@ -414,12 +420,14 @@ def make_folders(settings: Config) -> None:
     """Make the inbox and the outbox where they are missing.
 
     Raises:
-        ConfigError: they cannot be made.
+        ConfigError: one cannot be made by anybody: what it should lie in is missing, or no
+            folder, or not ours to write.
+        OSError: it cannot be made now (disk full, read-only).
     """
     for key, folder in (("inbox", settings.inbox), ("outbox", settings.outbox)):
         try:
             folder.mkdir(mode=0o770, exist_ok=True)
-        except OSError as error:
+        except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
             raise ConfigError(
                 f"{key}: {folder} is no folder and cannot be made one ({error.strerror}): "
                 "make it, or name another in the config"
