@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,19 +71,37 @@ def run(config_file: Path, *, once: bool) -> None:
       digitd run --config /srv/digits/config.yaml
       digitd run --once
     """
+    from daemon.records import Status
     from daemon.service import Service, summary
 
-    logs.set_up()
     if not once:
+        logs.set_up()
         Service(config_file).run()
         return
+    # On a terminal a bar stands in the place of a line per file, and errors come after it.
+    watched = sys.stderr.isatty()
+    logs.set_up(logging.ERROR if watched else logging.INFO)
+    failed: list[Row] = []
     bar = click.progressbar(
-        length=0, label="reading", file=sys.stderr, hidden=not sys.stderr.isatty()
+        length=0,
+        label="reading",
+        show_eta=False,
+        show_pos=True,
+        file=sys.stderr,
+        hidden=not watched,
     )
-    service = Service(config_file, once=True, tell=lambda _: bar.update(1))
+
+    def tell(row: Row) -> None:
+        bar.update(1)
+        if watched and row.verdict.status is Status.ERROR:
+            failed.append(row)
+
+    service = Service(config_file, once=True, tell=tell)
     with bar:
         bar.length = service.waiting
         counts = service.run()
+    for row in failed:
+        click.echo(f"{row.file}: {row.verdict.reason}; it is now {row.original}", err=True)
     click.echo(summary(counts))
 
 
@@ -252,3 +271,123 @@ def service(config_file: Path, user: str) -> None:
     from daemon.unit import unit
 
     click.echo(unit(config.load(config_file), config_file, user), nl=False)
+
+
+@main.command()
+@click.option(
+    "--data",
+    "sets",
+    metavar="FILE",
+    multiple=True,
+    type=_EXISTING_FILE,
+    help="A .npz set; repeat for several. Without it, MNIST is downloaded.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    default="model.keras",
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The model file to write.",
+)
+@click.option("--epochs", default=40, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option(
+    "--work",
+    "folder",
+    metavar="DIR",
+    default="training",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keeps the prepared glyphs, the checkpoint and the pictures.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --work.")
+def train(
+    sets: tuple[Path, ...], out: Path, epochs: int, seed: int, folder: Path, *, resume: bool
+) -> None:
+    """Build a model from data; its curves and examples are written into --work.
+
+    \b
+    Example:
+      digitd train --data mnist.npz --epochs 10
+      digitd train --data mnist.npz --data pendigits.npz --out digits.keras --resume
+    """
+    from daemon.training import report, train
+
+    settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed)
+    hidden = not sys.stderr.isatty()
+    with (
+        click.progressbar(length=1000, label="glyphs", file=sys.stderr, hidden=hidden) as making,
+        click.progressbar(
+            length=epochs * train.STEPS, label="training", file=sys.stderr, hidden=hidden
+        ) as steps,
+    ):
+
+        def ended(epoch: train.Epoch) -> None:
+            click.echo(f"{chr(13) if not hidden else ''}{report.line(epoch)}")
+
+        progress = train.Progress(
+            making=lambda share: making.update(round(1000 * share) - making.pos),
+            began=steps.update,
+            stepped=steps.update,
+            ended=ended,
+        )
+        trained = train.train(settings, out, folder, progress, resume=resume)
+    click.echo(report.of_training(trained, out, folder))
+
+
+@main.command()
+@click.argument("path", metavar="DATA", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--model",
+    "model_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A .keras file; without it, the model that came with digitd.",
+)
+@click.option(
+    "--skip-traits",
+    metavar="WORDS",
+    default="",
+    help="Leave out images whose `traits` hold one of these, separated by commas.",
+)
+@click.option(
+    "--at-least",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    help="Exit 1 where the accuracy is below this.",
+)
+@click.option(
+    "--pictures",
+    "folder",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Draw the confusion matrix, the worst mistakes and examples into this folder.",
+)
+def evaluate(
+    path: Path,
+    model_file: Path | None,
+    skip_traits: str,
+    at_least: float | None,
+    folder: Path | None,
+) -> None:
+    """Measure a model on DATA: an .npz set, or a folder with a labels.csv (file,label).
+
+    \b
+    Example:
+      digitd evaluate mnist.npz --at-least 0.993
+      digitd evaluate scans/ --skip-traits hard,printed-font --pictures seen/
+    """
+    from daemon import model
+    from daemon.assets import SHIPPED_MODEL
+    from daemon.training import evaluate, report
+
+    skipped = [word for word in skip_traits.split(",") if word]
+    cases = evaluate.cases(path, skipped)
+    measured = evaluate.evaluate(model.load(model_file or SHIPPED_MODEL), cases)
+    click.echo(report.of_evaluation(measured))
+    if folder is not None:
+        click.echo(f"pictures: {', '.join(map(str, report.drawn(measured, folder)))}")
+    if at_least is not None and measured.accuracy < at_least:
+        click.echo(f"digitd: {measured.accuracy:.4f} is below {at_least}", err=True)
+        sys.exit(EX_FOUND_WRONG)

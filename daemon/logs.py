@@ -24,8 +24,8 @@ class _JournalFormatter(logging.Formatter):
         return "\n".join(priority + line for line in super().format(record).splitlines())
 
 
-def set_up() -> None:
-    """Send this program's log to stderr."""
+def set_up(level: int = logging.INFO) -> None:
+    """Send this program's log to stderr, from a level on."""
     handler = logging.StreamHandler(sys.stderr)
     if _is_journal(sys.stderr.fileno()):
         handler.setFormatter(_JournalFormatter("%(message)s"))
@@ -33,7 +33,7 @@ def set_up() -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     ours = logging.getLogger("daemon")
     ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
+    ours.setLevel(level)
 
 
 def _is_journal(fd: int) -> bool:
