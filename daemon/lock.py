@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from daemon.errors import BusyError
@@ -38,15 +39,16 @@ class Lock:
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self._file, flags, 0o660)
-        for _ in range(_TRIES):
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        try:
+            for _ in range(_TRIES):
+                with suppress(BlockingIOError):
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._fd = fd
+                    return
                 time.sleep(_PAUSE_SECONDS)
-            else:
-                self._fd = fd
-                return
-        os.close(fd)
+        finally:
+            if self._fd != fd:
+                os.close(fd)
         raise BusyError(
             f"another digitd holds {self._file.parent}: `digitd status` tells which; "
             "stop it, or give this one folders of its own"

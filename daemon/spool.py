@@ -18,6 +18,7 @@ import hashlib
 import logging
 import os
 import stat
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -64,10 +65,12 @@ class Spool:
         self._ids = ids.Ids()
         self._lock = Lock(self.folder / LOCK)
         self._attempts = -1
+        self._opened = False
         self._tries: Counter[str] = Counter()
         self._lone: Counter[str] = Counter()
         self._downs: Counter[str] = Counter()
         self._last_words: dict[str, str] = {}
+        self._booking = threading.Lock()  # the lanes' threads begin while the loop forgets
 
     def open(self) -> None:
         """Make the work folder and hold it.
@@ -76,14 +79,22 @@ class Spool:
             BusyError: another digitd holds it.
             OSError: it cannot be made or written.
         """
+        self.close()  # what an earlier try that failed half-way still holds
         self.folder.mkdir(mode=0o770, exist_ok=True)
         if not stat.S_ISDIR(self.folder.lstat().st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(self.folder))
         self._lock.take()
-        self._attempts = os.open(
-            self.folder / "attempts", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660
-        )
-        self._recall()
+        try:
+            self._attempts = os.open(
+                self.folder / "attempts",
+                os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                0o660,
+            )
+            self._recall()
+        except OSError:
+            self.close()
+            raise
+        self._opened = True
 
     def close(self) -> None:
         """Let the work folder go."""
@@ -92,12 +103,19 @@ class Spool:
             self._attempts = -1
         self._lock.release()
 
-    def tend(self) -> None:
-        """Make the work folder anew if it was taken away with the inbox around it."""
-        if not self._lock.held:
-            log.warning("%s is gone: making a new one", self.folder)
-            self.close()
-            self.open()
+    def tend(self) -> bool:
+        """Open the work folder if it is not, or if it was taken away with the inbox around it.
+
+        Returns:
+            Whether it is another one than before; files may be in it that were once claimed.
+        """
+        if self._lock.held:
+            return False
+        before = self._opened
+        self.open()
+        if before:
+            log.warning("%s was replaced: going on in the new one", self.folder)
+        return True
 
     def skip_ids(self, seen: str) -> None:
         """Give no id up to this one: a row has it."""
@@ -127,8 +145,9 @@ class Spool:
                 continue
             self._ids.skip(job_id)
             whole = self.folder / f"{job_id}{NAME_SUFFIX}"
-            if whole.exists():
-                name = os.fsdecode(whole.read_bytes())
+            if whole.is_file():
+                # A power failure may have left it empty; the cut name is better than none.
+                name = os.fsdecode(whole.read_bytes()) or name
             jobs.append(Job(job_id, name, path, path.lstat().st_size, ids.moment(job_id)))
         return jobs
 
@@ -136,7 +155,9 @@ class Spool:
         """Remove what belongs to no held job: pictures and names whose file went its way."""
         kept = {job.id for job in held}
         for path in self.folder.iterdir():
-            if path.suffix in {PICTURE_SUFFIX, NAME_SUFFIX} and path.stem not in kept:
+            # A claimed file's own name may end so too; only our own names are an id and no more.
+            ours = path.suffix in {PICTURE_SUFFIX, NAME_SUFFIX} and ids.PATTERN.fullmatch(path.stem)
+            if ours and path.stem not in kept:
                 path.unlink()
 
     def load(self, job: Job) -> Parcel | None:
@@ -168,15 +189,17 @@ class Spool:
             OSError: it cannot be written down, so it must not be tried.
         """
         what = "alone" if len(jobs) == 1 and self.suspect(jobs[0]) else "begun"
-        self._write(what, jobs)
-        for job in jobs:
-            self._count(job.id, what)
+        with self._booking:
+            self._write(what, jobs)
+            for job in jobs:
+                self._count(job.id, what)
 
     def down(self, jobs: Sequence[Job], why: str) -> None:
         """Count that a worker died, or had to be killed, with these jobs in hand."""
-        for job in jobs:
-            self._count(job.id, "down")
-            self._last_words[job.id] = why
+        with self._booking:
+            for job in jobs:
+                self._count(job.id, "down")
+                self._last_words[job.id] = why
         try:
             self._write("down", jobs)
         except OSError as error:  # the count in memory holds for as long as this run
@@ -191,13 +214,14 @@ class Spool:
         return self._downs[job.id] >= _DOWNS or self._lone[job.id] >= _LONE_TRIES
 
     def forget(self, job: Job) -> None:
-        """Drop what was kept of a job that is published."""
+        """Drop what was kept of a job that is published, or whose file someone took away."""
         if len(os.fsencode(job.path.name)) == _NAME_BYTES:
             (self.folder / f"{job.id}{NAME_SUFFIX}").unlink(missing_ok=True)
-        for kept in (self._tries, self._lone, self._downs, self._last_words):
-            kept.pop(job.id, None)
-        if not self._tries:
-            os.ftruncate(self._attempts, 0)
+        with self._booking:
+            for kept in (self._tries, self._lone, self._downs, self._last_words):
+                kept.pop(job.id, None)
+            if not self._tries:
+                os.ftruncate(self._attempts, 0)
 
     def _path(self, job_id: str, name: str) -> Path:
         """Return where to claim a file to; a name too long for that is written down first."""
@@ -216,10 +240,12 @@ class Spool:
 
     def _load(self, job: Job) -> Parcel:
         fd = os.open(job.path, _OPEN)
-        with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - opened above, with its flags
-            info = os.fstat(fd)
-            if not stat.S_ISREG(info.st_mode):
-                return Parcel(job.name, b"", refusal="is not a regular file")
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            os.close(fd)
+            return Parcel(job.name, b"", refusal="is not a regular file")
+        # Buffered: a raw read may return less than all of a file over 2 GB, or on a network.
+        with open(fd, "rb") as file:  # noqa: PTH123 - opened above, with its flags
             if info.st_size <= self._max_bytes:
                 data = file.read(self._max_bytes + 1)
                 if len(data) <= self._max_bytes:
@@ -232,7 +258,10 @@ class Spool:
         return Parcel(job.name, b"", digest, refusal)
 
     def _write(self, what: str, jobs: Sequence[Job]) -> None:
-        os.write(self._attempts, "".join(f"{job.id} {what}\n" for job in jobs).encode())
+        # The line break stands in front: a record that a full disk cut spoils none after it.
+        records = "".join(f"\n{job.id} {what}" for job in jobs).encode()
+        if os.write(self._attempts, records) != len(records):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / "attempts"))
 
     def _count(self, job_id: str, what: str) -> None:
         match what:
@@ -246,6 +275,8 @@ class Spool:
 
     def _recall(self) -> None:
         """Count the attempts of earlier runs at the files that are still here."""
+        for counts in (self._tries, self._lone, self._downs):
+            counts.clear()
         here = {path.name.partition("-")[0] for path in self.folder.iterdir()}
         for line in (self.folder / "attempts").read_text("ascii", errors="replace").splitlines():
             job_id, _, what = line.partition(" ")
