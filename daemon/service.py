@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 # systemd gives a service 90 s to stop, and people 10: so long may the batches in hand take.
 _STOP_SECONDS = 7.0
 # After a fault that is not a file's, the next try comes after this, doubled up to the most.
-_RETRY_SECONDS, _RETRY_AT_MOST = 1.0, 8.0
+_RETRY_SECONDS, _RETRY_AT_MOST = 0.5, 8.0
 # Files looked at while the first worker still loads its model.
 _LOOK_AHEAD = 256
 # A worker that ends while it starts is started again this often before it is the model's fault.

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from daemon.audit import Audit, audit
+from daemon.config import load
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -112,9 +115,7 @@ class Box:
             assert (self.outbox / row["original"]).read_bytes() == data
             assert row["sha256"] == hashlib.sha256(data).hexdigest()
             assert (self.outbox / row["picture"]).stat().st_size > 0
-        audit = digitd("audit", "--config", self.config)
-        assert audit.returncode == 0, audit.stdout
-        assert f"{len(rows)} rows, {len(rows)} files, 0 in work, 0 breaks" in audit.stdout
+        assert audit(load(self.config)) == Audit(len(rows), len(rows), 0, ())
 
 
 class Running:

@@ -58,14 +58,18 @@ def png_like(order: str) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + order.encode("latin-1") + b"\0IEND\xaeB`\x82"
 
 
-if __name__ == "__main__":
-    # The workers find ``read`` under this name, and would find nothing under __main__.
-    from tests import stand_in  # noqa: PLW0406
+def main() -> None:
+    # The workers find ``read`` under this module's name, and would find nothing in __main__.
+    from tests.stand_in import read  # noqa: PLC0415
 
     logs.set_up()
     try:
         config = Path(sys.argv[sys.argv.index("--config") + 1])
-        Service(config, once="--once" in sys.argv, read=stand_in.read).run()
+        Service(config, once="--once" in sys.argv, read=read).run()
     except DigitdError as error:
         print(f"digitd: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
         sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

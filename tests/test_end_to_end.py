@@ -106,6 +106,9 @@ Once = tuple[Box, dict[str, bytes], str]
 def test_every_file_has_its_row_its_bytes_and_its_picture(once: Once) -> None:
     box, dropped, _ = once
     box.check_books(dropped)
+    audit = digitd("audit", "--config", box.config)
+    assert audit.returncode == 0, audit.stdout
+    assert f"{len(dropped)} rows, {len(dropped)} files, 0 in work, 0 breaks" in audit.stdout
     assert [path.name for path in box.inbox.iterdir()] == [".digitd"]
 
 

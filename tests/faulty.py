@@ -1,0 +1,56 @@
+"""The stand-in daemon on a disk that fails once: the Nth write, fsync, rename or mkdir.
+
+``python -m tests.faulty N ERRNO run --config FILE``: the Nth such call of the daemon process on
+anything beside the config file raises ERRNO, once; the log says which call it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests import stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _path(descriptor: int) -> str:
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+
+class FaultyDisk:
+    """Stands before the operating system's calls and fails one of them."""
+
+    def __init__(self, folder: Path, nth: int, number: int) -> None:
+        self._folder = str(folder)
+        self._left = nth
+        self._number = number
+
+    def watch(self, name: str) -> None:
+        call: Callable[..., Any] = getattr(os, name)
+
+        @functools.wraps(call)
+        def faulty(target: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - any call
+            place = _path(target) if isinstance(target, int) else target
+            if os.fsdecode(place).startswith(self._folder):
+                self._left -= 1
+                if self._left == 0:
+                    print(f"fault: {name} {place}", file=sys.stderr, flush=True)  # noqa: T201
+                    raise OSError(self._number, os.strerror(self._number), os.fsdecode(place))
+            return call(target, *arguments, **options)
+
+        setattr(os, name, faulty)
+
+
+if __name__ == "__main__":
+    nth, code = sys.argv[1:3]
+    folder = Path(sys.argv[sys.argv.index("--config") + 1]).parent
+    disk = FaultyDisk(folder, int(nth), getattr(errno, code))
+    for name in ("write", "pwrite", "fsync", "rename", "mkdir", "ftruncate", "unlink"):
+        disk.watch(name)
+    stand_in.main()
