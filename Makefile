@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
 
-.PHONY: run test
+.PHONY: run test torture
 
 run: $(VENV)/.installed
 	@echo "Starting digitd on config.yaml: drop digit1.png into inbox/, find the answers in outbox/."
@@ -14,6 +14,11 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
+
+# The long run of what test_service.py does in short: some minutes, outside `make test`.
+torture: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m tests.torture
+	$(VENV)/bin/python -m tests.torture --real --kills 10 --files 300
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digitd needs Python 3.11 or newer: make PYTHON=python3.12")'

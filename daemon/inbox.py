@@ -150,6 +150,18 @@ class Inbox:
         """Put a file back that could not be claimed just now."""
         self._found.appendleft(found)
 
+    def leave(self, name: str, why: str) -> None:
+        """Leave a file alone, and say so once."""
+        self._pending.pop(name, None)
+        if name not in self._strange:
+            self._strange.add(name)
+            log.warning("%r in the inbox %s: left alone", name, why)
+
+    @property
+    def writable(self) -> bool:
+        """Files can be moved out of the folder, as far as the folder itself goes."""
+        return os.access(self.folder, os.W_OK | os.X_OK)
+
     def seconds_until_due(self) -> float:
         """Return how long the loop may sleep if nothing rings."""
         now = time.monotonic()
@@ -173,6 +185,7 @@ class Inbox:
 
     def _arm(self) -> None:
         # The identity first: a folder replaced from here on is noticed, never missed.
+        first = self._identity is None
         self._identity = _identity(self.folder)
         wanted = self._config.watch
         self.mode = "polling"
@@ -185,6 +198,8 @@ class Inbox:
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EMFILE}:
                 raise
+            if wanted == "inotify" and not first:
+                raise  # it could be had before: this may pass
             if wanted == "inotify":
                 raise ConfigError(
                     f"watch: inotify cannot be had ({error.strerror}): raise "
@@ -248,7 +263,7 @@ class Inbox:
         try:
             info = os.fstat(fd)
             if not stat.S_ISREG(info.st_mode):
-                self._leave(name, info)
+                self.leave(name, _kind(info))
                 return None
             kind = formats.sniff(os.pread(fd, formats.HEAD_BYTES, 0))
             if kind is not None and formats.has_end(
@@ -257,7 +272,7 @@ class Inbox:
                 self._pending.pop(name, None)
                 return Found(name, info.st_size)
         except OSError as error:  # EIO, ESTALE: the disk's fault or the network's, and it may pass
-            log.warning("%s cannot be looked at now, trying again: %s", name, error.strerror)
+            log.warning("%r cannot be looked at now, trying again: %s", name, error.strerror)
             self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
             return None
         finally:
@@ -276,12 +291,12 @@ class Inbox:
             self._pending.pop(name, None)
             return None
         if not stat.S_ISREG(info.st_mode):
-            self._leave(name, info)
+            self.leave(name, _kind(info))
             return None
         if error.errno in {errno.EACCES, errno.EPERM}:
             # Whoever copies sets the rights last; if they stay so, its row will say it.
             return self._when_quiet(name, info, self._config.settle_seconds)
-        log.warning("%s cannot be opened now, trying again: %s", name, error.strerror)
+        log.warning("%r cannot be opened now, trying again: %s", name, error.strerror)
         self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
         return None
 
@@ -298,15 +313,11 @@ class Inbox:
         self._pending[name] = pending
         return None
 
-    def _leave(self, name: str, info: os.stat_result) -> None:
-        """Leave alone what is no regular file, and say so once."""
-        self._pending.pop(name, None)
-        if name not in self._strange:
-            self._strange.add(name)
-            kind = "a symbolic link" if stat.S_ISLNK(info.st_mode) else "not a regular file"
-            log.warning("%r in the inbox is %s: left alone", name, kind)
-
 
 def _identity(folder: Path) -> tuple[int, int]:
     info = folder.stat()
     return info.st_dev, info.st_ino
+
+
+def _kind(info: os.stat_result) -> str:
+    return "is a symbolic link" if stat.S_ISLNK(info.st_mode) else "is not a regular file"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 from daemon.engine import WorkerDownError
 from daemon.errors import ModelError
 from daemon.outbox import CLAIMED_AT_MOST
+from daemon.rows import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ class Pipeline:
         self._read: deque[list[Entry]] = deque()
         self._unpublished: deque[Receipt] = deque()
         self._parked: deque[Receipt] = deque()
-        self.counts: Counter[str] = Counter()
+        self.batches = 0  # read since the start
 
     def recover(self) -> None:
         """Take up what lies in the work folder and is not in hand: an earlier run left it.
@@ -82,9 +83,14 @@ class Pipeline:
             jobs = self._in_work.pop(future)
             try:
                 self._read.append(future.result())
+                self.batches += 1
             except WorkerDownError as error:
-                names = ", ".join(job.name for job in jobs[:3]) + (", …" if len(jobs) > 3 else "")  # noqa: PLR2004 - enough to tell
-                log.warning("a worker went down (%s) while reading %s", error, names)
+                log.warning(
+                    "a worker went down (%s) with %d files in hand, the first %s",
+                    error,
+                    len(jobs),
+                    printable(jobs[0].name),
+                )
                 self._spool.down(jobs, str(error))
                 self._claimed.extendleft(reversed(jobs))
             except CancelledError:
@@ -106,7 +112,6 @@ class Pipeline:
             self._read.popleft()
             for receipt, row in committed:
                 self._unpublished.append(receipt)
-                self.counts[row.verdict.status] += 1
                 tell(row)
         failure: OSError | None = None
         for _ in range(len(self._unpublished)):
@@ -159,6 +164,11 @@ class Pipeline:
         return bool(self._in_work)
 
     @property
+    def parked(self) -> int:
+        """Files whose row is written and whose place was taken or closed."""
+        return len(self._parked)
+
+    @property
     def in_hand(self) -> int:
         """Files claimed and not yet published."""
         return sum(1 for _ in self._held())
@@ -178,7 +188,10 @@ class Pipeline:
         for found in self._inbox.take(most):
             try:
                 job = self._spool.claim(found)
-            except OSError:
+            except OSError as error:
+                if isinstance(error, PermissionError) and self._inbox.writable:
+                    self._inbox.leave(found.name, f"cannot be moved ({error.strerror})")
+                    continue
                 self._inbox.again(found)
                 raise
             if job is not None:
@@ -203,5 +216,5 @@ def _still_there(job: Job) -> bool:
     """Tell whether a job's file is still in the work folder; without it nothing can be filed."""
     there = os.path.lexists(job.path)
     if not there:
-        log.error("%s was taken out of the work folder before its row was written", job.name)
+        log.error("%s was taken from the work folder before it had a row", printable(job.name))
     return there

@@ -36,7 +36,7 @@ def predict(reader: Reader, files: Iterable[Path], pictures: Path | None) -> Ite
         (reading,) = reader.read([parcel])
         picture = "" if pictures is None else str(_save(pictures, job, reading.picture))
         entry = Entry(job, parcel.sha256, reading)
-        yield rows.row(entry, picture, str(file), datetime.now(UTC))
+        yield rows.row(entry, picture, rows.printable(str(file)), datetime.now(UTC))
 
 
 def _parcel(file: Path) -> Parcel:

@@ -72,11 +72,16 @@ class Bell:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why nothing is taken in, and when to try again. Seconds of ``time.monotonic``."""
+    """Why nothing is taken in, and when to try again. Seconds of ``time.monotonic``.
+
+    ``batches`` is how many must have been read before the fault counts as passed: for want of a
+    worker, one more than at the time.
+    """
 
     why: str
     again_at: float
     delay: float
+    batches: int
 
 
 class Service:
@@ -137,6 +142,11 @@ class Service:
             self._shutdown()
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if self._once and self._pipeline.parked:
+            raise StorageError(
+                f"{self._pipeline.parked} files have their row but could not be published, "
+                "see the log; the next start tries again"
+            )
         return self._counts
 
     @property
@@ -211,7 +221,7 @@ class Service:
             self._once
             and self._ready
             and self._opened
-            and not self._pipeline.in_hand
+            and self._pipeline.in_hand == self._pipeline.parked
             and self._inbox.exhausted
         )
 
@@ -244,7 +254,8 @@ class Service:
         self._pipeline.settle(self._tell)
         self._inbox.tend()
         if self._ready:
-            self._pipeline.feed(self._config.batch_size, fresh=self._next is None)
+            changing_over = self._next is not None and self._next[2].done()
+            self._pipeline.feed(self._config.batch_size, fresh=not changing_over)
         else:
             # Claim nothing yet, but let the quiet time of unfinished files begin.
             self._inbox.look(_LOOK_AHEAD)
@@ -316,6 +327,7 @@ class Service:
         self._close()
         self._assemble(settings, engine)
         self._ready = self._opened = False
+        self._pause = None
         self._hired = [engine.hire() for _ in range(engine.workers - 1)]
         try:
             self._open()
@@ -348,10 +360,11 @@ class Service:
         if before is None or before.why != why:
             log.error("paused, files stay in the inbox: %s", why)
         delay = _RETRY_SECONDS if before is None else min(2 * before.delay, _RETRY_AT_MOST)
-        self._pause = Pause(why, time.monotonic() + delay, delay)
+        batches = self._pipeline.batches + isinstance(error, ModelError)
+        self._pause = Pause(why, time.monotonic() + delay, delay, batches)
 
     def _resume(self) -> None:
-        if self._pause is not None:
+        if self._pause is not None and self._pipeline.batches >= self._pause.batches:
             log.info("going on: the fault has passed (%s)", self._pause.why)
             self._pause = None
 

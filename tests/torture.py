@@ -1,0 +1,135 @@
+"""The long run: kill digitd at random moments under load, then prove that nothing was lost.
+
+``python -m tests.torture [--kills 200] [--files 5000] [--real] [--folder DIR]``
+
+Without ``--real`` the reader is the tests' own, which starts in half a second; everything else,
+the claims, the rows, the pictures' way and the recovery, is the program's.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from daemon.audit import audit
+from daemon.config import load
+from daemon.rows import COLUMNS
+from tests.harness import DIGITD, SAMPLES, STAND_IN, Box, Running, wait_until
+from tests.stand_in import png_like
+
+_DROPPED = 25  # files dropped at a time
+
+
+@dataclass
+class Watcher:
+    """Reads the table over and over, as people's scripts do, and counts half rows."""
+
+    table: Path
+    looks: int = 0
+    torn: int = 0
+    stopped: bool = False
+
+    def run(self) -> None:
+        while not self.stopped:
+            time.sleep(0.01)
+            if self.table.exists():
+                text = self.table.read_text(encoding="utf-8")
+                self.looks += 1
+                whole = text.endswith("\n") and all(
+                    len(row) == len(COLUMNS) for row in csv.reader(io.StringIO(text))
+                )
+                self.torn += not whole
+
+
+def contents(real: bool, number: int) -> bytes:  # noqa: FBT001 - the option's value
+    if real:
+        return (SAMPLES / f"digit{number % 12 + 1}.png").read_bytes() + b"\0%d" % number
+    return png_like(f"sleep 0.002 {number}")
+
+
+@click.command()
+@click.option("--kills", default=200, show_default=True)
+@click.option("--files", default=5000, show_default=True)
+@click.option("--real", is_flag=True, help="Read with the shipped model.")
+@click.option("--seed", default=7, show_default=True)
+def main(kills: int, files: int, seed: int, *, real: bool) -> None:
+    """Kill digitd and its workers at random moments while files arrive; count what is left."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    with tempfile.TemporaryDirectory(prefix="digitd-torture-") as folder:
+        box = Box(Path(folder))
+        command = DIGITD
+        if not real:
+            command = STAND_IN
+            box.configure(model="model.keras")
+            (box.folder / "model.keras").write_bytes(b"a model")
+        dropped: dict[str, bytes] = {}
+        watcher = Watcher(box.outbox / "predictions.csv")
+        thread = threading.Thread(target=watcher.run)
+        thread.start()
+        killed = 0
+        longest = 12.0 if real else 2.0
+        with click.progressbar(length=kills, label="killing", file=sys.stderr) as bar:
+            while killed < kills or len(dropped) < files:
+                with Running(box, command) as running:
+                    until = time.monotonic() + chance.uniform(0, longest)
+                    while time.monotonic() < until:
+                        if len(dropped) < files:
+                            for _ in range(_DROPPED):
+                                name = f"digit{len(dropped) + 1}.png"
+                                dropped[name] = contents(real, len(dropped))
+                                box.drop(name, dropped[name])
+                        time.sleep(0.05)
+                    running.kill()
+                killed += 1
+                bar.update(1)
+        with Running(box, command) as running:
+            wait_until(lambda: len(box.rows()) >= len(dropped), "every row", 600)
+            box.wait_until_settled()
+            running.stop()
+        watcher.stopped = True
+        thread.join()
+        sys.exit(report(box, dropped, killed, watcher))
+
+
+def report(box: Box, dropped: dict[str, bytes], killed: int, watcher: Watcher) -> int:
+    """Print what became of the files; return 1 if anything is wrong."""
+    rows = box.rows()
+    times = Counter(row["file"] for row in rows)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in dropped.items()}
+    counted = {
+        "kills": killed,
+        "files dropped": len(dropped),
+        "rows": len(rows),
+        "looks at the table while it grew": watcher.looks,
+    }
+    wrong = {
+        "rows with status error": sum(row["status"] == "error" for row in rows),
+        "files without a row": sum(name not in times for name in dropped),
+        "files with two rows": sum(count > 1 for count in times.values()),
+        "originals altered or missing": sum(
+            hashlib.sha256((box.outbox / row["original"]).read_bytes()).hexdigest()
+            != digests[row["file"]]
+            for row in rows
+        ),
+        "pictures missing": sum(not (box.outbox / row["picture"]).is_file() for row in rows),
+        "half rows seen": watcher.torn,
+        "breaks that audit finds": len(audit(load(box.config)).breaks),
+    }
+    for what, number in (counted | wrong).items():
+        click.echo(f"{what:34}{number:7}")
+    return int(any(wrong.values()))
+
+
+if __name__ == "__main__":
+    main()
