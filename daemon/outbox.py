@@ -12,6 +12,8 @@ import filecmp
 import logging
 import os
 import shutil
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -34,6 +36,7 @@ PICTURES, ORIGINALS, FAILED = "annotated", "originals", "failed"
 LOCK = ".digitd.lock"
 _PART = ".part"  # a copy in the making, from another file system
 _NAME_BYTES = 255
+_SUFFIX_LETTERS = 16
 _BLOCK = 1 << 20
 # No more files than this are claimed and without a row at any time, so a row's place in the
 # file differs from its id's by no more; see ``Outbox.recall``.
@@ -59,6 +62,7 @@ class Outbox:
         self._table = folder / TABLE
         self._lock = Lock(folder / LOCK)
         self._fd = -1
+        self._take_back_to: int | None = None
         self._reserved: set[str] = set()
 
     def open(self) -> None:
@@ -69,19 +73,22 @@ class Outbox:
             ConfigError: predictions.csv is not one of ours.
             OSError: it cannot be written.
         """
+        self.close()  # what an earlier try that failed half-way still holds
         self._lock.take()
-        for name in (PICTURES, ORIGINALS, FAILED):
-            place = self.folder / name
-            place.mkdir(mode=0o770, exist_ok=True)
-            for part in place.glob(f".*{_PART}"):
-                part.unlink()
-        self._open_table()
+        try:
+            for name in (PICTURES, ORIGINALS, FAILED):
+                place = self.folder / name
+                place.mkdir(mode=0o770, exist_ok=True)
+                for part in place.glob(f".*{_PART}"):
+                    part.unlink()
+            self._open_table()
+        except (OSError, ConfigError):
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let the folder go."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._close_table()
         self._lock.release()
 
     def tend(self) -> None:
@@ -91,7 +98,6 @@ class Outbox:
             OSError: it is gone, or cannot be written.
         """
         if not self._lock.held:
-            self.close()
             self.open()
 
     def commit(self, entries: Sequence[Entry]) -> list[tuple[Receipt, rows.Row]]:
@@ -103,7 +109,8 @@ class Outbox:
         if not entries:
             return []
         self.tend()
-        if not is_open_at(self._fd, self._table):
+        self._take_back()
+        if not self._is_open():
             log.info("%s was moved away: beginning a new one", self._table)
             self._open_table()
         now = datetime.now(UTC)
@@ -146,44 +153,64 @@ class Outbox:
         oldest = min(wanted, default="~")
         receipts = []
         highest = None
-        older = 0
+        older: set[str] = set()  # a set: a copy of the table may lie beside it
         for fields in self._rows_from_the_end():
             highest = max(highest or "", fields["id"])
             job = wanted.pop(fields["id"], None)
             if job is not None:
                 receipts.append(Receipt(job, fields["picture"], fields["original"]))
                 self._reserved.add(_picture_name(PurePath(fields["original"]).name))
-            older += fields["id"] < oldest
-            if older > CLAIMED_AT_MOST:
+            if fields["id"] < oldest:
+                older.add(fields["id"])
+            if len(older) > CLAIMED_AT_MOST:
                 break
         return receipts, highest
 
     def _rows_from_the_end(self) -> Iterator[dict[str, str]]:
-        rotated = [p for p in self.folder.glob(f"{TABLE}?*") if p.is_file() and p.suffix != ".gz"]
-        rotated.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        for path in (self._table, *rotated):
+        for path in (self._table, *rotated(self.folder)):
             for line in _lines_from_the_end(path):
                 fields = rows.parse(line.decode("utf-8", "replace"))
                 if fields is not None:
                     yield fields
 
-    def _open_table(self) -> None:
+    def _is_open(self) -> bool:
+        """Tell whether the table is where it was, and not emptied (logrotate's copytruncate)."""
+        return (
+            self._fd >= 0 and is_open_at(self._fd, self._table) and os.fstat(self._fd).st_size > 0
+        )
+
+    def _close_table(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
-            self._fd = -1
+        self._fd, self._take_back_to = -1, None
+
+    def _open_table(self) -> None:
+        self._close_table()
         if not self._table.exists():
             # By rename, so that no reader ever finds the file without its header.
             new = self.folder / f".{TABLE}{_PART}"
             new.write_text(rows.header(), encoding="utf-8")
             new.rename(self._table)
         self._fd = os.open(self._table, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        head = os.pread(self._fd, len(rows.header()), 0)
-        if head.strip() != rows.header().strip().encode():
+        try:
+            self._check_header()
+            self._mend_tail()
+        except (OSError, ConfigError):
+            self._close_table()
+            raise
+
+    def _check_header(self) -> None:
+        header = rows.header().encode()
+        head = os.pread(self._fd, len(header), 0)
+        if len(head) < len(header) and header.startswith(head):
+            # Empty, as logrotate's `create` leaves it; or the header itself was torn.
+            os.ftruncate(self._fd, 0)
+            self._append(header)
+        elif head.strip() != header.strip():
             raise ConfigError(
                 f"{self._table} does not begin with digitd's columns: move it away, "
                 "or name another outbox"
             )
-        self._mend_tail()
 
     def _mend_tail(self) -> None:
         """Cut a row that a power failure tore; its file is still claimed, and is read again."""
@@ -196,13 +223,16 @@ class Outbox:
             log.warning("%s: cut a torn row of %d bytes", self._table, len(tail) - keep)
             os.ftruncate(self._fd, size - (len(tail) - keep))
             os.fsync(self._fd)
+            if not keep:
+                self._mend_tail()
         elif not tail.endswith(b"\n"):  # an editor took the last line's end away
             os.write(self._fd, b"\n")
 
     def _append(self, data: bytes) -> None:
         size = os.fstat(self._fd).st_size
         space = os.fstatvfs(self._fd)
-        if space.f_bavail * space.f_frsize < len(data) + _SPARE_BYTES:
+        known = space.f_blocks > 0  # some network file systems do not tell
+        if known and space.f_bavail * space.f_frsize < len(data) + _SPARE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._table))
         try:
             if os.write(self._fd, data) != len(data):
@@ -210,8 +240,15 @@ class Outbox:
             os.fsync(self._fd)
         except OSError:
             # Half a batch, or one that may not be on the disk: take it back, to be tried again.
-            os.ftruncate(self._fd, size)
+            self._take_back_to = size
+            self._take_back()
             raise
+
+    def _take_back(self) -> None:
+        """Undo a failed append; if that fails too, it is done before the next one."""
+        if self._take_back_to is not None:
+            os.ftruncate(self._fd, self._take_back_to)
+            self._take_back_to = None
 
     def _free_name(self, job: Job, taken: set[str]) -> str:
         """Return the name to publish under: the file's own, or with its id if that is taken."""
@@ -239,6 +276,8 @@ class Outbox:
                 raise FileExistsError(errno.EEXIST, "something else lies there", str(target))
             source.unlink()
             return
+        if not target.parent.exists():  # someone tidied up: the folder, and what was in it
+            target.parent.mkdir(mode=0o770)
         try:
             source.rename(target)
         except OSError as error:
@@ -247,10 +286,22 @@ class Outbox:
             _copy_over(source, target)
 
 
+def rotated(folder: Path) -> list[Path]:
+    """Return the tables that logrotate moved aside and did not compress, the newest first."""
+    tables = [path for path in folder.glob(f"{TABLE}?*") if path.is_file() and path.suffix != ".gz"]
+    return sorted(tables, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
 def _copy_over(source: Path, target: Path) -> None:
     """Move a file to another file system: never half there, never on neither."""
+    if not stat.S_ISREG(source.lstat().st_mode):
+        # It took the place of the file that was found: a link would be copied from outside
+        # the inbox, and a FIFO never end.
+        raise PermissionError(errno.EPERM, "is no regular file, and is not copied", str(source))
     part = target.with_name(f".{source.name[: ids.LENGTH]}{_PART}")
-    shutil.copy2(source, part)
+    shutil.copyfile(source, part, follow_symlinks=False)
+    with suppress(OSError):  # not every file system knows owners, rights and times
+        shutil.copystat(source, part, follow_symlinks=False)
     with part.open("rb") as copied:
         os.fsync(copied.fileno())
     part.rename(target)
@@ -268,17 +319,25 @@ def _picture_name(name: str) -> str:
 
 def _with_id(name: str, job_id: str) -> str:
     """Put an id between a name's stem and its extension, cutting the stem where it must be."""
-    path = PurePath(name)
-    end = f"-{job_id}{path.suffix}"
+    suffix = PurePath(name).suffix
+    if len(suffix) > _SUFFIX_LETTERS:  # a name with a dot in it, and no extension
+        suffix = ""
+    end = f"-{job_id}{suffix}"
     room = _NAME_BYTES - len(f"{end}.png".encode())
-    return path.stem.encode()[:room].decode("utf-8", "ignore") + end
+    return name.removesuffix(suffix).encode()[:room].decode("utf-8", "ignore") + end
 
 
 def _whole(tail: bytes, end: int) -> bool:
-    """Tell whether the last line up to ``end`` is whole: the header or a full row."""
+    """Tell whether the last line up to ``end`` is whole, or else torn by a power failure.
+
+    A torn line has no end, or holds the zeros of a block that never reached the disk. Any other
+    odd line is somebody's edit, and is not ours to cut.
+    """
     start = tail.rfind(b"\n", 0, end - 1) + 1
-    text = tail[start:end].decode("utf-8", "replace")
-    return text.strip() == rows.header().strip() or rows.parse(text) is not None
+    line = tail[start:end]
+    if b"\0" in line:
+        return False
+    return line.endswith(b"\n") or rows.parse(line.decode("utf-8", "replace")) is not None
 
 
 def _lines_from_the_end(path: Path) -> Iterator[bytes]:
