@@ -285,10 +285,8 @@ def service(config_file: Path, user: str) -> None:
 @click.option(
     "--out",
     metavar="FILE",
-    default="model.keras",
-    show_default=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The model file to write.",
+    help="The model file to write; without it, model.keras in --work.",
 )
 @click.option("--epochs", default=40, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, type=int)
@@ -296,14 +294,14 @@ def service(config_file: Path, user: str) -> None:
     "--work",
     "folder",
     metavar="DIR",
-    default="training",
+    default="runs",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="Keeps the prepared glyphs, the checkpoint and the pictures.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --work.")
 def train(
-    sets: tuple[Path, ...], out: Path, epochs: int, seed: int, folder: Path, *, resume: bool
+    sets: tuple[Path, ...], out: Path | None, epochs: int, seed: int, folder: Path, *, resume: bool
 ) -> None:
     """Build a model from data; its curves and examples are written into --work.
 
@@ -315,6 +313,7 @@ def train(
     from daemon.training import report, train
 
     settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed)
+    out = out or folder / "model.keras"
     hidden = not sys.stderr.isatty()
     with (
         click.progressbar(length=1000, label="glyphs", file=sys.stderr, hidden=hidden) as making,

@@ -1,0 +1,18 @@
+"""Build a model from data and measure it.
+
+In the order the data take:
+
+    data        the sets, as drawings with labels
+    hands       drawings as people really make them: pencil, brush, slant, scans
+    strokes     digits drawn from lines and curves, in the styles MNIST lacks
+    fonts       digits, letters and signs rendered from fonts
+    negatives   what is not a digit
+    pool        all of it through the reader: 28x28 glyphs, kept between runs
+    augment     what is varied anew in each epoch
+    network     the network
+    train       the loop: averages of weights, checkpoints, resume
+    calibrate   temperature and the threshold of `unsure`, on data held apart
+    evaluate    measure a model on MNIST or a folder of images
+    report      words for the commands
+    plots       curves, confusion matrix, examples, worst mistakes
+"""

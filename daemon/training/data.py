@@ -1,0 +1,105 @@
+"""The sets that a model is made from: drawings with labels, white ink on black."""
+
+# Three axes and nine as the highest digit are clearest as themselves.
+# ruff: noqa: PLR2004
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from daemon import model
+from daemon.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MNIST = "mnist"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawings:
+    """One set: ``images`` (N, H, W) uint8, white ink on black; ``labels`` (N,) 0 to 9."""
+
+    name: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """What to train on, and MNIST's test digits where MNIST is among it."""
+
+    training: tuple[Drawings, ...]
+    test: Drawings | None
+
+
+def load(paths: Sequence[Path]) -> Sets:
+    """Load ``.npz`` sets; none means MNIST through ``keras.datasets``, which downloads it.
+
+    A file has ``images`` and ``labels``, or MNIST's four keys as Keras names them.
+
+    Raises:
+        DataError: a file is missing or not such a set.
+    """
+    if not paths:
+        (x_train, y_train), (x_test, y_test) = _downloaded()
+        return Sets((_drawings(MNIST, x_train, y_train),), _drawings(MNIST, x_test, y_test))
+    training, test = [], None
+    for path in paths:
+        arrays = _arrays(path)
+        if "x_train" in arrays:
+            training.append(_drawings(MNIST, arrays["x_train"], arrays["y_train"]))
+            test = _drawings(MNIST, arrays["x_test"], arrays["y_test"])
+        else:
+            training.append(_drawings(path.stem, arrays["images"], arrays["labels"]))
+    return Sets(tuple(training), test)
+
+
+def load_test(path: Path) -> Drawings:
+    """Load what ``path`` holds to be measured on: MNIST's test digits, or all of another set."""
+    arrays = _arrays(path)
+    if "x_test" in arrays:
+        return _drawings(f"{MNIST} test", arrays["x_test"], arrays["y_test"])
+    return _drawings(path.stem, arrays["images"], arrays["labels"])
+
+
+def _arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: is not an .npz file of arrays") from error
+    if {"x_train", "y_train", "x_test", "y_test"} <= set(arrays):
+        return arrays
+    if {"images", "labels"} <= set(arrays):
+        return arrays
+    raise DataError(
+        f"{path}: has neither `images` and `labels` nor MNIST's x_train, y_train, x_test, y_test"
+    )
+
+
+def _drawings(name: str, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Drawings:
+    if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
+        raise DataError(f"{name}: images must be (N, H, W) uint8, with N labels")
+    if labels.size and not 0 <= labels.min() <= labels.max() <= 9:
+        raise DataError(f"{name}: labels must be 0 to 9")
+    return Drawings(name, images, labels.astype(np.int64))
+
+
+def _downloaded() -> tuple[tuple[NDArray[np.uint8], ...], tuple[NDArray[np.uint8], ...]]:
+    try:
+        return model.keras().datasets.mnist.load_data()  # type: ignore[no-any-return]
+    # Keras turns urllib's errors and a wrong checksum into bare exceptions.
+    except Exception as error:
+        raise DataError(
+            f"MNIST could not be downloaded ({error}): give it with --data mnist.npz"
+        ) from error

@@ -1,0 +1,270 @@
+"""All training material through the reader: 28x28 glyphs by group, kept between runs."""
+
+# Shares of tools and kinds stand where they are drawn.
+# ruff: noqa: PLR2004
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from daemon import ink
+from daemon.image import PREPROCESSING_VERSION
+from daemon.model import CLASSES
+from daemon.training import data, fonts, hands, negatives, strokes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+
+NOT_A_DIGIT = CLASSES - 1
+CHUNK = 1000  # drawings made and read as one piece of work, with a random stream of their own
+RECIPE = 1  # raised when the same settings make another pool
+
+# How much of each batch comes from a group, and how many glyphs are made of it; together they
+# say how often a glyph is seen again. MNIST has its own bar, so it has the most; pencils are
+# what people use; the sets and styles that are not MNIST keep the model from learning its
+# habits alone. A set not named here counts as SET.
+SHARES = {
+    "mnist": 0.50,
+    "pencil": 0.15,
+    "not a digit": 0.12,
+    "strokes": 0.07,
+    "fonts": 0.04,
+    "optdigits32": 0.02,
+    "semeion": 0.02,
+}
+SET = 0.04
+REDRAWN = 2  # times each set but MNIST is redrawn with other tools
+STROKES, FONTS, NOT = 24_000, 12_000, 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Glyphs (N, 28, 28) uint8 with labels (N,) 0 to 10 and the group (N,) each is from."""
+
+    glyphs: Bytes
+    labels: NDArray[np.int64]
+    groups: NDArray[np.str_]
+
+    def split(self, share: float, seed: int) -> tuple[Pool, Pool]:
+        """Set a share apart, the same each time; returns what stays and what is set apart."""
+        order = np.random.default_rng(seed).permutation(len(self.labels))
+        cut = round(share * len(order))
+        return self._only(order[cut:]), self._only(order[:cut])
+
+    def _only(self, which: NDArray[np.int64]) -> Pool:
+        return Pool(self.glyphs[which], self.labels[which], self.groups[which])
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One piece of work: which maker, how many glyphs, with which randomness, from what."""
+
+    maker: str
+    group: str
+    count: int
+    seed: int
+    images: Bytes
+    labels: NDArray[np.int64]
+
+
+def gather(
+    sets: Sequence[data.Drawings],
+    folder: Path,
+    *,
+    seed: int,
+    scale: float = 1.0,
+    tell: Callable[[float], None],
+) -> Pool:
+    """Make the pool, or take it from ``folder`` where the same one was made before.
+
+    Args:
+        sets: digits to train on.
+        folder: where to keep the pool.
+        seed: of all randomness.
+        scale: makes everything but the sets themselves so many times larger.
+        tell: called with the share done, 0 to 1.
+    """
+    work = _planned(sets, seed, scale)
+    kept = folder / f"pool-{_key(work)}.npz"
+    if not kept.exists():
+        parts = []
+        # Spawned, since TensorFlow's threads may not survive a fork.
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as workers:
+            for done, part in enumerate(workers.map(_made, work), 1):
+                parts.append(part)
+                tell(done / len(work))
+        folder.mkdir(parents=True, exist_ok=True)
+        whole = kept.with_suffix(".part.npz")
+        np.savez_compressed(
+            whole,
+            glyphs=np.concatenate([glyphs for glyphs, _ in parts]),
+            labels=np.concatenate([labels for _, labels in parts]),
+            groups=np.repeat([w.group for w in work], [len(labels) for _, labels in parts]),
+        )
+        whole.replace(kept)
+    with np.load(kept) as arrays:
+        return Pool(arrays["glyphs"], arrays["labels"], arrays["groups"])
+
+
+def as_it_is(drawings: data.Drawings) -> Pool:
+    """Pass a set through the reader, every drawing kept: to measure on."""
+    glyphs = np.stack([ink.trace_ink(image).glyph for image in drawings.images])
+    return Pool(glyphs, drawings.labels, np.repeat(drawings.name, len(glyphs)))
+
+
+def share(group: str) -> float:
+    """Share of each batch that comes from a group, before they are made to add up to 1."""
+    return SHARES.get(group, SET)
+
+
+def _key(work: Sequence[Work]) -> str:
+    key = hashlib.sha256(f"{PREPROCESSING_VERSION} {RECIPE}".encode())
+    for piece in work:
+        key.update(f"{piece.maker} {piece.count} {piece.seed}".encode())
+        key.update(np.ascontiguousarray(piece.images).tobytes())
+    return key.hexdigest()[:12]
+
+
+def _planned(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[Work]:
+    """Cut everything that is to be made into pieces of work."""
+    work: list[Work] = []
+    nothing = np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64)
+
+    def plan(maker: str, group: str, images: Bytes, labels: NDArray[np.int64]) -> None:
+        for start in range(0, len(labels), CHUNK):
+            part = slice(start, start + CHUNK)
+            count = len(labels[part])
+            work.append(Work(maker, group, count, seed + len(work), images[part], labels[part]))
+
+    def plan_made(maker: str, group: str, count: int) -> None:
+        for start in range(0, round(count * scale), CHUNK):
+            size = min(CHUNK, round(count * scale) - start)
+            work.append(Work(maker, group, size, seed + len(work), *nothing))
+
+    for drawings in sets:
+        plan("as it is", drawings.name, drawings.images, drawings.labels)
+        times = REDRAWN * scale * (0.25 if drawings.name == data.MNIST else 1)
+        count = round(times * len(drawings.labels))
+        order = np.random.default_rng(seed).permutation(count) % len(drawings.labels)
+        plan("redrawn", "pencil", drawings.images[order], drawings.labels[order])
+    plan_made("strokes", "strokes", STROKES)
+    if fonts.found():
+        plan_made("fonts", "fonts", FONTS)
+        plan_made("letters", "not a digit", NOT // 3)
+    things = negatives.things()
+    if len(things):
+        few = things[: round(NOT * scale / 12)]
+        plan("as it is", "not a digit", few, np.full(len(few), NOT_A_DIGIT))
+    plan_made("doodles", "not a digit", NOT // 4)
+    for drawings in sets:
+        count = round(NOT * scale / 3 / len(sets))
+        order = np.random.default_rng(seed).integers(0, len(drawings.labels), count)
+        plan("beside", "not a digit", drawings.images[order], np.full(count, NOT_A_DIGIT))
+    return work
+
+
+def _made(work: Work) -> tuple[Bytes, NDArray[np.int64]]:
+    """Make one piece: (N, 28, 28) glyphs and their labels; what left no ink is dropped."""
+    rng = np.random.default_rng(work.seed)
+    drawn = _MAKERS[work.maker](work, rng)
+    glyphs = [(ink.trace_ink(image).glyph, label) for image, label in drawn]
+    seen = [(glyph, label) for glyph, label in glyphs if glyph.any()]
+    if not seen:
+        return np.zeros((0, ink.GLYPH, ink.GLYPH), np.uint8), np.zeros(0, np.int64)
+    return np.stack([glyph for glyph, _ in seen]), np.array([label for _, label in seen])
+
+
+def _as_it_is(work: Work, _: Generator) -> Iterator[tuple[Bytes, int]]:
+    for image, label in zip(work.images, work.labels, strict=True):
+        yield image, int(label)
+
+
+def _redrawn(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+    bent = np.stack([hands.bent(image, rng, 0.7) for image in work.images])
+    for line, label in zip(hands.thinned(bent > HALF), work.labels, strict=True):
+        if line.any():
+            yield hands.redrawn(line, rng), int(label)
+
+
+def _strokes(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+    for _ in range(work.count):
+        digit = int(rng.integers(10))
+        yield hands.redrawn(strokes.drawn(digit, rng), rng), digit
+
+
+def _fonts(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+    faces = fonts.found()
+    inks: list[Bytes] = []
+    labels: list[int] = []
+    while len(inks) < work.count:
+        digit = int(rng.integers(10))
+        rendered = fonts.rendered(faces[rng.integers(len(faces))], str(digit))
+        if rendered is not None:
+            inks.append(hands.bent(rendered, rng))
+            labels.append(digit)
+    yield from zip(_with_a_tool(inks, rng), labels, strict=True)
+
+
+def _letters(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+    faces = fonts.found()
+    inks: list[Bytes] = []
+    while len(inks) < work.count:
+        rendered = negatives.letters(faces[rng.integers(len(faces))], rng)
+        if rendered is not None:
+            inks.append(hands.bent(rendered, rng))
+    for image in _with_a_tool(inks, rng):
+        yield image, NOT_A_DIGIT
+
+
+def _with_a_tool(inks: list[Bytes], rng: Generator) -> Iterator[Bytes]:
+    """Draw half of the rendered inks, (64, 64) each, with other tools, a third of it scanned."""
+    for image, line in zip(inks, hands.thinned(np.stack(inks) > HALF), strict=True):
+        tool = rng.random()
+        if tool < 0.5 and line.any():
+            yield hands.redrawn(line, rng)
+        elif tool < 0.65 and image.any():
+            yield hands.scanned(image, rng)
+        else:
+            yield image
+
+
+def _doodles(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+    for _ in range(work.count):
+        kind = rng.random()
+        if kind < 0.45:
+            yield hands.redrawn(negatives.scribble(rng), rng), NOT_A_DIGIT
+        elif kind < 0.8:
+            yield hands.redrawn(negatives.sign(rng), rng), NOT_A_DIGIT
+        else:
+            yield negatives.blot(rng), NOT_A_DIGIT
+
+
+def _beside(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+    for image in work.images:
+        more = 1 if rng.random() < 0.8 else 2
+        others = work.images[rng.integers(0, len(work.images), more)]
+        yield negatives.beside([image, *others], rng), NOT_A_DIGIT
+
+
+HALF = 127  # ink at least this white is inside a stroke
+_MAKERS: dict[str, Callable[[Work, Generator], Iterator[tuple[Bytes, int]]]] = {
+    "as it is": _as_it_is,
+    "redrawn": _redrawn,
+    "strokes": _strokes,
+    "fonts": _fonts,
+    "letters": _letters,
+    "doodles": _doodles,
+    "beside": _beside,
+}
