@@ -15,7 +15,7 @@ from os import getpid
 from typing import TYPE_CHECKING
 
 from daemon import __version__, config, worker
-from daemon.engine import Engine, Work, worker_count
+from daemon.engine import Engine, Patience, Work, worker_count
 from daemon.errors import ConfigError, DigitdError, ModelError, StorageError, WorkerStartError
 from daemon.inbox import Inbox
 from daemon.notify import notify, watchdog_seconds
@@ -94,8 +94,16 @@ class Service:
         once: bool = False,
         tell: Callable[[Row], None] = lambda _: None,
         read: Callable[[ReadOptions, Sequence[Parcel]], list[Reading]] = worker.read,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
-        """Read the config; ``tell`` hears of each committed row, ``read`` runs in the workers.
+        """Read the config.
+
+        Args:
+            config_file: every path in it is relative to its folder.
+            once: stop when what is in the inbox now is read.
+            tell: hears of each committed row.
+            read: runs in the workers; it can be pickled.
+            patience: how long it may take.
 
         Raises:
             ConfigError: something in it is not allowed.
@@ -104,6 +112,7 @@ class Service:
         self._once = once
         self._listener = tell
         self._read = read
+        self._patience = patience
         self._bell = Bell()
         self._stopping = self._reloading = False
         self._since = datetime.now(UTC)
@@ -185,7 +194,7 @@ class Service:
             begin=lambda jobs: self._spool.begin(jobs),  # noqa: PLW0108
             read=partial(self._read, options),
         )
-        return Engine(work, worker_count(settings.workers), self._bell.ring)
+        return Engine(work, worker_count(settings.workers), self._bell.ring, self._patience)
 
     def _startup(self) -> None:
         try:

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING
 
 from daemon import logs
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
+from daemon.engine import Patience
 from daemon.errors import DigitdError, ModelError
 from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
 from daemon.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+# A worker of the tests' own that takes longer than this hangs.
+PATIENCE = Patience(start=30, batch=3, file=0.05)
 
 
 def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
@@ -65,7 +70,7 @@ def main() -> None:
     logs.set_up()
     try:
         config = Path(sys.argv[sys.argv.index("--config") + 1])
-        Service(config, once="--once" in sys.argv, read=read).run()
+        Service(config, once="--once" in sys.argv, read=read, patience=PATIENCE).run()
     except DigitdError as error:
         print(f"digitd: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
         sys.exit(error.exit_status)

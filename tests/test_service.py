@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import random
 import signal
+import subprocess
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.harness import STAND_IN, Box, Running, digitd, wait_until
 from tests.stand_in import png_like
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -151,7 +152,11 @@ def test_killed_ten_times_under_load_no_file_is_lost_or_read_twice(box: Box) -> 
 
 @pytest.mark.parametrize(
     ("order", "why"),
-    [("crash", "killed by SIGSEGV"), ("raise", "RuntimeError: told to raise")],
+    [
+        ("crash", "killed by SIGSEGV"),
+        ("raise", "RuntimeError: told to raise"),
+        ("sleep 1000", "took longer than 3 s"),
+    ],
 )
 def test_a_file_that_takes_its_worker_down_twice_is_an_error_and_its_neighbours_are_read(
     box: Box, order: str, why: str
@@ -170,7 +175,7 @@ def test_a_file_that_takes_its_worker_down_twice_is_an_error_and_its_neighbours_
 
 
 def test_a_killed_worker_is_replaced_and_blames_no_file(box: Box) -> None:
-    box.drop("digit1.png", png_like("sleep 3"))
+    box.drop("digit1.png", png_like("sleep 2"))
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         wait_until(lambda: "begun" in (box.work / "attempts").read_text(), "an attempt")
@@ -316,3 +321,94 @@ def test_names_cannot_break_the_table_or_leave_the_outbox(box: Box) -> None:
         assert original.parent == (box.outbox / "originals").resolve()
         assert (box.outbox / row["picture"]).exists()
     assert digitd("audit", "--config", box.config).returncode == 0
+
+
+def test_pandas_never_sees_half_a_row(box: Box) -> None:
+    box.configure(batch_size=7)
+    dropped = drop_many(box, 400)
+    looks = 0
+    with Running(box, STAND_IN) as running:
+        table = box.outbox / "predictions.csv"
+        wait_until(table.exists, "the table")
+        seen = 0
+        while seen < len(dropped):
+            assert running.process.poll() is None, running.log
+            frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+            assert frame["processed_at"].str.fullmatch(r".{23}Z").all()
+            assert len(frame) >= seen
+            seen = len(frame)
+            looks += 1
+        box.wait_until_settled()
+    assert looks > 10
+    box.check_books(dropped)
+
+
+def test_inotify_exhausted_means_polling_and_is_said(box: Box) -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    if limit > 1000:
+        pytest.skip("so many inotify instances are allowed that taking them all would harm others")
+    libc = ctypes.CDLL(None)
+    taken = []
+    try:
+        while (fd := libc.inotify_init()) >= 0:
+            taken.append(fd)
+        with Running(box, STAND_IN) as running:
+            running.wait_for_log("inotify is exhausted")
+            running.wait_for_log("watching by polling")
+            box.drop("digit1.png", png_like("fine"))
+            box.wait_for_rows(1)
+            assert running.stop() == 0
+    finally:
+        for fd in taken:
+            os.close(fd)
+
+
+def mount(*arguments: str | Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount: {done.stderr}")
+
+
+def unmount(folder: Path) -> None:
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_pauses_intake_and_blames_no_file(box: Box) -> None:
+    mount("-t", "tmpfs", "-o", "size=1m", "digitd-test", box.outbox)
+    try:
+        with Running(box, STAND_IN) as running:
+            running.wait_for_log("is ready")
+            with (box.outbox / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+                while filler.write(bytes(4096)):
+                    pass
+            dropped = drop_many(box, 3)
+            running.wait_for_log("No space left on device")
+            dropped |= drop_many(box, 3, start=4)
+            wait_until(lambda: status(box)["state"] == "paused", "a status that says paused")
+            assert box.rows() == []
+            (box.outbox / "filler").unlink()
+            box.wait_for_rows(6)
+            box.wait_until_settled()
+            assert running.stop() == 0
+        assert {row["status"] for row in box.rows()} == {"ok"}
+        box.check_books(dropped)
+    finally:
+        unmount(box.outbox)
+
+
+def test_a_read_only_outbox_pauses_intake_and_blames_no_file(box: Box) -> None:
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        mount("--bind", box.outbox, box.outbox)
+        try:
+            mount("-o", "remount,bind,ro", box.outbox)
+            dropped = drop_many(box, 3)
+            running.wait_for_log("Read-only file system")
+        finally:
+            unmount(box.outbox)
+        box.wait_for_rows(3)
+        box.wait_until_settled()
+        assert running.stop() == 0
+    box.check_books(dropped)
