@@ -49,6 +49,7 @@ RULE_THICK = 0.04  # ... if it is thinner than this share
 BOXED = 0.4  # a box to write in is at least this share of the page's width and height ...
 FOUR_CORNERED, HOLLOW = 0.88, 0.35  # ... fills its own rectangle so far, with so little ink
 TALL = 0.6  # a second digit is at least this share of the tallest one's height
+ANOTHER = 0.3  # ... and has at least this share of its ink, where it lies farther off
 EVEN = 0.98  # share of a line that is of one colour where it is a bar's or a frame's ...
 FRAME = 0.9  # ... and of the line behind it that is of another
 
@@ -239,7 +240,10 @@ def _parts(contrast: Floats) -> tuple[Floats, bool] | None:
     edge = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)
     ink = contrast[edge] * cv2.dilate(keep[edge], np.ones((3, 3), np.uint8))
     full = float(np.percentile(ink[ink > STRONG], 60))
-    return np.minimum(ink / full, 1.0), _several(stats[kept])
+    weight[kept] = 0
+    others = stats[weight >= ANOTHER * contrast[keep > 0].sum()]
+    several = _several(stats[kept]) or _another(others, bottom - top, mask.shape)
+    return np.minimum(ink / full, 1.0), several
 
 
 def _components(mask: Bytes) -> tuple[int, NDArray[Any], NDArray[Any]]:
@@ -320,6 +324,13 @@ def _several(stats: NDArray[Any]) -> bool:
     apart = bool((starts[1:] >= ends[:-1]).any())
     wide = (left + width).max() - left.min() > (top + height).max() - top.min()
     return apart and bool(wide)
+
+
+def _another(stats: NDArray[Any], height: int, page: tuple[int, ...]) -> bool:
+    """Tell whether another drawing as tall lies farther off; one cut by the edge is no matter."""
+    left, top, width, tall = stats[:, :4].T
+    inside = (left > 0) & (top > 0) & (left + width < page[1]) & (top + tall < page[0])
+    return bool((inside & (tall >= TALL * height)).any())
 
 
 def _box(mask: Bytes) -> tuple[int, int, int, int]:
