@@ -19,6 +19,7 @@ test: $(VENV)/.installed-dev
 torture: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.torture
 	$(VENV)/bin/python -m tests.torture --real --kills 10 --files 300
+	$(VENV)/bin/python -m tests.fuzz 2>/dev/null
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digitd needs Python 3.11 or newer: make PYTHON=python3.12")'

@@ -108,6 +108,8 @@ def _checked(data: bytes, max_megapixels: float) -> Kind:
         kind, formats.within(data), len(data), tail=len(data)
     ):
         raise UnreadableError(f"truncated {kind}: the end of the image is missing")
+    if fault := formats.fault(data):
+        raise UnreadableError(f"broken {kind}: {fault}")
     return kind
 
 

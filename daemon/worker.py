@@ -24,6 +24,11 @@ def settle_in(threads: int) -> None:
     # daemon alone decides what becomes of the batch in hand.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # libpng, libjpeg and OpenCV complain of broken files there, naming none. What matters comes
+    # back in the reading, or as the way in which the process ended.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     threading.Thread(target=_die_with_parent, daemon=True).start()

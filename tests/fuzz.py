@@ -1,0 +1,106 @@
+"""The long run: feed mutated image files to decode-and-preprocess; nothing may crash or hang.
+
+``python -m tests.fuzz [--count 100000] [--seed 7]``
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from collections import Counter
+
+import click
+import cv2
+import numpy as np
+
+from daemon import image
+from daemon.errors import UnreadableError
+from tests.harness import SAMPLES
+
+# The promises: memory above idle in megabytes, and seconds for one file.
+_MEGABYTES = 700
+_SECONDS = 5.0
+# Values that lengths, sizes and counts break at.
+_EDGES = (0, 1, 0x7F, 0x80, 0xFF)
+
+
+def seeds() -> list[bytes]:
+    """Write the samples in each format, several depths and channels."""
+    files = [path.read_bytes() for path in sorted(SAMPLES.glob("*.png"))]
+    pixels = cv2.imread(str(SAMPLES / "digit7.png"), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    small = cv2.resize(pixels, (40, 40))
+    variants = [small, small[..., 0], small.astype(np.uint16) * 257, cv2.cvtColor(small, 2)]
+    for extension in (".png", ".jpg", ".bmp", ".webp", ".tiff", ".gif"):
+        for variant in variants:
+            if extension not in {".png", ".tiff"} and variant.dtype == np.uint16:
+                continue
+            done, data = cv2.imencode(extension, variant)
+            if done:  # GIF takes colours only
+                files.append(data.tobytes())
+    return files
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """Break a file as bad disks, half uploads and attackers do."""
+    broken = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 4, 16))):
+        place = chance.randrange(len(broken))
+        match chance.randrange(6):
+            case 0:
+                broken[place] = chance.randrange(256)
+            case 1:
+                broken[place] = chance.choice(_EDGES)
+            case 2:
+                broken[place] ^= 1 << chance.randrange(8)
+            case 3:
+                del broken[place : place + chance.randrange(1, 64)]
+            case 4:
+                broken[place:place] = broken[place : place + chance.randrange(1, 64)]
+            case _:
+                # Headers are where the sizes stand.
+                broken[min(place, chance.randrange(40))] = chance.randrange(256)
+        if not broken:
+            return b""
+    return bytes(broken)
+
+
+def megabytes() -> float:
+    """Return the most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@click.command()
+@click.option("--count", default=100_000, show_default=True)
+@click.option("--seed", default=7, show_default=True)
+def main(count: int, seed: int) -> None:
+    """Feed mutated files to the reader; fail on anything but a reading or a reason."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    files = seeds()
+    for data in files:
+        image.prepare(data, max_megapixels=50)
+    idle = megabytes()
+    slowest = 0.0
+    found: Counter[str] = Counter()
+    with click.progressbar(range(count), label="fuzzing", file=sys.stderr) as numbers:
+        for _ in numbers:
+            data = mutated(chance.choice(files), chance)
+            started = time.perf_counter()
+            try:
+                image.prepare(data, max_megapixels=50)
+            except UnreadableError:
+                found["refused"] += 1
+            else:
+                found["read"] += 1
+            slowest = max(slowest, time.perf_counter() - started)
+    click.echo(
+        f"{count} files: {found['read']} read, {found['refused']} refused with a reason; "
+        f"slowest {slowest:.2f} s, memory {megabytes() - idle:.0f} MB above idle"
+    )
+    sys.exit(slowest > _SECONDS or megabytes() - idle > _MEGABYTES)
+
+
+if __name__ == "__main__":
+    main()
