@@ -46,10 +46,11 @@ _NUMBERS = re.compile(r"(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A complete file in the inbox; ``size`` in bytes."""
+    """A complete file in the inbox: ``size`` in bytes, ``changed`` its mtime in ns."""
 
     name: str
     size: int
+    changed: int
 
 
 @dataclass(slots=True)
@@ -89,7 +90,8 @@ class Inbox:
         self._watch: Watch | None = None
         self._identity: tuple[int, int] | None = None
         self._live = True
-        self._more = False
+        self._armed = False
+        self._more = self._missed = False
         self._scan_at = self._tend_at = 0.0
         self.mode: Mode = "polling"
 
@@ -120,7 +122,9 @@ class Inbox:
         now = time.monotonic()
         if now >= self._tend_at:
             self._tend_at = now + _TEND_SECONDS
-            if self._identity != _identity(self.folder):
+            if not self._armed:
+                self._rearm()
+            elif self._identity != _identity(self.folder):
                 log.warning("%s was replaced: watching the new one", self.folder)
                 self._rearm()
             elif self._watch is not None and not self._watch.alive():
@@ -133,15 +137,19 @@ class Inbox:
         """Find complete files until ``most`` are ready to be taken."""
         self._hear()
         now = time.monotonic()
-        due = [name for name, pending in self._pending.items() if pending.due <= now]
+        due = deque(name for name, pending in self._pending.items() if pending.due <= now)
         while len(self._found) < most and (due or self._backlog):
-            name = due.pop(0) if due else self._backlog.popitem(last=False)[0]
+            name = due.popleft() if due else self._backlog.popitem(last=False)[0]
             found = self._examine(name)
             if found is not None:
                 self._found.append(found)
 
     def take(self, most: int) -> Iterator[Found]:
         """Yield up to ``most`` complete files; each must be claimed, or it is found again."""
+        # Some were found long ago: before the model was loaded, or the outbox went away.
+        for found in [found for found in self._found if not self._is_unchanged(found)]:
+            self._found.remove(found)
+            self._backlog[found.name] = None
         self.look(most)
         for _ in range(min(most, len(self._found))):
             yield self._found.popleft()
@@ -184,6 +192,7 @@ class Inbox:
         return not (self._backlog or self._pending or self._found or self._arrived or self._more)
 
     def _arm(self) -> None:
+        self._armed = False
         # The identity first: a folder replaced from here on is noticed, never missed.
         first = self._identity is None
         self._identity = _identity(self.folder)
@@ -191,6 +200,7 @@ class Inbox:
         self.mode = "polling"
         silent = wanted == "auto" and not sends_events(self.folder)
         if not self._live or wanted == "polling" or silent:
+            self._armed = True
             return
         try:
             self._watch = Watch(self.folder, self._hear_of)
@@ -207,6 +217,7 @@ class Inbox:
                     "or set watch: auto"
                 ) from error
             log.warning("inotify is exhausted (%s): polling instead", error.strerror)
+        self._armed = True
 
     def _rearm(self) -> None:
         self.close()
@@ -214,10 +225,16 @@ class Inbox:
         self._scan_at = 0.0
 
     def _hear_of(self, name: str) -> None:
-        self._arrived.append(name)
+        if len(self._arrived) < BACKLOG:
+            self._arrived.append(name)
+        else:  # the loop is paused, for hours perhaps: what is there is listed after that
+            self._missed = True
         self._ring()
 
     def _hear(self) -> None:
+        if self._missed:
+            self._missed = False
+            self._more = True
         while self._arrived:
             name = self._arrived.popleft()
             if not self._ours(name):
@@ -245,8 +262,11 @@ class Inbox:
         known = {found.name for found in self._found} | self._pending.keys()
         new = [name for name in names if name not in self._backlog and name not in known]
         room = BACKLOG - len(self._backlog)
-        self._more = len(new) > room
-        self._backlog.update((name, None) for name in heapq.nsmallest(room, new, key=natural))
+        # What was left alone is looked at again, but never in the place of other files.
+        strange = self._strange
+        self._more = sum(name not in strange for name in new) > room
+        first = heapq.nsmallest(room, new, key=lambda name: (name in strange, natural(name)))
+        self._backlog.update((name, None) for name in first)
         took = time.monotonic() - started
         every = self._config.rescan_seconds
         if self.mode == "polling":
@@ -270,7 +290,7 @@ class Inbox:
                 kind, lambda length, offset: os.pread(fd, length, offset), info.st_size
             ):
                 self._pending.pop(name, None)
-                return Found(name, info.st_size)
+                return Found(name, info.st_size, info.st_mtime_ns)
         except OSError as error:  # EIO, ESTALE: the disk's fault or the network's, and it may pass
             log.warning("%r cannot be looked at now, trying again: %s", name, error.strerror)
             self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
@@ -300,6 +320,14 @@ class Inbox:
         self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
         return None
 
+    def _is_unchanged(self, found: Found) -> bool:
+        """Tell whether what was found is still there as it was found."""
+        try:
+            info = os.lstat(self.folder / found.name)
+        except OSError:
+            return False
+        return (info.st_size, info.st_mtime_ns) == (found.size, found.changed)
+
     def _when_quiet(self, name: str, info: os.stat_result, quiet: float) -> Found | None:
         """Hand the file out when its size and mtime stood still for ``quiet`` seconds."""
         now = time.monotonic()
@@ -308,7 +336,7 @@ class Inbox:
             pending = _Pending(info.st_size, info.st_mtime_ns, now, now)
         if now - pending.since >= quiet:
             self._pending.pop(name, None)
-            return Found(name, info.st_size)
+            return Found(name, info.st_size, info.st_mtime_ns)
         pending.due = min(pending.since + quiet, now + _RECHECK_SECONDS)
         self._pending[name] = pending
         return None

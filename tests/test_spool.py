@@ -43,7 +43,7 @@ def opened(inbox: Path, max_file_mb: float = 1.0) -> Spool:
 
 def claim(spool: Spool, inbox: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:
     (inbox / name).write_bytes(data)
-    job = spool.claim(Found(name, len(data)))
+    job = spool.claim(Found(name, len(data), 0))
     assert job is not None
     return job
 
@@ -57,7 +57,7 @@ def load(spool: Spool, job: Job) -> Parcel:
 def test_a_claim_moves_the_very_file_out_of_the_inbox(spool: Spool, inbox: Path) -> None:
     (inbox / "digit7.png").write_bytes(b"seven")
     inode = (inbox / "digit7.png").stat().st_ino
-    job = spool.claim(Found("digit7.png", 5))
+    job = spool.claim(Found("digit7.png", 5, 0))
     assert job is not None
     assert list(inbox.glob("*.png")) == []
     assert job.path.stat().st_ino == inode
@@ -73,7 +73,7 @@ def test_the_same_name_again_is_another_job(spool: Spool, inbox: Path) -> None:
 
 
 def test_a_file_that_vanished_before_its_claim_is_no_job(spool: Spool) -> None:
-    assert spool.claim(Found("digit7.png", 5)) is None
+    assert spool.claim(Found("digit7.png", 5, 0)) is None
 
 
 def test_a_claim_with_the_work_folder_gone_raises_and_leaves_the_file(
@@ -82,7 +82,7 @@ def test_a_claim_with_the_work_folder_gone_raises_and_leaves_the_file(
     (inbox / "digit7.png").write_bytes(b"seven")
     shutil.rmtree(spool.folder)
     with pytest.raises(FileNotFoundError):
-        spool.claim(Found("digit7.png", 5))
+        spool.claim(Found("digit7.png", 5, 0))
     assert (inbox / "digit7.png").read_bytes() == b"seven"
 
 
@@ -120,7 +120,7 @@ def test_what_took_a_files_place_before_its_claim_is_not_read(
         os.mkfifo(place)
     else:
         place.mkdir()
-    job = spool.claim(Found("digit7.png", 6))
+    job = spool.claim(Found("digit7.png", 6, 0))
     assert job is not None
     parcel = load(spool, job)
     assert parcel.data == b""
