@@ -1,7 +1,8 @@
-"""The stand-in daemon on a disk that fails once: the Nth write, fsync, rename or mkdir.
+"""The stand-in daemon on a disk that fails once, or a machine that dies, at the Nth call.
 
-``python -m tests.faulty N ERRNO run --config FILE``: the Nth such call of the daemon process on
-anything beside the config file raises ERRNO, once; the log says which call it was.
+``python -m tests.faulty N ERRNO run --config FILE``: the Nth write, fsync, rename or mkdir of
+the daemon process on anything beside the config file raises ERRNO, once, and the log says which
+call it was. With SIGKILL in the place of ERRNO, the daemon and its workers are killed there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,10 @@ def _path(descriptor: int) -> str:
 class FaultyDisk:
     """Stands before the operating system's calls and fails one of them."""
 
-    def __init__(self, folder: Path, nth: int, number: int) -> None:
+    def __init__(self, folder: Path, nth: int, fault: str) -> None:
         self._folder = str(folder)
         self._left = nth
-        self._number = number
+        self._fault = fault
 
     def watch(self, name: str) -> None:
         call: Callable[..., Any] = getattr(os, name)
@@ -41,16 +43,19 @@ class FaultyDisk:
                 self._left -= 1
                 if self._left == 0:
                     print(f"fault: {name} {place}", file=sys.stderr, flush=True)  # noqa: T201
-                    raise OSError(self._number, os.strerror(self._number), os.fsdecode(place))
+                    if self._fault == "SIGKILL":
+                        os.killpg(os.getpgid(0), signal.SIGKILL)
+                    number = getattr(errno, self._fault)
+                    raise OSError(number, os.strerror(number), os.fsdecode(place))
             return call(target, *arguments, **options)
 
         setattr(os, name, faulty)
 
 
 if __name__ == "__main__":
-    nth, code = sys.argv[1:3]
+    nth, fault = sys.argv[1:3]
     folder = Path(sys.argv[sys.argv.index("--config") + 1]).parent
-    disk = FaultyDisk(folder, int(nth), getattr(errno, code))
+    disk = FaultyDisk(folder, int(nth), fault)
     for name in ("write", "pwrite", "fsync", "rename", "mkdir", "ftruncate", "unlink"):
         disk.watch(name)
     stand_in.main()

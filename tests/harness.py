@@ -104,7 +104,10 @@ class Box:
 
     def wait_until_settled(self) -> None:
         """Wait until nothing is in work: every row's files are where the row says."""
-        wait_until(lambda: not list(self.work.glob("d*-*")), "an empty work folder")
+        wait_until(lambda: not self.claimed(), "an empty work folder")
+
+    def claimed(self) -> list[Path]:
+        return list(self.work.glob("d*-*"))
 
     def check_books(self, dropped: dict[str, bytes]) -> None:
         """Each dropped file has one row, its bytes and its picture; the audit agrees."""
