@@ -26,6 +26,9 @@ _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = 0xDA
 # The frame headers that carry a size: SOF0 to SOF15, without DHT, JPG and DAC among them.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Real files have some dozens of segments before the scan; one of nothing but fill bytes would
+# keep us for minutes.
+_JPEG_STEPS = 5000
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 
 
@@ -97,11 +100,11 @@ def fault(data: bytes) -> str:
         if len(data) < offset + 8:
             return "the end of its chunks is missing"
         length, name = struct.unpack_from(">I4s", data, offset)
-        if name == b"IEND":
-            return ""
         offset += 12 + length
         if offset > len(data):
             return "one of its chunks is longer than the file"
+        if name == b"IEND":
+            return ""
     return f"it has more than {_PNG_CHUNKS} chunks"
 
 
@@ -117,7 +120,7 @@ def dimensions(data: bytes) -> tuple[int, int] | None:
 def _jpeg_segments(read_at: ReadAt) -> Iterator[tuple[int, int]]:
     """Yield (marker, offset of its content) up to the first scan."""
     offset = 2
-    while True:
+    for _ in range(_JPEG_STEPS):
         header = read_at(4, offset)
         if len(header) < 4 or header[0] != 0xFF:  # noqa: PLR2004 - a marker is 0xFF, code, length
             return
@@ -156,10 +159,12 @@ def _bmp_dimensions(data: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", data, 18)
     else:
         width, height = struct.unpack_from("<ii", data, 18)
-    return width, abs(height)  # a negative height is a picture stored from the top
+    return abs(width), abs(height)  # a negative height is a picture stored from the top
 
 
 def _webp_dimensions(data: bytes) -> tuple[int, int] | None:
+    if len(data) < 30:  # noqa: PLR2004 - as long as any of the three headers is
+        return None
     match data[12:16]:
         case b"VP8X":
             return (
