@@ -137,10 +137,14 @@ class _Lane:
         """Start the worker and have it read a digit that is known."""
         limit = self._patience.start
         known = Parcel(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())
+        # One executor throughout: closing puts a new one in its place, which must not load a
+        # model after all.
+        executor = self._executor
         try:
-            pid = self._executor.submit(os.getpid).result(limit)
-            self._process = next(p for p in multiprocessing.active_children() if p.pid == pid)
-            (reading,) = self._executor.submit(self._work.read, [known]).result(limit)
+            pid = executor.submit(os.getpid).result(limit)
+            children = multiprocessing.active_children()
+            self._process = next((child for child in children if child.pid == pid), None)
+            (reading,) = executor.submit(self._work.read, [known]).result(limit)
         except (BrokenExecutor, TimeoutError):
             reason = self._last_words()
             self.kill()
@@ -160,6 +164,8 @@ class _Lane:
 
     def run(self, jobs: Sequence[Job]) -> list[Entry]:
         """Load, count and read one batch."""
+        if self._process is not None and not self._process.is_alive():
+            self.kill()  # it died idle, and no file had a part in that
         if self._process is None:
             self.start()
         loaded = [(job, parcel) for job in jobs if (parcel := self._work.load(job)) is not None]
