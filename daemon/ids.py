@@ -13,6 +13,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PREFIX = "d"
 _PLACES = 12
 _COUNTER_BITS = 12  # ids a millisecond; the other 48 of the 60 bits last until the year 10889
+_LAST_SECOND = 253402300799  # of the year 9999; an id that a stranger made up may lie beyond
 
 LENGTH = len(_PREFIX) + _PLACES
 PATTERN = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{_PLACES}}}")
@@ -34,7 +35,8 @@ def decode(text: str) -> int:
 
 def moment(text: str) -> datetime:
     """Return the time in an id: when the file was claimed, UTC, to the millisecond."""
-    return datetime.fromtimestamp((decode(text) >> _COUNTER_BITS) / 1000, UTC)
+    seconds = (decode(text) >> _COUNTER_BITS) / 1000
+    return datetime.fromtimestamp(min(seconds, _LAST_SECOND), UTC)
 
 
 class Ids:

@@ -126,7 +126,10 @@ def printable(name: str) -> str:
     A name as ``os.listdir`` gives it, so bytes that are not UTF-8 are lone surrogates; they
     become ``\xff``, a line break ``\n``.
     """
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return _escaped(os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _escaped(text: str) -> str:
     return "".join(
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNPRINTABLE else c
         for c in text
@@ -151,7 +154,7 @@ def _cell(value: str | float | None) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6f}"
-    text = printable(value) if isinstance(value, str) else str(value)
+    text = _escaped(value) if isinstance(value, str) else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
