@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 
 def _path(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) and value else value
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # ~somebody, and there is no such user
+        return value
 
 
 AsPath = Annotated[Path, BeforeValidator(_path)]

@@ -1,0 +1,166 @@
+"""config.yaml: what is taken, and what is refused with file, key, value and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from daemon.assets import SHIPPED_MODEL
+from daemon.config import Config, load, template
+from daemon.errors import ConfigError
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(written(folder, text))
+    assert caught.value.exit_status == 78
+    assert str(folder / "config.yaml") in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", template()], ids=["empty", "comment", "template"]
+)
+def test_an_empty_file_and_the_template_are_the_defaults(tmp_path: Path, text: str) -> None:
+    config = load(written(tmp_path, text))
+    assert config.inbox == tmp_path / "inbox"
+    assert config.outbox == tmp_path / "outbox"
+    assert config.model == SHIPPED_MODEL
+    assert (config.pattern, config.watch, config.workers) == ("digit[0-9]*.png", "auto", "auto")
+    assert (config.settle_seconds, config.incomplete_seconds, config.rescan_seconds) == (1, 10, 30)
+    assert (config.batch_size, config.max_megapixels, config.max_file_mb) == (64, 50, 64)
+    assert config.unsure_below is None
+    assert config.pictures is True
+
+
+def test_the_template_names_every_key() -> None:
+    for key in Config.model_fields:
+        assert f"\n{key}: " in template() or f"\n# {key}: " in template()
+
+
+def test_paths_are_relative_to_the_file_and_home_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir("/")
+    text = "inbox: drop/here\noutbox: ~/answers\nmodel: /models/m.keras\n"
+    config = load(written(tmp_path, text))
+    assert config.inbox == tmp_path / "drop/here"
+    assert config.outbox == tmp_path / "home/answers"
+    assert config.model == Path("/models/m.keras")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("batch_size: 0", "batch_size: 0 is not allowed; it must be a whole number from 1 to 1024"),
+        ("batch_size: 2.5", "batch_size: 2.5 is not allowed"),
+        ("batch_size: true", "batch_size: true is not allowed"),
+        ("batch_size: '64'", "batch_size: '64' is not allowed"),
+        ("workers: 0", 'workers: 0 is not allowed; it must be "auto" or a whole number'),
+        ("workers: many", "workers: many is not allowed"),
+        (
+            "rescan_seconds: 0.5",
+            "rescan_seconds: 0.5 is not allowed; it must be a number of seconds",
+        ),
+        ("settle_seconds: -1", "settle_seconds: -1 is not allowed"),
+        ("settle_seconds: .nan", "settle_seconds: .nan is not allowed"),
+        ("incomplete_seconds: .inf", "incomplete_seconds: .inf is not allowed"),
+        ("unsure_below: 1.5", "unsure_below: 1.5 is not allowed; it must be a number from 0 to 1"),
+        ("max_file_mb: 0", "max_file_mb: 0 is not allowed"),
+        ("max_megapixels: lots", "max_megapixels: lots is not allowed"),
+        ("watch: sometimes", 'watch: sometimes is not allowed; it must be "auto", "inotify"'),
+        ("pictures: 1", "pictures: 1 is not allowed; it must be true or false"),
+        ("pattern: ''", "pattern: '' is not allowed; it must be a glob"),
+        ("pattern: a/*.png", "pattern: a/*.png is not allowed; it must be a glob on file names"),
+        ("inbox: 5", "inbox: 5 is not allowed; it must be the path of a folder"),
+        ("inbox: ''", "inbox: '' is not allowed"),
+        ("inbox:", "inbox: null is not allowed"),
+        ("inbox: [a, b]", "inbox: [a, b] is not allowed"),
+        ("inbox: 2026-11-21", "inbox: 2026-11-21 is not allowed"),
+        ("outbox: ~nobody-of-that-name/x", "outbox: ~nobody-of-that-name/x is not allowed"),
+        ("bach_size: 5", "bach_size: there is no such key; did you mean batch_size?"),
+        ("zzz: 5", "zzz: there is no such key; the keys are inbox, outbox"),
+        ("1: 5", "1: there is no such key"),
+        ("batch_size: 5\nbatch_size: 6", "batch_size is set twice"),
+        ("- inbox", "expected lines of `key: value`, found [inbox]"),
+        ("just words", "expected lines of `key: value`, found just words"),
+        ("inbox: [", "is not valid YAML"),
+        ('inbox: "a\x01b"', "is not valid YAML"),
+        ("? [a]\n: b", "is not valid YAML"),
+        ("!!python/object/apply:os.system [id]", "is not valid YAML"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "batch_size: 0\nworkers: -1\nwat: 1\n")
+    assert message.count("\n  ") == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "inbox: x\noutbox: x",
+        "inbox: x/in\noutbox: x",
+        "inbox: x\noutbox: x/out",
+        "inbox: x\noutbox: y/../x/out",
+        "inbox: x\noutbox: link/out",
+    ],
+)
+def test_inbox_and_outbox_may_not_lie_in_each_other(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to("x")
+    assert "one may not lie inside the other" in refusal(tmp_path, text)
+    load(written(tmp_path, "inbox: x\noutbox: xx\n"))
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist: write one with `digitd init`"):
+        load(tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+    (tmp_path / "config.yaml").write_bytes(b"inbox: \xff\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "config.yaml")
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates()
+    ),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=3,
+)
+
+
+@settings(
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.dictionaries(st.sampled_from([*Config.model_fields, "other"]), VALUES, max_size=3))
+def test_any_settings_are_taken_or_refused_with_a_message(
+    tmp_path: Path, chosen: dict[str, Any]
+) -> None:
+    file = written(tmp_path, yaml.safe_dump(chosen, allow_unicode=False))
+    try:
+        config = load(file)
+    except ConfigError as error:
+        assert str(file) in str(error)  # noqa: PT017 - either outcome is right
+    else:
+        assert "other" not in chosen
+        assert config.inbox.is_absolute()
