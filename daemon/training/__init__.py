@@ -13,6 +13,7 @@ In the order the data take:
     train       the loop: averages of weights, checkpoints, resume
     calibrate   temperature and the threshold of `unsure`, on data held apart
     evaluate    measure a model on MNIST or a folder of images
+    unseen      images of no digit to measure on: pairs, letters, blanks, noise
     report      words for the commands
     plots       curves, confusion matrix, examples, worst mistakes
 """

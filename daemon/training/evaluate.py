@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ class Evaluation:
         ok: images with one digit that were ``ok``.
         ok_right: of those, how many were right.
         calibration_error: expected, over 15 bins, 0 to 1.
-        no_digit: images with none or several; ``no_digit_ok`` of those were wrongly ``ok``.
+        refused: of the images with no digit or several, by label: (not ``ok``, count).
         confusion: (10, 11) int; rows are what was drawn, the last column "no digit said".
         mistakes: the wrong answers, the surest first.
     """
@@ -84,8 +85,7 @@ class Evaluation:
     ok: int
     ok_right: int
     calibration_error: float
-    no_digit: int
-    no_digit_ok: int
+    refused: dict[str, tuple[int, int]]
     confusion: NDArray[np.int64]
     mistakes: tuple[Answer, ...]
     examples: tuple[Answer, ...]
@@ -154,9 +154,10 @@ def evaluate(
             batch = []
     answers += _answered(reader, batch, threshold)
     digits = [answer for answer in answers if answer.label is not None]
-    if not digits:
-        raise DataError("there is no image of one digit to measure on")
-    return _counted(digits, [a for a in answers if a.case.label in NO_DIGIT])
+    others = [answer for answer in answers if answer.case.label in NO_DIGIT]
+    if not digits and not others:
+        raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
+    return _counted(digits, others)
 
 
 def _of_folder(folder: Path, skipped: frozenset[str]) -> Iterator[Case]:
@@ -215,8 +216,10 @@ def _counted(digits: list[Answer], others: list[Answer]) -> Evaluation:
         ok=sum(answer.ok for answer in digits),
         ok_right=sum(answer.ok and answer.right for answer in digits),
         calibration_error=calibrate.error(np.array(confidence), np.array(right)) if sure else 0.0,
-        no_digit=len(others),
-        no_digit_ok=sum(answer.ok for answer in others),
+        refused={
+            label: (sum(not a.ok for a in others if a.case.label == label), count)
+            for label, count in sorted(Counter(a.case.label for a in others).items())
+        },
         confusion=confusion,
         mistakes=tuple(sorted(wrong, key=lambda a: -(a.verdict.confidence or 0.0))),
         examples=tuple(digits[:: max(1, len(digits) // 24)][:24]),

@@ -40,20 +40,20 @@ def of_training(trained: Trained, out: Path, folder: Path) -> str:
 
 def of_evaluation(measured: evaluate.Evaluation) -> str:
     """Say all figures."""
-    lines = [
-        f"accuracy           {measured.accuracy:8.2%}  {measured.right} of {measured.count}",
-        f"ok                 {measured.coverage:8.2%}  {measured.ok} of {measured.count}",
-        f"ok and right       {measured.precision:8.2%}  {measured.ok_right} of {measured.ok}",
-        f"calibration error  {measured.calibration_error:8.2%}",
-    ]
-    if measured.no_digit:
-        caught = measured.no_digit - measured.no_digit_ok
-        lines.append(
-            f"no digit, not ok   {caught / measured.no_digit:8.2%}  {caught} of {measured.no_digit}"
-        )
+    lines = []
+    if measured.count:
+        lines = [
+            f"accuracy           {measured.accuracy:8.2%}  {measured.right} of {measured.count}",
+            f"ok                 {measured.coverage:8.2%}  {measured.ok} of {measured.count}",
+            f"ok and right       {measured.precision:8.2%}  {measured.ok_right} of {measured.ok}",
+            f"calibration error  {measured.calibration_error:8.2%}",
+        ]
+    for label, (not_ok, count) in measured.refused.items():
+        lines.append(f"{f'{label}, not ok':18} {not_ok / count:8.2%}  {not_ok} of {count}")
     lines += [
-        f"  {digit}                {right / count if count else 0:8.2%}  {right} of {count}"
+        f"  {digit}                {right / count:8.2%}  {right} of {count}"
         for digit, (right, count) in enumerate(measured.per_digit)
+        if count
     ]
     return "\n".join(lines)
 

@@ -176,6 +176,7 @@ class Learner:
         self._averages = [tf.Variable(v) for v in self.network.variables]
         self._taken = 0
         self._step = self._compiled()
+        self._reading = model.Model(self.network, model.Settings(), "")
 
     def _compiled(self) -> Any:
         keras, tf = model.keras(), model.tensorflow()
@@ -219,11 +220,11 @@ class Learner:
 
     def logits(self, glyphs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Answer glyphs (N, 28, 28): (N, 11) logits."""
-        return model.Model(self.network, model.Settings(), "").logits(glyphs)
+        return self._reading.logits(glyphs)
 
     def save(self, path: Path, history: list[Epoch]) -> None:
         """Save all that a resumed run needs, whole or not at all."""
-        arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+        arrays: dict[str, Any] = {f"v{i}": v.numpy() for i, v in enumerate(self._variables())}
         whole = path.with_suffix(".part.npz")
         np.savez(
             whole,
@@ -260,7 +261,7 @@ class Averaged:
         self._kept: list[NDArray[np.float32]] = []
 
     def __enter__(self) -> None:
-        self._kept = [np.array(weight) for weight in self._weights]
+        self._kept = [weight.numpy().copy() for weight in self._weights]
         for weight, average in zip(self._weights, self._averages, strict=True):
             weight.assign(average)
 

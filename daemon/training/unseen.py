@@ -1,0 +1,99 @@
+"""Images of no digit to measure on: letters of fonts never trained on, pairs, blanks, noise."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from daemon.training import data, evaluate, fonts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    Page = NDArray[Any]  # (H, W, 3) uint8
+
+# Letters that no digit looks like in any hand: fewer than what is trained on.
+LETTERS = "AEFHKMNRWXkmwx"
+SIDE = 96  # px of a page with a letter
+
+
+def write(mnist: Path, folder: Path, *, seed: int = 1, count: int = 500) -> None:
+    """Write a folder for ``digitd evaluate``: so many pairs, letters, blanks and noisy pages.
+
+    Args:
+        mnist: MNIST's ``.npz``; the pairs are of its test digits.
+        folder: is made; ``labels.csv`` and the images are written into it.
+        seed: of all randomness.
+        count: images of each kind.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = {
+        "pair": ("multi", _pairs(data.load_test(mnist), rng)),
+        "letter": ("none", _letters(rng)),
+        "blank": ("none", _blanks(rng)),
+        "noise": ("none", _noises(rng)),
+    }
+    with (folder / evaluate.LABELS).open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("file", "label", "traits"))
+        for kind, (label, pages) in kinds.items():
+            for index, page in zip(range(count), pages, strict=False):
+                name = f"{kind}{index}.png"
+                cv2.imwrite(str(folder / name), page)
+                table.writerow((name, label, kind))
+
+
+def _pairs(digits: data.Drawings, rng: Generator) -> Iterator[Page]:
+    """Two digits side by side as they come, 28 px each, from 8 px apart to 2 px overlapping."""
+    while True:
+        left, right = digits.images[rng.integers(0, len(digits.images), 2)]
+        closer = int(rng.integers(0, 11))
+        page = np.zeros((28, 56 - closer), np.uint8)
+        page[:, :28] = left
+        page[:, 28 - closer :] = np.maximum(page[:, 28 - closer :], right)
+        yield 255 - page
+
+
+def _letters(rng: Generator) -> Iterator[Page]:
+    """A letter in ink on paper, from fonts kept apart, about half the page high."""
+    faces = fonts.found(kept_apart=True)
+    while True:
+        ink = fonts.rendered(faces[rng.integers(len(faces))], str(rng.choice(list(LETTERS))))
+        if ink is None:
+            continue
+        scale = SIDE * rng.uniform(0.4, 0.8) / max(ink.shape)
+        small: Page = cv2.resize(ink, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        page = np.full((SIDE, SIDE), 255, np.uint8)
+        top, left = (int(rng.integers(2, SIDE - side - 1)) for side in small.shape)
+        page[top : top + small.shape[0], left : left + small.shape[1]] -= small
+        yield page
+
+
+def _blanks(rng: Generator) -> Iterator[Page]:
+    """One colour, or a gentle slope of it."""
+    while True:
+        side = int(rng.choice((28, 120, 400)))
+        page = np.full((side, side, 3), rng.integers(0, 256, 3), np.float32)
+        if rng.random() < 0.5:  # noqa: PLR2004 - half of them
+            page *= np.linspace(rng.uniform(0.6, 1), 1, side, dtype=np.float32)[:, None]
+        yield page.clip(0, 255).astype(np.uint8)
+
+
+def _noises(rng: Generator) -> Iterator[Page]:
+    """Sensor noise, coarse or fine, grey or coloured, weak or strong."""
+    while True:
+        side = int(rng.choice((28, 120, 400)))
+        noise: Page = rng.normal(0, 1, (side, side, int(rng.choice((1, 3)))))
+        coarse = rng.uniform(0.0, 2.0)
+        if coarse > 0.5:  # noqa: PLR2004 - a smaller blur leaves the noise as it is
+            noise = cv2.GaussianBlur(noise, (0, 0), coarse).reshape(side, side, -1)
+        noise *= rng.uniform(2, 45) / noise.std()
+        yield (rng.integers(60, 196) + noise).clip(0, 255).astype(np.uint8)
