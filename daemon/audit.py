@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon import ids, rows
-from daemon.outbox import FAILED, ORIGINALS, PICTURES, TABLE
+from daemon.outbox import FAILED, ORIGINALS, PICTURES, TABLE, rotated
 from daemon.records import PICTURE_SUFFIX
 from daemon.spool import FOLDER, NAME_SUFFIX
 from daemon.status import PAGE, is_running
@@ -49,6 +49,8 @@ def audit(config: Config, progress: Callable[[int], None] = lambda _: None) -> A
     published = {place: _names(config.outbox / place) for place in (ORIGINALS, FAILED, PICTURES)}
     breaks: list[str] = []
     found = list(_read(config.outbox / TABLE, breaks))
+    # Of a table that logrotate moved aside nothing is checked, but its files are no strangers.
+    aside = [row for table in rotated(config.outbox) for row in _read(table, [])]
     breaks.extend(_doubled(found))
     for row in found:
         faults = list(_missing(config.outbox, row))
@@ -57,9 +59,9 @@ def audit(config: Config, progress: Callable[[int], None] = lambda _: None) -> A
             faults = [] if row["id"] in claimed else list(_missing(config.outbox, row))
         breaks.extend(faults)
         progress(1)
-    breaks.extend(_strangers(published, found))
+    breaks.extend(_strangers(published, [*found, *aside]))
     work = _names(work_folder)
-    breaks.extend(_stuck(work, found, running=running))
+    breaks.extend(_stuck(work, [*found, *aside], running=running))
     return Audit(
         rows=len(found),
         files=len(published[ORIGINALS]) + len(published[FAILED]),
@@ -72,6 +74,8 @@ def _read(table: Path, breaks: list[str]) -> Iterator[dict[str, str]]:
     try:
         data = table.read_bytes()
     except FileNotFoundError:
+        return
+    if not data:  # as logrotate's `create` leaves it; the next row brings the header
         return
     lines = data.split(b"\n")
     if lines[0].rstrip(b"\r") != rows.header().strip().encode():
@@ -133,7 +137,7 @@ def _stuck(work: list[str], found: list[dict[str, str]], *, running: bool) -> It
             continue
         if not ours:
             yield f"{shown}: a stranger in the work folder; move it out"
-        elif name.endswith((PICTURE_SUFFIX, NAME_SUFFIX)):
+        elif name[ids.LENGTH :] in {PICTURE_SUFFIX, NAME_SUFFIX}:
             continue  # goes with its original
         elif name[: ids.LENGTH] in done:
             yield f"{shown}: has its row and was not published; the next start of digitd does it"
@@ -143,6 +147,8 @@ def _stuck(work: list[str], found: list[dict[str, str]], *, running: bool) -> It
 
 def _names(folder: Path) -> list[str]:
     try:
-        return [name for name in os.listdir(folder) if not name.endswith(".part")]  # noqa: PTH208 - names are all we need
+        names = os.listdir(folder)  # noqa: PTH208 - names are all we need
     except FileNotFoundError:
         return []
+    # Copies in the making, from another file system: the outbox calls them so.
+    return [name for name in names if not (name.startswith(".") and name.endswith(".part"))]
