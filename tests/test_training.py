@@ -105,6 +105,8 @@ def test_augmenting_moves_digits_but_not_far() -> None:
     assert 0.6 < varied.mean() / digits.mean() < 1.4
     same = Augmenter(np.random.default_rng(0))(digits)
     assert np.array_equal(varied, same)
+    weak = Augmenter(np.random.default_rng(0), 0.3)(digits)
+    assert np.abs(weak - 1.0 * digits).mean() < 0.7 * np.abs(varied - 1.0 * digits).mean()
 
 
 def test_negatives_are_drawn() -> None:

@@ -28,10 +28,16 @@ GROWN, SHRUNK, SOFTENED, DIMMED = 0.08, 0.08, 0.12, 0.15
 
 
 class Augmenter:
-    """Varies batches of glyphs; the same seed gives the same variations."""
+    """Varies batches of glyphs; the same seed gives the same variations.
 
-    def __init__(self, rng: Generator) -> None:
+    Args:
+        rng: where the randomness comes from.
+        strength: of all variations; 1 is as above, 0 leaves glyphs as they are.
+    """
+
+    def __init__(self, rng: Generator, strength: float = 1.0) -> None:
         self._rng = rng
+        self._strength = strength
         self._wobbles = np.stack([wobble(GLYPH, 1.0, rng) for _ in range(WOBBLES)])
         y, x = np.mgrid[0:GLYPH, 0:GLYPH].astype(np.float32) - (GLYPH - 1) / 2
         self._grid = np.stack((x, y))
@@ -39,8 +45,9 @@ class Augmenter:
     def __call__(self, glyphs: Bytes) -> Bytes:
         """Vary glyphs (N, 28, 28) uint8."""
         across, down = self._maps(len(glyphs))
-        tools = self._rng.random(len(glyphs))
-        dims = self._rng.random(len(glyphs))
+        rare = 1 / max(self._strength, 1e-3)
+        tools = self._rng.random(len(glyphs)) * rare
+        dims = self._rng.random(len(glyphs)) * rare
         varied = np.empty_like(glyphs)
         for index, glyph in enumerate(glyphs):
             moved = cv2.remap(glyph, across[index], down[index], cv2.INTER_LINEAR)
@@ -52,17 +59,17 @@ class Augmenter:
 
     def _maps(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Where each pixel (N, 28, 28) of the varied glyphs comes from."""
-        rng = self._rng
-        turn, slant = rng.normal(0, TURN, count), rng.normal(0, SLANT, count)
-        wide, high = np.exp(rng.normal(0, SCALE, (2, count)))
+        rng, strength = self._rng, self._strength
+        turn, slant = rng.normal(0, strength, (2, count)) * ((TURN,), (SLANT,))
+        wide, high = np.exp(rng.normal(0, SCALE * strength, (2, count)))
         cos, sin = np.cos(turn), np.sin(turn)
         # Rotation by turn, after slanting, after scaling.
         to = np.stack(
             (cos * wide, (cos * slant - sin) * high, sin * wide, (sin * slant + cos) * high)
         ).astype(np.float32)[:, :, None, None]
         x, y = self._grid
-        shift = rng.normal(0, SHIFT, (2, count, 1, 1)).astype(np.float32)
-        bend = BEND * rng.random((1, count, 1, 1)).astype(np.float32) * 2
+        shift = rng.normal(0, SHIFT * strength, (2, count, 1, 1)).astype(np.float32)
+        bend = BEND * strength * rng.random((1, count, 1, 1)).astype(np.float32) * 2
         fields = self._wobbles[rng.integers(0, WOBBLES, (2, count))]
         middle = (GLYPH - 1) / 2
         moved = shift + bend * fields + np.float32(middle)

@@ -34,6 +34,9 @@ WARM_UP = 0.5  # epochs until the peak is reached
 # Share of the epochs over which the rate falls to nothing again. Until it begins to fall, a
 # run can be resumed with another number of epochs (Hu et al. 2024, "WSD").
 COOL_DOWN = 0.4
+# To this share the variations fall meanwhile: what is read at work has none of them, and in
+# this many epochs the network never fits all of them.
+LEAST_VARIED = 0.5
 AVERAGED = 0.999  # share of the averaged weights that stays at each step (Polyak)
 SMOOTHING = 0.05  # share of each label given to the other classes (Szegedy et al. 2016)
 HELD_APART = 0.02  # share of the glyphs that calibrate and are never trained on
@@ -125,7 +128,7 @@ def train(
     progress.began(len(history) * STEPS)
     for epoch in range(len(history), settings.epochs):
         losses = []
-        for glyphs, labels in _ahead(_batches(training, settings.seed, epoch)):
+        for glyphs, labels in _ahead(_batches(training, settings, epoch)):
             losses.append(learner.step(glyphs, labels))
             progress.stepped(1)
         with learner.averaged():
@@ -270,10 +273,11 @@ class Averaged:
             weight.assign(kept)
 
 
-def _batches(glyphs: pool.Pool, seed: int, epoch: int) -> Iterator[Batch]:
+def _batches(glyphs: pool.Pool, settings: TrainSettings, epoch: int) -> Iterator[Batch]:
     """Draw an epoch's batches by the groups' shares and vary them."""
-    rng = np.random.default_rng((seed, epoch))
-    augment = Augmenter(rng)
+    rng = np.random.default_rng((settings.seed, epoch))
+    left = min(1.0, (settings.epochs - epoch) / (COOL_DOWN * settings.epochs))
+    augment = Augmenter(rng, LEAST_VARIED + (1 - LEAST_VARIED) * left)
     names = np.unique(glyphs.groups)
     members = [np.flatnonzero(glyphs.groups == name) for name in names]
     shares = np.array([pool.share(str(name)) for name in names])
