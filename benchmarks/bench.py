@@ -1,0 +1,232 @@
+"""Measure all of it in one run, print a table, write ``results.md`` and a chart for the README.
+
+``python -m benchmarks.bench [--only NAME] [--large 100000]``
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from benchmarks import material, parts, recipe
+from benchmarks.chart import draw
+from benchmarks.daemon_run import DaemonRun
+from daemon import __version__, rows
+from daemon.config import Config
+from daemon.inbox import Inbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Lines = Iterator[tuple[str, str]]
+
+_HERE = Path(__file__).parent
+_RECIPE_FILES = 60
+_FILES = 4000
+_DROPS = 60
+_PHOTOS = 120
+_STREAM_RATE, _STREAM_SECONDS = 200, 60
+_IDLE_SECONDS = 30
+_OLD_ROWS = 1_000_000
+
+
+def speed(folder: Path, rates: dict[str, float]) -> Lines:
+    """The recipe, digitd and the parts' limit on the same small files."""
+    made = folder / "made"
+    made.mkdir()
+    material.small_pngs(made, _FILES)
+    rates["the usual recipe"] = recipe.files_per_second(made, _RECIPE_FILES)
+    for figure in made.glob("*.jpg"):
+        figure.unlink()
+    yield "the usual recipe, files/s", f"{rates['the usual recipe']:.2f}"
+    (folder / "out").mkdir()
+    rates["digitd's parts, no books kept"] = parts.files_per_second(made, folder / "out")
+    yield "the parts' limit, files/s", f"{rates[_PARTS]:.0f}"
+    run = DaemonRun(folder / "speed")
+    shutil.copytree(made, run.inbox, dirs_exist_ok=True)
+    with run:
+        took = run.wait_for_rows(_FILES)
+        rates["digitd, rows and pictures on"] = run.steady_files_per_second()
+        daemon, worker = run.megabytes()
+    yield f"digitd, {_FILES} files waiting, files/s", f"{rates[_DIGITD]:.0f}"
+    yield "with start-up, files/s", f"{_FILES / took:.0f}"
+    yield "against the recipe", f"{rates[_DIGITD] / rates['the usual recipe']:.0f}x"
+    yield "share of the parts' limit", f"{rates[_DIGITD] / rates[_PARTS]:.0%}"
+    yield "memory of the daemon / a worker, MB", f"{daemon:.0f} / {worker:.0f}"
+
+
+_PARTS, _DIGITD = "digitd's parts, no books kept", "digitd, rows and pictures on"
+
+
+def growth(folder: Path, large: int) -> Lines:
+    """Files a second, memory and the time of a scan as more files wait."""
+    for count in sorted({1000, 10_000, large}):
+        run = DaemonRun(folder / f"waiting{count}")
+        material.small_pngs(run.inbox, count)
+        inbox = Inbox(Config(inbox=run.inbox, outbox=run.outbox), ring=lambda: None)
+        started = time.perf_counter()
+        inbox.open(live=False)
+        scan = time.perf_counter() - started
+        with run:
+            run.wait_for_rows(count)
+            rate = run.steady_files_per_second()
+            daemon, _ = run.megabytes()
+        yield (
+            f"{count} waiting: files/s, daemon MB, scan",
+            f"{rate:.0f}, {daemon:.0f} MB, {scan:.2f} s",
+        )
+
+
+def latency(folder: Path) -> Lines:
+    """Single drops into an idle daemon, what idling costs, and the first row after a start."""
+    made = folder / "drops"
+    made.mkdir()
+    material.small_pngs(made, _DROPS + 1)
+    files = sorted(made.iterdir())
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import tensorflow"], check=True, capture_output=True)
+    bare = time.perf_counter() - started
+    run = DaemonRun(folder / "latency")
+    files.pop().rename(run.inbox / "digit0.png")
+    with run:
+        first = run.wait_for_growth(len(rows.header()))
+        yield "first row after start / bare import tensorflow, s", f"{first:.1f} / {bare:.1f}"
+        time.sleep(10)  # the second worker settles
+        took = []
+        chance = np.random.default_rng(7)
+        for file in files:
+            time.sleep(chance.uniform(0.2, 0.6))
+            size = run.table.stat().st_size
+            dropped = time.perf_counter()
+            file.rename(run.inbox / file.name)
+            run.wait_for_growth(size)
+            took.append(1000 * (time.perf_counter() - dropped))
+        p50, p95 = np.percentile(took, [50, 95])
+        yield "drop -> row, p50 / p95, ms", f"{p50:.0f} / {p95:.0f}"
+        before = run.cpu_seconds()
+        time.sleep(_IDLE_SECONDS)
+        idle = (run.cpu_seconds() - before) / _IDLE_SECONDS
+        yield "idle, share of a core", f"{idle:.2%}"
+
+
+def photographs(folder: Path) -> Lines:
+    """Photos of 2 megapixels."""
+    run = DaemonRun(folder / "photos")
+    material.photos(run.inbox, _PHOTOS)
+    with run:
+        run.wait_for_rows(_PHOTOS)
+        yield "2-megapixel photos, files/s", f"{run.steady_files_per_second():.1f}"
+
+
+def stream(folder: Path) -> Lines:
+    """A live stream of small files: does it keep up, and what does it use?"""
+    made = folder / "stream-made"
+    made.mkdir()
+    count = _STREAM_RATE * _STREAM_SECONDS
+    material.small_pngs(made, count)
+    files = sorted(made.iterdir())
+    run = DaemonRun(folder / "stream")
+    dropped: dict[str, float] = {}
+    with run:
+        run.wait_until_ready()
+        before, started = run.cpu_seconds(), time.perf_counter()
+
+        def drop() -> None:
+            for number, file in enumerate(files):
+                time.sleep(max(0.0, started + number / _STREAM_RATE - time.perf_counter()))
+                dropped[file.name] = time.time()
+                file.rename(run.inbox / file.name)
+
+        dropping = threading.Thread(target=drop)
+        dropping.start()
+        dropping.join()
+        run.wait_for_rows(count)
+        seconds = time.perf_counter() - started
+        cores = (run.cpu_seconds() - before) / seconds
+    waits = [
+        datetime.fromisoformat(row["processed_at"]).timestamp() - dropped[row["file"]]
+        for row in run.rows()
+    ]
+    p50, p95 = np.percentile(waits, [50, 95])
+    yield (
+        f"{_STREAM_RATE} files/s for {_STREAM_SECONDS} s: done after, drop -> row p50 / p95, cores",
+        f"{seconds:.0f} s, {1000 * p50:.0f} / {1000 * p95:.0f} ms, {cores:.2f}",
+    )
+
+
+def old_table(folder: Path) -> Lines:
+    """Start with a table of a million rows and an empty inbox, against an empty table."""
+    starts: dict[int, list[float]] = {0: [], _OLD_ROWS: []}
+    row = "d06gzzyhgqm00,digit1.png,ok,2,0.996947" + ",0.000057" * 10
+    row += ",,annotated/digit1.png,originals/digit1.png," + "0" * 64 + ",799b0ceeb001"
+    row += ",2026-11-21T21:19:09.176Z,2026-11-21T21:19:09.176Z\n"
+    for turn in range(3):
+        for count, seconds in starts.items():
+            run = DaemonRun(folder / f"old{count}-{turn}")
+            run.table.write_text(rows.header() + row * count)
+            with run:
+                seconds.append(run.wait_until_ready())
+    more = statistics.median(starts[_OLD_ROWS]) - statistics.median(starts[0])
+    yield f"start with {_OLD_ROWS} rows, more than with none, s", f"{more:+.2f}"
+
+
+def machine() -> str:
+    """Describe what all this was measured on."""
+    cpu = (
+        Path("/proc/cpuinfo")
+        .read_text()
+        .partition("model name")[2]
+        .partition("\n")[0]
+        .strip(": \t")
+    )
+    load = Path("/proc/loadavg").read_text().split()[0]
+    return (
+        f"digitd {__version__}, {datetime.now(UTC):%Y-%m-%d}, {cpu}, "
+        f"Python {platform.python_version()}, Linux {platform.release().split('-')[0]}, "
+        f"load before {load}"
+    )
+
+
+@click.command()
+@click.option("--only", help="One of: speed, growth, latency, photographs, stream, old_table.")
+@click.option("--large", default=100_000, show_default=True, help="The most files that wait.")
+def main(only: str | None, large: int) -> None:
+    """Run the benchmarks."""
+    described = machine()
+    rates: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="digitd-bench-") as name:
+        folder = Path(name)
+        benchmarks: dict[str, Callable[[], Lines]] = {
+            "speed": lambda: speed(folder, rates),
+            "growth": lambda: growth(folder, large),
+            "latency": lambda: latency(folder),
+            "photographs": lambda: photographs(folder),
+            "stream": lambda: stream(folder),
+            "old_table": lambda: old_table(folder),
+        }
+        table = []
+        for title, measure in benchmarks.items():
+            if only in {None, title}:
+                for line in measure():
+                    click.echo(f"{line[0]:72} {line[1]}")
+                    table.append(line)
+    if only is None:
+        text = "".join(f"| {what} | {figure} |\n" for what, figure in table)
+        (_HERE / "results.md").write_text(f"{described}\n\n| | |\n|---|---|\n{text}")
+        draw(rates, _HERE.parent / "docs" / "bench.png")
+
+
+if __name__ == "__main__":
+    main()
