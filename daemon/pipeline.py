@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections import deque
@@ -14,7 +15,7 @@ from daemon.outbox import CLAIMED_AT_MOST
 from daemon.rows import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from daemon.engine import Engine
@@ -31,6 +32,11 @@ log = logging.getLogger(__name__)
 _BATCH_BYTES = 8_000_000
 # So many committed files may wait for a place that cannot be written before intake stops too.
 _PARKED_AT_MOST = 64
+# What a place in the outbox may be refused for that is one file's matter (its name, its rights,
+# what lies there) and not the disk's: it must not hold up the others.
+_ONE_FILES_FAULT = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG}
+)
 
 
 class Pipeline:
@@ -98,6 +104,8 @@ class Pipeline:
             except (OSError, ModelError) as error:
                 self._claimed.extendleft(reversed(jobs))
                 failure = error
+            else:
+                self._forget_vanished(jobs, self._read[-1])
         if failure is not None:
             raise failure
 
@@ -108,23 +116,25 @@ class Pipeline:
             OSError: the outbox cannot take it now; all that is left to do is kept.
         """
         while self._read:
-            committed = self._outbox.commit([e for e in self._read[0] if _still_there(e.job)])
-            self._read.popleft()
+            there = [entry for entry in self._read[0] if _still_there(entry.job)]
+            committed = self._outbox.commit(there)
+            read = self._read.popleft()
             for receipt, row in committed:
                 self._unpublished.append(receipt)
                 tell(row)
+            self._forget_vanished([entry.job for entry in read], there)
         failure: OSError | None = None
         for _ in range(len(self._unpublished)):
             receipt = self._unpublished.popleft()
             try:
                 self._outbox.publish(receipt)
-            except (PermissionError, FileExistsError) as error:
-                # This one file's place, not the disk: it must not hold up the others.
+            except OSError as error:
+                if error.errno not in _ONE_FILES_FAULT:
+                    self._unpublished.append(receipt)
+                    failure = error
+                    continue
                 log.error("%s cannot be published yet: %s", receipt.original, error)  # noqa: TRY400 - no traceback: the reason says it all
                 self._parked.append(receipt)
-            except OSError as error:
-                self._unpublished.append(receipt)
-                failure = error
             else:
                 self._spool.forget(receipt.job)
         if failure is not None:
@@ -180,6 +190,13 @@ class Pipeline:
         for entries in self._read:
             yield from (entry.job for entry in entries)
         yield from (receipt.job for receipt in (*self._unpublished, *self._parked))
+
+    def _forget_vanished(self, jobs: Sequence[Job], entries: Sequence[Entry]) -> None:
+        """Forget the jobs that have no entry: someone took their files away."""
+        kept = {entry.job.id for entry in entries}
+        for job in jobs:
+            if job.id not in kept:
+                self._spool.forget(job)
 
     def _full(self, batch_size: int) -> bool:
         return self.in_hand + batch_size > CLAIMED_AT_MOST or len(self._parked) > _PARKED_AT_MOST

@@ -195,12 +195,13 @@ def test_claims_do_not_hold_up_what_is_heard_of(folder: Path) -> None:
         assert time.monotonic() - started < 2.5
 
 
-@pytest.mark.parametrize(("whole", "name"), [(PNG, "digit1.png"), (JPEG, "digit1.png")])
+@pytest.mark.parametrize("whole", [PNG, JPEG], ids=["png", "jpeg"])
 def test_an_image_waits_for_its_end_and_then_for_nothing_more(
-    folder: Path, whole: bytes, name: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, whole: bytes
 ) -> None:
+    monkeypatch.setattr("daemon.inbox._RECHECK_SECONDS", NEVER)  # its end is heard of
     with running(folder, incomplete_seconds=NEVER, settle_seconds=3600.0) as loop:
-        with (folder / name).open("wb", buffering=0) as file:
+        with (folder / "digit1.png").open("wb", buffering=0) as file:
             file.write(whole[:-1])
             loop.for_seconds(0.2)
             assert loop.claimed == []
@@ -209,7 +210,7 @@ def test_an_image_waits_for_its_end_and_then_for_nothing_more(
     assert loop.data == [whole]
 
 
-@pytest.mark.parametrize("whole", [PNG, JPEG])
+@pytest.mark.parametrize("whole", [PNG, JPEG], ids=["png", "jpeg"])
 def test_stray_bytes_after_the_end_of_an_image_make_no_one_wait(folder: Path, whole: bytes) -> None:
     drop(folder, "digit1.png", whole + b"stray" * 1000)
     with running(folder, incomplete_seconds=NEVER, settle_seconds=3600.0) as loop:
@@ -462,7 +463,8 @@ def test_polling_finds_files_without_a_watch(folder: Path, impatient: None) -> N
             loop.until_claimed(number + 1)
 
 
-def test_reading_once_neither_watches_nor_lists_again(folder: Path) -> None:
+def test_reading_once_neither_watches_nor_lists_again(folder: Path, impatient: None) -> None:
+    del impatient
     drop(folder, "digit1.png")
     with running(folder, live=False) as loop:
         loop.until_claimed(1)
@@ -478,7 +480,7 @@ def descriptors_left(count: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open("/", os.O_RDONLY)  # all below it are taken
     os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + count, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(0, lowest + count), hard))
     try:
         yield
     finally:
@@ -499,6 +501,20 @@ def test_with_inotify_exhausted_the_inbox_is_polled_or_refused_as_configured(
     drop(folder, "digit1.png")
     loop.until_claimed(1)
     loop.inbox.close()
+
+
+def test_a_watch_that_could_not_be_renewed_is_renewed_later(folder: Path, impatient: None) -> None:
+    del impatient
+    with running(folder, watch="inotify") as loop:
+        loop.turn()
+        folder.rename(folder.parent / "old")
+        folder.mkdir()
+        with descriptors_left(-1000):  # the old watch's own are no use either
+            loop.until(lambda: not loop.tended)
+        loop.until(lambda: loop.tended)
+        assert loop.inbox.mode == "inotify"
+        drop(folder, "digit1.png")
+        loop.until_claimed(1)
 
 
 def test_a_watch_on_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
