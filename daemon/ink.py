@@ -46,6 +46,7 @@ WEAK, STRONG = 0.25, 0.5  # hysteresis, as shares of the ink's own contrast
 SMALLEST, SMALLEST_PX = 0.025, 4  # a stroke is this long, as a share of the page and in px
 SPECK = 0.03  # components under this share of the main one's ink are dirt ...
 MOST_STROKES = 32  # heaviest ones looked at: noise has thousands, and each is held to each
+CRUMB_REACH = 0.1  # ... unless they are this near, as the crumbs of a broken stroke are
 HAT_REACH = 0.5  # ... and others belong to it when no farther than this share of its size
 RULE_SPAN = 0.7  # a straight line over this share of a side was printed there
 RULE_THICK = 0.04  # ... if it is thinner than this share
@@ -232,12 +233,11 @@ def _parts(contrast: Floats) -> tuple[Floats, bool] | None:
     strong = np.bincount(labels[contrast > STRONG], minlength=count)
     weight = np.bincount(labels.ravel(), contrast.ravel(), minlength=count)
     weight[0] = 0
-    weight[strong == 0] = 0
-    main = int(weight.argmax())
+    main = int(np.where(strong, weight, 0).argmax())
     smallest = max(SMALLEST_PX, SMALLEST * max(mask.shape))
-    if weight[main] <= 0 or max(stats[main, 2:4]) < smallest:
+    if not main or max(stats[main, 2:4]) < smallest:
         return None
-    kept = _belonging(stats, weight, main)
+    kept = _belonging(stats, weight, strong, main)
     chosen = np.zeros(count, np.uint8)
     chosen[kept] = 1
     keep = chosen[labels]
@@ -310,16 +310,19 @@ def _box_like(mask: Bytes) -> bool:
     return bool(inside > FOUR_CORNERED * width * height and mask.sum() < HOLLOW * inside)
 
 
-def _belonging(stats: NDArray[Any], weight: NDArray[Any], main: int) -> list[int]:
+def _belonging(
+    stats: NDArray[Any], weight: NDArray[Any], strong: NDArray[Any], main: int
+) -> list[int]:
     """Components that are strokes of the drawing, grown from the main one outwards."""
     boxes = stats[:, : cv2.CC_STAT_AREA]
+    size = max(boxes[main, 2:])
+    stroke = (weight >= SPECK * weight[main]) & (strong > 0)
+    reach = np.where(stroke, HAT_REACH, CRUMB_REACH) * size
     kept = [main]
-    reach = HAT_REACH * max(boxes[main, 2:])
-    heaviest = np.argsort(-weight)[:MOST_STROKES].tolist()
-    waiting = [i for i in heaviest if i != main and weight[i] >= SPECK * weight[main]]
+    waiting = [i for i in np.argsort(-weight)[:MOST_STROKES].tolist() if i != main and weight[i]]
     grown = True
     while grown and waiting:
-        near = [i for i in waiting if any(_gap(boxes[i], boxes[j]) <= reach for j in kept)]
+        near = [i for i in waiting if any(_gap(boxes[i], boxes[j]) <= reach[i] for j in kept)]
         grown = bool(near)
         kept += near
         waiting = [i for i in waiting if i not in near]
