@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from daemon.errors import BusyError
+from daemon.errors import BusyError, StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,9 +62,17 @@ class Lock:
 
 
 def is_held(file: Path) -> bool:
-    """Tell whether any process holds a lock file."""
+    """Tell whether any process holds a lock file.
+
+    Raises:
+        StorageError: we may not look.
+    """
     try:
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        raise StorageError(
+            f"{file} may not be opened: ask as the user that digitd runs as"
+        ) from None
     except OSError:
         return False
     try:

@@ -10,8 +10,9 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 from daemon.engine import WorkerDownError
-from daemon.errors import ModelError
+from daemon.errors import ModelError, StorageError
 from daemon.outbox import CLAIMED_AT_MOST
+from daemon.records import Entry, Reading, Status, Verdict
 from daemon.rows import printable
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from daemon.engine import Engine
     from daemon.inbox import Inbox
     from daemon.outbox import Outbox, Receipt
-    from daemon.records import Entry, Job
+    from daemon.records import Job
     from daemon.rows import Row
     from daemon.spool import Spool
 
@@ -97,8 +98,7 @@ class Pipeline:
                     len(jobs),
                     printable(jobs[0].name),
                 )
-                self._spool.down(jobs, str(error))
-                self._claimed.extendleft(reversed(jobs))
+                self._take_down(jobs, str(error))
             except CancelledError:
                 self._claimed.extendleft(reversed(jobs))
             except (OSError, ModelError) as error:
@@ -114,6 +114,7 @@ class Pipeline:
 
         Raises:
             OSError: the outbox cannot take it now; all that is left to do is kept.
+            StorageError: too many files found their place taken or closed.
         """
         while self._read:
             there = [entry for entry in self._read[0] if _still_there(entry.job)]
@@ -139,6 +140,10 @@ class Pipeline:
                 self._spool.forget(receipt.job)
         if failure is not None:
             raise failure
+        if len(self._parked) > _PARKED_AT_MOST:
+            raise StorageError(
+                f"{len(self._parked)} files have their row and cannot be published, see the log"
+            )
 
     def unpark(self) -> None:
         """Try again soon to publish what found its place taken or closed."""
@@ -191,6 +196,19 @@ class Pipeline:
             yield from (entry.job for entry in entries)
         yield from (receipt.job for receipt in (*self._unpublished, *self._parked))
 
+    def _take_down(self, jobs: list[Job], why: str) -> None:
+        """Count a worker's end, and have its jobs read again, each alone."""
+        # A worker is asked to draw the row's picture of a file that is given up. When it does
+        # not survive even that, the row goes without.
+        given_up = [job for job in jobs if self._spool.hopeless(job)]
+        self._spool.down(jobs, why)
+        for job in given_up:
+            parcel = self._spool.load(job)
+            if parcel is not None:
+                verdict = Verdict(Status.ERROR, reason=parcel.refusal)
+                self._read.append([Entry(job, parcel.sha256, Reading(verdict, model=""))])
+        self._claimed.extendleft(job for job in reversed(jobs) if job not in given_up)
+
     def _forget_vanished(self, jobs: Sequence[Job], entries: Sequence[Entry]) -> None:
         """Forget the jobs that have no entry: someone took their files away."""
         kept = {entry.job.id for entry in entries}
@@ -199,7 +217,7 @@ class Pipeline:
                 self._spool.forget(job)
 
     def _full(self, batch_size: int) -> bool:
-        return self.in_hand + batch_size > CLAIMED_AT_MOST or len(self._parked) > _PARKED_AT_MOST
+        return self.in_hand + batch_size > CLAIMED_AT_MOST
 
     def _claim(self, most: int) -> None:
         for found in self._inbox.take(most):

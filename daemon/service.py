@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 
 from daemon import __version__, config, worker
 from daemon.engine import Engine, Patience, Work, worker_count
-from daemon.errors import ConfigError, DigitdError, ModelError, StorageError, WorkerStartError
+from daemon.errors import (
+    BusyError,
+    ConfigError,
+    DigitdError,
+    ModelError,
+    StorageError,
+    WorkerStartError,
+)
 from daemon.inbox import Inbox
 from daemon.notify import notify, watchdog_seconds
 from daemon.outbox import TABLE, Outbox
@@ -244,7 +251,10 @@ class Service:
         if self._pause is None or now >= self._pause.again_at:
             try:
                 self._progress(now)
-            except (OSError, ModelError) as error:
+            except BusyError:
+                raise
+            except (OSError, DigitdError) as error:
+                # At the start a bad config or a foreign table ends us; now it may pass.
                 self._wait_for_storage(error)
             else:
                 self._resume()
@@ -358,11 +368,13 @@ class Service:
                 log.warning("%s: error: %s; it is now %s", row.file, verdict.reason, row.original)
         self._listener(row)
 
-    def _wait_for_storage(self, error: OSError | ModelError) -> None:
+    def _wait_for_storage(self, error: OSError | DigitdError) -> None:
         """Pause: what is wrong is no file's fault. Say so once, and try again by ourselves."""
         why = str(error)
         if self._once:
-            raise error if isinstance(error, ModelError) else StorageError(_plain(error)) from error
+            raise (
+                error if isinstance(error, DigitdError) else StorageError(_plain(error))
+            ) from error
         if isinstance(error, OSError):
             why = _plain(error)
         before = self._pause
@@ -423,7 +435,7 @@ class Service:
                     self._bell.wait(deadline - time.monotonic())
                     self._pipeline.collect()
                 self._pipeline.settle(self._tell)
-            except (OSError, ModelError) as error:
+            except (OSError, DigitdError) as error:
                 log.warning("stopping with files in hand, for the next start: %s", error)
             self._write_page("stopped")
         if self._next is not None:

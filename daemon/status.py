@@ -130,9 +130,10 @@ def _count(table: Path) -> tuple[Counter[str], dict[str, str] | None, dict[str, 
     try:
         with table.open(encoding="utf-8", errors="replace", newline="") as lines:
             for row in csv.DictReader(lines):
-                counts[row["status"]] += 1
+                status = row.get("status") or ""
+                counts[status] += 1
                 last = row
-                if row["status"] == Status.ERROR:
+                if status == Status.ERROR:
                     last_error = row
     except FileNotFoundError:
         pass
@@ -141,4 +142,4 @@ def _count(table: Path) -> tuple[Counter[str], dict[str, str] | None, dict[str, 
 
 def _brief(row: dict[str, str] | None) -> dict[str, str] | None:
     keys = ("file", "status", "digit", "confidence", "reason", "processed_at")
-    return None if row is None else {key: row[key] for key in keys}
+    return None if row is None else {key: row.get(key) or "" for key in keys}

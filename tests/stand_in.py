@@ -34,6 +34,8 @@ def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
 
 
 def _read(parcel: Parcel) -> Reading:
+    if "cursed" in parcel.name:
+        raise RuntimeError("a name that cannot even be drawn")
     if parcel.refusal:
         verdict = Verdict(Status.ERROR, reason=parcel.refusal)
     elif parcel.name == KNOWN_DIGIT_PNG.name:

@@ -174,6 +174,34 @@ def test_a_file_that_takes_its_worker_down_twice_is_an_error_and_its_neighbours_
     box.check_books(dropped)
 
 
+def test_a_file_whose_error_cannot_be_drawn_has_a_row_without_a_picture(box: Box) -> None:
+    dropped = drop_many(box, 3)
+    box.drop("digit9-cursed.png", png_like("fine"))
+    with Running(box, STAND_IN) as running:
+        box.wait_for_rows(4)
+        box.wait_until_settled()
+        assert running.stop() == 0
+    row = box.row("digit9-cursed.png")
+    assert (row["status"], row["picture"]) == ("error", "")
+    assert (box.outbox / row["original"]).read_bytes() == png_like("fine")
+    assert sum(row["status"] == "ok" for row in box.rows()) == len(dropped)
+
+
+def test_a_foreign_table_while_running_pauses_intake_until_it_is_gone(box: Box) -> None:
+    table = box.outbox / "predictions.csv"
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        table.write_text("somebody,else's\n1,2\n")
+        table.rename(box.folder / "aside")
+        table.write_text("somebody,else's\n1,2\n")
+        box.drop("digit1.png", png_like("fine"))
+        running.wait_for_log("paused, files stay in the inbox")
+        assert running.process.poll() is None
+        table.unlink()
+        box.wait_for_rows(1)
+        assert running.stop() == 0
+
+
 def test_a_killed_worker_is_replaced_and_blames_no_file(box: Box) -> None:
     box.drop("digit1.png", png_like("sleep 2"))
     with Running(box, STAND_IN) as running:
