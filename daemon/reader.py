@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from daemon import image, model
 from daemon.errors import UnreadableError
 from daemon.picture import Painter
-from daemon.records import DIGITS, Parcel, Reading, Status, Verdict
+from daemon.records import DIGITS, Parcel, Reading, ReadOptions, Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a reading depends on besides the bytes.
-
-    ``unsure_below`` is the confidence under which a reading is ``unsure``; ``None``
-    takes the model's own, fitted with its calibration.
-    """
-
-    model: Path
-    max_megapixels: float
-    unsure_below: float | None = None
-    pictures: bool = True
-
-
-def read(options: Options, parcels: Sequence[Parcel]) -> list[Reading]:
+def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
     """Read each parcel; the model is loaded by the first call in a process.
 
     Returns:
@@ -47,14 +31,14 @@ def read(options: Options, parcels: Sequence[Parcel]) -> list[Reading]:
 
 
 @lru_cache(maxsize=1)
-def _reader(options: Options) -> Reader:
+def _reader(options: ReadOptions) -> Reader:
     return Reader(options)
 
 
 class Reader:
     """A loaded model with the painter that draws what it said."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ReadOptions) -> None:
         self.model = model.load(options.model)
         self._max_megapixels = options.max_megapixels
         self._unsure_below = (
@@ -78,14 +62,14 @@ class Reader:
         return readings
 
     def _prepare(self, parcel: Parcel) -> image.Prepared | UnreadableError:
+        if parcel.refusal:
+            return UnreadableError(parcel.refusal)
         try:
-            if parcel.refusal:
-                raise UnreadableError(parcel.refusal)
             return image.prepare(parcel.data, max_megapixels=self._max_megapixels)
         except UnreadableError as error:
             return error
-        # The one broad catch of the program: whatever a hostile file makes the decoder or
-        # the reader raise becomes that file's row, and its neighbours are still read.
+        # The broad catch that turns a file's failure into its row: whatever a hostile file makes
+        # the decoder raise, its neighbours are still read.
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
@@ -117,7 +101,7 @@ def judge(
     digit = max(range(DIGITS), key=digits.__getitem__)
     confidence = digits[digit]
     if float(scores[DIGITS]) > confidence:
-        return Verdict(Status.UNSURE, None, confidence, digits, "not a digit")
+        return Verdict(Status.UNSURE, None, None, digits, "not a digit")
     if confidence < unsure_below:
         return Verdict(Status.UNSURE, digit, confidence, digits, "low confidence")
     return Verdict(Status.OK, digit, confidence, digits)
