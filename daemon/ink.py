@@ -44,10 +44,12 @@ STANDS_OUT = 6.0  # standard deviations of the paper that ink is above: noise al
 WEAK, STRONG = 0.25, 0.5  # hysteresis, as shares of the ink's own contrast
 
 SMALLEST, SMALLEST_PX = 0.025, 4  # a stroke is this long, as a share of the page and in px
-SPECK = 0.03  # components under this share of the main one's ink are dirt ...
+# A component with at least this share of the main one's ink is a stroke, and belongs to it
+# when no farther than this share of its size: the floating hat of a 5.
+HAT, HAT_REACH = 0.03, 0.5
+# Less than that is dirt, unless it is this near: a crumb of a broken stroke.
+CRUMB, CRUMB_REACH = 0.005, 0.1
 MOST_STROKES = 32  # heaviest ones looked at: noise has thousands, and each is held to each
-CRUMB_REACH = 0.1  # ... unless they are this near, as the crumbs of a broken stroke are
-HAT_REACH = 0.5  # ... and others belong to it when no farther than this share of its size
 RULE_SPAN = 0.7  # a straight line over this share of a side was printed there
 RULE_THICK = 0.04  # ... if it is thinner than this share
 BOXED = 0.4  # a box to write in is at least this share of the page's width and height ...
@@ -316,10 +318,11 @@ def _belonging(
     """Components that are strokes of the drawing, grown from the main one outwards."""
     boxes = stats[:, : cv2.CC_STAT_AREA]
     size = max(boxes[main, 2:])
-    stroke = (weight >= SPECK * weight[main]) & (strong > 0)
-    reach = np.where(stroke, HAT_REACH, CRUMB_REACH) * size
+    hat = (weight >= HAT * weight[main]) & (strong > 0)
+    reach = np.where(hat, HAT_REACH, CRUMB_REACH) * size
     kept = [main]
-    waiting = [i for i in np.argsort(-weight)[:MOST_STROKES].tolist() if i != main and weight[i]]
+    heaviest = np.argsort(-weight)[:MOST_STROKES].tolist()
+    waiting = [i for i in heaviest if i != main and weight[i] >= CRUMB * weight[main]]
     grown = True
     while grown and waiting:
         near = [i for i in waiting if any(_gap(boxes[i], boxes[j]) <= reach[i] for j in kept)]
