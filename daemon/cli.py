@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # D301: \b in a docstring is how click is told to keep lines as they are.
 # ruff: noqa: PLC0415, D301
 
+_CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -288,8 +289,15 @@ def service(config_file: Path, user: str) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The model file to write; without it, model.keras in --work.",
 )
-@click.option("--epochs", default=40, show_default=True, type=click.IntRange(1))
+@click.option("--epochs", default=30, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, type=int)
+@click.option(
+    "--scale",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Draw so many times more than the sets hold: fonts, strokes, what is not a digit.",
+)
 @click.option(
     "--work",
     "folder",
@@ -301,7 +309,14 @@ def service(config_file: Path, user: str) -> None:
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --work.")
 def train(
-    sets: tuple[Path, ...], out: Path | None, epochs: int, seed: int, folder: Path, *, resume: bool
+    sets: tuple[Path, ...],
+    out: Path | None,
+    epochs: int,
+    seed: int,
+    scale: float,
+    folder: Path,
+    *,
+    resume: bool,
 ) -> None:
     """Build a model from data; its curves and examples are written into --work.
 
@@ -312,23 +327,21 @@ def train(
     """
     from daemon.training import report, train
 
-    settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed)
+    settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed, scale=scale)
     out = out or folder / "model.keras"
-    hidden = not sys.stderr.isatty()
-    with (
-        click.progressbar(length=1000, label="glyphs", file=sys.stderr, hidden=hidden) as making,
-        click.progressbar(
-            length=epochs * train.STEPS, label="training", file=sys.stderr, hidden=hidden
-        ) as steps,
-    ):
+    seen = sys.stderr.isatty()
+    with click.progressbar(length=1000, label="glyphs", file=sys.stderr, hidden=not seen) as bar:
+
+        def began(steps: int) -> None:
+            bar.label, bar.length, bar.pos = "training", epochs * train.STEPS, steps
 
         def ended(epoch: train.Epoch) -> None:
-            click.echo(f"{chr(13) if not hidden else ''}{report.line(epoch)}")
+            click.echo(f"{_CLEARED if seen else ''}{report.line(epoch)}")
 
         progress = train.Progress(
-            making=lambda share: making.update(round(1000 * share) - making.pos),
-            began=steps.update,
-            stepped=steps.update,
+            making=lambda share: bar.update(round(1000 * share) - bar.pos),
+            began=began,
+            stepped=bar.update,
             ended=ended,
         )
         trained = train.train(settings, out, folder, progress, resume=resume)

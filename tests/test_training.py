@@ -7,8 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from daemon import model
+from daemon.cli import main
 from daemon.errors import DataError
 from daemon.training import data, fonts, hands, negatives, pool, strokes, train
 from daemon.training.augment import Augmenter
@@ -21,7 +23,7 @@ SMALL = Path(__file__).parent / "data" / "mnist-small.npz"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "STEPS", 12)
+    monkeypatch.setattr(train, "STEPS", 8)
 
 
 def quietly(ended: list[train.Epoch]) -> train.Progress:
@@ -46,6 +48,19 @@ def test_training_learns_resumes_and_saves_what_it_was(tmp_path: Path) -> None:
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     assert epochs[2].loss < epochs[1].loss
     assert model.load(out).hash != first.hash
+
+
+def test_the_command_trains_and_draws(tmp_path: Path) -> None:
+    work = tmp_path / "runs"
+    arguments = ["train", "--data", SMALL, "--work", work, "--epochs", 1, "--scale", 0.01]
+    said = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert said.exit_code == 0, said.output
+    assert "epoch 1: loss" in said.output
+    assert model.load(work / "model.keras").settings.training["epochs"] == 1
+    for name in ("curves", "confusion", "mistakes", "examples"):
+        picture = cv2.imread(str(work / f"{name}.png"))
+        assert picture is not None
+        assert min(picture.shape[:2]) > 100
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
