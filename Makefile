@@ -21,6 +21,13 @@ torture: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.torture --real --kills 10 --files 300
 	$(VENV)/bin/python -m tests.fuzz 2>/dev/null
 
+# Boots a real systemd with digitd installed as the README says. Needs root, debootstrap and
+# systemd-nspawn (apt-get install debootstrap systemd-container); 4 GB under build/, kept.
+system-test: $(VENV)/.installed-dev
+	tests/system/build_root.sh build/system-test
+	$(VENV)/bin/python -m pytest tests/system -vv --log-level=DEBUG \
+		-o log_cli=true -o log_cli_level=INFO -o log_cli_format='%(message)s'
+
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digitd needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)

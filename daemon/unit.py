@@ -27,7 +27,8 @@ User={user}
 UMask=0027
 WorkingDirectory={parent}
 ExecStart={python} -P -m daemon run --config {config}
-ExecReload=/bin/kill -HUP $MAINPID
+# The shell's own kill: a small Debian has no /bin/kill (`make system-test` runs on one).
+ExecReload=/bin/sh -c 'kill -HUP $MAINPID'
 Restart=on-failure
 RestartSec=2
 # A bad config or model does not get better by starting again.
@@ -36,16 +37,17 @@ RestartPreventExitStatus={bad_config}
 KillMode=mixed
 TimeoutStartSec=300
 TimeoutStopSec=30
-# Fed by the loop that makes progress.
+# Fed by the loop that makes progress. What hangs is ended by SIGABRT, and the journal says where.
 WatchdogSec=60
+Environment=PYTHONFAULTHANDLER=1
 # A worker that runs out of memory is the daemon's to deal with.
 OOMPolicy=continue
 # matplotlib keeps its font cache here, or builds it anew at each start.
 CacheDirectory=digitd
 Environment=MPLCONFIGDIR=%C/digitd HOME=%C/digitd
 
-# The sandbox: everything that TensorFlow survives. Not MemoryDenyWriteExecute=: oneDNN and XLA
-# generate code. One writable path, as two would be two mounts, and no rename crosses them.
+# The sandbox: everything that TensorFlow survives (`make system-test`, systemd 252). Not
+# MemoryDenyWriteExecute=: oneDNN and XLA generate code. One writable path, as two would be two mounts, and no rename crosses them.
 ReadWritePaths={parent}
 ProtectSystem=strict
 ProtectHome=read-only

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Prepares what `make system-test` boots, in the folder given:
+#   root/    a small Debian with systemd, and digitd's dependencies in /opt/digitd; made once,
+#            until requirements.lock changes; remove the folder by hand to have it made anew
+#   wheels/  digitd itself, from this checkout; made each time
+# Needs root, debootstrap and systemd-nspawn. The package mirror is this machine's own, as apt
+# knows it (or MIRROR= and SUITE=), and pip is used as it is configured here: nothing inside the
+# container needs a network.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+cache=$1
+root=$cache/root
+pip="${PIP:-.venv/bin/python -m pip} --disable-pip-version-check --quiet"
+
+give_up() {
+    printf 'make system-test: %s\n' "$1" >&2
+    exit 1
+}
+
+[ "$(id -u)" = 0 ] || give_up "needs root: it boots a container"
+for tool in debootstrap systemd-nspawn setpriv nsenter; do
+    command -v "$tool" >/dev/null ||
+        give_up "$tool is missing: apt-get install debootstrap systemd-container util-linux"
+done
+
+mirror() {
+    command -v apt-get >/dev/null || give_up "no apt here: say MIRROR=<a Debian mirror> SUITE=<its suite>"
+    # shellcheck disable=SC2016 # the $(…) are apt's
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
+        while read -r uri release; do
+            if [ "$release" = "$1" ]; then
+                echo "$uri"
+                break
+            fi
+        done
+}
+
+if [ ! -e "$root/.made" ]; then
+    SUITE=${SUITE:-$(. /etc/os-release && echo "${VERSION_CODENAME:-}")}
+    MIRROR=${MIRROR:-$(mirror "$SUITE")}
+    [ -n "$MIRROR" ] || give_up "apt has no mirror of '$SUITE': say MIRROR= and SUITE="
+    if command -v apt-config >/dev/null; then
+        eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
+        export ${http_proxy:+http_proxy} ${https_proxy:+https_proxy}
+    fi
+    echo "Making a $SUITE root file system in $root (some minutes, once)"
+    rm -rf "$root"
+    mkdir -p "$cache"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,python3-venv \
+        "$SUITE" "$root" "$MIRROR" >"$cache/debootstrap.log" 2>&1 ||
+        give_up "debootstrap failed: see $cache/debootstrap.log"
+    touch "$root/.made"
+fi
+
+if ! cmp -s requirements.lock "$root/opt/digitd/requirements.lock"; then
+    echo "Installing requirements.lock into $root/opt/digitd (a minute, once)"
+    rm -rf "$root/opt/digitd" "$root/locked"
+    version=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    # shellcheck disable=SC2086 # several words
+    $pip download --require-hashes --only-binary=:all: --python-version "$version" \
+        --dest "$root/locked" -r requirements.lock
+    cp requirements.lock "$root/locked/"
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" sh -ec '
+        python3 -m venv /opt/digitd
+        /opt/digitd/bin/pip install --quiet --no-index --find-links /locked \
+            --require-hashes -r /locked/requirements.lock
+        mv /locked/requirements.lock /opt/digitd/
+        rm -r /locked'
+fi
+
+rm -rf "$cache/wheels"
+# shellcheck disable=SC2086
+$pip wheel --no-deps --wheel-dir "$cache/wheels" .

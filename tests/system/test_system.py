@@ -1,0 +1,339 @@
+"""digitd as the README installs it, under a real systemd: what the unit promises."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.assets import CONFIG_TEMPLATE
+from tests.harness import ROOT, SAMPLES, Box, wait_until
+from tests.system.machine import CommandError, Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
+# Booting, installing and each start of TensorFlow count against the first test that needs them.
+pytestmark = pytest.mark.timeout(300)
+
+BUILT = ROOT / "build" / "system-test"
+DIGITS = Path("/srv/digits")
+DIGITD = "/opt/digitd/bin/digitd"
+INIT_MADE = ("inbox", "outbox", "config.yaml")
+DROP_INS = "/run/systemd/system/digitd.service.d"
+WATCHDOG_SECONDS = 10
+# A start of TensorFlow on two busy cores, ten times over.
+START_SECONDS = 180.0
+PRIORITY_WARNING, PRIORITY_INFO = "4", "6"
+
+
+def readme_commands() -> str:
+    """Return what the README says under "As a service", as it stands there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n## As a service\n")[2].partition("\n## ")[0]
+    commands = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert commands is not None
+    return commands[1]
+
+
+class Site(Box):
+    """/srv/digits, which is the same folder in the container and out here."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self.machine = machine
+        self.dropped: dict[str, bytes] = {}
+        super().__init__(folder)
+
+    def __post_init__(self) -> None:
+        """Leave the folder as `digitd init` made it."""
+
+    def drop(self, name: str, data: bytes) -> None:
+        self.dropped[name] = data
+        super().drop(name, data)
+
+    def drop_samples(self, numbers: range) -> None:
+        for number in numbers:
+            self.drop(f"digit{number}.png", sample(number))
+
+    def check_all(self) -> None:
+        """Every file ever dropped has its one row; digitd itself says so too."""
+        wait_until(lambda: len(self.rows()) >= len(self.dropped), "a row each", START_SECONDS)
+        self.wait_until_settled()
+        self.check_books(self.dropped)
+        audit = self.machine.run(DIGITD, "audit", "--config", DIGITS / "config.yaml")
+        assert f"{len(self.dropped)} rows, {len(self.dropped)} files, 0 in work, 0 breaks" in audit
+        log.info("digitd audit: %s", audit.strip())
+
+    def undisturbed(self) -> bool:
+        """Tell whether it runs as it was installed, with nothing left to read."""
+        return (
+            self.state() == "active"
+            and not self.machine.succeeds("test", "-e", DROP_INS)
+            and self.config.is_file()
+            and self.config.read_bytes() == CONFIG_TEMPLATE.read_bytes()
+            and len(self.rows()) == len(self.dropped)
+        )
+
+    def begin_anew(self) -> None:
+        self.machine.run("systemctl", "stop", "digitd")
+        self.machine.run("rm", "-rf", DROP_INS, *(DIGITS / name for name in INIT_MADE))
+        self.machine.run(DIGITD, "init", DIGITS)
+        self.machine.run("chown", "-R", "digitd:digitd", DIGITS)
+        self.machine.run("systemctl", "daemon-reload")
+        self.machine.run("systemctl", "reset-failed")
+        self.systemctl("start")
+        self.dropped.clear()
+
+    def state(self) -> str:
+        return self.machine.show("digitd", "ActiveState")
+
+    def main_pid(self) -> int:
+        return int(self.machine.show("digitd", "MainPID"))
+
+    def restarts(self) -> int:
+        return int(self.machine.show("digitd", "NRestarts"))
+
+    def signal(self, name: str) -> None:
+        """Send the main process a signal."""
+        self.machine.run("sh", "-c", f"kill -{name} {self.main_pid()}")
+
+    def systemctl(self, verb: str) -> None:
+        self.machine.run("systemctl", verb, "digitd", seconds=START_SECONDS)
+
+    def messages(self, priority: str | None = None) -> list[str]:
+        return [
+            str(line["MESSAGE"])
+            for line in self.machine.journal("digitd")
+            if priority in {None, line["PRIORITY"]}
+        ]
+
+    def wait_for_message(self, text: str, times: int = 1) -> None:
+        def said() -> bool:
+            return sum(text in message for message in self.messages()) >= times
+
+        wait_until(said, f"{text!r} in the journal", START_SECONDS)
+
+    def wait_for_restart(self, before: int) -> None:
+        def again() -> bool:
+            return self.restarts() > before and self.state() == "active"
+
+        wait_until(again, "a restart", START_SECONDS)
+
+
+def sample(number: int) -> bytes:
+    return (SAMPLES / f"digit{1 + (number - 1) % 12}.png").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    assert (BUILT / "wheels").is_dir(), "run `make system-test`, which builds what this boots"
+    folder = tmp_path_factory.mktemp("machine")
+    (folder / "srv").mkdir()
+    binds = {folder / "srv": "/srv", BUILT / "wheels": "/wheels", SAMPLES: "/samples"}
+    with Machine(BUILT / "root", binds, folder / "console") as booted:
+        yield booted
+
+
+@pytest.fixture(scope="module")
+def installed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Run the README's commands as they stand; the package index is a folder of wheels."""
+    machine.run(
+        *("bash", "-euxo", "pipefail"),
+        env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "HOME": "/root"},
+        given=readme_commands(),
+        seconds=START_SECONDS,
+    )
+    return Site(machine, tmp_path_factory.getbasetemp() / "machine0" / "srv" / "digits")
+
+
+@pytest.fixture
+def site(machine: Machine, installed: Site) -> Iterator[Site]:
+    """digitd up and running on its default settings, whatever the test before left."""
+    if not installed.undisturbed():
+        installed.begin_anew()
+    yield installed
+    # pytest shows this where the test failed.
+    log.debug("%s", machine.run("journalctl", "--unit=digitd", "--no-pager", "--lines=80"))
+
+
+def test_the_readmes_commands_start_a_service_that_reads_what_is_dropped(site: Site) -> None:
+    machine = site.machine
+    assert machine.succeeds("systemctl", "is-active", "digitd")
+    assert machine.succeeds("systemctl", "is-enabled", "digitd")
+    # With Type=notify, active means that READY=1 came; STATUS= came the same way.
+    assert machine.show("digitd", "Type") == "notify"
+    assert str(DIGITS / "inbox") in machine.show("digitd", "StatusText")
+    site.drop("digit1.png", sample(1))
+    wait_until(lambda: bool(site.rows()), "a row")
+    row = site.row("digit1.png")
+    assert (row["status"], row["digit"]) == ("ok", "1"), row
+    site.check_all()
+    assert (site.outbox / "annotated" / "digit1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sandbox_is_in_force_and_not_only_asked_for(site: Site) -> None:
+    machine, pid = site.machine, site.main_pid()
+    about = dict(
+        re.findall(r"^(\w+):\s*(.*)$", machine.run("cat", f"/proc/{pid}/status"), re.MULTILINE)
+    )
+    assert about["Uid"].split() == [machine.run("id", "-u", "digitd").strip()] * 4
+    assert about["NoNewPrivs"] == "1"
+    assert about["Seccomp"] == "2"
+    assert int(about["CapBnd"], 16) == int(about["CapEff"], 16) == 0
+    for namespace in ("net", "user", "ipc", "mnt", "uts"):
+        ours, theirs = (machine.run("readlink", f"/proc/{p}/ns/{namespace}") for p in (1, pid))
+        assert ours != theirs, f"no {namespace} namespace of its own"
+    inside = ("nsenter", "--target", str(pid), "--mount")
+    assert machine.succeeds(*inside, "touch", DIGITS / "outbox")
+    for place in ("/opt/digitd", "/etc/hostname", "/home", "/srv"):
+        assert not machine.succeeds(*inside, "touch", place), f"{place} can be written"
+    assert "hidepid=invisible" in machine.run("cat", f"/proc/{pid}/mountinfo")
+
+
+def test_a_kill_loses_nothing_and_systemd_starts_it_again(site: Site) -> None:
+    restarts = site.restarts()
+    site.drop_samples(range(100, 140))
+    wait_until(lambda: len(site.rows()) > 1, "the first rows")
+    site.signal("KILL")
+    site.drop_samples(range(140, 180))
+    site.wait_for_restart(restarts)
+    site.drop_samples(range(180, 200))
+    site.check_all()
+    assert site.restarts() == restarts + 1
+
+
+def test_reload_puts_a_changed_setting_in_force(site: Site) -> None:
+    pid = site.main_pid()
+    site.drop("scan200.png", sample(1))  # not what the pattern says so far
+    site.drop("digit200.png", sample(1))
+    wait_until(lambda: len(site.rows()) == len(site.dropped) - 1, "a row")
+    assert not [row for row in site.rows() if row["file"] == "scan200.png"]
+    site.configure(pattern="scan*.png")
+    site.systemctl("reload")
+    wait_until(lambda: len(site.rows()) == len(site.dropped), "a row", START_SECONDS)
+    site.check_all()
+    assert site.main_pid() == pid
+    # Settings that are not allowed change nothing.
+    site.config.write_text("pattern: 7\n")
+    site.systemctl("reload")
+    site.wait_for_message("not reloaded, the settings stay as they are")
+    site.drop("scan201.png", sample(2))
+    wait_until(lambda: len(site.rows()) == len(site.dropped), "a row")
+    site.configure(pattern="scan*.png")
+    site.check_all()
+    assert site.main_pid() == pid
+
+
+def hang_the_process(site: Site) -> None:
+    """Stop the whole process, threads and all."""
+    site.signal("STOP")
+
+
+def hang_the_loop(site: Site) -> None:
+    """Hang the loop alone: it opens a FIFO for its settings, and nobody writes to it."""
+    config = site.config.read_bytes()
+    site.config.unlink()
+    os.mkfifo(site.config)
+    site.systemctl("reload")
+    where = f"/proc/{site.main_pid()}/wchan"
+    wait_until(lambda: site.machine.run("cat", where) == "wait_for_partner", "hung on the FIFO")
+    site.config.unlink()
+    site.config.write_bytes(config)
+
+
+@pytest.mark.parametrize("hang", [hang_the_process, hang_the_loop])
+def test_the_watchdog_restarts_what_hangs(site: Site, hang: Callable[[Site], None]) -> None:
+    machine = site.machine
+    machine.run("mkdir", "-p", DROP_INS)
+    drop_in = f"[Service]\nWatchdogSec={WATCHDOG_SECONDS}\n"
+    machine.run("tee", f"{DROP_INS}/watchdog.conf", given=drop_in)
+    machine.run("systemctl", "daemon-reload")
+    site.systemctl("restart")
+    # It is left alone while it works, which it also does when there is nothing to do.
+    pid, restarts = site.main_pid(), site.restarts()
+    idle = time.monotonic() + 1.5 * WATCHDOG_SECONDS
+    while time.monotonic() < idle:
+        assert (site.main_pid(), site.state()) == (pid, "active")
+        time.sleep(0.5)
+    workers = machine.children(pid)
+    assert len(workers) >= 2, workers
+    hang(site)
+    began = time.monotonic()
+    site.drop(f"digit{300 + len(site.dropped)}.png", sample(3))
+    site.wait_for_restart(restarts)
+    log.info("active again %.1f s after it hung", time.monotonic() - began)
+    assert "Failed with result 'watchdog'" in machine.run("journalctl", "--unit=digitd", "_PID=1")
+    # Its last words tell where it hung.
+    assert any(message.endswith(" in _loop") for message in site.messages())
+    assert machine.alive(workers) == set()
+    site.check_all()
+
+
+def test_stop_finishes_the_batch_in_hand_within_its_time(site: Site) -> None:
+    already = len(site.rows())
+    workers = site.machine.children(site.main_pid())
+    site.drop_samples(range(1000, 1600))
+    wait_until(lambda: len(site.rows()) > already, "the first rows")
+    began = time.monotonic()
+    site.systemctl("stop")
+    took = time.monotonic() - began
+    rows = len(site.rows())
+    log.info("stopped in %.1f s, %d of 600 files read", took, rows - already)
+    assert already < rows < already + 600, "it was stopped in the midst"
+    assert took < 10
+    assert site.machine.show("digitd", "Result") == "success"
+    assert site.machine.alive(workers) == set()
+    # Each file that was given to a worker has its row, and lies where that says.
+    begun = {line.split()[0] for line in (site.work / "attempts").read_text().split("\n") if line}
+    assert begun <= {row["id"] for row in site.rows()}
+    left = {path.name.split("-")[0] for path in site.work.glob("d*-*")}
+    assert not left & {row["id"] for row in site.rows()}
+    site.systemctl("start")
+    site.check_all()
+
+
+def test_another_user_of_the_group_drops_files_and_reads_the_answers(site: Site) -> None:
+    machine = site.machine
+    # As the README says.
+    machine.run("chmod", "2770", DIGITS / "inbox")
+    machine.run("useradd", "--groups", "digitd", "alice")
+    machine.run("useradd", "bob")
+    target = DIGITS / "inbox" / "digit2001.png"
+    assert not machine.succeeds("cp", "/samples/digit3.png", target, user="bob")
+    machine.run("cp", "/samples/digit3.png", target, user="alice")
+    site.dropped["digit2001.png"] = sample(3)
+    site.check_all()
+    assert (site.row("digit2001.png")["status"], site.row("digit2001.png")["digit"]) == ("ok", "3")
+    table = DIGITS / "outbox" / "predictions.csv"
+    assert "digit2001.png" in machine.run("cat", table, user="alice")
+
+
+def test_a_bad_config_ends_it_with_78_and_for_good(site: Site) -> None:
+    site.config.write_text("workers: many\n")
+    with pytest.raises(CommandError):
+        site.systemctl("restart")
+    machine = site.machine
+    assert machine.show("digitd", "ExecMainStatus") == "78"
+    watched = time.monotonic() + 6  # three times RestartSec
+    while time.monotonic() < watched:
+        state = [machine.show("digitd", k) for k in ("ActiveState", "SubState", "NRestarts")]
+        assert state == ["failed", "failed", "0"]
+        time.sleep(0.5)
+    assert any("workers: many is not allowed" in message for message in site.messages())
+
+
+def test_the_journal_has_each_lines_priority(site: Site) -> None:
+    site.drop("digit3001.png", b"my shopping list: milk, bread\n")
+    site.drop("digit3002.png", sample(1))
+    site.check_all()
+    row = site.row("digit3001.png")
+    assert row["status"] == "error"
+    warning = f"digit3001.png: error: {row['reason']}; it is now failed/digit3001.png"
+    assert warning in site.messages(PRIORITY_WARNING)
+    assert any(m.startswith("digit3002.png: ") for m in site.messages(PRIORITY_INFO))
