@@ -47,7 +47,8 @@ CacheDirectory=digitd
 Environment=MPLCONFIGDIR=%C/digitd HOME=%C/digitd
 
 # The sandbox: everything that TensorFlow survives (`make system-test`, systemd 252). Not
-# MemoryDenyWriteExecute=: oneDNN and XLA generate code. One writable path, as two would be two mounts, and no rename crosses them.
+# MemoryDenyWriteExecute=: oneDNN and XLA generate code. One writable path, as two would be
+# two mounts, and no rename crosses them.
 ReadWritePaths={parent}
 ProtectSystem=strict
 ProtectHome=read-only
