@@ -52,6 +52,8 @@ _UPRIGHT = {
 
 # One image is one worker's business; OpenCV's own threads would fight the other workers'.
 cv2.setNumThreads(1)
+# What is wrong with a file is said in its row, not on stderr. (libpng and libjpeg still do.)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True, slots=True)
