@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.errors import EX_CONFIG
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from daemon.config import Config
 
 _UNIT = """\
@@ -49,7 +48,7 @@ Environment=MPLCONFIGDIR=%C/digitd HOME=%C/digitd
 # The sandbox: everything that TensorFlow survives (`make system-test`, systemd 252). Not
 # MemoryDenyWriteExecute=: oneDNN and XLA generate code. One writable path, as two would be
 # two mounts, and no rename crosses them.
-ReadWritePaths={parent}
+ReadWritePaths={writable}
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
@@ -95,15 +94,28 @@ def unit(config: Config, config_file: Path, user: str) -> str:
         config_file: the file it came from.
         user: the system user to run as.
     """
+    parent = _common_parent(config.inbox, config.outbox)
+    # Two writable paths are two mounts, and each file is copied from one to the other; still
+    # better than to open the whole machine.
+    writable = (config.inbox, config.outbox) if parent == Path("/") else (parent,)
     return _UNIT.format(
-        inbox=config.inbox,
-        outbox=config.outbox,
-        parent=_common_parent(config.inbox, config.outbox),
-        python=sys.executable,
-        config=config_file.resolve(),
+        inbox=_word(config.inbox),
+        outbox=_word(config.outbox),
+        parent=str(parent).replace("%", "%%"),
+        writable=" ".join(map(_word, writable)),
+        # A command line knows variables besides.
+        python=_word(Path(sys.executable)).replace("$", "$$"),
+        config=_word(config_file.resolve()).replace("$", "$$"),
         user=user,
         bad_config=EX_CONFIG,
     )
+
+
+def _word(path: Path) -> str:
+    """Write a path as one word of a unit file: systemd.service(5), "Command lines"."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    text = text.replace("%", "%%")
+    return f'"{text}"' if text != str(path) or any(map(str.isspace, text)) else text
 
 
 def _common_parent(inbox: Path, outbox: Path) -> Path:

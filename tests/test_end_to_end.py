@@ -250,7 +250,9 @@ def test_the_config_of_the_checkout_is_the_one_that_init_writes() -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_the_unit_is_one_that_systemd_takes_and_a_tight_one(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+    folder = tmp_path / "a folder, 100% odd"
+    folder.mkdir()
+    box = Box(folder)
     unit = tmp_path / "digitd.service"
     unit.write_text(digitd("service", "--config", box.config).stdout)
     verify = subprocess.run(
@@ -261,6 +263,9 @@ def test_the_unit_is_one_that_systemd_takes_and_a_tight_one(tmp_path: Path) -> N
         check=False,
     )
     assert "digitd.service" not in verify.stderr, verify.stderr
+    escaped = str(folder).replace("%", "%%")
+    assert f'run --config "{escaped}/config.yaml"\n' in unit.read_text()
+    assert f'ReadWritePaths="{escaped}"\n' in unit.read_text()
     security = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", "--threshold=6", unit],
         capture_output=True,
