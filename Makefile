@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
 
-.PHONY: run test torture
+.PHONY: run test torture bench system-test
 
 run: $(VENV)/.installed
 	@echo "Starting digitd on config.yaml: drop digit1.png into inbox/, find the answers in outbox/."
@@ -15,11 +15,16 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 
-# The long run of what test_service.py does in short: some minutes, outside `make test`.
+# The long runs: killed 200 times, flooded, fuzzed 100,000 times; some minutes, outside `make test`.
 torture: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.torture
 	$(VENV)/bin/python -m tests.torture --real --kills 10 --files 300
+	$(VENV)/bin/python -m tests.flood
 	$(VENV)/bin/python -m tests.fuzz 2>/dev/null
+
+# Ten minutes; writes benchmarks/results.md and docs/bench.png.
+bench: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m benchmarks.bench
 
 # Boots a real systemd with digitd installed as the README says. Needs root, debootstrap and
 # systemd-nspawn (apt-get install debootstrap systemd-container); 4 GB under build/, kept.
