@@ -42,7 +42,7 @@ if [ ! -e "$root/.made" ]; then
     [ -n "$MIRROR" ] || give_up "apt has no mirror of '$SUITE': say MIRROR= and SUITE="
     if command -v apt-config >/dev/null; then
         eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
-        export ${http_proxy:+http_proxy} ${https_proxy:+https_proxy}
+        export http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}"
     fi
     echo "Making a $SUITE root file system in $root (some minutes, once)"
     rm -rf "$root"

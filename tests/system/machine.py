@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,12 +51,11 @@ class Machine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
+        with suppress(CommandError, subprocess.TimeoutExpired):
             self.run("systemctl", "poweroff")
             self._nspawn.wait(_BOOT_SECONDS)
-        finally:
-            self._nspawn.kill()
-            self._nspawn.wait()
+        self._nspawn.kill()
+        self._nspawn.wait()
 
     def run(
         self,
