@@ -15,7 +15,7 @@ _UNIT = """\
 # Written by `digitd service`: save it as /etc/systemd/system/digitd.service, then
 #   systemctl daemon-reload && systemctl enable --now digitd
 [Unit]
-Description=digitd: read the handwritten digits dropped into {inbox}
+Description=digitd: read the handwritten digits dropped into {shown}
 Documentation=man:systemd.service(5)
 After=local-fs.target remote-fs.target
 RequiresMountsFor={inbox} {outbox}
@@ -99,6 +99,7 @@ def unit(config: Config, config_file: Path, user: str) -> str:
     # better than to open the whole machine.
     writable = (config.inbox, config.outbox) if parent == Path("/") else (parent,)
     return _UNIT.format(
+        shown=str(config.inbox).replace("%", "%%"),
         inbox=_word(config.inbox),
         outbox=_word(config.outbox),
         parent=str(parent).replace("%", "%%"),
