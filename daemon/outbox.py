@@ -261,7 +261,7 @@ class Outbox:
         picture = _picture_name(name)
         places = (f"{ORIGINALS}/{name}", f"{FAILED}/{name}", f"{PICTURES}/{picture}")
         return picture not in taken and not any(
-            os.path.lexists(self.folder / place) for place in places
+            os.path.lexists(f"{self.folder}/{place}") for place in places
         )
 
     def _move(self, source: Path, relative: str) -> None:
