@@ -478,13 +478,17 @@ def test_reading_once_neither_watches_nor_lists_again(folder: Path, impatient: N
 def descriptors_left(count: int) -> Iterator[None]:
     """Let this process open so many descriptors more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open("/", os.O_RDONLY)  # all below it are taken
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(3, lowest + count), hard))
+    highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))  # noqa: PTH208 - only the names
+    fillers = [os.open("/", os.O_RDONLY)]
+    while fillers[-1] < highest:  # descriptors that were closed leave holes
+        fillers.append(os.open("/", os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(3, fillers[-1] + 1 + count), hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in fillers:
+            os.close(fd)
 
 
 def test_with_inotify_exhausted_the_inbox_is_polled_or_refused_as_configured(
