@@ -299,9 +299,23 @@ def _printed(mask: Bytes, labels: NDArray[Any], stats: NDArray[Any]) -> Bytes:
         along = np.ones(length, np.uint8).reshape(shape)
         across = np.ones(thick, np.uint8).reshape(shape[::-1])
         lines: Bytes = cv2.morphologyEx(left, cv2.MORPH_OPEN, along)
-        thick_ones: Bytes = cv2.morphologyEx(lines, cv2.MORPH_OPEN, across)
-        printed |= lines & ~thick_ones
+        # Where the ink is broad across the line, it is a brush's, or a stroke's that crosses.
+        broad: Bytes = cv2.morphologyEx(left, cv2.MORPH_OPEN, across)
+        printed |= _to_the_edge(lines) & ~broad
     return printed
+
+
+def _to_the_edge(lines: Bytes) -> Bytes:
+    """Keep the lines that run to the page's edge, as no 1 and no bar of a 7 does."""
+    count, labels, stats = _components(lines)
+    if count == 1:
+        return lines
+    left, top, width, height = stats[:, :4].T
+    ends = (left == 0) | (top == 0)
+    ends |= (left + width == lines.shape[1]) | (top + height == lines.shape[0])
+    ends[0] = False
+    kept: Bytes = ends[labels].astype(np.uint8)
+    return kept
 
 
 def _box_like(mask: Bytes) -> bool:

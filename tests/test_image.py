@@ -257,6 +257,15 @@ def test_no_ink_is_eaten_out_of_a_broad_brush() -> None:
     assert drawn.sum() > 0.6 * (glyph > 127).sum()
 
 
+@pytest.mark.parametrize("thickness", [2, 90])
+def test_a_tall_stroke_is_no_printed_line(thickness: int) -> None:
+    page = np.full((400, 400), 255, np.uint8)
+    cv2.line(page, (200, 60), (200, 350), 0, thickness)
+    glyph = read(png(page)).glyph
+    assert (glyph.max(axis=1) > 127).sum() >= 18
+    assert (glyph > 127)[6:22, 13:15].all()
+
+
 def test_hairlines_come_out_as_thick_as_strokes() -> None:
     for side in (28, 600):
         page = np.full((side, side), 255, np.uint8)
