@@ -118,7 +118,7 @@ class Outbox:
         names = set(self._reserved)
         for entry in entries:
             if entry.reading.picture:
-                entry.job.picture.write_bytes(entry.reading.picture)
+                _write(entry.job.picture, entry.reading.picture)
             name = self._free_name(entry.job, names)
             names.add(_picture_name(name))
             failed = entry.reading.verdict.status is Status.ERROR
@@ -189,7 +189,7 @@ class Outbox:
         if not self._table.exists():
             # By rename, so that no reader ever finds the file without its header.
             new = self.folder / f".{TABLE}{_PART}"
-            new.write_text(rows.header(), encoding="utf-8")
+            _write(new, rows.header().encode())
             new.rename(self._table)
         self._fd = os.open(self._table, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -290,6 +290,16 @@ def rotated(folder: Path) -> list[Path]:
     """Return the tables that logrotate moved aside and did not compress, the newest first."""
     tables = [path for path in folder.glob(f"{TABLE}?*") if path.is_file() and path.suffix != ".gz"]
     return sorted(tables, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file of our own, whole or with an error."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o660)
+    try:
+        if os.write(fd, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(fd)
 
 
 def _copy_over(source: Path, target: Path) -> None:

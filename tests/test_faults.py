@@ -6,6 +6,8 @@ import itertools
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.harness import DEADLINE_SECONDS, STAND_IN, Box, Running, wait_until
 from tests.stand_in import png_like
 
@@ -41,6 +43,7 @@ def wait_for_end_or_row(running: Running) -> None:
     )
 
 
+@pytest.mark.timeout(400)  # some twenty starts each: 20 s on two idle cores
 def test_a_file_survives_each_single_fault_of_the_disk_on_its_way(tmp_path: Path) -> None:
     failed = []
     for nth in itertools.count(1):
@@ -57,6 +60,7 @@ def test_a_file_survives_each_single_fault_of_the_disk_on_its_way(tmp_path: Path
     assert set(failed) >= CALLS
 
 
+@pytest.mark.timeout(400)  # some twenty starts each: 20 s on two idle cores
 def test_a_file_survives_a_kill_at_each_step_of_its_way(tmp_path: Path) -> None:
     killed = []
     for nth in itertools.count(1):
