@@ -186,7 +186,8 @@ def _compiled(network: Any, size: int) -> Any:
     tf = tensorflow()
 
     @tf.function(  # type: ignore[untyped-decorator]
-        input_signature=[tf.TensorSpec((size, GLYPH, GLYPH), tf.uint8)]
+        input_signature=[tf.TensorSpec((size, GLYPH, GLYPH), tf.uint8)],
+        autograph=False,  # nothing to rewrite, and it leaves a file in /tmp for each worker
     )
     def forward(glyphs: Any) -> Any:
         scaled = tf.cast(glyphs[..., None], tf.float32) / 255.0
