@@ -39,8 +39,14 @@ def curves(history: Sequence[Epoch], path: Path) -> None:
     accuracies.set(xlabel="epoch", ylabel="wrong (%)", yscale="log", title="100 % - accuracy")
     for axes in (losses, accuracies):
         axes.grid(visible=True, which="both", alpha=0.25)
+        axes.yaxis.set_major_formatter(_plain)
+        axes.yaxis.set_minor_formatter(_plain)
         axes.legend()
     figure.savefig(path, dpi=DPI)
+
+
+def _plain(value: float, _: object) -> str:
+    return f"{value:g}"
 
 
 def confusion(evaluation: Evaluation, path: Path) -> None:
