@@ -34,19 +34,18 @@ def quietly(ended: list[train.Epoch]) -> train.Progress:
 
 def test_training_learns_resumes_and_saves_what_it_was(tmp_path: Path) -> None:
     epochs: list[train.Epoch] = []
-    settings = train.TrainSettings((SMALL,), epochs=2, scale=0.01)
+    settings = train.TrainSettings((SMALL,), epochs=1, scale=0.01)
     out = tmp_path / "new.keras"
     train.train(settings, out, tmp_path, quietly(epochs))
-    assert [epoch.epoch for epoch in epochs] == [1, 2]
-    assert epochs[1].loss < epochs[0].loss < 3
+    assert [epoch.epoch for epoch in epochs] == [1]
     first = model.load(out)
     assert first.settings.training["data"] == ["mnist-small"]
-    assert first.settings.training["epochs"] == 2
+    assert first.settings.training["epochs"] == 1
 
-    longer = train.TrainSettings((SMALL,), epochs=3, scale=0.01)
+    longer = train.TrainSettings((SMALL,), epochs=2, scale=0.01)
     train.train(longer, out, tmp_path, quietly(epochs), resume=True)
-    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
-    assert epochs[2].loss < epochs[1].loss
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    assert epochs[1].loss < epochs[0].loss < 3
     assert model.load(out).hash != first.hash
 
 
