@@ -28,7 +28,7 @@ from daemon.rows import COLUMNS
 from tests.harness import DIGITD, SAMPLES, STAND_IN, Box, Running, wait_until
 from tests.stand_in import png_like
 
-_DROPPED = 25  # files dropped at a time
+_HANDFUL = 5  # files dropped at a time, until a life has had its share
 
 
 @dataclass
@@ -55,7 +55,9 @@ class Watcher:
 def contents(real: bool, number: int) -> bytes:  # noqa: FBT001 - the option's value
     if real:
         return (SAMPLES / f"digit{number % 12 + 1}.png").read_bytes() + b"\0%d" % number
-    return png_like(f"sleep 0.002 {number}")
+    # So slow that a life of a second on average hardly gets through its share: every kill
+    # finds files at each step of their way.
+    return png_like(f"sleep 0.02 {number}")
 
 
 @click.command()
@@ -78,14 +80,16 @@ def main(kills: int, files: int, seed: int, *, real: bool) -> None:
         thread = threading.Thread(target=watcher.run)
         thread.start()
         killed = 0
+        share = -(-files // kills)
         longest = 12.0 if real else 2.0
         with click.progressbar(length=kills, label="killing", file=sys.stderr) as bar:
             while killed < kills or len(dropped) < files:
                 with Running(box, command) as running:
                     until = time.monotonic() + chance.uniform(0, longest)
+                    due = min(files, (killed + 1) * share)
                     while time.monotonic() < until:
-                        if len(dropped) < files:
-                            for _ in range(_DROPPED):
+                        if len(dropped) < due:
+                            for _ in range(_HANDFUL):
                                 name = f"digit{len(dropped) + 1}.png"
                                 dropped[name] = contents(real, len(dropped))
                                 box.drop(name, dropped[name])
