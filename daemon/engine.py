@@ -7,9 +7,12 @@ picklable function. Another executor with the same face (a cluster's) can take i
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import queue
 import signal
+import threading
+import time
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CLOSING = "the workers are being closed"
+# What a process that is ending may still take.
+_ENDING_SECONDS = 1.0
 # More workers than this gain little on one inbox, and each costs 700 MB.
 _AUTO_WORKERS = 4
 
@@ -74,7 +80,6 @@ class Engine:
     ) -> None:
         """Take the work; ``ring`` is called whenever something has ended."""
         self.workers = workers
-        self._work = work
         self._ring = ring
         self._lanes: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         self._all = [_Lane(work, patience, max(1, _cores() // workers)) for _ in range(workers)]
@@ -107,7 +112,7 @@ class Engine:
         """Kill the workers; what they had in hand stays unread in the work folder."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for lane in self._all:
-            lane.kill()
+            lane.close()
         self._threads.shutdown(wait=True)
 
     def _submit(self, use: Callable[[_Lane], T]) -> Future[T]:
@@ -132,6 +137,8 @@ class _Lane:
         self._threads = threads
         self._executor = self._vacancy()
         self._process: BaseProcess | None = None
+        self._closed = False
+        self._changing = threading.Lock()  # a start and a close may meet
 
     def start(self) -> Reading:
         """Start the worker and have it read a digit that is known."""
@@ -139,13 +146,16 @@ class _Lane:
         known = Parcel(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())
         # One executor throughout: closing puts a new one in its place, which must not load a
         # model after all.
-        executor = self._executor
+        with self._changing:
+            if self._closed:
+                raise WorkerStartError(_CLOSING)
+            executor = self._executor
         try:
             pid = executor.submit(os.getpid).result(limit)
             children = multiprocessing.active_children()
-            self._process = next((child for child in children if child.pid == pid), None)
+            self._take_on(executor, next(child for child in children if child.pid == pid))
             (reading,) = executor.submit(self._work.read, [known]).result(limit)
-        except (BrokenExecutor, TimeoutError):
+        except (BrokenExecutor, TimeoutError, StopIteration):
             reason = self._last_words()
             self.kill()
             raise WorkerStartError(f"a worker ended while it loaded the model: {reason}") from None
@@ -164,7 +174,7 @@ class _Lane:
 
     def run(self, jobs: Sequence[Job]) -> list[Entry]:
         """Load, count and read one batch."""
-        if self._process is not None and not self._process.is_alive():
+        if self._process is not None and _is_dead(self._process):
             self.kill()  # it died idle, and no file had a part in that
         if self._process is None:
             self.start()
@@ -195,13 +205,29 @@ class _Lane:
             for (job, parcel), reading in zip(loaded, readings, strict=True)
         ]
 
+    def close(self) -> None:
+        """End the worker, and start no other."""
+        with self._changing:
+            self._closed = True
+        self.kill()
+
     def kill(self) -> None:
         """End the worker at once: all it holds in memory can be made again."""
-        executor, self._executor = self._executor, self._vacancy()
-        process, self._process = self._process, None
+        with self._changing:
+            executor, self._executor = self._executor, self._vacancy()
+            process, self._process = self._process, None
         if process is not None:
             process.kill()
         executor.shutdown(wait=process is not None, cancel_futures=True)
+
+    def _take_on(self, executor: ProcessPoolExecutor, process: BaseProcess) -> None:
+        """Keep a started process, unless the lane was closed meanwhile: then end it."""
+        with self._changing:
+            if self._executor is executor:
+                self._process = process
+                return
+        process.kill()
+        raise WorkerStartError(_CLOSING)
 
     def _vacancy(self) -> ProcessPoolExecutor:
         """Return an executor that starts its one process when it is given work."""
@@ -216,13 +242,30 @@ class _Lane:
         """Say how the worker ended."""
         if self._process is None:
             return "it never answered"
-        self._process.join(1)
-        code = self._process.exitcode
+        code = _exit_code(self._process)
         if code == -signal.SIGILL:
             return "killed by SIGILL; TensorFlow needs a processor with AVX"
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return "it took too long" if code is None else f"exit status {code}"
+
+
+def _is_dead(process: BaseProcess) -> bool:
+    """Tell whether a process has ended.
+
+    Not by ``is_alive``: the executor's own thread collects the exit status too, and to whoever
+    comes second in the same instant the child looks alive (seen in one run of two, idle).
+    """
+    return bool(multiprocessing.connection.wait([process.sentinel], 0))
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    """Return how a process ended, negative for a signal; ``None`` if it does not end."""
+    deadline = time.monotonic() + _ENDING_SECONDS
+    process.join(_ENDING_SECONDS)
+    while process.exitcode is None and _is_dead(process) and time.monotonic() < deadline:
+        time.sleep(0.001)  # the executor's thread has it, and is about to write it down
+    return process.exitcode
 
 
 def worker_count(wanted: Literal["auto"] | int) -> int:
