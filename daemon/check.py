@@ -13,7 +13,6 @@ from daemon import worker
 from daemon.assets import KNOWN_DIGIT
 from daemon.engine import Engine, Work, worker_count
 from daemon.errors import DigitdError
-from daemon.records import ReadOptions
 from daemon.service import make_folders
 from daemon.status import is_running
 from daemon.watch import Watch, sends_events
@@ -79,8 +78,8 @@ def _watch(config: Config) -> Finding:
 
 def _model(config: Config) -> Finding:
     """Start one worker as ``run`` does, which reads the known digit."""
-    options = ReadOptions(config.model, config.max_megapixels, config.unsure_below, config.pictures)
-    work = Work(load=lambda _: None, begin=lambda _: None, read=partial(worker.read, options))
+    read = partial(worker.read, config.reading)
+    work = Work(load=lambda _: None, begin=lambda _: None, read=read)
     engine = Engine(work, 1, ring=lambda: None)
     try:
         reading = engine.hire().result()

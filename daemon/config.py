@@ -20,6 +20,7 @@ from pydantic import (
 
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError
+from daemon.records import ReadOptions
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -75,6 +76,16 @@ class Config(BaseModel):
     max_megapixels: float = Field(50.0, gt=0, le=1000, description="a number above 0, at most 1000")
     max_file_mb: float = Field(64.0, gt=0, le=4096, description="a number above 0, at most 4096")
     pictures: bool = Field(True, description="true or false")  # noqa: FBT003 - a field's default
+
+    @property
+    def reading(self) -> ReadOptions:
+        """What a worker needs to know of the settings."""
+        return ReadOptions(
+            model=self.model,
+            max_megapixels=self.max_megapixels,
+            unsure_below=self.unsure_below,
+            pictures=self.pictures,
+        )
 
     @field_validator("pattern")
     @classmethod

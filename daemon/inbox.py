@@ -292,8 +292,7 @@ class Inbox:
                 self._pending.pop(name, None)
                 return Found(name, info.st_size, info.st_mtime_ns)
         except OSError as error:  # EIO, ESTALE: the disk's fault or the network's, and it may pass
-            log.warning("%r cannot be looked at now, trying again: %s", name, error.strerror)
-            self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
+            self._later(name, "looked at", error)
             return None
         finally:
             os.close(fd)
@@ -316,9 +315,13 @@ class Inbox:
         if error.errno in {errno.EACCES, errno.EPERM}:
             # Whoever copies sets the rights last; if they stay so, its row will say it.
             return self._when_quiet(name, info, self._config.settle_seconds)
-        log.warning("%r cannot be opened now, trying again: %s", name, error.strerror)
-        self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
+        self._later(name, "opened", error)
         return None
+
+    def _later(self, name: str, what: str, error: OSError) -> None:
+        """Come back soon to a file that something in passing keeps from us."""
+        log.warning("%r cannot be %s now, trying again: %s", name, what, error.strerror)
+        self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
 
     def _is_unchanged(self, found: Found) -> bool:
         """Tell whether what was found is still there as it was found."""

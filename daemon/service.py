@@ -189,27 +189,24 @@ class Service:
         self._page = PageFile(self._spool.folder)
 
     def _make_engine(self, settings: Config) -> Engine:
-        options = ReadOptions(
-            model=settings.model,
-            max_megapixels=settings.max_megapixels,
-            unsure_below=settings.unsure_below,
-            pictures=settings.pictures,
-        )
         work = Work(
             # Through self: a reload replaces the spool, and the engine may be older than it.
             load=lambda job: self._spool.load(job),  # noqa: PLW0108
             begin=lambda jobs: self._spool.begin(jobs),  # noqa: PLW0108
-            read=partial(self._read, options),
+            read=partial(self._read, settings.reading),
         )
         return Engine(work, worker_count(settings.workers), self._bell.ring, self._patience)
 
     def _startup(self) -> None:
+        self._open_or_pause()
+        # Last, as what was wrong so far needed no seconds of loading.
+        self._hired = [self._engine.hire() for _ in range(self._engine.workers)]
+
+    def _open_or_pause(self) -> None:
         try:
             self._open()
         except OSError as error:
-            self._wait_for_storage(error)
-        # Last, as what was wrong so far needed no seconds of loading.
-        self._hired = [self._engine.hire() for _ in range(self._engine.workers)]
+            self._pause_for(error)
 
     def _open(self) -> None:
         """Hold both folders, take up what was left, look for what has come.
@@ -255,7 +252,7 @@ class Service:
                 raise
             except (OSError, DigitdError) as error:
                 # At the start a bad config or a foreign table ends us; now it may pass.
-                self._wait_for_storage(error)
+                self._pause_for(error)
             else:
                 self._resume()
         self._show(now)
@@ -348,10 +345,7 @@ class Service:
         self._ready = self._opened = False
         self._pause = None
         self._hired = [engine.hire() for _ in range(engine.workers - 1)]
-        try:
-            self._open()
-        except OSError as error:
-            self._wait_for_storage(error)
+        self._open_or_pause()
         self._be_ready(reading)
 
     def _tell(self, row: Row) -> None:
@@ -368,15 +362,11 @@ class Service:
                 log.warning("%s: error: %s; it is now %s", row.file, verdict.reason, row.original)
         self._listener(row)
 
-    def _wait_for_storage(self, error: OSError | DigitdError) -> None:
+    def _pause_for(self, error: OSError | DigitdError) -> None:
         """Pause: what is wrong is no file's fault. Say so once, and try again by ourselves."""
-        why = str(error)
+        why = _plain(error) if isinstance(error, OSError) else str(error)
         if self._once:
-            raise (
-                error if isinstance(error, DigitdError) else StorageError(_plain(error))
-            ) from error
-        if isinstance(error, OSError):
-            why = _plain(error)
+            raise error if isinstance(error, DigitdError) else StorageError(why) from error
         before = self._pause
         if before is None or before.why != why:
             log.error("paused, files stay in the inbox: %s", why)
