@@ -131,52 +131,50 @@ def train(
         for glyphs, labels in _ahead(_batches(training, settings, epoch)):
             losses.append(learner.step(glyphs, labels))
             progress.stepped(1)
-        with learner.averaged():
-            logits = learner.logits(held.glyphs)
-            ended = Epoch(
-                epoch + 1,
-                float(np.mean(losses)),
-                calibrate.loss(logits, held.labels, 1.0),
-                float((logits.argmax(axis=1) == held.labels).mean()),
-                None
-                if test is None
-                else float((learner.logits(test.glyphs).argmax(axis=1) == test.labels).mean()),
-            )
+        logits = learner.logits(held.glyphs)
+        ended = Epoch(
+            epoch + 1,
+            float(np.mean(losses)),
+            calibrate.loss(logits, held.labels, 1.0),
+            float((logits.argmax(axis=1) == held.labels).mean()),
+            None
+            if test is None
+            else float((learner.logits(test.glyphs).argmax(axis=1) == test.labels).mean()),
+        )
         history.append(ended)
         learner.save(checkpoint, history)
         progress.ended(ended)
-    with learner.averaged():
-        fitted = calibrate.fit(learner.logits(held.glyphs), held.labels)
-        scores = {
-            "held_accuracy": history[-1].held_accuracy,
-            "held_calibration_error": fitted.calibration_error,
-        }
-        if history[-1].test_accuracy is not None:
-            scores["mnist_test_accuracy"] = history[-1].test_accuracy
-        stored = replace(
-            model.Settings(),
-            temperature=fitted.temperature,
-            unsure_below=fitted.unsure_below,
-            training=settings.described(),
-            scores=scores,
-        )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        model.save(learner.network, stored, out)
+    fitted = calibrate.fit(learner.logits(held.glyphs), held.labels)
+    scores = {
+        "held_accuracy": history[-1].held_accuracy,
+        "held_calibration_error": fitted.calibration_error,
+    }
+    if history[-1].test_accuracy is not None:
+        scores["mnist_test_accuracy"] = history[-1].test_accuracy
+    stored = replace(
+        model.Settings(),
+        temperature=fitted.temperature,
+        unsure_below=fitted.unsure_below,
+        training=settings.described(),
+        scores=scores,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    model.save(learner.network, stored, out)
     return Trained(stored, tuple(history), sets.test)
 
 
 class Learner:
-    """The network with its optimiser and the running average of its weights."""
+    """A network that learns, its optimiser, and the network of its averaged weights."""
 
     def __init__(self, settings: TrainSettings) -> None:
         self._epochs = settings.epochs
+        self._learning = network.build(settings.seed, learning=True)
         self.network = network.build(settings.seed)
-        keras, tf = model.keras(), model.tensorflow()
+        keras = model.keras()
         self._optimizer = keras.optimizers.AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         # Scales and offsets are not shrunk: that would fight what they are for.
         self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        self._optimizer.build(self.network.trainable_variables)
-        self._averages = [tf.Variable(v) for v in self.network.variables]
+        self._optimizer.build(self._learning.trainable_variables)
         self._taken = 0
         self._step = self._compiled()
         self._reading = model.Model(self.network, model.Settings(), "")
@@ -184,20 +182,18 @@ class Learner:
     def _compiled(self) -> Any:
         keras, tf = model.keras(), model.tensorflow()
         loss_of = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
-        weights = self.network.trainable_variables
+        weights = self._learning.trainable_variables
+        averaging = list(zip(self.network.weights, self._learning.weights, strict=True))
 
         @tf.function  # type: ignore[untyped-decorator]
         def step(glyphs: Any, labels: Any, keep: Any) -> Any:
             scaled = tf.cast(glyphs[..., None], tf.float32) / 255.0
             with tf.GradientTape() as tape:
-                answers = self.network(scaled, training=True)
+                answers = self._learning(scaled, training=True)
                 loss = loss_of(tf.one_hot(labels, model.CLASSES), answers)
             self._optimizer.apply(tape.gradient(loss, weights), weights)
-            for average, weight in zip(self._averages, self.network.variables, strict=True):
-                if average.dtype.is_floating:
-                    average.assign(keep * average + (1 - keep) * tf.convert_to_tensor(weight))
-                else:
-                    average.assign(tf.convert_to_tensor(weight))
+            for average, weight in averaging:
+                average.assign(keep * average + (1 - keep) * weight)
             return loss
 
         return step
@@ -217,12 +213,8 @@ class Learner:
         left = (self._epochs - done) / (COOL_DOWN * self._epochs)
         return LEARNING_RATE * max(min(1.0, (done + 0.01) / WARM_UP, left), 0.0)
 
-    def averaged(self) -> Averaged:
-        """Use the averaged weights within a ``with``."""
-        return Averaged(self.network.variables, self._averages)
-
     def logits(self, glyphs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Answer glyphs (N, 28, 28): (N, 11) logits."""
+        """Answer glyphs (N, 28, 28) by the averaged weights: (N, 11) logits."""
         return self._reading.logits(glyphs)
 
     def save(self, path: Path, history: list[Epoch]) -> None:
@@ -253,24 +245,7 @@ class Learner:
             raise DataError(f"{path}: cannot be resumed from: {error}") from error
 
     def _variables(self) -> list[Any]:
-        return [*self.network.variables, *self._optimizer.variables, *self._averages]
-
-
-class Averaged:
-    """Swaps averaged weights in, and back out."""
-
-    def __init__(self, weights: list[Any], averages: list[Any]) -> None:
-        self._weights, self._averages = weights, averages
-        self._kept: list[NDArray[np.float32]] = []
-
-    def __enter__(self) -> None:
-        self._kept = [weight.numpy().copy() for weight in self._weights]
-        for weight, average in zip(self._weights, self._averages, strict=True):
-            weight.assign(average)
-
-    def __exit__(self, *_: object) -> None:
-        for weight, kept in zip(self._weights, self._kept, strict=True):
-            weight.assign(kept)
+        return [*self._learning.variables, *self._optimizer.variables, *self.network.weights]
 
 
 def _batches(glyphs: pool.Pool, settings: TrainSettings, epoch: int) -> Iterator[Batch]:
