@@ -126,7 +126,8 @@ class Outbox:
             picture = f"{PICTURES}/{_picture_name(name)}" if entry.reading.picture else ""
             receipt = Receipt(entry.job, picture, original)
             committed.append((receipt, rows.row(entry, picture, original, now)))
-        self._append("".join(rows.line(row) for _, row in committed).encode())
+        size = os.fstat(self._fd).st_size
+        self._append(rows.lines([row for _, row in committed], size))
         self._reserved = names
         return committed
 

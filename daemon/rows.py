@@ -14,6 +14,7 @@ from daemon import ids
 from daemon.records import DIGITS, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from daemon.records import Entry, Verdict
@@ -33,6 +34,9 @@ COLUMNS = (
     "received_at",
     "processed_at",
 )
+# The smallest page, and block, that a file grows by; larger ones are multiples of it.
+PAGE = 4096
+ROOM = 512  # bytes of the longest row to be expected: 330 and three times a name of 60
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # What a spreadsheet takes for the start of a formula:
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -93,9 +97,47 @@ def row(entry: Entry, picture: str, original: str, processed_at: datetime) -> Ro
     )
 
 
-def line(cells: Row) -> str:
-    """Write a row as one line of CSV: no cell holds a line break, none is a formula."""
-    return _csv([_cell(value) for value in cells.fields().values()])
+def line(row: Row, stretch: int = 0) -> str:
+    """Write a row as one line of CSV: no cell holds a line break, none is a formula.
+
+    Args:
+        row: the row.
+        stretch: characters to make it longer by: its probabilities get more zeros at their
+            ends, which say nothing. It must have some.
+    """
+    values = list(row.fields().values())
+    cells = [_cell(value) for value in values]
+    numbers = [index for index, value in enumerate(values) if isinstance(value, float)]
+    for index in range(stretch and len(numbers)):
+        cells[numbers[index]] += "0" * len(range(index, stretch, len(numbers)))
+    return _csv(cells)
+
+
+def lines(table: Sequence[Row], start: int) -> bytes:
+    """Write rows as they are to stand from byte ``start`` of the table on, page by page.
+
+    A file system shows an append page by page: ext4 lets the size grow with each page that it
+    has copied, and whoever reads in between would see half of a row that lies across two (one
+    of 400 reads by pandas beside a busy daemon did). So where the next row would not fit on a
+    page, a row on it is stretched to the page's end. Left as they are: a row too long for the
+    room that was left, and one that ends a page of nothing but rows without numbers.
+    """
+    texts = [line(row).encode() for row in table]
+    room = max(ROOM, *map(len, texts))  # left for a row that comes later
+    end = start
+    elastic = None  # the last row on this page that has numbers
+    for index, row in enumerate(table):
+        if end % PAGE == 0 or end % PAGE + len(texts[index]) > PAGE:
+            elastic = None
+        if row.verdict.probabilities:
+            elastic = index
+        end += len(texts[index])
+        following = len(texts[index + 1]) if index + 1 < len(texts) else room
+        left = -end % PAGE
+        if left < following and elastic is not None:
+            texts[elastic] = line(table[elastic], left).encode()
+            end += left
+    return b"".join(texts)
 
 
 def header() -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from daemon.rows import PAGE
 from tests.harness import STAND_IN, Box, Running, digitd, wait_until
 from tests.stand_in import png_like
 
@@ -365,10 +366,6 @@ def test_names_cannot_break_the_table_or_leave_the_outbox(box: Box) -> None:
     assert digitd("audit", "--config", box.config).returncode == 0
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="not kept yet: ext4 shows an append page by page, and a read in between sees half a row",
-)
 def test_pandas_never_sees_half_a_row(box: Box) -> None:
     box.configure(batch_size=7)
     dropped = drop_many(box, 400)
@@ -387,6 +384,10 @@ def test_pandas_never_sees_half_a_row(box: Box) -> None:
         box.wait_until_settled()
     assert looks > 10
     box.check_books(dropped)
+    # What a read in between can see ends with a page.
+    written = table.read_bytes()
+    assert len(written) > 10 * PAGE
+    assert {written[end - 1 : end] for end in range(PAGE, len(written), PAGE)} == {b"\n"}
 
 
 def test_inotify_exhausted_means_polling_and_is_said(box: Box) -> None:
