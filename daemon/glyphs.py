@@ -35,6 +35,9 @@ _ASCENT, _DESCENT, _REACH = 1.15, 0.36, 2
 # Glyphs kept for a font, some 600 bytes each; the Latin letters, digits and signs that names
 # and reasons are made of are under 200. Names in many scripts push the oldest out.
 _KEPT = 1024
+# Lines kept for a font, 1 to 16 kB each: the digits, the percentages and most titles are the
+# same from picture to picture, and to draw them anew took a third of a picture's time.
+_KEPT_LINES = 512
 
 
 class _Glyph(NamedTuple):
@@ -67,6 +70,7 @@ class Font:
         # Any: matplotlib's Agg backend carries no type hints.
         self._cell: Any = RendererAgg(2 * self._margin, self.height, _DPI)  # type: ignore[no-untyped-call]
         self._glyph = lru_cache(_KEPT)(self._draw)
+        self._line = lru_cache(_KEPT_LINES)(self._set)
 
     def shown(self, text: str) -> str:
         """Return the text with a placeholder for each character that cannot be drawn.
@@ -88,8 +92,12 @@ class Font:
 
         Returns:
             (height, OVERHANG + width + OVERHANG) uint8, how much of each pixel is ink: 0
-            none, 255 all. The pen starts OVERHANG from the left, on the row ``ascent``.
+            none, 255 all; to be read only. The pen starts OVERHANG from the left, on the row
+            ``ascent``.
         """
+        return self._line(text)
+
+    def _set(self, text: str) -> NDArray[np.uint8]:
         glyphs = [self._glyph(c) for c in text]
         ends = np.cumsum([glyph.advance for glyph in glyphs], dtype=int).tolist()
         width = ends[-1] if ends else 0
@@ -98,7 +106,9 @@ class Font:
             start = self._margin + end - glyph.advance + glyph.left
             place = wide[:, start : start + glyph.coverage.shape[1]]
             np.maximum(place, glyph.coverage, out=place)
-        return wide[:, self._margin - OVERHANG : self._margin + width + OVERHANG]
+        line = wide[:, self._margin - OVERHANG : self._margin + width + OVERHANG].copy()
+        line.flags.writeable = False
+        return line
 
     def _draw(self, character: str) -> _Glyph:
         cell = self._cell
