@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from daemon.glyphs import ELLIPSIS, OVERHANG, PLACEHOLDER, Font, shorten, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +109,27 @@ def test_characters_without_end_do_not_fill_the_memory() -> None:
     font = Font("DejaVuSans", 12)
     characters = [c for c in map(chr, range(0x20, 0x2FFF)) if font.shown(c) == c]
     assert len(characters) > 1600
+    # As many glyphs are let go as are added; five hundred weigh 250 kB.
+    assert grown(lambda n: font.width(characters[n]), 1100, 1600) < 120_000
+
+
+def test_names_without_end_do_not_fill_the_memory() -> None:
+    font = Font("DejaVuSans", 12)
+    # As many lines are let go as are added; five hundred of these weigh a megabyte.
+    assert grown(lambda n: font.line(f"name {n}"), 600, 1100) < 200_000
+
+
+def grown(use: Callable[[int], object], first: int, more: int) -> int:
+    """Tell how many bytes more are held after the later uses than after the first ones."""
     tracemalloc.start()
     try:
-        font.line("".join(characters[:1100]))
+        for number in range(first):
+            use(number)
         gc.collect()
         before = tracemalloc.get_traced_memory()[0]
-        font.line("".join(characters[1100:1600]))
+        for number in range(first, more):
+            use(number)
         gc.collect()
-        # As many glyphs were let go as were added; five hundred weigh 250 kB.
-        assert tracemalloc.get_traced_memory()[0] - before < 120_000
+        return tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
