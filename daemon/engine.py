@@ -201,7 +201,7 @@ class _Lane:
         except Exception as error:
             raise WorkerDownError(f"{type(error).__name__}: {error}") from error
         return [
-            Entry(job, parcel.sha256, reading)
+            Entry(job, parcel.sha256, reading, parcel.stamp)
             for (job, parcel), reading in zip(loaded, readings, strict=True)
         ]
 

@@ -117,13 +117,16 @@ class Pipeline:
             StorageError: too many files found their place taken or closed.
         """
         while self._read:
-            there = [entry for entry in self._read[0] if _still_there(entry.job)]
+            changed = [entry.job for entry in self._read[0] if self._spool.changed(entry)]
+            rest = [entry for entry in self._read[0] if entry.job not in changed]
+            there = [entry for entry in rest if _still_there(entry.job)]
             committed = self._outbox.commit(there)
-            read = self._read.popleft()
+            self._read.popleft()
+            self._claimed.extendleft(reversed(changed))
             for receipt, row in committed:
                 self._unpublished.append(receipt)
                 tell(row)
-            self._forget_vanished([entry.job for entry in read], there)
+            self._forget_vanished([entry.job for entry in rest], there)
         failure: OSError | None = None
         for _ in range(len(self._unpublished)):
             receipt = self._unpublished.popleft()

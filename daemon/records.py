@@ -46,12 +46,14 @@ class Parcel:
     """One file as a worker gets it: its bytes, or why there is no use in decoding them.
 
     ``sha256`` is the hex digest of the whole file, empty where not even that could be read.
+    ``stamp`` is its size and its mtime in ns just before it was read.
     """
 
     name: str
     data: bytes
     sha256: str = ""
     refusal: str = ""
+    stamp: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job that was read: all that its row is made of."""
+    """A job that was read: all that its row is made of, and the stamp of what was read."""
 
     job: Job
     sha256: str
     reading: Reading
+    stamp: tuple[int, int] | None = None

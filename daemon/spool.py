@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from daemon import ids
 from daemon.lock import Lock
-from daemon.records import PICTURE_SUFFIX, Job, Parcel
+from daemon.records import PICTURE_SUFFIX, Entry, Job, Parcel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,6 +49,9 @@ _CHUNK = 1 << 20
 # met a file that it cannot survive. Killed at random, that happens once in 10^6 restarts.
 _DOWNS = 2
 _LONE_TRIES = 3
+# A file that was written to while it was read is read again, so that its row is of the bytes
+# that are kept; but one that is written to without end is not waited for.
+_CHANGES = 2
 
 # A read that fails for a passing reason (EIO, ESTALE on NFS) is tried this often.
 _READ_TRIES = 3
@@ -209,6 +212,16 @@ class Spool:
         """Tell whether a job was tried before and must be read with no other beside it."""
         return self._tries[job.id] > 0
 
+    def changed(self, entry: Entry) -> bool:
+        """Tell whether a file was written to since it was read, and should be read again."""
+        if entry.stamp is None or self._tries[entry.job.id] > _CHANGES:
+            return False
+        try:
+            info = entry.job.path.lstat()
+        except OSError:
+            return False
+        return (info.st_size, info.st_mtime_ns) != entry.stamp
+
     def hopeless(self, job: Job) -> bool:
         """Tell whether a job took down as many workers as one file may."""
         return self._downs[job.id] >= _DOWNS or self._lone[job.id] >= _LONE_TRIES
@@ -244,18 +257,19 @@ class Spool:
         if not stat.S_ISREG(info.st_mode):
             os.close(fd)
             return Parcel(job.name, b"", refusal="is not a regular file")
+        stamp = (info.st_size, info.st_mtime_ns)
         # Buffered: a raw read may return less than all of a file over 2 GB, or on a network.
         with open(fd, "rb") as file:  # noqa: PTH123 - opened above, with its flags
             if info.st_size <= self._max_bytes:
                 data = file.read(self._max_bytes + 1)
                 if len(data) <= self._max_bytes:
-                    return Parcel(job.name, data, hashlib.sha256(data).hexdigest())
+                    return Parcel(job.name, data, hashlib.sha256(data).hexdigest(), stamp=stamp)
                 file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         refusal = (
             f"too large: {info.st_size / 1e6:.1f} MB, allowed are {self._max_bytes / 1e6:g} MB"
         )
-        return Parcel(job.name, b"", digest, refusal)
+        return Parcel(job.name, b"", digest, refusal, stamp)
 
     def _write(self, what: str, jobs: Sequence[Job]) -> None:
         # The line break stands in front: a record that a full disk cut spoils none after it.

@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -92,6 +93,46 @@ def test_a_file_that_grows_slowly_is_read_when_it_is_whole(box: Box) -> None:
         box.wait_for_rows(2)
         box.wait_until_settled()
     box.check_books({"digit1.png": data, "digit2.png": data})
+
+
+def test_a_file_written_to_while_it_is_read_is_read_again(box: Box) -> None:
+    data = png_like("sleep 1")
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        with (box.inbox / "digit1.png").open("wb") as upload:
+            upload.write(data)
+            upload.flush()
+            wait_until(lambda: (box.work / "attempts").stat().st_size > 0, "a first try")
+            upload.write(b"more")
+        box.wait_for_rows(1)
+        box.wait_until_settled()
+    box.check_books({"digit1.png": data + b"more"})
+
+
+def test_a_file_written_to_without_end_holds_nobody_up(box: Box) -> None:
+    data = png_like("fine")
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        upload = (box.inbox / "digit1.png").open("ab", buffering=0)
+        done = threading.Event()
+
+        def write_on() -> None:
+            while not done.wait(0.001):
+                upload.write(b".")
+
+        upload.write(data)
+        writing = threading.Thread(target=write_on)
+        writing.start()
+        try:
+            box.drop("digit2.png", data)
+            rows = box.wait_for_rows(2)
+        finally:
+            done.set()
+            writing.join()
+            upload.close()
+        box.wait_until_settled()
+    assert {row["file"]: row["status"] for row in rows} == {"digit1.png": "ok", "digit2.png": "ok"}
+    assert (box.outbox / "originals" / "digit1.png").read_bytes().startswith(data)
 
 
 def test_the_same_name_again_is_a_new_file(box: Box) -> None:

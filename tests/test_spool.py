@@ -88,8 +88,10 @@ def test_a_claim_with_the_work_folder_gone_raises_and_leaves_the_file(
 
 def test_a_parcel_is_the_whole_file_with_its_sha256(spool: Spool, inbox: Path) -> None:
     data = os.urandom(300_000)
-    parcel = load(spool, claim(spool, inbox, data=data))
-    assert parcel == Parcel("digit7.png", data, hashlib.sha256(data).hexdigest())
+    job = claim(spool, inbox, data=data)
+    stamp = (300_000, job.path.stat().st_mtime_ns)
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert load(spool, job) == Parcel("digit7.png", data, sha256, stamp=stamp)
 
 
 def test_a_file_over_the_limit_is_refused_unread_but_has_its_sha256(inbox: Path) -> None:
