@@ -110,7 +110,7 @@ def test_a_file_written_to_while_it_is_read_is_read_again(box: Box) -> None:
 
 
 def test_a_file_written_to_without_end_holds_nobody_up(box: Box) -> None:
-    data = png_like("fine")
+    data = png_like("sleep 0.1")
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         upload = (box.inbox / "digit1.png").open("ab", buffering=0)
