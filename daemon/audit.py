@@ -113,8 +113,13 @@ def _missing(outbox: Path, row: dict[str, str]) -> Iterator[str]:
     else:
         if row["sha256"] and digest != row["sha256"]:
             yield f"{who}: {row['original']} is not the file that was read (its sha256 differs)"
-    if row["picture"] and not (outbox / row["picture"]).is_file():
-        yield f"{who}: its picture {row['picture']} is missing; `digitd predict` makes a new one"
+    picture = outbox / row["picture"]
+    if row["picture"] and not (picture.is_file() and picture.stat().st_size):
+        # Empty: written just before a power failure.
+        yield (
+            f"{who}: its picture {row['picture']} is missing or empty; "
+            f"`digitd predict --picture` makes a new one"
+        )
 
 
 def _strangers(published: dict[str, list[str]], found: list[dict[str, str]]) -> Iterator[str]:

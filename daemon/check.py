@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from daemon import worker
 from daemon.assets import KNOWN_DIGIT
 from daemon.engine import Engine, Work, worker_count
 from daemon.errors import DigitdError
+from daemon.inbox import Inbox
 from daemon.service import make_folders
 from daemon.status import is_running
-from daemon.watch import Watch, sends_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,17 +62,21 @@ def _folder(key: str, folder: Path) -> Finding:
 
 
 def _watch(config: Config) -> Finding:
-    if config.watch == "polling":
-        return Finding(good=True, text="watch: by polling, as configured")
-    if config.watch == "auto" and not sends_events(config.inbox):
-        return Finding(good=True, text="watch: by polling; the inbox's file system sends no events")
+    inbox = Inbox(config, ring=lambda: None)
     try:
-        Watch(config.inbox, lambda _: None).close()
-    except OSError as error:
-        exhausted = error.errno in {errno.ENOSPC, errno.EMFILE}
-        fallback = exhausted and config.watch == "auto"
-        return Finding(fallback, f"watch: {error.strerror}" + "; polling instead" * fallback)
-    return Finding(good=True, text="watch: by inotify")
+        inbox.open()
+    except (DigitdError, OSError) as error:
+        return Finding(good=False, text=f"watch: {error}")
+    finally:
+        inbox.close()
+    if inbox.mode == config.watch:
+        return Finding(good=True, text=f"watch: by {inbox.mode}, as configured")
+    why = (
+        ""
+        if inbox.mode == "inotify"
+        else "; the file system sends no events, or inotify is used up"
+    )
+    return Finding(good=True, text=f"watch: by {inbox.mode}{why}")
 
 
 def _model(config: Config) -> Finding:

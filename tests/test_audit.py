@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,6 +101,11 @@ def test_a_missing_file_is_named_with_its_row(books: Books, place: str) -> None:
     said = only(books.breaks)
     assert f"{place}/digit1.png is missing" in said
     assert said.startswith("row d")
+
+
+def test_a_picture_that_a_power_failure_emptied_is_named(books: Books) -> None:
+    os.truncate(books.config.outbox / "annotated/digit1.png", 0)
+    assert "annotated/digit1.png is missing or empty" in only(books.breaks)
 
 
 def test_an_original_with_other_bytes_is_found_by_its_sha256(books: Books) -> None:
