@@ -57,7 +57,10 @@ def speed(folder: Path, rates: dict[str, float]) -> Lines:
     run = DaemonRun(folder / "speed")
     shutil.copytree(made, run.inbox, dirs_exist_ok=True)
     with run:
+        run.wait_until_ready()
+        before = run.daemon_cpu_seconds()
         took = run.wait_for_rows(_FILES)
+        books = run.daemon_cpu_seconds() - before
         rates["digitd, rows and pictures on"] = run.steady_files_per_second()
         daemon, worker = run.megabytes()
     yield f"digitd, {_FILES} files waiting, files/s", f"{rates[_DIGITD]:.0f}"
@@ -65,6 +68,9 @@ def speed(folder: Path, rates: dict[str, float]) -> Lines:
     yield "against the recipe", f"{rates[_DIGITD] / rates['the usual recipe']:.0f}x"
     yield "share of the parts' limit", f"{rates[_DIGITD] / rates[_PARTS]:.0%}"
     yield "memory of the daemon / a worker, MB", f"{daemon:.0f} / {worker:.0f}"
+    for part, each in parts.milliseconds(made).items():
+        yield f"one core's time for a file: {part}, ms", f"{each:.2f}"
+    yield "one core's time for a file: claim, row, publish, ms", f"{1000 * books / _FILES:.2f}"
 
 
 _PARTS, _DIGITD = "digitd's parts, no books kept", "digitd, rows and pictures on"

@@ -96,6 +96,10 @@ class DaemonRun:
         """Processor time of the daemon and its workers so far."""
         return sum(map(_cpu_seconds, [self._process.pid, *self.workers()]))
 
+    def daemon_cpu_seconds(self) -> float:
+        """Processor time of the daemon's own process so far."""
+        return _cpu_seconds(self._process.pid)
+
     def _lines(self) -> int:
         return self.table.read_bytes().count(b"\n") if self.table.exists() else 0
 

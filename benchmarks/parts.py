@@ -1,4 +1,4 @@
-"""The limit of the parts: read, decode, forward, paint and write on all cores, no books kept."""
+"""The parts alone: their limit on all cores with no books kept, and what each takes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,42 @@ def _read(out: Path, files: Sequence[Path]) -> int:
     for file, reading in zip(files, worker.read(_OPTIONS, parcels), strict=True):
         (out / file.name).write_bytes(reading.picture)
     return len(files)
+
+
+def milliseconds(folder: Path) -> dict[str, float]:
+    """Processor time that each part takes for a file of a folder, in batches, on one core."""
+    with ProcessPoolExecutor(
+        1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=worker.settle_in,
+        initargs=(1,),
+    ) as pool:
+        return pool.submit(_milliseconds, sorted(folder.iterdir())).result()
+
+
+def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
+    from daemon import image, model, picture, reader  # noqa: PLC0415 - in the worker alone
+
+    network, painter = model.load(SHIPPED_MODEL), picture.Painter()
+    took = dict.fromkeys(("decode, find the ink", "forward pass", "picture"), 0.0)
+    for start in range(0, len(files), _BATCH):
+        batch = files[start : start + _BATCH]
+        data = [file.read_bytes() for file in batch]
+        began = time.process_time()
+        prepared = [image.prepare(file, max_megapixels=50) for file in data]
+        ready = time.process_time()
+        scores = network.scores([each.glyph for each in prepared])
+        scored = time.process_time()
+        for file, seen, row in zip(batch, prepared, scores, strict=True):
+            verdict = reader.judge(seen, row, network.unsure_below)
+            painter.paint(file.name, verdict, thumbnail=seen.thumbnail, glyph=seen.glyph)
+        done = time.process_time()
+        if start:  # the first batch finds everything cold
+            for part, seconds in zip(
+                took, (ready - began, scored - ready, done - scored), strict=True
+            ):
+                took[part] += 1000 * seconds / (len(files) - _BATCH)
+    return took
 
 
 def files_per_second(folder: Path, out: Path) -> float:
