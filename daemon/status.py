@@ -148,5 +148,8 @@ def _count(table: Path) -> tuple[Counter[str], dict[str, str] | None, dict[str, 
 
 
 def _brief(cells: list[str]) -> dict[str, str] | None:
-    row = dict(zip(COLUMNS, cells, strict=False))
-    return {key: row[key] for key in _BRIEF} if row else None
+    if not cells:
+        return None
+    row = dict(zip(COLUMNS, cells, strict=True))
+    row["confidence"] = row["confidence"][: len("0.000000")]  # the rest fills a page, see rows
+    return {key: row[key] for key in _BRIEF}
