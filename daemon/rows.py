@@ -117,10 +117,10 @@ def lines(table: Sequence[Row], start: int) -> bytes:
     """Write rows as they are to stand from byte ``start`` of the table on, page by page.
 
     A file system shows an append page by page: ext4 lets the size grow with each page that it
-    has copied, and whoever reads in between would see half of a row that lies across two (one
-    of 400 reads by pandas beside a busy daemon did). So where the next row would not fit on a
-    page, a row on it is stretched to the page's end. Left as they are: a row too long for the
-    room that was left, and one that ends a page of nothing but rows without numbers.
+    has copied, and whoever reads in between would see half of a row that lies across two (in
+    a run of the tests, pandas did). So where the next row would not fit on a page, a row on it
+    is stretched to the page's end. Left as they are: a row too long for the room that was left,
+    and the end of a page on which no row of this append has numbers.
     """
     texts = [line(row).encode() for row in table]
     room = max(ROOM, *map(len, texts))  # left for a row that comes later
