@@ -134,7 +134,7 @@ class Painter:
             return png.encode(canvas, palette)
         red, green, blue = np.moveaxis(thumbnail, 2, 0)
         if np.array_equal(red, green) and np.array_equal(green, blue):
-            _put(canvas, _ORIGINAL, _GREY[_fitted(red)])
+            _put(canvas, _ORIGINAL, _fitted(_GREY[red]))
             return png.encode(canvas, palette)
         # 256 colours are too few for a photo beside the rest. True colours for the lot take
         # 3.3 ms instead of 1.7 (2 cores, 224x168 px photo).
@@ -241,7 +241,8 @@ def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a small image with each pixel as large a square as the panel allows."""
     scale = _SIDE // max(pixels.shape[:2])
-    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+    shape = scale * pixels.shape[1], scale * pixels.shape[0]
+    return cv2.resize(pixels, shape, interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
 
 
 def _background() -> NDArray[np.uint8]:
