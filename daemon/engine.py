@@ -199,7 +199,8 @@ class _Lane:
         # fault that nobody foresaw. One of these files brought it out, and which one shows
         # when each is read alone; the daemon and the other files go on.
         except Exception as error:
-            raise WorkerDownError(f"{type(error).__name__}: {error}") from error
+            said = filter(None, (type(error).__name__, str(error)))  # a MemoryError says nothing
+            raise WorkerDownError(": ".join(said)) from error
         return [
             Entry(job, parcel.sha256, reading, parcel.stamp)
             for (job, parcel), reading in zip(loaded, readings, strict=True)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -53,6 +54,10 @@ def _obey(parcel: Parcel) -> Verdict:
             os.kill(os.getpid(), signal.SIGSEGV)
         case "sleep":
             time.sleep(float(value.split()[0]))
+        case "swell":
+            # As in a container with little memory.
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))
+            bytearray(1 << 31)
         case "raise":
             raise RuntimeError("told to raise")
         case "bad":

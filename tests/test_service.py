@@ -202,6 +202,7 @@ def test_killed_ten_times_under_load_no_file_is_lost_or_read_twice(box: Box) -> 
     [
         ("crash", "killed by SIGSEGV"),
         ("raise", "RuntimeError: told to raise"),
+        ("swell", "MemoryError"),
         ("sleep 1000", "took longer than 3 s"),
     ],
 )
