@@ -289,7 +289,7 @@ def service(config_file: Path, user: str) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The model file to write; without it, model.keras in --work.",
 )
-@click.option("--epochs", default=33, show_default=True, type=click.IntRange(1))
+@click.option("--epochs", default=80, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, type=int)
 @click.option(
     "--scale",
