@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import material, parts, recipe
 from benchmarks.chart import draw
 from benchmarks.daemon_run import DaemonRun
-from daemon import __version__, rows
+from daemon import __version__, ids, rows
 from daemon.config import Config
 from daemon.inbox import Inbox
 
@@ -175,13 +175,14 @@ def stream(folder: Path) -> Lines:
 def old_table(folder: Path) -> Lines:
     """Start with a table of a million rows and an empty inbox, against an empty table."""
     starts: dict[int, list[float]] = {0: [], _OLD_ROWS: []}
-    row = "d06gzzyhgqm00,digit1.png,ok,2,0.996947" + ",0.000057" * 10
+    row = ",digit1.png,ok,2,0.996947" + ",0.000057" * 10
     row += ",,annotated/digit1.png,originals/digit1.png," + "0" * 64 + ",799b0ceeb001"
     row += ",2026-11-21T21:19:09.176Z,2026-11-21T21:19:09.176Z\n"
     for turn in range(3):
         for count, seconds in starts.items():
             run = DaemonRun(folder / f"old{count}-{turn}")
-            run.table.write_text(rows.header() + row * count)
+            table = (f"{ids.encode(number)}{row}" for number in range(count))
+            run.table.write_text(rows.header() + "".join(table))
             with run:
                 seconds.append(run.wait_until_ready())
     more = statistics.median(starts[_OLD_ROWS]) - statistics.median(starts[0])

@@ -105,8 +105,11 @@ class Engine:
 
     @property
     def appetite(self) -> int:
-        """How many batches keep every worker busy: one in hand and one at the door."""
-        return 2 * self.workers
+        """How many batches keep every worker busy: one in hand and three at the door.
+
+        Three last while the daemon lists an inbox of 100,000 files.
+        """
+        return 4 * self.workers
 
     def close(self) -> None:
         """Kill the workers; what they had in hand stays unread in the work folder."""

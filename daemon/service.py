@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import queue
 import signal
@@ -389,6 +390,7 @@ class Service:
             self._page_at = now + _PAGE_SECONDS
             self._shown = state
             self._write_page(state)
+            _give_memory_back()
 
     def _write_page(self, state: str) -> None:
         page = Page(
@@ -456,6 +458,17 @@ def make_folders(settings: Config) -> None:
                 f"{key}: {folder} is no folder and cannot be made one ({error.strerror}): "
                 "make it, or name another in the config"
             ) from None
+
+
+def _give_memory_back() -> None:
+    """Have glibc return what is free to the system.
+
+    Pictures pass through by the hundred, and leave holes that it would keep: over 100,000
+    files the daemon grew from 40 to 53 MB.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not every C library has it
+    if trim is not None:
+        trim(0)
 
 
 def summary(counts: Counter[str]) -> str:
