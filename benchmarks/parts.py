@@ -29,14 +29,19 @@ def _read(out: Path, files: Sequence[Path]) -> int:
     return len(files)
 
 
-def milliseconds(folder: Path) -> dict[str, float]:
-    """Processor time that each part takes for a file of a folder, in batches, on one core."""
-    with ProcessPoolExecutor(
-        1,
+def _workers(count: int, threads: int) -> ProcessPoolExecutor:
+    """Return processes made as digitd makes its workers."""
+    return ProcessPoolExecutor(
+        count,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=worker.settle_in,
-        initargs=(1,),
-    ) as pool:
+        initargs=(threads,),
+    )
+
+
+def milliseconds(folder: Path) -> dict[str, float]:
+    """Processor time that each part takes for a file of a folder, in batches, on one core."""
+    with _workers(1, threads=1) as pool:
         return pool.submit(_milliseconds, sorted(folder.iterdir())).result()
 
 
@@ -71,12 +76,7 @@ def files_per_second(folder: Path, out: Path) -> float:
     batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
     workers = worker_count("auto")
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    with ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=worker.settle_in,
-        initargs=(threads,),
-    ) as pool:
+    with _workers(workers, threads) as pool:
         read = partial(_read, out)
         # Several each, so that every process has loaded and compiled.
         list(pool.map(read, batches[:1] * workers * 4))

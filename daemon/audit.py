@@ -118,7 +118,7 @@ def _missing(outbox: Path, row: dict[str, str]) -> Iterator[str]:
         # Empty: written just before a power failure.
         yield (
             f"{who}: its picture {row['picture']} is missing or empty; "
-            f"`digitd predict --picture` makes a new one"
+            "`digitd predict --picture` makes a new one"
         )
 
 

@@ -69,13 +69,11 @@ def _watch(config: Config) -> Finding:
         return Finding(good=False, text=f"watch: {error}")
     finally:
         inbox.close()
+    why = ""
     if inbox.mode == config.watch:
-        return Finding(good=True, text=f"watch: by {inbox.mode}, as configured")
-    why = (
-        ""
-        if inbox.mode == "inotify"
-        else "; the file system sends no events, or inotify is used up"
-    )
+        why = ", as configured"
+    elif inbox.mode == "polling":
+        why = "; the file system sends no events, or inotify is used up"
     return Finding(good=True, text=f"watch: by {inbox.mode}{why}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 from collections import deque
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
@@ -117,16 +116,15 @@ class Pipeline:
             StorageError: too many files found their place taken or closed.
         """
         while self._read:
-            changed = [entry.job for entry in self._read[0] if self._spool.changed(entry)]
-            rest = [entry for entry in self._read[0] if entry.job not in changed]
-            there = [entry for entry in rest if _still_there(entry.job)]
+            there, changed, gone = self._told_apart(self._read[0])
             committed = self._outbox.commit(there)
             self._read.popleft()
             self._claimed.extendleft(reversed(changed))
             for receipt, row in committed:
                 self._unpublished.append(receipt)
                 tell(row)
-            self._forget_vanished([entry.job for entry in rest], there)
+            for job in gone:
+                self._spool.forget(job)
         failure: OSError | None = None
         for _ in range(len(self._unpublished)):
             receipt = self._unpublished.popleft()
@@ -212,6 +210,21 @@ class Pipeline:
                 self._read.append([Entry(job, parcel.sha256, Reading(verdict, model=""))])
         self._claimed.extendleft(job for job in reversed(jobs) if job not in given_up)
 
+    def _told_apart(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Job], list[Job]]:
+        """Tell what is as it was read from what was written to since, and from what is gone."""
+        there, changed, gone = [], [], []
+        for entry in entries:
+            try:
+                if self._spool.changed(entry):
+                    changed.append(entry.job)
+                else:
+                    there.append(entry)
+            except OSError:  # without its file nothing can be filed
+                name = printable(entry.job.name)
+                log.error("%s was taken from the work folder before it had a row", name)  # noqa: TRY400 - no traceback: the text says it all
+                gone.append(entry.job)
+        return there, changed, gone
+
     def _forget_vanished(self, jobs: Sequence[Job], entries: Sequence[Entry]) -> None:
         """Forget the jobs that have no entry: someone took their files away."""
         kept = {entry.job.id for entry in entries}
@@ -248,11 +261,3 @@ class Pipeline:
             if self._spool.suspect(job):
                 break
         return jobs
-
-
-def _still_there(job: Job) -> bool:
-    """Tell whether a job's file is still in the work folder; without it nothing can be filed."""
-    there = os.path.lexists(job.path)
-    if not there:
-        log.error("%s was taken from the work folder before it had a row", printable(job.name))
-    return there

@@ -37,6 +37,7 @@ COLUMNS = (
 # The smallest page, and block, that a file grows by; larger ones are multiples of it.
 PAGE = 4096
 ROOM = 512  # bytes of the longest row to be expected: 330 and three times a name of 60
+STATUSES = frozenset(Status)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # What a spreadsheet takes for the start of a formula:
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -123,7 +124,7 @@ def lines(table: Sequence[Row], start: int) -> bytes:
     and the end of a page on which no row of this append has numbers.
     """
     texts = [line(row).encode() for row in table]
-    room = max(ROOM, *map(len, texts))  # left for a row that comes later
+    room = max([ROOM, *map(len, texts)])  # left for a row that comes later
     end = start
     elastic = None  # the last row on this page that has numbers
     for index, row in enumerate(table):
@@ -156,7 +157,7 @@ def parse(text: str) -> dict[str, str] | None:
     fields = dict(zip(COLUMNS, cells, strict=True))
     whole = (
         ids.PATTERN.fullmatch(fields["id"])
-        and fields["status"] in set(Status)
+        and fields["status"] in STATUSES
         and _TIME.fullmatch(fields["processed_at"])
     )
     return fields if whole else None

@@ -41,7 +41,6 @@ LOCK = "lock"
 NAME_SUFFIX = ".name"
 _NAME_BYTES = 255  # NAME_MAX of every Linux file system that people keep files on
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CHUNK = 1 << 20
 
 # A file is given up when it took two workers down, the second time with no other file in the
 # batch. A digitd that was killed proves nothing against the files in its workers' hands; but
@@ -213,12 +212,13 @@ class Spool:
         return self._tries[job.id] > 0
 
     def changed(self, entry: Entry) -> bool:
-        """Tell whether a file was written to since it was read, and should be read again."""
+        """Tell whether a file was written to since it was read, and should be read again.
+
+        Raises:
+            OSError: it cannot be found: someone took it out of the work folder.
+        """
+        info = entry.job.path.lstat()
         if entry.stamp is None or self._tries[entry.job.id] > _CHANGES:
-            return False
-        try:
-            info = entry.job.path.lstat()
-        except OSError:
             return False
         return (info.st_size, info.st_mtime_ns) != entry.stamp
 

@@ -14,7 +14,7 @@ from daemon.inbox import Inbox
 from daemon.lock import is_held
 from daemon.outbox import LOCK, TABLE
 from daemon.records import Status
-from daemon.rows import COLUMNS
+from daemon.rows import COLUMNS, STATUSES
 from daemon.spool import FOLDER
 from daemon.spool import LOCK as SPOOL_LOCK
 
@@ -27,7 +27,7 @@ PAGE = "status"
 # One block of any file system, always written whole and in place: a full disk, which is what
 # the page may have to tell of, needs no new block for that.
 _PAGE_BYTES = 4096
-_STATUS, _STATUSES = COLUMNS.index("status"), frozenset(Status)
+_STATUS = COLUMNS.index("status")
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
 _TEXT_BYTES = 1000  # of a file name or reason, so that the page always fits
 
@@ -136,7 +136,7 @@ def _count(table: Path) -> tuple[Counter[str], dict[str, str] | None, dict[str, 
             # Cells, not dicts: a table of a million rows takes 2.5 s instead of 4.5.
             for cells in csv.reader(lines):
                 status = cells[_STATUS] if len(cells) == len(COLUMNS) else ""
-                if status not in _STATUSES:
+                if status not in STATUSES:
                     continue  # the header, or a line that `digitd audit` names
                 counts[status] += 1
                 last = cells
