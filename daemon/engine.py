@@ -13,7 +13,13 @@ import queue
 import signal
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -145,20 +151,18 @@ class _Lane:
 
     def start(self) -> Reading:
         """Start the worker and have it read a digit that is known."""
-        limit = self._patience.start
         known = Parcel(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())
-        # One executor throughout: closing puts a new one in its place, which must not load a
-        # model after all.
+        # Under the lock: closing puts a new executor in the old one's place, which must not
+        # load a model after all, and it kills the process that it finds here.
         with self._changing:
             if self._closed:
                 raise WorkerStartError(_CLOSING)
-            executor = self._executor
+            answer, self._process = _hired(self._executor, self._work.read, [known])
         try:
-            pid = executor.submit(os.getpid).result(limit)
-            children = multiprocessing.active_children()
-            self._take_on(executor, next(child for child in children if child.pid == pid))
-            (reading,) = executor.submit(self._work.read, [known]).result(limit)
-        except (BrokenExecutor, TimeoutError, StopIteration):
+            (reading,) = answer.result(self._patience.start)
+        except CancelledError:
+            raise WorkerStartError(_CLOSING) from None
+        except (BrokenExecutor, TimeoutError):
             reason = self._last_words()
             self.kill()
             raise WorkerStartError(f"a worker ended while it loaded the model: {reason}") from None
@@ -224,15 +228,6 @@ class _Lane:
             process.kill()
         executor.shutdown(wait=process is not None, cancel_futures=True)
 
-    def _take_on(self, executor: ProcessPoolExecutor, process: BaseProcess) -> None:
-        """Keep a started process, unless the lane was closed meanwhile: then end it."""
-        with self._changing:
-            if self._executor is executor:
-                self._process = process
-                return
-        process.kill()
-        raise WorkerStartError(_CLOSING)
-
     def _vacancy(self) -> ProcessPoolExecutor:
         """Return an executor that starts its one process when it is given work."""
         return ProcessPoolExecutor(
@@ -252,6 +247,24 @@ class _Lane:
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return "it took too long" if code is None else f"exit status {code}"
+
+
+_hiring = threading.Lock()
+
+
+def _hired(
+    executor: ProcessPoolExecutor, do: Callable[[list[Parcel]], T], parcels: list[Parcel]
+) -> tuple[Future[T], BaseProcess | None]:
+    """Give an executor its first work; with the future comes the process that it starts.
+
+    It is known at once, not when it first answers, so that one that never does can be killed.
+    There is none where it has ended already.
+    """
+    with _hiring:  # of the children, the new one must be this executor's
+        before = multiprocessing.active_children()
+        future = executor.submit(do, parcels)
+        new = [child for child in multiprocessing.active_children() if child not in before]
+    return future, new[0] if new else None
 
 
 def _is_dead(process: BaseProcess) -> bool:

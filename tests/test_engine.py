@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -239,6 +240,23 @@ def test_a_worker_that_cannot_start_says_whose_fault_it_is(
 ) -> None:
     with pytest.raises(kind, match=text):
         make(read).hire().result(DEADLINE_SECONDS)
+
+
+def test_a_worker_that_never_gives_its_first_answer_is_killed(
+    make: Callable[..., Engine], tmp_path: Path
+) -> None:
+    engine = make(patience=Patience(start=5.0))
+    hired = engine.hire()
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (children := multiprocessing.active_children()):
+        assert time.monotonic() < deadline
+    pid = children[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(WorkerStartError, match="it took too long"):
+        hired.result(DEADLINE_SECONDS)
+    assert gone(pid)
+    assert len(engine.submit([job(tmp_path, "digit1.png")]).result(DEADLINE_SECONDS)) == 1
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.1, 0.3])
