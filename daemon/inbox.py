@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon import formats
+from daemon.dropped import Stamp, opened, stamp
 from daemon.errors import ConfigError
 from daemon.watch import Mode, Watch, sends_events
 
@@ -41,26 +42,23 @@ _RECHECK_SECONDS = 1.0
 _TEND_SECONDS = 2.0
 
 _ENDED_FORMATS = frozenset({formats.Kind.PNG, formats.Kind.JPEG})  # their end can be seen
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link, no FIFO holds us
 _NUMBER = re.compile(r"\d+")
 _DIGITS = 20  # longer numbers are no counts
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A complete file in the inbox: ``size`` in bytes, ``changed`` its mtime in ns."""
+    """A complete file in the inbox, as it was seen."""
 
     name: str
-    size: int
-    changed: int
+    stamp: Stamp
 
 
 @dataclass(slots=True)
 class _Pending:
     """An unfinished file: what it looked like, since when, and when to look again."""
 
-    size: int
-    changed: int
+    stamp: Stamp | None
     since: float
     due: float
 
@@ -287,7 +285,7 @@ class Inbox:
         """Return the file if it is complete; keep it pending if it may yet be."""
         path = self.folder / name
         try:
-            fd = os.open(path, _OPEN)
+            fd = opened(path)
         except OSError as error:
             return self._examine_closed(name, error)
         try:
@@ -300,7 +298,7 @@ class Inbox:
                 kind, lambda length, offset: os.pread(fd, length, offset), info.st_size
             ):
                 self._pending.pop(name, None)
-                return Found(name, info.st_size, info.st_mtime_ns)
+                return Found(name, stamp(info))
         except OSError as error:  # EIO, ESTALE: the disk's fault or the network's, and it may pass
             self._later(name, "looked at", error)
             return None
@@ -331,25 +329,24 @@ class Inbox:
     def _later(self, name: str, what: str, error: OSError) -> None:
         """Come back soon to a file that something in passing keeps from us."""
         log.warning("%r cannot be %s now, trying again: %s", name, what, error.strerror)
-        self._pending[name] = _Pending(-1, 0, 0.0, time.monotonic() + _RECHECK_SECONDS)
+        self._pending[name] = _Pending(None, 0.0, time.monotonic() + _RECHECK_SECONDS)
 
     def _is_unchanged(self, found: Found) -> bool:
         """Tell whether what was found is still there as it was found."""
         try:
-            info = os.lstat(self.folder / found.name)
+            return stamp(os.lstat(self.folder / found.name)) == found.stamp
         except OSError:
             return False
-        return (info.st_size, info.st_mtime_ns) == (found.size, found.changed)
 
     def _when_quiet(self, name: str, info: os.stat_result, quiet: float) -> Found | None:
         """Hand the file out when its size and mtime stood still for ``quiet`` seconds."""
         now = time.monotonic()
         pending = self._pending.get(name)
-        if pending is None or (pending.size, pending.changed) != (info.st_size, info.st_mtime_ns):
-            pending = _Pending(info.st_size, info.st_mtime_ns, now, now)
+        if pending is None or pending.stamp != stamp(info):
+            pending = _Pending(stamp(info), now, now)
         if now - pending.since >= quiet:
             self._pending.pop(name, None)
-            return Found(name, info.st_size, info.st_mtime_ns)
+            return Found(name, stamp(info))
         pending.due = min(pending.since + quiet, now + _RECHECK_SECONDS)
         self._pending[name] = pending
         return None

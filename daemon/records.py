@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from daemon.dropped import Stamp
+
 DIGITS = 10
 PICTURE_SUFFIX = ".picture"
 
@@ -46,14 +48,14 @@ class Parcel:
     """One file as a worker gets it: its bytes, or why there is no use in decoding them.
 
     ``sha256`` is the hex digest of the whole file, empty where not even that could be read.
-    ``stamp`` is its size and its mtime in ns just before it was read.
+    ``stamp`` is the file's just before it was read.
     """
 
     name: str
     data: bytes
     sha256: str = ""
     refusal: str = ""
-    stamp: tuple[int, int] | None = None
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +106,4 @@ class Entry:
     job: Job
     sha256: str
     reading: Reading
-    stamp: tuple[int, int] | None = None
+    stamp: Stamp | None = None

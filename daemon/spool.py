@@ -24,7 +24,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from daemon import ids
+from daemon import dropped, ids
 from daemon.lock import Lock
 from daemon.records import PICTURE_SUFFIX, Entry, Job, Parcel
 
@@ -40,7 +40,6 @@ FOLDER = ".digitd"
 LOCK = "lock"
 NAME_SUFFIX = ".name"
 _NAME_BYTES = 255  # NAME_MAX of every Linux file system that people keep files on
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 # A file is given up when it took two workers down, the second time with no other file in the
 # batch. A digitd that was killed proves nothing against the files in its workers' hands; but
@@ -136,7 +135,7 @@ class Spool:
         except FileNotFoundError:
             self.folder.stat()  # raises in its turn if it is the work folder that is gone
             return None
-        return Job(job_id, found.name, path, found.size, ids.moment(job_id))
+        return Job(job_id, found.name, path, found.stamp.size, ids.moment(job_id))
 
     def leftovers(self) -> list[Job]:
         """Return the files that an earlier run claimed and did not see through, oldest first."""
@@ -220,7 +219,7 @@ class Spool:
         info = entry.job.path.lstat()
         if entry.stamp is None or self._tries[entry.job.id] > _CHANGES:
             return False
-        return (info.st_size, info.st_mtime_ns) != entry.stamp
+        return dropped.stamp(info) != entry.stamp
 
     def hopeless(self, job: Job) -> bool:
         """Tell whether a job took down as many workers as one file may."""
@@ -252,14 +251,14 @@ class Spool:
         return f"digitd itself ended {self._lone[job.id]} times while reading it"
 
     def _load(self, job: Job) -> Parcel:
-        fd = os.open(job.path, _OPEN)
+        fd = dropped.opened(job.path)
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             os.close(fd)
             return Parcel(job.name, b"", refusal="is not a regular file")
-        stamp = (info.st_size, info.st_mtime_ns)
+        stamp = dropped.stamp(info)
         # Buffered: a raw read may return less than all of a file over 2 GB, or on a network.
-        with open(fd, "rb") as file:  # noqa: PTH123 - opened above, with its flags
+        with open(fd, "rb") as file:  # noqa: PTH123 - opened above
             if info.st_size <= self._max_bytes:
                 data = file.read(self._max_bytes + 1)
                 if len(data) <= self._max_bytes:

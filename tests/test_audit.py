@@ -11,6 +11,7 @@ import pytest
 from daemon import ids, rows
 from daemon.audit import Audit, audit
 from daemon.config import Config
+from daemon.dropped import Stamp
 from daemon.inbox import Found
 from daemon.outbox import TABLE, Outbox
 from daemon.records import Entry, Job, Reading, Status, Verdict
@@ -45,7 +46,7 @@ class Books:
 
     def claim(self, name: str) -> Job:
         (self.config.inbox / name).write_bytes(name.encode())
-        job = self.spool.claim(Found(name, len(name), 0))
+        job = self.spool.claim(Found(name, Stamp(len(name), 0)))
         assert job is not None
         return job
 

@@ -65,7 +65,7 @@ class Loop:
         for found in self.inbox.take(64):
             path = self.inbox.folder / found.name
             data = path.read_bytes()
-            assert len(data) == found.size
+            assert len(data) == found.stamp.size
             path.unlink()
             self.claimed.append(found.name)
             self.data.append(data)

@@ -25,7 +25,7 @@ from daemon.outbox import CLAIMED_AT_MOST, TABLE, Outbox, rotated
 from daemon.records import Entry, Job, Reading, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 IDS = ids.Ids()
 SEVEN = Verdict(Status.OK, 7, 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 2)
@@ -55,6 +55,20 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("there is no second file system to write to")
     with tempfile.TemporaryDirectory(dir=shm) as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Lend a list that files are put on as they are fsynced."""
+    files: list[Path] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        files.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return files
 
 
 @contextmanager
@@ -111,6 +125,18 @@ def published(outbox: Outbox) -> dict[str, bytes]:
         for path in outbox.folder.glob("*/*")
         if path.is_file()
     }
+
+
+def test_no_row_reaches_the_disk_before_its_files(
+    outbox: Outbox, work: Path, synced: list[Path]
+) -> None:
+    batch = [entry(work), entry(work, "digit8.png", picture=b""), entry(work, "digit9.png")]
+    batch[2].job.path.unlink()
+    os.mkfifo(batch[2].job.path)
+    outbox.commit(batch)
+    first, second, third = (each.job for each in batch)
+    files = [first.path, first.picture, second.path, third.picture]
+    assert synced == [*files, outbox.folder / TABLE]
 
 
 def test_a_row_is_committed_before_its_files_are_published(outbox: Outbox, work: Path) -> None:
@@ -299,7 +325,7 @@ def test_rows_that_may_not_have_reached_the_disk_are_taken_back(
     before = (outbox.folder / TABLE).read_bytes()
     batch = [entry(work)]
     with monkeypatch.context() as broken:
-        broken.setattr(os, "fsync", _failing(number))
+        broken.setattr(os, "fsync", _failing_at_the_table(os.fsync, number))
         with pytest.raises(OSError, match=os.strerror(number)):
             outbox.commit(batch)
     assert (outbox.folder / TABLE).read_bytes() == before
@@ -312,8 +338,8 @@ def test_rows_that_could_not_be_taken_back_at_once_are_before_the_next(
 ) -> None:
     batch = [entry(work)]
     with monkeypatch.context() as broken:
-        broken.setattr(os, "fsync", _failing(errno.EIO))
-        broken.setattr(os, "ftruncate", _failing(errno.EIO))
+        broken.setattr(os, "fsync", _failing_at_the_table(os.fsync, errno.EIO))
+        broken.setattr(os, "ftruncate", _failing_at_the_table(os.ftruncate, errno.EIO))
         for _ in range(2):
             with pytest.raises(OSError, match="Input/output error"):
                 outbox.commit(batch)
@@ -321,9 +347,11 @@ def test_rows_that_could_not_be_taken_back_at_once_are_before_the_next(
     assert [row["id"] for row in table(outbox)] == [batch[0].job.id]
 
 
-def _failing(number: int) -> object:
-    def fail(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
+def _failing_at_the_table(call: Callable[..., None], number: int) -> Callable[..., None]:
+    def fail(descriptor: int, *arguments: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == TABLE:
+            raise OSError(number, os.strerror(number))
+        call(descriptor, *arguments)
 
     return fail
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import ids
+from daemon.dropped import Stamp
 from daemon.errors import BusyError
 from daemon.inbox import Found
 from daemon.records import Job, Parcel
@@ -43,7 +44,7 @@ def opened(inbox: Path, max_file_mb: float = 1.0) -> Spool:
 
 def claim(spool: Spool, inbox: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:
     (inbox / name).write_bytes(data)
-    job = spool.claim(Found(name, len(data), 0))
+    job = spool.claim(Found(name, Stamp(len(data), 0)))
     assert job is not None
     return job
 
@@ -57,7 +58,7 @@ def load(spool: Spool, job: Job) -> Parcel:
 def test_a_claim_moves_the_very_file_out_of_the_inbox(spool: Spool, inbox: Path) -> None:
     (inbox / "digit7.png").write_bytes(b"seven")
     inode = (inbox / "digit7.png").stat().st_ino
-    job = spool.claim(Found("digit7.png", 5, 0))
+    job = spool.claim(Found("digit7.png", Stamp(5, 0)))
     assert job is not None
     assert list(inbox.glob("*.png")) == []
     assert job.path.stat().st_ino == inode
@@ -73,7 +74,7 @@ def test_the_same_name_again_is_another_job(spool: Spool, inbox: Path) -> None:
 
 
 def test_a_file_that_vanished_before_its_claim_is_no_job(spool: Spool) -> None:
-    assert spool.claim(Found("digit7.png", 5, 0)) is None
+    assert spool.claim(Found("digit7.png", Stamp(5, 0))) is None
 
 
 def test_a_claim_with_the_work_folder_gone_raises_and_leaves_the_file(
@@ -82,14 +83,14 @@ def test_a_claim_with_the_work_folder_gone_raises_and_leaves_the_file(
     (inbox / "digit7.png").write_bytes(b"seven")
     shutil.rmtree(spool.folder)
     with pytest.raises(FileNotFoundError):
-        spool.claim(Found("digit7.png", 5, 0))
+        spool.claim(Found("digit7.png", Stamp(5, 0)))
     assert (inbox / "digit7.png").read_bytes() == b"seven"
 
 
 def test_a_parcel_is_the_whole_file_with_its_sha256(spool: Spool, inbox: Path) -> None:
     data = os.urandom(300_000)
     job = claim(spool, inbox, data=data)
-    stamp = (300_000, job.path.stat().st_mtime_ns)
+    stamp = Stamp(300_000, job.path.stat().st_mtime_ns)
     sha256 = hashlib.sha256(data).hexdigest()
     assert load(spool, job) == Parcel("digit7.png", data, sha256, stamp=stamp)
 
@@ -122,7 +123,7 @@ def test_what_took_a_files_place_before_its_claim_is_not_read(
         os.mkfifo(place)
     else:
         place.mkdir()
-    job = spool.claim(Found("digit7.png", 6, 0))
+    job = spool.claim(Found("digit7.png", Stamp(6, 0)))
     assert job is not None
     parcel = load(spool, job)
     assert parcel.data == b""
