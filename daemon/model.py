@@ -33,9 +33,10 @@ CLASSES = DIGITS + 1
 
 SETTINGS_MEMBER = "digitd.json"
 HASH_LENGTH = 12  # hex digits of the file's SHA-256: enough to tell one's models apart
-# One compiled forward pass for each; a batch is filled up to the next. 8 answers a live drop
-# three times sooner than 64 would; 64 is the daemon's batch.
-BATCHES = (8, 64)
+# One compiled forward pass for each; a batch is filled up to the next. 64 is the daemon's batch
+# (44 ms on one core), 1 is a lone drop (1.5 ms), and in a stream so few come at once that most
+# of 64 would be wasted. Each takes 0.1 s of the start and 3 MB.
+BATCHES = (1, 4, 16, 64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def test_it_reads_the_known_digit_surely(shipped: model.Model) -> None:
     assert scores[0].max() > shipped.unsure_below
 
 
-@pytest.mark.parametrize("count", [0, 1, 7, 9, 65])
+@pytest.mark.parametrize("count", [0, 1, 3, 9, 17, 65])
 def test_any_number_of_glyphs_is_answered_in_order(
     shipped: model.Model, glyphs: list[np.ndarray], count: int
 ) -> None:
