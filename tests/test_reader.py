@@ -25,7 +25,8 @@ def scores(digit: int, confidence: float, none: float) -> np.ndarray:
         (0.97, 0.01, Status.OK, 4, ""),
         (0.80, 0.01, Status.UNSURE, 4, "low confidence"),
         (0.40, 0.50, Status.UNSURE, 4, "not a digit"),
-        (0.02, 0.95, Status.UNSURE, None, "not a digit"),
+        (0.02, 0.95, Status.UNSURE, 4, "not a digit"),
+        (0.005, 0.99, Status.UNSURE, None, "not a digit"),
     ],
 )
 def test_scores_become_a_verdict(

@@ -123,6 +123,19 @@ def test_augmenting_moves_digits_but_not_far() -> None:
     assert np.abs(weak - 1.0 * digits).mean() < 0.7 * np.abs(varied - 1.0 * digits).mean()
 
 
+def test_now_and_then_the_pen_skips() -> None:
+    loops = np.zeros((200, 28, 28), np.uint8)
+    for loop in loops:
+        cv2.circle(loop, (14, 14), 8, 255, 2)
+    varied = Augmenter(np.random.default_rng(0))(loops)
+    # Connected paper: one piece outside and one inside, or a single one through a gap.
+    pieces = [
+        cv2.connectedComponents((glyph < 60).astype(np.uint8), connectivity=4)[0] - 1
+        for glyph in varied
+    ]
+    assert 5 <= pieces.count(1) <= 30
+
+
 def test_negatives_are_drawn() -> None:
     rng = np.random.default_rng(0)
     digits = list(np.load(SMALL)["x_train"][:3])

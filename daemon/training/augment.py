@@ -1,4 +1,4 @@
-"""What is varied anew each time a glyph is shown: place, slant, wobble, stroke, softness."""
+"""What is varied anew each time a glyph is shown: place, slant, wobble, gaps, stroke, softness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from daemon.ink import GLYPH
-from daemon.training.hands import wobble
+from daemon.training.hands import HALF, wobble
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -25,6 +25,9 @@ WOBBLES = (
 TURN, SLANT, SCALE, SHIFT, BEND = 0.10, 0.12, 0.07, 0.7, 0.6
 # Shares of glyphs whose strokes are grown, shrunk, softened or dimmed.
 GROWN, SHRUNK, SOFTENED, DIMMED = 0.08, 0.08, 0.12, 0.15
+# Share of glyphs whose pen skips: a gap of so many px somewhere in a stroke, so that a loop that
+# is not quite closed is still one.
+SKIPPED, GAPS = 0.10, (3, 5)
 
 
 class Augmenter:
@@ -48,9 +51,12 @@ class Augmenter:
         rare = 1 / max(self._strength, 1e-3)
         tools = self._rng.random(len(glyphs)) * rare
         dims = self._rng.random(len(glyphs)) * rare
+        skips = self._rng.random(len(glyphs)) * rare
         varied = np.empty_like(glyphs)
         for index, glyph in enumerate(glyphs):
             moved = cv2.remap(glyph, across[index], down[index], cv2.INTER_LINEAR)
+            if skips[index] < SKIPPED:
+                self._skip(moved)
             moved = self._other_tool(moved, tools[index])
             if dims[index] < DIMMED:
                 moved = cv2.convertScaleAbs(moved, alpha=self._rng.uniform(0.75, 1.2))
@@ -85,3 +91,12 @@ class Augmenter:
         if tool < GROWN + SHRUNK + SOFTENED:
             return cv2.GaussianBlur(glyph, (0, 0), self._rng.uniform(0.4, 0.9))
         return glyph
+
+    def _skip(self, glyph: Bytes) -> None:
+        """Leave a gap in a stroke."""
+        inked = np.argwhere(glyph > HALF)
+        if len(inked):
+            down, across = inked[self._rng.integers(len(inked))]
+            reach = int(self._rng.integers(*GAPS))
+            top, left = max(0, down - reach // 2), max(0, across - reach // 2)
+            glyph[top : top + reach, left : left + reach] = 0

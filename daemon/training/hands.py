@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Bytes = NDArray[Any]
 
 SIDE = 64  # px a side on which strokes are bent and thinned: a MNIST stroke is 6 to 9 there
+HALF = 127  # ink whiter than this is inside a stroke
 REACH = 44  # longest side of the ink on it, before it is bent
 
 

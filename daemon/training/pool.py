@@ -193,7 +193,7 @@ def _as_it_is(work: Work, _: Generator) -> Iterator[tuple[Bytes, int]]:
 
 def _redrawn(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     bent = np.stack([hands.bent(image, rng, 0.7) for image in work.images])
-    for line, label in zip(hands.thinned(bent > HALF), work.labels, strict=True):
+    for line, label in zip(hands.thinned(bent > hands.HALF), work.labels, strict=True):
         if line.any():
             yield hands.redrawn(line, rng), int(label)
 
@@ -230,7 +230,7 @@ def _letters(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
 
 def _with_a_tool(inks: list[Bytes], rng: Generator) -> Iterator[Bytes]:
     """Draw half of the rendered inks, (64, 64) each, with other tools, a third of it scanned."""
-    for image, line in zip(inks, hands.thinned(np.stack(inks) > HALF), strict=True):
+    for image, line in zip(inks, hands.thinned(np.stack(inks) > hands.HALF), strict=True):
         tool = rng.random()
         if tool < 0.5 and line.any():
             yield hands.redrawn(line, rng)
@@ -258,7 +258,6 @@ def _beside(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
         yield negatives.beside([image, *others], rng), NOT_A_DIGIT
 
 
-HALF = 127  # ink at least this white is inside a stroke
 _MAKERS: dict[str, Callable[[Work, Generator], Iterator[tuple[Bytes, int]]]] = {
     "as it is": _as_it_is,
     "redrawn": _redrawn,
