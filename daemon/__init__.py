@@ -35,7 +35,7 @@ and at the bottom:
 
     config        config.yaml
     formats       what a file's own bytes say of it
-    dropped       a dropped file on the disk: opened, recognised, made durable
+    dropped       a dropped file on the disk: opened, and known again
     assets        the files that travel with the program
     records       what travels between the modules
     errors        what a person can act on

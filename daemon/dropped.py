@@ -1,9 +1,8 @@
-"""A dropped file on the disk: opened without being led astray, recognised, made durable."""
+"""A dropped file on the disk: opened without being led astray, and known again."""
 
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -32,20 +31,3 @@ def opened(path: Path) -> int:
 def stamp(info: os.stat_result) -> Stamp:
     """Return the stamp of a file as it is."""
     return Stamp(info.st_size, info.st_mtime_ns)
-
-
-def to_disk(path: Path) -> None:
-    """Wait until a file's bytes are on the disk; what is gone or not ours to open is passed over.
-
-    Raises:
-        OSError: they cannot get there (EIO, ENOSPC).
-    """
-    try:
-        fd = opened(path)
-    except OSError:
-        return
-    try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,9 +1,8 @@
 """Commit and publish: the only module that writes results.
 
-A batch's originals and pictures are brought to the disk first. It is committed when its rows,
-which name where each file will go, are in predictions.csv and fsynced. Only then are pictures
-and originals renamed into place. Whatever ends the program in between, the row tells the next
-start what is left to do.
+A batch is committed when its rows, which name where each file will go, are in predictions.csv
+and fsynced. Only then are pictures and originals renamed into place. Whatever ends the program
+in between, the row tells the next start what is left to do.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from daemon import dropped, ids, rows
+from daemon import ids, rows
 from daemon.errors import ConfigError
 from daemon.lock import Lock, is_open_at
 from daemon.records import Status
@@ -127,12 +126,6 @@ class Outbox:
             picture = f"{PICTURES}/{_picture_name(name)}" if entry.reading.picture else ""
             receipt = Receipt(entry.job, picture, original)
             committed.append((receipt, rows.row(entry, picture, original, now)))
-        # No row may outlive what it speaks of in a power failure. After all were written, so that
-        # the first one's journal commit serves them all.
-        for entry in entries:
-            dropped.to_disk(entry.job.path)
-            if entry.reading.picture:
-                dropped.to_disk(entry.job.picture)
         size = os.fstat(self._fd).st_size
         self._append(rows.lines([row for _, row in committed], size))
         self._reserved = names

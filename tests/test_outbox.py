@@ -57,20 +57,6 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Lend a list that files are put on as they are fsynced."""
-    files: list[Path] = []
-    fsync = os.fsync
-
-    def noted(descriptor: int) -> None:
-        files.append(Path(f"/proc/self/fd/{descriptor}").readlink())
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted)
-    return files
-
-
 @contextmanager
 def files_limited_to(size: int) -> Iterator[None]:
     """Let a write past this size of a file end short, and the next one fail."""
@@ -125,18 +111,6 @@ def published(outbox: Outbox) -> dict[str, bytes]:
         for path in outbox.folder.glob("*/*")
         if path.is_file()
     }
-
-
-def test_no_row_reaches_the_disk_before_its_files(
-    outbox: Outbox, work: Path, synced: list[Path]
-) -> None:
-    batch = [entry(work), entry(work, "digit8.png", picture=b""), entry(work, "digit9.png")]
-    batch[2].job.path.unlink()
-    os.mkfifo(batch[2].job.path)
-    outbox.commit(batch)
-    first, second, third = (each.job for each in batch)
-    files = [first.path, first.picture, second.path, third.picture]
-    assert synced == [*files, outbox.folder / TABLE]
 
 
 def test_a_row_is_committed_before_its_files_are_published(outbox: Outbox, work: Path) -> None:
