@@ -341,12 +341,13 @@ class Inbox:
     def _when_quiet(self, name: str, info: os.stat_result, quiet: float) -> Found | None:
         """Hand the file out when its size and mtime stood still for ``quiet`` seconds."""
         now = time.monotonic()
+        seen = stamp(info)
         pending = self._pending.get(name)
-        if pending is None or pending.stamp != stamp(info):
-            pending = _Pending(stamp(info), now, now)
+        if pending is None or pending.stamp != seen:
+            pending = _Pending(seen, now, now)
         if now - pending.since >= quiet:
             self._pending.pop(name, None)
-            return Found(name, stamp(info))
+            return Found(name, seen)
         pending.due = min(pending.since + quiet, now + _RECHECK_SECONDS)
         self._pending[name] = pending
         return None

@@ -25,9 +25,9 @@ WOBBLES = (
 TURN, SLANT, SCALE, SHIFT, BEND = 0.10, 0.12, 0.07, 0.7, 0.6
 # Shares of glyphs whose strokes are grown, shrunk, softened or dimmed.
 GROWN, SHRUNK, SOFTENED, DIMMED = 0.08, 0.08, 0.12, 0.15
-# Share of glyphs whose pen skips: a gap of so many px somewhere in a stroke, so that a loop that
-# is not quite closed is still one.
-SKIPPED, GAPS = 0.10, (3, 5)
+# Share of glyphs whose pen skips, and the least and most px of the gap that it leaves in a
+# stroke: a loop that is not quite closed is still one.
+SKIPPED, GAPS = 0.10, (3, 4)
 
 
 class Augmenter:
@@ -97,6 +97,6 @@ class Augmenter:
         inked = np.argwhere(glyph > HALF)
         if len(inked):
             down, across = inked[self._rng.integers(len(inked))]
-            reach = int(self._rng.integers(*GAPS))
+            reach = int(self._rng.integers(*GAPS, endpoint=True))
             top, left = max(0, down - reach // 2), max(0, across - reach // 2)
             glyph[top : top + reach, left : left + reach] = 0
