@@ -23,9 +23,10 @@ import numpy as np
 from benchmarks import material, parts, recipe
 from benchmarks.chart import draw
 from benchmarks.daemon_run import DaemonRun
-from daemon import __version__, ids, rows
+from daemon import __version__, ids
 from daemon.config import Config
-from daemon.inbox import Inbox
+from daemon.intake.inbox import Inbox
+from daemon.ledger import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,10 +9,10 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from daemon import worker
 from daemon.assets import SHIPPED_MODEL
-from daemon.engine import worker_count
 from daemon.records import Parcel, ReadOptions
+from daemon.workers import worker
+from daemon.workers.pool import worker_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,8 @@ def milliseconds(folder: Path) -> dict[str, float]:
 
 
 def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
-    from daemon import image, model, picture, reader  # noqa: PLC0415 - in the worker alone
+    from daemon.reading import image, model, reader  # noqa: PLC0415 - in the worker alone
+    from daemon.reading.picture import painter as picture  # noqa: PLC0415 - in the worker alone
 
     network, painter = model.load(SHIPPED_MODEL), picture.Painter()
     took = dict.fromkeys(("decode, find the ink", "forward pass", "picture"), 0.0)

@@ -1,44 +1,51 @@
-"""digitd: watch a folder, read the handwritten digit in each image, keep the books.
+"""digitd: watch a folder, read the handwritten digit in each image, record every result.
 
-Data flows one way, and so do imports. Each module imports only what stands below it; those
-that a dropped file meets stand in the order in which it meets them:
+Data flows one way, and so do imports. Each folder imports only what stands below it, and so
+does each module within its folder. A dropped file meets them in this order:
 
-    cli           parses, prints, exits
-    check         tries whether ``run`` would start
-    service       startup, loop, shutdown
-    pipeline      the files in hand, from claim to publish
-    audit         proves that the books balance
-    status        what the daemon says of itself, read back
-    training      builds a model, and measures one
-    predict       reads given files where they lie
-    unit          the systemd unit
-    logs          log lines, plain or for the journal
-    notify        tells systemd how we are
-    inbox         finds complete files
-      watch       hears of arrivals
-    spool         claims them by rename, counts attempts, recovers
-    engine        hands batches to worker processes that may die
-    worker        what runs in one
-    reader        reads a batch: bytes in, readings out
-      picture     the annotated picture of one reading
-        glyphs    its words
-        png       its file
-      model       28x28 -> probabilities (the only module that imports Keras)
-      image       bytes -> pixels
-        ink       pixels -> ink -> 28x28
-    outbox        commits the row, publishes the files
-      rows        what a row says, written and read back
-      ids         unique, and sorting by time
-      lock        holds a folder against every other digitd
+    cli               parse, print, exit
+    service/          the running daemon, and what is said of it
+        check         try whether ``run`` would start
+        service       startup, loop, shutdown
+        pipeline      the files in hand, from claim to publish
+        status        what the daemon says of itself, read back
+        predict       read given files in place
+        unit          the systemd unit
+        logs          log lines, plain or for the journal
+        notify        sd_notify
+    training/         build a model, and measure one
+    intake/           from the inbox to a claimed file
+        inbox         find complete files
+        watch         hear of arrivals
+        claims        claim by rename, count attempts, recover
+    workers/          the processes that read
+        pool          hand batches to worker processes that may die
+        worker        what runs in one
+    reading/          bytes to pixels to ink to 28x28 to probabilities to a verdict
+        reader        bytes in, readings out
+        picture/      the annotated picture of one reading
+            painter   panels and bars
+            text      words
+            png       the file
+        model         28x28 -> probabilities (the only module that imports Keras)
+        image         bytes -> pixels
+        ink           pixels -> ink -> 28x28
+        formats       what a file's own bytes say of it
+    ledger/           predictions.csv and the files that its rows name
+        audit         prove that every file has its row, and every row its files
+        outbox        commit the row, publish the files
+        rows          what a row says, written and read back
 
-and at the bottom:
+and at the bottom, for all of them:
 
-    config        config.yaml
-    formats       what a file's own bytes say of it
-    dropped       a dropped file on the disk: opened, and known again
-    assets        the files that travel with the program
-    records       what travels between the modules
-    errors        what a person can act on
+    config            config.yaml
+    untrusted         open what strangers dropped
+    assets            the files that travel with the program
+    records           what travels between the modules
+    lock              hold a folder against every other digitd
+    layout            the names of digitd's own files and folders
+    ids               unique, and sorting by time
+    errors            what a person can act on
 """
 
 __version__ = "0.1.0"

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon import __version__, logs
+from daemon import __version__
 from daemon.errors import EX_FOUND_WRONG, DigitdError
+from daemon.service import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.rows import Row
+    from daemon.ledger.rows import Row
 
 # The imports of each command stand inside it: `digitd --help` answers at once, and the daemon
 # never loads what only training needs.
@@ -73,7 +74,7 @@ def run(config_file: Path, *, once: bool) -> None:
       digitd run --once
     """
     from daemon.records import Status
-    from daemon.service import Service, summary
+    from daemon.service.service import Service, summary
 
     if not once:
         logs.set_up()
@@ -134,9 +135,9 @@ def predict(
     """
     from daemon.assets import SHIPPED_MODEL
     from daemon.config import Config
-    from daemon.predict import predict as read_files
-    from daemon.reader import Reader
+    from daemon.reading.reader import Reader
     from daemon.records import ReadOptions
+    from daemon.service.predict import predict as read_files
 
     options = ReadOptions(
         model=model or SHIPPED_MODEL,
@@ -168,7 +169,7 @@ def check(config_file: Path) -> None:
       digitd check --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.check import check as findings
+    from daemon.service.check import check as findings
 
     good = True
     for finding in findings(config.load(config_file)):
@@ -189,7 +190,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
       digitd status --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon import status as page
+    from daemon.service import status as page
 
     found = page.read(config.load(config_file))
     if as_json:
@@ -215,7 +216,7 @@ def audit(config_file: Path) -> None:
       digitd audit --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.audit import audit as balance
+    from daemon.ledger.audit import audit as balance
 
     settings = config.load(config_file)
     with click.progressbar(
@@ -269,7 +270,7 @@ def service(config_file: Path, user: str) -> None:
       digitd service --config /srv/digits/config.yaml > /etc/systemd/system/digitd.service
     """
     from daemon import config
-    from daemon.unit import unit
+    from daemon.service.unit import unit
 
     click.echo(unit(config.load(config_file), config_file, user), nl=False)
 
@@ -390,8 +391,8 @@ def evaluate(
       digitd evaluate mnist.npz --at-least 0.993
       digitd evaluate scans/ --skip-traits hard,printed-font --pictures seen/
     """
-    from daemon import model
     from daemon.assets import SHIPPED_MODEL
+    from daemon.reading import model
     from daemon.training import evaluate, report
 
     skipped = [word for word in skip_traits.split(",") if word]

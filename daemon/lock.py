@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from daemon.errors import BusyError, StorageError
+from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +83,15 @@ def is_held(file: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def is_running(inbox: Path, outbox: Path) -> bool:
+    """Tell whether a digitd holds this inbox or this outbox; either folder may be missing.
+
+    Raises:
+        StorageError: a lock file may not be opened by this user.
+    """
+    return is_held(inbox / WORK_FOLDER / WORK_LOCK) or is_held(outbox / OUTBOX_LOCK)
 
 
 def is_open_at(fd: int, path: Path) -> bool:

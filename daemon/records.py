@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from daemon.layout import PICTURE_SUFFIX
+
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from daemon.dropped import Stamp
+    from daemon.untrusted import Stamp
 
 DIGITS = 10
-PICTURE_SUFFIX = ".picture"
 
 
 class Status(StrEnum):

@@ -15,8 +15,8 @@ import click
 import cv2
 import numpy as np
 
-from daemon import image
 from daemon.errors import UnreadableError
+from daemon.reading import image
 from tests.harness import SAMPLES
 
 # The promises: memory above idle in megabytes, and seconds for one file.

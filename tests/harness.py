@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from daemon.audit import Audit, audit
 from daemon.config import load
+from daemon.ledger.audit import Audit, audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

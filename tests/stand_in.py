@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import logs
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
-from daemon.engine import Patience
 from daemon.errors import DigitdError, ModelError
 from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
-from daemon.service import Service
+from daemon.service import logs
+from daemon.service.service import Service
+from daemon.workers.pool import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

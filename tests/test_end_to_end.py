@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
-from daemon import png
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
-from daemon.rows import COLUMNS
+from daemon.ledger.rows import COLUMNS
+from daemon.reading.picture import png
 from tests.harness import ROOT, SAMPLES, Box, Running, digitd
 
 if TYPE_CHECKING:

@@ -13,19 +13,41 @@ import pytest
 import daemon
 
 PACKAGE = Path(daemon.__file__).parent
-ORDER = re.findall(r"^ {4,}(\w+) {2,}", daemon.__doc__ or "", re.MULTILINE)
-
-
-def module_of(file: Path) -> str:
-    """Return the name that the docstring has: a package within ours counts as one module."""
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
 FILES = [
     file
     for file in sorted(PACKAGE.rglob("*.py"))
-    if module_of(file) not in {"__init__", "__main__"}
+    if file.relative_to(PACKAGE).as_posix() not in {"__init__.py", "__main__.py"}
 ]
+
+
+def documented_order() -> list[str]:
+    """Return the dotted names in the package's docstring, from top to bottom."""
+    order: list[str] = []
+    parents: dict[int, str] = {}
+    for indent, name, folder in re.findall(
+        r"^( {4,})(\w+)(/?) {2,}", daemon.__doc__ or "", re.MULTILINE
+    ):
+        parent = parents.get(len(indent) - 4, "")
+        dotted = f"{parent}.{name}" if parent else name
+        if folder:
+            parents[len(indent)] = dotted
+        order.append(dotted)
+    return order
+
+
+ORDER = documented_order()
+
+
+def documented_name(dotted: str) -> str:
+    """Return the name under which the docstring lists a module: its own, or its folder's."""
+    while dotted not in ORDER and "." in dotted:
+        dotted = dotted.rpartition(".")[0]
+    return dotted
+
+
+def module_of(file: Path) -> str:
+    dotted = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+    return dotted.removesuffix(".__init__")
 
 
 def imported(file: Path) -> set[str]:
@@ -39,35 +61,49 @@ def imported(file: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "daemon":
-            found |= {f"daemon.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-    ours = {name.split(".")[1] for name in found if name.startswith("daemon.")}
-    return ours - {"__version__"}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}".removeprefix("daemon.")
+                file_of = PACKAGE.joinpath(*submodule.split("."))
+                is_module = file_of.is_dir() or file_of.with_suffix(".py").is_file()
+                found.add(f"daemon.{submodule}" if is_module else node.module)
+    ours = {name.removeprefix("daemon.") for name in found if name.startswith("daemon.")}
+    return {documented_name(name) for name in ours}
 
 
 def test_the_docstring_lists_every_module_once() -> None:
-    assert sorted(ORDER) == sorted({module_of(file) for file in FILES})
+    modules = [module_of(file) for file in FILES]
+    within_training = {name for name in modules if name.startswith("training.")}
+    assert sorted(ORDER) == sorted(set(modules) - within_training)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_a_module_imports_only_what_stands_below_it(file: Path) -> None:
-    module = module_of(file)
+    module = documented_name(module_of(file))
     below = set(ORDER[ORDER.index(module) + 1 :])
-    if file.parent != PACKAGE:  # a package's modules may import each other
+    if module == "training":  # its modules may import each other
         below.add(module)
     assert imported(file) <= below
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_folder_imports_only_folders_below_it(file: Path) -> None:
+    folders = list(dict.fromkeys(name.partition(".")[0] for name in ORDER))
+    folder = module_of(file).partition(".")[0]
+    used = {name.partition(".")[0] for name in imported(file)}
+    assert used <= set(folders[folders.index(folder) :])
+
+
 def test_only_the_model_imports_keras() -> None:
     keras = re.compile(r"^\s*(import|from) (keras|tensorflow)", re.MULTILINE)
-    assert {module_of(file) for file in FILES if keras.search(file.read_text())} == {"model"}
+    found = {module_of(file) for file in FILES if keras.search(file.read_text())}
+    assert found == {"reading.model"}
 
 
 def test_a_daemon_process_loads_neither_tensorflow_nor_a_decoder() -> None:
     program = (
-        "import sys, daemon.service, daemon.cli, daemon.status, daemon.check\n"
+        "import sys, daemon.service.service, daemon.cli, daemon.service.status\n"
+        "import daemon.service.check\n"
         "heavy = {'tensorflow', 'keras', 'cv2', 'matplotlib', 'numpy', 'pandas'}\n"
         "print(*sorted(heavy & sys.modules.keys()))"
     )

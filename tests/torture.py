@@ -22,9 +22,9 @@ from pathlib import Path
 
 import click
 
-from daemon.audit import audit
 from daemon.config import load
-from daemon.rows import COLUMNS
+from daemon.ledger.audit import audit
+from daemon.ledger.rows import COLUMNS
 from tests.harness import DIGITD, SAMPLES, STAND_IN, Box, Running, wait_until
 from tests.stand_in import png_like
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daemon.model import softmax
+from daemon.reading.model import softmax
 from daemon.records import DIGITS
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daemon import model
 from daemon.errors import DataError
+from daemon.reading import model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from daemon import image, model
 from daemon.errors import DataError, UnreadableError
-from daemon.reader import judge
+from daemon.reading import image, model
+from daemon.reading.reader import judge
 from daemon.records import DIGITS, Status, Verdict
 from daemon.training import calibrate, data
 

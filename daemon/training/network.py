@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from daemon import model
-from daemon.ink import GLYPH
+from daemon.reading import model
+from daemon.reading.ink import GLYPH
 
 # Channels at 28, 14 and 7 px. 36 million multiply-adds: 25 ms for a batch of 64 on two
 # cores, and 760 images a second in training (measured on the 2-core target); a residual

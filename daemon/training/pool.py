@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daemon import ink
-from daemon.image import PREPROCESSING_VERSION
-from daemon.model import CLASSES
+from daemon.reading import ink
+from daemon.reading.image import PREPROCESSING_VERSION
+from daemon.reading.model import CLASSES
 from daemon.training import data, fonts, hands, negatives, strokes
 
 if TYPE_CHECKING:

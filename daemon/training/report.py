@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon import model
+from daemon.reading import model
 from daemon.training import evaluate, plots
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from daemon import model
 from daemon.errors import DataError
+from daemon.reading import model
 from daemon.training import calibrate, data, network, pool
 from daemon.training.augment import Augmenter
 

@@ -1,0 +1,33 @@
+"""The names of digitd's own files and folders, in the inbox and in the outbox."""
+
+from __future__ import annotations
+
+from daemon import ids
+
+# In the inbox. The work folder lies on the inbox's own file system, so that a claim is one
+# atomic rename.
+WORK_FOLDER = ".digitd"
+
+# In the work folder:
+#   <id>-<name>   a claimed file
+#   <id>.name     its full name, where <id>-<name> would be too long for the file system
+#   <id>.picture  its picture, not yet published
+ATTEMPTS = "attempts"  # which files were given to a worker, and which took one down
+STATUS_PAGE = "status"  # what `digitd status` shows
+WORK_LOCK = "lock"  # held for as long as a digitd reads this inbox
+NAME_SUFFIX = ".name"
+PICTURE_SUFFIX = ".picture"
+
+# In the outbox.
+TABLE = "predictions.csv"
+PICTURES, ORIGINALS, FAILED = "annotated", "originals", "failed"
+OUTBOX_LOCK = ".digitd.lock"
+PART_SUFFIX = ".part"  # a copy in the making, from another file system
+
+NAME_BYTES = 255  # NAME_MAX of every Linux file system that people keep files on
+
+
+def claimed_id(file_name: str) -> str | None:
+    """Return the id in the name of a claimed file; ``None`` for any other name."""
+    job_id, dash, _ = file_name.partition("-")
+    return job_id if dash and ids.PATTERN.fullmatch(job_id) else None

@@ -1,0 +1,1 @@
+"""predictions.csv and the files that its rows name."""

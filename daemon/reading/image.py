@@ -1,0 +1,236 @@
+"""Bytes to validated pixels to the 28x28 that the model sees."""
+
+# A number of channels or a character code is clearest as itself.
+# ruff: noqa: PLR2004
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+# OpenCV reads this once, at import: its own last defence, above any ``max_megapixels`` that
+# config.yaml takes. Ours is to refuse by the header, before a pixel is decoded.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**30))
+
+import cv2
+import numpy as np
+
+from daemon.errors import UnreadableError
+from daemon.reading import formats, ink
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from daemon.reading.formats import Kind
+
+    # OpenCV's hints know no exact type of pixel; each docstring says which it is.
+    Bytes = NDArray[Any]
+
+PREPROCESSING_VERSION = 1
+"""Raised whenever the same bytes may give another glyph: a model knows only its own."""
+
+# Pixels a side in which ink is looked for. A digit one twentieth of a photo wide is still
+# 25 px there, and every later step costs what these pixels cost.
+WORK_SIDE = 512
+THUMBNAIL_SIDE = 224  # what the annotated picture has room for
+STRIP_PIXELS = 1 << 20  # a large image's alpha is blended this many pixels at a time
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_ORIENTATION = 0x0112  # Exif tag
+# Exif orientation -> (transpose first, flip rows, flip columns); 1 is upright.
+_UPRIGHT = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+# One image is one worker's business; OpenCV's own threads would fight the other workers'.
+cv2.setNumThreads(1)
+# What is wrong with a file is said in its row, not on stderr. (libpng and libjpeg still do.)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image made ready.
+
+    Attributes:
+        thumbnail: (h, w, 3) uint8 RGB, longest side at most 224 px, upright, on its paper.
+        glyph: (28, 28) uint8, white ink on black; zeros if there is no ink.
+        flaw: why no model is asked ("no ink", "several digits"); empty where one is.
+    """
+
+    thumbnail: Bytes
+    glyph: Bytes
+    flaw: str = ""
+
+
+def prepare(data: bytes, *, max_megapixels: float) -> Prepared:
+    """Decode an image file and find the digit in it.
+
+    Args:
+        data: the whole file.
+        max_megapixels: refuse larger images by their header, before decoding.
+
+    Raises:
+        UnreadableError: it is no image that can be read; the text says why.
+    """
+    pixels = _decode(data, _checked(data, max_megapixels))
+    drawing = ink.trace(pixels)
+    shown = _at_most(pixels, THUMBNAIL_SIDE)
+    return Prepared(cv2.cvtColor(shown, cv2.COLOR_BGR2RGB), drawing.glyph, drawing.flaw)
+
+
+def _checked(data: bytes, max_megapixels: float) -> Kind:
+    """Refuse, without decoding, what is no image, is cut short or is too large."""
+    if not data:
+        raise UnreadableError("the file is empty")
+    kind = formats.sniff(data[: formats.HEAD_BYTES])
+    if kind is None:
+        raise UnreadableError(_what_else(data))
+    size = formats.dimensions(data)
+    if size is None:
+        raise UnreadableError(f"the {kind} header is cut short or broken")
+    width, height = size
+    if width < 1 or height < 1:
+        raise UnreadableError(f"the {kind} header says {width}x{height} pixels")
+    if width * height > max_megapixels * 1e6:
+        raise UnreadableError(
+            f"too large: {width}x{height} is {width * height / 1e6:.1f} megapixels, "
+            f"{max_megapixels:g} are allowed"
+        )
+    # OpenCV decodes the first half of a cut JPEG, and grey for the rest, without a word.
+    if kind in {formats.Kind.PNG, formats.Kind.JPEG} and not formats.has_end(
+        kind, formats.within(data), len(data), tail=len(data)
+    ):
+        raise UnreadableError(f"truncated {kind}: the end of the image is missing")
+    if fault := formats.fault(data):
+        raise UnreadableError(f"broken {kind}: {fault}")
+    return kind
+
+
+def _what_else(data: bytes) -> str:
+    """Say what a file that is no image is instead."""
+    if data.startswith(_LFS):
+        return "a Git LFS pointer, not the image itself: run `git lfs pull` where it came from"
+    head = data[:512]
+    if head.count(0) == 0 and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return "text, not an image"
+    return "not an image format that can be read (PNG, JPEG, BMP, WebP, TIFF or GIF)"
+
+
+def _decode(data: bytes, kind: Kind) -> Bytes:
+    """Decode to upright (H, W, 3) uint8 BGR, longest side at most ``WORK_SIDE``."""
+    raw = np.frombuffer(data, np.uint8)
+    try:
+        if kind is formats.Kind.JPEG:
+            pixels, turn = cv2.imdecode(raw, _jpeg_flag(data)), 1
+        else:
+            pixels, kinds, chunks = cv2.imdecodeWithMetadata(raw, flags=cv2.IMREAD_UNCHANGED)
+            turn = _orientation(kinds, chunks)
+    except (cv2.error, MemoryError) as error:
+        raise UnreadableError(f"broken {kind}: it cannot be decoded") from error
+    if pixels is None or not pixels.size:
+        raise UnreadableError(f"broken {kind}: it cannot be decoded")
+    return _turned(_colours(pixels), turn)
+
+
+def _jpeg_flag(data: bytes) -> int:
+    """Let the JPEG decoder itself shrink what is far larger than needed: faster, less memory."""
+    longest = max(formats.dimensions(data) or (0, 0))
+    for divisor, flag in (
+        (8, cv2.IMREAD_REDUCED_COLOR_8),
+        (4, cv2.IMREAD_REDUCED_COLOR_4),
+        (2, cv2.IMREAD_REDUCED_COLOR_2),
+    ):
+        if longest >= divisor * WORK_SIDE:
+            return flag
+    return cv2.IMREAD_COLOR
+
+
+def _colours(pixels: NDArray[Any]) -> Bytes:
+    """Bring any channels and depth to (H, W, 3) uint8 at working size, alpha put on paper."""
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        _blend(pixels)
+    elif pixels.ndim == 3 and pixels.shape[2] == 2:
+        pixels = cv2.merge((pixels[..., 0],) * 3 + (pixels[..., 1],))
+        _blend(pixels)
+    small = _at_most(pixels, WORK_SIDE)
+    if small.dtype == np.uint16:
+        small = (small >> 8).astype(np.uint8)
+    elif small.dtype != np.uint8:
+        top = 255 / max(float(np.nanmax(small)), 1e-9)
+        small = np.clip(np.nan_to_num(small * top), 0, 255).astype(np.uint8)
+    if small.ndim == 2:
+        return cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
+    return np.ascontiguousarray(small[..., :3])
+
+
+def _blend(pixels: NDArray[Any]) -> None:
+    """Put what is transparent on paper, in place: there may be no room for a second copy.
+
+    Where most is transparent, what is visible is the ink, and the paper is whichever of white
+    and black is farther from it. Otherwise the paper is what is visible most.
+    """
+    full = np.iinfo(pixels.dtype).max
+    alpha = pixels[..., 3]
+    if int(alpha.min()) == full:
+        return
+    step = max(1, max(pixels.shape[:2]) // WORK_SIDE)  # a sample is enough to choose by
+    sample = pixels[::step, ::step]
+    visible = sample[sample[..., 3] > full // 2][:, :3]
+    if not len(visible):
+        paper = np.full(3, full)
+    elif 2 * len(visible) < sample.shape[0] * sample.shape[1]:
+        paper = np.full(3, 0 if visible.mean() > full / 2 else full)
+    else:
+        paper = np.median(visible, axis=0)
+    rows = max(1, STRIP_PIXELS // pixels.shape[1])
+    for top in range(0, pixels.shape[0], rows):
+        strip = pixels[top : top + rows]
+        share = strip[..., 3:].astype(np.float32) / full
+        strip[..., :3] = np.rint(strip[..., :3] * share + paper * (1 - share)).astype(strip.dtype)
+
+
+def _at_most(pixels: NDArray[Any], side: int) -> NDArray[Any]:
+    """Shrink by area average so that the longest side is at most so many px."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def _orientation(kinds: object, chunks: object) -> int:
+    """Read the orientation, 1 to 8, from the Exif block that the decoder found; 1 if none."""
+    found = dict(zip(np.ravel(kinds).tolist() if kinds is not None else (), chunks, strict=False))  # type: ignore[call-overload]
+    block = found.get(cv2.IMAGE_METADATA_EXIF)
+    if block is None:
+        return 1
+    exif = np.asarray(block).tobytes().removeprefix(b"Exif\0\0")
+    order = "<" if exif.startswith(b"II") else ">"
+    try:
+        (directory,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, value = struct.unpack_from(order + "H6xH", exif, entry)
+            if tag == _ORIENTATION:
+                return int(value)
+    except struct.error:
+        return 1  # a broken Exif block says nothing of the pixels
+    return 1
+
+
+def _turned(pixels: Bytes, orientation: int) -> Bytes:
+    """Turn upright as Exif says (CIPA DC-008, tag 0x0112)."""
+    transpose, rows, columns = _UPRIGHT.get(orientation, (False, False, False))
+    if transpose:
+        pixels = pixels.transpose(1, 0, 2)
+    return np.ascontiguousarray(pixels[:: -1 if rows else 1, :: -1 if columns else 1])

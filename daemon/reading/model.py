@@ -1,0 +1,214 @@
+"""28x28 to calibrated probabilities: the only module that imports Keras."""
+
+# Keras and TensorFlow ship no types, and take seconds to import: only who reads pays.
+# ruff: noqa: ANN401, PLC0415
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from daemon.errors import ModelError
+from daemon.reading.image import PREPROCESSING_VERSION
+from daemon.reading.ink import GLYPH
+from daemon.records import DIGITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+CLASSES = DIGITS + 1
+"""The ten digits and, last, "not a digit"."""
+
+SETTINGS_MEMBER = "digitd.json"
+HASH_LENGTH = 12  # hex digits of the file's SHA-256: enough to tell one's models apart
+# One compiled forward pass for each; a batch is filled up to the next. 64 is the daemon's batch
+# (44 ms on one core), 1 is a lone drop (1.5 ms), and in a stream so few come at once that most
+# of 64 would be wasted. Each takes 0.1 s of the start and 3 MB.
+BATCHES = (1, 4, 16, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What travels with the weights, as ``digitd.json`` inside the ``.keras`` file.
+
+    Attributes:
+        preprocessing: the version of the reader that made the training glyphs.
+        temperature: logits are divided by it before the softmax (Guo et al. 2017).
+        unsure_below: confidence under which a reading is ``unsure``.
+        training: the settings and the data that it was trained with.
+        scores: what it scored on data held apart from training.
+    """
+
+    preprocessing: int = PREPROCESSING_VERSION
+    temperature: float = 1.0
+    unsure_below: float = 0.9
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+class Model:
+    """A loaded network with its calibration.
+
+    Attributes:
+        hash: first 12 hex digits of the file's SHA-256.
+        settings: what travelled with the weights.
+        unsure_below: confidence under which a reading is ``unsure``.
+    """
+
+    def __init__(self, network: Any, settings: Settings, file_hash: str) -> None:
+        self.hash = file_hash
+        self.settings = settings
+        self.unsure_below = settings.unsure_below
+        self._forward = {size: _compiled(network, size) for size in BATCHES}
+
+    def scores(self, glyphs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Read glyphs.
+
+        Args:
+            glyphs: each (28, 28) uint8, white ink on black; none is fine.
+
+        Returns:
+            (N, 11) float32 calibrated probabilities, the last column "not a digit".
+        """
+        return softmax(self.logits(glyphs), self.settings.temperature)
+
+    def logits(
+        self, glyphs: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Return the network's own (N, 11) float32 answers, before calibration."""
+        stack = np.zeros((len(glyphs), GLYPH, GLYPH), np.uint8)
+        for index, glyph in enumerate(glyphs):
+            stack[index] = glyph
+        answers = np.zeros((len(stack), CLASSES), np.float32)
+        largest = BATCHES[-1]
+        for start in range(0, len(stack), largest):
+            part = stack[start : start + largest]
+            size = next(size for size in BATCHES if size >= len(part))
+            filled = np.zeros((size, GLYPH, GLYPH), np.uint8)
+            filled[: len(part)] = part
+            answers[start : start + len(part)] = self._forward[size](filled)[: len(part)]
+        return answers
+
+
+def load(path: Path) -> Model:
+    """Load a model for reading.
+
+    Raises:
+        ModelError: it is missing, no ``.keras`` file of ours, broken, or made for another
+            version of the reader.
+    """
+    remedy = "Set `model` to a .keras file that `digitd train` made, or leave it out"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}. {remedy}.") from error
+    settings = _settings(path, data, remedy)
+    loading = keras().saving.load_model
+    try:
+        # Without compile and in safe mode nothing in the file is run (CVE-2025-9905).
+        network = loading(path, compile=False, safe_mode=True)
+    # Keras raises whatever its zip, JSON and HDF5 readers raise; ImportError is not among it.
+    except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
+        raise ModelError(f"{path}: Keras cannot load it: {error}. {remedy}.") from error
+    shapes = network.input_shape, network.output_shape
+    if shapes != ((None, GLYPH, GLYPH, 1), (None, CLASSES)):
+        raise ModelError(f"{path}: reads {shapes[0]} to {shapes[1]}, not a digit model. {remedy}.")
+    return Model(network, settings, hashlib.sha256(data).hexdigest()[:HASH_LENGTH])
+
+
+def save(network: Any, settings: Settings, path: Path) -> None:
+    """Save weights and settings as one ``.keras`` file, whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        whole = Path(folder) / path.name
+        network.save(whole)
+        with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
+        whole.replace(path)
+
+
+def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Turn (N, 11) logits into probabilities at a temperature."""
+    scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
+    odds = np.exp(scaled)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
+
+
+def keras() -> Any:
+    """Import Keras on TensorFlow, silently; it takes seconds and 600 MB."""
+    with _quiet():
+        import keras as imported
+
+        return imported
+
+
+def tensorflow() -> Any:
+    """Import TensorFlow, silently, as ``keras`` does."""
+    with _quiet():
+        import tensorflow as tf
+
+        return tf
+
+
+def _settings(path: Path, data: bytes, remedy: str) -> Settings:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            stored = json.loads(archive.read(SETTINGS_MEMBER))
+        settings = Settings(**stored)
+    except zipfile.BadZipFile as error:
+        raise ModelError(f"{path}: is not a .keras file, or is broken. {remedy}.") from error
+    except KeyError as error:
+        raise ModelError(
+            f"{path}: has no {SETTINGS_MEMBER} inside, so `digitd train` did not make it. {remedy}."
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path}: its {SETTINGS_MEMBER} is broken: {error}. {remedy}.") from error
+    if settings.preprocessing != PREPROCESSING_VERSION:
+        raise ModelError(
+            f"{path}: was made for version {settings.preprocessing} of the reader and this is "
+            f"version {PREPROCESSING_VERSION}: it would misread. Train it again with this digitd."
+        )
+    return settings
+
+
+def _compiled(network: Any, size: int) -> Any:
+    """Compile the forward pass for one batch size: `predict` is slow and leaks."""
+    tf = tensorflow()
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((size, GLYPH, GLYPH), tf.uint8)],
+        autograph=False,  # nothing to rewrite, and it leaves a file in /tmp for each worker
+    )
+    def forward(glyphs: Any) -> Any:
+        scaled = tf.cast(glyphs[..., None], tf.float32) / 255.0
+        return network(scaled, training=False)
+
+    concrete = forward.get_concrete_function()
+    return lambda glyphs: concrete(tf.constant(glyphs)).numpy()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TensorFlow's C++ start-up lines, which no setting silences, out of stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,63 @@
+"""Read given files where they lie: what ``digitd predict`` does."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from daemon import ids
+from daemon.errors import ConfigError
+from daemon.ledger import rows
+from daemon.records import Entry, Job, Parcel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from daemon.reading.reader import Reader
+
+
+def predict(reader: Reader, files: Iterable[Path], pictures: Path | None) -> Iterator[rows.Row]:
+    """Yield a row for each file; ``original`` is its path as given.
+
+    Args:
+        reader: the loaded model.
+        files: read in this order, none of them changed.
+        pictures: a folder for the annotated pictures; made if missing, nothing in it
+            overwritten.
+
+    Raises:
+        ConfigError: a picture cannot be written.
+    """
+    made = ids.Ids()
+    for file in files:
+        job = Job(made.next(), file.name, file, 0, datetime.now(UTC))
+        parcel = _parcel(file)
+        (reading,) = reader.read([parcel])
+        picture = "" if pictures is None else str(_save(pictures, job, reading.picture))
+        entry = Entry(job, parcel.sha256, reading)
+        yield rows.row(entry, picture, rows.printable(str(file)), datetime.now(UTC))
+
+
+def _parcel(file: Path) -> Parcel:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        return Parcel(file.name, b"", refusal=f"cannot be opened: {error.strerror}")
+    return Parcel(file.name, data, hashlib.sha256(data).hexdigest())
+
+
+def _save(folder: Path, job: Job, picture: bytes) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = folder / f"{job.path.stem}.png"
+        if place.exists():
+            place = folder / f"{job.path.stem}-{job.id}.png"
+        with place.open("xb") as new:
+            new.write(picture)
+    except OSError as error:
+        raise ConfigError(
+            f"the picture of {job.path} cannot be written into {folder}: {error.strerror}"
+        ) from None
+    return place

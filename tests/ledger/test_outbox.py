@@ -1,0 +1,650 @@
+"""Rows committed and files published, with the disk failing, the table torn, the names hostile."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import logging
+import os
+import resource
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from daemon import ids
+from daemon.errors import BusyError, ConfigError
+from daemon.layout import TABLE
+from daemon.ledger import rows
+from daemon.ledger.outbox import CLAIMED_AT_MOST, Outbox, rotated
+from daemon.records import Entry, Job, Reading, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+IDS = ids.Ids()
+SEVEN = Verdict(Status.OK, 7, 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 2)
+BROKEN = Verdict(Status.ERROR, reason="the file is empty")
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    (tmp_path / "outbox").mkdir()
+    outbox = opened(tmp_path / "outbox")
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """Lend a folder on another file system than ``tmp_path``."""
+    shm = Path("/dev/shm")  # noqa: S108 - made unique below
+    if not os.access(shm, os.W_OK) or shm.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system to write to")
+    with tempfile.TemporaryDirectory(dir=shm) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Let a write past this size of a file end short, and the next one fail."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def opened(folder: Path) -> Outbox:
+    outbox = Outbox(folder)
+    outbox.open()
+    return outbox
+
+
+def entry(
+    work: Path,
+    name: str = "digit7.png",
+    verdict: Verdict = SEVEN,
+    data: bytes = b"seven",
+    picture: bytes = b"picture",
+) -> Entry:
+    job_id = IDS.next()
+    path = work / job_id
+    path.write_bytes(data)
+    job = Job(job_id, name, path, len(data), ids.moment(job_id))
+    return Entry(job, "0" * 64, Reading(verdict, "abc", picture))
+
+
+def ending(length: int, character: str = "x") -> str:
+    return character * ((length - 4) // len(character.encode())) + ".png"
+
+
+def file(outbox: Outbox, entries: Sequence[Entry]) -> list[rows.Row]:
+    committed = outbox.commit(entries)
+    for receipt, _ in committed:
+        outbox.publish(receipt)
+    return [row for _, row in committed]
+
+
+def table(outbox: Outbox) -> list[dict[str, str]]:
+    with (outbox.folder / TABLE).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def published(outbox: Outbox) -> dict[str, bytes]:
+    """Return all files in the outbox's folders by their relative paths."""
+    return {
+        str(path.relative_to(outbox.folder)): path.read_bytes()
+        for path in outbox.folder.glob("*/*")
+        if path.is_file()
+    }
+
+
+def test_a_row_is_committed_before_its_files_are_published(outbox: Outbox, work: Path) -> None:
+    made = entry(work)
+    ((receipt, row),) = outbox.commit([made])
+    assert [row["id"] for row in table(outbox)] == [made.job.id]
+    assert published(outbox) == {}
+    assert made.job.path.read_bytes() == b"seven"
+    outbox.publish(receipt)
+    assert (row.picture, row.original) == ("annotated/digit7.png", "originals/digit7.png")
+    assert published(outbox) == {row.picture: b"picture", row.original: b"seven"}
+    assert list(work.iterdir()) == []
+
+
+def test_a_batch_of_rows_keeps_its_order_under_one_header(outbox: Outbox, work: Path) -> None:
+    for batch in (range(3), range(3, 5)):
+        file(outbox, [entry(work, f"digit{number}.png") for number in batch])
+    assert [row["file"] for row in table(outbox)] == [f"digit{n}.png" for n in range(5)]
+    frame = pd.read_csv(outbox.folder / TABLE)
+    assert list(frame.columns) == list(rows.COLUMNS)
+    assert frame["p7"].tolist() == [0.99] * 5
+
+
+def test_a_file_that_cannot_be_read_goes_to_failed_unchanged(outbox: Outbox, work: Path) -> None:
+    (row,) = file(outbox, [entry(work, verdict=BROKEN, data=b"\0junk")])
+    assert row.original == "failed/digit7.png"
+    assert (outbox.folder / row.original).read_bytes() == b"\0junk"
+
+
+def test_without_pictures_a_row_names_none(outbox: Outbox, work: Path) -> None:
+    (row,) = file(outbox, [entry(work, picture=b"")])
+    assert row.picture == ""
+    assert list(published(outbox)) == ["originals/digit7.png"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("digit7.png", "digit7.png"),
+        ("a.jpg", "a.jpg.png"),  # both pictures would be a.jpg.png
+        ("a.jpg.png", "a.jpg"),
+        ("ü\udcff.png", "ü\\xff.png"),  # both are shown as the second
+    ],
+)
+@pytest.mark.parametrize("when", ["same batch", "committed before", "published before"])
+@pytest.mark.parametrize("verdict", [SEVEN, BROKEN])
+def test_no_two_files_are_published_under_one_name(
+    outbox: Outbox, work: Path, first: str, second: str, when: str, verdict: Verdict
+) -> None:
+    one = entry(work, first, data=b"one", picture=b"one")
+    two = entry(work, second, verdict, data=b"two", picture=b"two")
+    if when == "same batch":
+        committed = outbox.commit([one, two])
+    else:
+        committed = outbox.commit([one])
+        if when == "published before":
+            outbox.publish(committed[0][0])
+        committed += outbox.commit([two])
+    for receipt, _ in committed:
+        outbox.publish(receipt)
+    files = published(outbox)
+    assert len(files) == 4
+    for (_, row), data in zip(committed, (b"one", b"two"), strict=True):
+        assert files[row.original] == files[row.picture] == data
+    assert two.job.id in committed[1][1].original
+    assert two.job.id in committed[1][1].picture
+
+
+@pytest.mark.parametrize(("first", "second"), [(SEVEN, BROKEN), (BROKEN, SEVEN), (SEVEN, SEVEN)])
+def test_a_name_is_taken_by_an_original_without_a_picture_too(
+    outbox: Outbox, work: Path, first: Verdict, second: Verdict
+) -> None:
+    for verdict in (first, second):
+        file(outbox, [entry(work, verdict=verdict, picture=b"")])
+    assert len({Path(name).name for name in published(outbox)}) == 2
+
+
+def test_what_lies_at_a_files_place_is_never_overwritten(outbox: Outbox, work: Path) -> None:
+    ((receipt, row),) = outbox.commit([entry(work)])
+    place = outbox.folder / row.original
+    place.write_bytes(b"a stranger's")
+    with pytest.raises(FileExistsError):
+        outbox.publish(receipt)
+    assert place.read_bytes() == b"a stranger's"
+    assert receipt.job.path.read_bytes() == b"seven"
+    place.unlink()
+    outbox.publish(receipt)
+    assert place.read_bytes() == b"seven"
+
+
+def test_a_dangling_link_at_a_files_place_is_not_written_through(
+    outbox: Outbox, work: Path, tmp_path: Path
+) -> None:
+    ((receipt, row),) = outbox.commit([entry(work)])
+    (outbox.folder / row.original).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        outbox.publish(receipt)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_publishing_again_finishes_what_was_half_done(outbox: Outbox, work: Path) -> None:
+    ((receipt, row),) = outbox.commit([entry(work)])
+    # As a copy to another file system that ended before it could remove its source.
+    (outbox.folder / row.original).write_bytes(b"seven")
+    outbox.publish(receipt)
+    outbox.publish(receipt)
+    assert published(outbox) == {row.picture: b"picture", row.original: b"seven"}
+    assert list(work.iterdir()) == []
+
+
+def test_a_folder_that_someone_tidied_away_is_made_again(outbox: Outbox, work: Path) -> None:
+    file(outbox, [entry(work, "digit1.png")])
+    shutil.rmtree(outbox.folder / "annotated")
+    (row,) = file(outbox, [entry(work, "digit2.png")])
+    assert (outbox.folder / row.picture).read_bytes() == b"picture"
+
+
+def test_publishing_to_another_file_system_copies_and_leaves_nothing_behind(
+    elsewhere: Path, work: Path
+) -> None:
+    outbox = opened(elsewhere)
+    data = os.urandom(3_000_000)
+    made = entry(work, data=data)
+    os.utime(made.job.path, (1e9, 1e9))
+    (row,) = file(outbox, [made])
+    assert published(outbox) == {row.picture: b"picture", row.original: data}
+    assert (elsewhere / row.original).stat().st_mtime == 1e9
+    assert list(work.iterdir()) == []
+    outbox.close()
+
+
+def test_a_copy_that_was_cut_off_is_never_seen_and_is_made_again(
+    elsewhere: Path, work: Path
+) -> None:
+    outbox = opened(elsewhere)
+    ((receipt, row),) = outbox.commit([entry(work, data=bytes(100_000))])
+    with files_limited_to(50_000), pytest.raises(OSError, match="File too large"):
+        outbox.publish(receipt)
+    assert receipt.job.path.stat().st_size == 100_000
+    assert not (elsewhere / row.original).exists()
+    outbox.close()
+    assert list((elsewhere / "originals").iterdir()) != []
+    outbox.open()
+    assert list((elsewhere / "originals").iterdir()) == []
+    outbox.publish(receipt)
+    assert (elsewhere / row.original).read_bytes() == bytes(100_000)
+    outbox.close()
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_is_no_regular_file_is_never_copied_from_outside_the_inbox(
+    elsewhere: Path, work: Path, tmp_path: Path, kind: str
+) -> None:
+    outbox = opened(elsewhere)
+    ((receipt, row),) = outbox.commit([entry(work, verdict=BROKEN)])
+    receipt.job.path.unlink()
+    if kind == "link":
+        (tmp_path / "secret").write_bytes(b"secret")
+        receipt.job.path.symlink_to(tmp_path / "secret")
+    else:
+        os.mkfifo(receipt.job.path)
+    with pytest.raises(PermissionError):
+        outbox.publish(receipt)
+    assert not os.path.lexists(elsewhere / row.original)
+    outbox.close()
+
+
+def test_a_short_write_is_taken_back_and_the_batch_committed_later(
+    outbox: Outbox, work: Path
+) -> None:
+    file(outbox, [entry(work, "digit0.png")])
+    before = (outbox.folder / TABLE).read_bytes()
+    batch = [entry(work, f"digit{number}.png") for number in range(1, 9)]
+    with files_limited_to(len(before) + 700), pytest.raises(OSError, match="No space left"):
+        outbox.commit(batch)
+    assert (outbox.folder / TABLE).read_bytes() == before
+    file(outbox, batch)
+    assert [row["file"] for row in table(outbox)] == [f"digit{n}.png" for n in range(9)]
+    assert table(outbox)[-1]["original"] == "originals/digit8.png"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_rows_that_may_not_have_reached_the_disk_are_taken_back(
+    outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = (outbox.folder / TABLE).read_bytes()
+    batch = [entry(work)]
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", _failing(number))
+        with pytest.raises(OSError, match=os.strerror(number)):
+            outbox.commit(batch)
+    assert (outbox.folder / TABLE).read_bytes() == before
+    file(outbox, batch)
+    assert [row["file"] for row in table(outbox)] == ["digit7.png"]
+
+
+def test_rows_that_could_not_be_taken_back_at_once_are_before_the_next(
+    outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [entry(work)]
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", _failing(errno.EIO))
+        broken.setattr(os, "ftruncate", _failing(errno.EIO))
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output error"):
+                outbox.commit(batch)
+    file(outbox, batch)
+    assert [row["id"] for row in table(outbox)] == [batch[0].job.id]
+
+
+def _failing(number: int) -> object:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_table_that_tore_anywhere_in_its_last_row_is_cut_to_whole_rows(
+    outbox: Outbox, work: Path
+) -> None:
+    file(outbox, [entry(work, "digit1.png"), entry(work, 'zwölf, "12".png')])
+    path = outbox.folder / TABLE
+    whole = path.read_bytes()
+    kept = whole[: whole.rindex(b"\n", 0, -1) + 1]
+    for end in range(len(kept), len(whole) - 1):
+        outbox.close()
+        path.write_bytes(whole[:end])
+        outbox.open()
+        assert path.read_bytes() == kept, whole[len(kept) : end]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        bytes(5000),
+        b"d01234567" + bytes(5000),
+        b"d01234567" + bytes(5000) + b"rest,of,a,row\n",
+        b"d01234567" + bytes(3_000_000),
+        b"d01234567,digit1.png,ok",
+    ],
+    ids=["zeros", "row and zeros", "zeros in a row", "megabytes", "half"],
+)
+def test_what_a_power_failure_left_of_a_row_is_cut_and_said(
+    outbox: Outbox, work: Path, caplog: pytest.LogCaptureFixture, tail: bytes
+) -> None:
+    file(outbox, [entry(work)])
+    path = outbox.folder / TABLE
+    whole = path.read_bytes()
+    outbox.close()
+    path.write_bytes(whole + tail)
+    with caplog.at_level(logging.WARNING, "daemon"):
+        outbox.open()
+    assert path.read_bytes() == whole
+    assert "cut a torn row" in caplog.text
+
+
+def test_lines_that_somebody_edited_are_not_cut(outbox: Outbox, work: Path) -> None:
+    file(outbox, [entry(work)])
+    path = outbox.folder / TABLE
+    edited = path.read_bytes() + b"a note of mine\n" + rows.header().encode() + b"\n"
+    outbox.close()
+    path.write_bytes(edited)
+    outbox.open()
+    assert path.read_bytes() == edited
+
+
+def test_a_last_row_whose_line_end_an_editor_took_is_kept_whole(outbox: Outbox, work: Path) -> None:
+    file(outbox, [entry(work, "digit1.png")])
+    path = outbox.folder / TABLE
+    outbox.close()
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    outbox.open()
+    file(outbox, [entry(work, "digit2.png")])
+    assert [row["file"] for row in table(outbox)] == ["digit1.png", "digit2.png"]
+
+
+def test_a_table_saved_with_crlf_is_still_ours(outbox: Outbox, work: Path) -> None:
+    file(outbox, [entry(work, "digit1.png")])
+    path = outbox.folder / TABLE
+    outbox.close()
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    outbox.open()
+    file(outbox, [entry(work, "digit2.png")])
+    assert [row["file"] for row in table(outbox)] == ["digit1.png", "digit2.png"]
+
+
+def test_a_table_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / TABLE).write_bytes(b"name,price\nmilk,1\n")
+    outbox = Outbox(tmp_path)
+    with pytest.raises(ConfigError, match="does not begin with digitd's columns"):
+        outbox.open()
+    assert (tmp_path / TABLE).read_bytes() == b"name,price\nmilk,1\n"
+    (tmp_path / TABLE).unlink()
+    outbox.open()
+    outbox.close()
+
+
+def test_a_table_that_was_replaced_by_another_while_running_is_never_written_to(
+    outbox: Outbox, work: Path
+) -> None:
+    file(outbox, [entry(work, "digit1.png")])
+    path = outbox.folder / TABLE
+    path.rename(outbox.folder / "mine.csv")
+    path.write_bytes(b"name,price\nmilk,1\n")
+    batch = [entry(work, "digit2.png")]
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            outbox.commit(batch)
+    assert path.read_bytes() == b"name,price\nmilk,1\n"
+    path.unlink()
+    file(outbox, batch)
+    assert [row["file"] for row in table(outbox)] == ["digit2.png"]
+
+
+@pytest.mark.parametrize("how", ["moved", "moved, an empty one made", "copied and emptied"])
+def test_logrotate_loses_no_row_and_every_table_has_its_header(
+    outbox: Outbox, work: Path, how: str
+) -> None:
+    file(outbox, [entry(work, "digit1.png")])
+    path, aside = outbox.folder / TABLE, outbox.folder / f"{TABLE}.1"
+    if how == "copied and emptied":
+        shutil.copy(path, aside)
+        os.truncate(path, 0)
+    else:
+        path.rename(aside)
+        if how == "moved, an empty one made":
+            path.touch()
+    file(outbox, [entry(work, "digit2.png")])
+    assert [row["file"] for row in table(outbox)] == ["digit2.png"]
+    assert list(pd.read_csv(aside)["file"]) == ["digit1.png"]
+
+
+@pytest.mark.parametrize("length", [0, 1, 50, len(rows.header()) - 1])
+def test_a_table_whose_header_was_torn_gets_it_again(tmp_path: Path, length: int) -> None:
+    (tmp_path / TABLE).write_text(rows.header()[:length])
+    opened(tmp_path).close()
+    assert (tmp_path / TABLE).read_text() == rows.header()
+
+
+def test_a_new_table_that_cannot_be_begun_is_begun_later(outbox: Outbox, work: Path) -> None:
+    file(outbox, [entry(work, "digit1.png")])
+    (outbox.folder / TABLE).rename(outbox.folder / f"{TABLE}.1")
+    batch = [entry(work, "digit2.png", picture=b"")]
+    for _ in range(2):
+        with files_limited_to(20), pytest.raises(OSError, match=r"No space left|File too large"):
+            outbox.commit(batch)
+    file(outbox, batch)
+    assert [row["file"] for row in table(outbox)] == ["digit2.png"]
+
+
+def test_a_leftover_with_its_row_is_recalled_and_published_as_the_row_says(
+    outbox: Outbox, work: Path
+) -> None:
+    file(outbox, [entry(work)])
+    made, unread = entry(work), entry(work, "digit8.png")
+    ((_, row),) = outbox.commit([made])
+    outbox.close()
+    again = opened(outbox.folder)
+    receipts, highest = again.recall([made.job, unread.job])
+    assert [(r.job, r.picture, r.original) for r in receipts] == [
+        (made.job, row.picture, row.original)
+    ]
+    assert highest == made.job.id
+    again.publish(receipts[0])
+    assert (outbox.folder / row.original).read_bytes() == b"seven"
+    again.close()
+
+
+def test_a_recalled_files_name_is_kept_for_it(outbox: Outbox, work: Path) -> None:
+    made = entry(work, data=b"first")
+    outbox.commit([made])
+    outbox.close()
+    again = opened(outbox.folder)
+    receipts, _ = again.recall([made.job])
+    (row,) = file(again, [entry(work, data=b"second")])
+    again.publish(receipts[0])
+    assert row.original != "originals/digit7.png"
+    assert (again.folder / "originals/digit7.png").read_bytes() == b"first"
+    again.close()
+
+
+def test_a_row_is_recalled_from_tables_that_were_rotated_away(outbox: Outbox, work: Path) -> None:
+    made = entry(work)
+    outbox.commit([made])
+    (outbox.folder / TABLE).rename(outbox.folder / f"{TABLE}-20261121")
+    file(outbox, [entry(work, "digit8.png")])
+    receipts, highest = outbox.recall([made.job])
+    assert [receipt.job for receipt in receipts] == [made.job]
+    assert highest is not None
+    assert highest > made.job.id
+
+
+def test_rotated_tables_are_found_newest_first_without_the_compressed_ones(tmp_path: Path) -> None:
+    for age, name in enumerate([f"{TABLE}.1", f"{TABLE}-2026", f"{TABLE}.3.gz", "other.csv"]):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    (tmp_path / f"{TABLE}.d").mkdir()
+    assert [path.name for path in rotated(tmp_path)] == [f"{TABLE}.1", f"{TABLE}-2026"]
+
+
+def lines(count: int, made: Entry) -> list[str]:
+    """Make rows of files that were claimed after this one."""
+    line = rows.line(rows.row(made, "annotated/x.png", "originals/x.png", made.job.received_at))
+    return [line.replace(made.job.id, IDS.next()) for _ in range(count)]
+
+
+def test_a_row_is_recalled_from_behind_all_that_were_claimed_later(
+    outbox: Outbox, work: Path
+) -> None:
+    # A file whose place was taken waits for months; megabytes of rows follow its own.
+    made = entry(work)
+    outbox.commit([made])
+    later = lines(8000, made)
+    with (outbox.folder / TABLE).open("a") as file:
+        file.write("".join(later))
+    assert (outbox.folder / TABLE).stat().st_size > 2 << 20
+    receipts, _ = outbox.recall([made.job])
+    assert [receipt.job for receipt in receipts] == [made.job]
+    jobs = [replace(made.job, id=line[: ids.LENGTH]) for line in later]
+    receipts, _ = outbox.recall(jobs)
+    assert [receipt.job for receipt in receipts] == jobs[::-1]
+
+
+def test_a_row_is_recalled_from_behind_as_many_older_ones_as_may_be_in_hand(
+    outbox: Outbox, work: Path
+) -> None:
+    # Claimed before it, and read after it, by a slower worker.
+    older = lines(CLAIMED_AT_MOST, entry(work))
+    made = entry(work)
+    outbox.commit([made])
+    with (outbox.folder / TABLE).open("a") as file:
+        file.write("".join(older))
+    receipts, highest = outbox.recall([made.job])
+    assert [receipt.job for receipt in receipts] == [made.job]
+    assert highest == made.job.id
+
+
+def test_a_copy_of_the_table_beside_it_does_not_end_the_search(outbox: Outbox, work: Path) -> None:
+    older = lines(CLAIMED_AT_MOST, entry(work))
+    made = entry(work)
+    outbox.commit([made])
+    path = outbox.folder / TABLE
+    aside = path.rename(outbox.folder / f"{TABLE}.1")
+    os.utime(aside, (1e9, 1e9))
+    path.write_text(rows.header() + "".join(older))
+    shutil.copy(path, outbox.folder / f"{TABLE}.bak")
+    receipts, _ = outbox.recall([made.job])
+    assert [receipt.job for receipt in receipts] == [made.job]
+
+
+def test_recalling_reads_no_more_of_a_long_table_than_it_must(outbox: Outbox, work: Path) -> None:
+    older = lines(20_000, entry(work))
+    with (outbox.folder / TABLE).open("a") as file:
+        file.write("".join(older))
+        first = rows.header() + older[0]
+    # Were it read to its beginning, the row there would be found.
+    path = outbox.folder / TABLE
+    new = entry(work)
+    with path.open("r+") as file:
+        file.write(first.replace(older[0][: ids.LENGTH], new.job.id))
+    receipts, highest = outbox.recall([new.job])
+    assert receipts == []
+    assert highest == older[-1][: ids.LENGTH]
+
+
+def test_recalling_from_an_empty_table_finds_nothing(outbox: Outbox, work: Path) -> None:
+    assert outbox.recall([entry(work).job]) == ([], None)
+
+
+def test_an_outbox_that_was_removed_is_opened_again_when_it_is_back(
+    outbox: Outbox, work: Path
+) -> None:
+    file(outbox, [entry(work, "digit1.png")])
+    shutil.rmtree(outbox.folder)
+    batch = [entry(work, "digit2.png")]
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            outbox.commit(batch)
+    outbox.folder.mkdir()
+    file(outbox, batch)
+    assert [row["file"] for row in table(outbox)] == ["digit2.png"]
+
+
+def test_a_start_that_failed_half_way_can_be_tried_again(tmp_path: Path, work: Path) -> None:
+    outbox = Outbox(tmp_path)
+    (tmp_path / "originals").write_bytes(b"in the way")
+    for _ in range(2):
+        with pytest.raises(FileExistsError):
+            outbox.tend()
+    (tmp_path / "originals").unlink()
+    outbox.tend()
+    assert [row.file for row in file(outbox, [entry(work)])] == ["digit7.png"]
+    outbox.close()
+
+
+def test_a_second_digitd_cannot_hold_the_same_outbox(outbox: Outbox) -> None:
+    with pytest.raises(BusyError):
+        Outbox(outbox.folder).open()
+
+
+NAMES = st.binary(min_size=1, max_size=255).map(
+    lambda name: os.fsdecode(name.replace(b"/", b"_").replace(b"\0", b"_"))
+)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(names=st.lists(NAMES, min_size=1, max_size=3))
+@example([ending(255)] * 2)
+@example([ending(255, "é")] * 2)
+@example(["x" * 255] * 2)
+@example(["x." + "y" * 253] * 2)
+@example(["\udcff" * 255] * 2)
+@example(["\n" * 255] * 2)
+@example([".."] * 2)
+@example(["=cmd()", "+1", "-1", "@x"])
+@example(["a,b.png", 'a"b.png', "a;b.png", "a\tb.png", "a\r\nb.png", "a\u2028b.png"])
+def test_every_name_gets_a_place_in_the_outbox_and_one_line(
+    outbox: Outbox, work: Path, names: list[str]
+) -> None:
+    batch = [entry(work, name, data=name.encode("utf-8", "surrogateescape")) for name in names]
+    before = len(published(outbox))
+    committed = file(outbox, batch)
+    after = published(outbox)
+    assert len(after) == before + 2 * len(names)
+    for made, row in zip(batch, committed, strict=True):
+        assert after[row.original] == os.fsencode(made.job.name)
+        assert after[row.picture] == b"picture"
+        assert Path(row.original).parent == Path("originals")
+    found = table(outbox)[-len(names) :]
+    assert [row["original"] for row in found] == [row.original for row in committed]
+    assert not any(row["file"].startswith(("=", "+", "-", "@", "\t", "\r")) for row in found)

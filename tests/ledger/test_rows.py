@@ -1,0 +1,159 @@
+"""Rows written and read back, by our own parser, by csv and by pandas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from daemon import ids
+from daemon.ledger import rows
+from daemon.records import Entry, Job, Reading, Status, Verdict
+
+MOMENT = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
+SEVEN = Verdict(Status.OK, 7, 0.98765432, (0.0, 1e-9, 0.5, *(0.0625,) * 7))
+ANY_TEXT = st.text(st.characters(), max_size=30)
+
+
+def make(name: str = "digit7.png", verdict: Verdict = SEVEN) -> rows.Row:
+    job = Job(ids.encode(5), name, Path("work"), 5, MOMENT)
+    entry = Entry(job, "ab" * 32, Reading(verdict, "model1"))
+    return rows.row(entry, "annotated/digit7.png", "originals/digit7.png", MOMENT)
+
+
+def test_the_columns_are_the_contracts() -> None:
+    assert rows.header() == (
+        "id,file,status,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,"
+        "reason,picture,original,sha256,model,received_at,processed_at\n"
+    )
+
+
+def test_a_row_is_one_line_with_every_column_in_its_place() -> None:
+    assert rows.line(make()) == (
+        f"{ids.encode(5)},digit7.png,ok,7,0.987654,"
+        "0.000000,0.000000,0.500000,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,"
+        f",annotated/digit7.png,originals/digit7.png,{'ab' * 32},model1,"
+        "2026-11-21T09:05:07.042Z,2026-11-21T09:05:07.042Z\n"
+    )
+
+
+def test_a_stretched_row_says_the_same() -> None:
+    plain, stretched = (rows.parse(rows.line(make(), stretch)) for stretch in (0, 25))
+    assert plain is not None
+    assert stretched is not None
+    numbers = {"confidence", *(f"p{digit}" for digit in range(10))}
+    for key, cell in plain.items():
+        if key in numbers:
+            assert stretched[key].startswith(cell)
+            assert float(stretched[key]) == float(cell)
+            assert 2 <= len(stretched[key]) - len(cell) <= 3
+        else:
+            assert stretched[key] == cell
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    start=st.integers(0, 3 * rows.PAGE),
+    names=st.lists(st.integers(1, 60), min_size=1, max_size=60),
+    batch=st.integers(1, 64),
+)
+def test_pages_end_with_rows(start: int, names: list[int], batch: int) -> None:
+    table = [make("7" * length) for length in names]
+    written = b""
+    for cut in range(0, len(table), batch):
+        written += rows.lines(table[cut : cut + batch], start + len(written))
+    assert written.count(b"\n") == len(table)
+    # How full the first page was is not ours to say.
+    first = -start % rows.PAGE or rows.PAGE
+    ends = range(first + rows.PAGE, len(written), rows.PAGE)
+    assert {written[end - 1 : end] for end in ends} <= {b"\n"}
+    plain = "".join(map(rows.line, table)).encode()
+    as_written, as_plain = (
+        pd.read_csv(io.BytesIO(rows.header().encode() + text)) for text in (written, plain)
+    )
+    pd.testing.assert_frame_equal(as_written, as_plain)
+
+
+def test_only_rows_with_numbers_are_stretched() -> None:
+    blank = make(verdict=Verdict(Status.UNSURE, reason="no ink"))
+    table = [blank, make(), blank, blank]
+    plain = [rows.line(row).encode() for row in table]
+    start = rows.PAGE - sum(map(len, plain[:3])) - 9  # the last does not fit in
+    written = rows.lines(table, start).splitlines(keepends=True)
+    assert [len(line) for line in written] == [
+        len(line) + stretch for line, stretch in zip(plain, (0, 9, 0, 0), strict=True)
+    ]
+    assert rows.lines([blank] * 4, start) == plain[0] * 4
+
+
+def test_what_there_is_none_of_is_empty_and_none() -> None:
+    row = make(verdict=Verdict(Status.ERROR, reason="the file is empty"))
+    fields = rows.parse(rows.line(row))
+    assert fields is not None
+    assert {fields[key] for key in ("digit", "confidence", "p0", "p9")} == {""}
+    assert fields["reason"] == "the file is empty"
+    assert row.fields()["digit"] is row.fields()["p0"] is row.fields()["confidence"] is None
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    name=st.one_of(ANY_TEXT, st.binary(max_size=30).map(os.fsdecode)),
+    reason=ANY_TEXT,
+)
+@example(name="=1+1", reason="=HYPERLINK()")
+@example(name="\r\n", reason="\x85\u2028\u2029\0")
+@example(name="x", reason="\ud800 \udfff")
+@example(name='","', reason='"\n"')
+def test_no_name_and_no_reason_can_break_a_line_or_be_a_formula(name: str, reason: str) -> None:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        name = "no file system has that name"
+    line = rows.line(make(name, Verdict(Status.UNSURE, reason=reason)))
+    line.encode()
+    assert len(line.splitlines()) == 1
+    cells = next(csv.reader(io.StringIO(line)))
+    assert len(cells) == len(rows.COLUMNS)
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
+    fields = rows.parse(line)
+    assert fields == dict(zip(rows.COLUMNS, cells, strict=True))
+    assert fields["file"].removeprefix("'").endswith(rows.printable(name).removeprefix("'"))
+    frame = pd.read_csv(io.StringIO(rows.header() + line), dtype=str, keep_default_na=False)
+    assert frame.to_numpy().tolist() == [cells]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("zwölf 七.png", "zwölf 七.png"),
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("bad \udcff\udc80", "bad \\xff\\x80"),
+        ("\u2028\x85\x00", "\\u2028\\x85\\x00"),
+    ],
+)
+def test_a_name_is_shown_as_it_is_but_for_what_cannot_be_printed(name: str, shown: str) -> None:
+    assert rows.printable(name) == shown
+    assert rows.printable(shown) == shown
+
+
+def test_no_beginning_of_a_row_is_taken_for_a_whole_one() -> None:
+    line = rows.line(make()).rstrip("\n")
+    assert rows.parse(line) is not None
+    assert not [cut for cut in range(len(line)) if rows.parse(line[:cut])]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.text(max_size=200))
+@example(rows.header())
+@example("\0" * 100)
+@example('"' + "x" * 200_000)
+@example("," * 21)
+def test_what_is_no_row_is_not_parsed_and_raises_nothing(text: str) -> None:
+    assert rows.parse(text) is None

@@ -1,0 +1,340 @@
+"""The annotated picture: decoded as a viewer decodes it, and looked at."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from typing import TYPE_CHECKING
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.reading.picture.painter import Painter
+from daemon.reading.picture.text import Font
+from daemon.records import Status, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+# Where a person looks: rows, columns.
+HEADLINE = np.s_[6:30, 12:628]
+NAME = np.s_[34:50, 12:628]
+ORIGINAL = np.s_[72:268, 16:212]
+SEEN = np.s_[72:268, 226:422]
+RIGHT = np.s_[50:268, 436:628]
+BARS = slice(455, 567)
+
+COLOURS = {Status.OK: (0, 126, 90), Status.UNSURE: (172, 98, 0), Status.ERROR: (158, 10, 35)}
+
+LIKELY_7 = (0.01, 0.02, 0.0, 0.25, 0.0, 0.0, 0.0, 0.5, 0.0, 0.1)
+OK = Verdict(Status.OK, 7, 0.5, LIKELY_7)
+UNSURE = Verdict(Status.UNSURE, 7, 0.5, LIKELY_7, "low confidence")
+NO_DIGIT = Verdict(Status.UNSURE, None, 0.5, LIKELY_7, "not a digit")
+BLANK = Verdict(Status.UNSURE, reason="no ink")
+ERROR = Verdict(Status.ERROR, reason="the file is empty")
+VERDICTS = {"ok": OK, "unsure": UNSURE, "no digit": NO_DIGIT, "blank": BLANK, "error": ERROR}
+
+PAPER = np.full((28, 28, 3), 255, np.uint8)
+GLYPH = (np.arange(784) % 256).astype(np.uint8).reshape(28, 28)
+NO_INK = np.zeros((28, 28), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def painter() -> Painter:
+    return Painter()
+
+
+def look(
+    painter: Painter,
+    verdict: Verdict = OK,
+    name: str = "digit7.png",
+    thumbnail: Pixels | None = PAPER,
+    glyph: Pixels | None = GLYPH,
+) -> Pixels:
+    """The picture as (280, 640, 3) RGB."""
+    png = painter.paint(name, verdict, thumbnail=thumbnail, glyph=glyph)
+    decoded = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert decoded is not None
+    assert decoded.shape == (280, 640, 3)
+    return decoded.astype(np.uint8)
+
+
+def has(pixels: Pixels, colour: tuple[int, int, int]) -> bool:
+    return bool((pixels == colour).all(axis=-1).any())
+
+
+def cut(ink: NDArray[np.generic]) -> NDArray[np.float64]:
+    """The smallest box around all ink that can be seen."""
+    seen = ink.astype(float) > 10
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(float)
+
+
+def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    found, at = [], 8
+    while at < len(png):
+        (length,) = struct.unpack_from(">I", png, at)
+        kind, body = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", png, at + 8 + length) == (zlib.crc32(kind + body),)
+        found.append((kind, body))
+        at += 12 + length
+    return found
+
+
+def noise(height: int, width: int) -> Pixels:
+    return np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("thumbnail", "kinds"),
+    [
+        (PAPER, [b"IHDR", b"PLTE", b"IDAT", b"IEND"]),
+        (noise(150, 224), [b"IHDR", b"IDAT", b"IEND"]),
+    ],
+)
+def test_it_is_a_whole_png(painter: Painter, thumbnail: Pixels, kinds: list[bytes]) -> None:
+    found = chunks(painter.paint("digit7.png", OK, thumbnail=thumbnail, glyph=GLYPH))
+    assert [kind for kind, _ in found] == kinds
+    channels = 1 if b"PLTE" in kinds else 3
+    assert len(zlib.decompress(found[-2][1])) == 280 * (1 + 640 * channels)
+    assert look(painter, thumbnail=thumbnail).std() > 10
+
+
+@pytest.mark.parametrize("verdict", VERDICTS.values(), ids=VERDICTS)
+@pytest.mark.parametrize("thumbnail", [PAPER, noise(50, 40), None])
+def test_the_headline_has_the_colour_of_the_status(
+    painter: Painter, verdict: Verdict, thumbnail: Pixels | None
+) -> None:
+    headline = look(painter, verdict, thumbnail=thumbnail)[HEADLINE]
+    assert {s for s, colour in COLOURS.items() if has(headline, colour)} == {verdict.status}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (OK, "ok: 7, 50.0% sure"),
+        (UNSURE, "unsure: perhaps 7, 50.0% sure (low confidence)"),
+        (NO_DIGIT, "unsure: not a digit"),
+        (BLANK, "unsure: no ink"),
+        (ERROR, "error: could not be read"),
+        # No reading is certain, however near it comes.
+        (Verdict(Status.OK, 0, 1.0, (1.0, *[0.0] * 9)), "ok: 0, >99.9% sure"),
+        (Verdict(Status.OK, 0, 0.99949, (1.0, *[0.0] * 9)), "ok: 0, 99.9% sure"),
+    ],
+)
+def test_the_headline_says_it_in_words(painter: Painter, verdict: Verdict, words: str) -> None:
+    paper_to_ink = 255 - look(painter, verdict)[HEADLINE].min(axis=-1).astype(float)
+    ink = cut(paper_to_ink * 255 / (255 - min(COLOURS[verdict.status])))
+    expected = cut(Font("DejaVuSans-Bold", 17).line(words))
+    # 32 tints serve for the 256 coverages, and the lightest is as good as white.
+    assert ink.shape == expected.shape
+    assert np.abs(ink - expected).max() < 10
+
+
+@pytest.mark.parametrize("chosen", range(10))
+@pytest.mark.parametrize("thumbnail", [PAPER, noise(50, 40)])
+def test_the_bar_of_the_chosen_digit_stands_out(
+    painter: Painter, chosen: int, thumbnail: Pixels
+) -> None:
+    probabilities = [0.02] * 10
+    probabilities[chosen] = 0.8
+    probabilities[chosen - 1] = 0.04
+    verdict = Verdict(Status.OK, chosen, 0.8, tuple(probabilities))
+    bars = look(painter, verdict, thumbnail=thumbnail)[72:268, BARS]
+    coloured = (bars == COLOURS[Status.OK]).all(axis=-1)
+    rows = np.flatnonzero(coloured.any(axis=1))
+    assert int(rows.mean() / 19.6) == chosen
+    assert len(rows) >= 10
+    # Its length is its probability, of a track as long as the column.
+    assert coloured.sum(axis=1).max() == pytest.approx(0.8 * 110, abs=1)
+
+
+def test_bars_are_as_long_as_probable(painter: Painter) -> None:
+    picture = look(painter, NO_DIGIT)
+    lengths = [
+        int((picture[72 + round(19.6 * (digit + 0.5)), BARS].max(axis=-1) < 200).sum())
+        for digit in range(10)
+    ]
+    assert lengths == pytest.approx([110 * p for p in LIKELY_7], abs=1)
+    assert not has(picture[RIGHT], COLOURS[Status.UNSURE])
+
+
+def test_values_are_told_to_a_tenth_of_a_percent(painter: Painter) -> None:
+    def value(p: float) -> Pixels:
+        return look(painter, Verdict(Status.OK, 7, 0.5, (*LIKELY_7[:3], p, *LIKELY_7[4:])))[RIGHT]
+
+    assert np.array_equal(value(0.2601), value(0.2599))
+    assert not np.array_equal(value(0.260), value(0.261))
+
+
+def test_a_small_original_is_enlarged_without_smoothing(painter: Painter) -> None:
+    original = noise(28, 28)
+    shown = look(painter, thumbnail=original)[ORIGINAL]
+    assert np.array_equal(shown, original.repeat(7, axis=0).repeat(7, axis=1))
+
+
+def test_a_tiny_grey_original_is_enlarged_without_smoothing(painter: Painter) -> None:
+    original = np.where(noise(8, 8)[..., :1] < 128, 0, 255).astype(np.uint8).repeat(3, axis=2)
+    shown = look(painter, thumbnail=original)[ORIGINAL][2:-2, 2:-2]
+    assert np.array_equal(shown, original.repeat(24, axis=0).repeat(24, axis=1))
+
+
+def test_greys_are_kept(painter: Painter) -> None:
+    original = np.arange(30, 226, dtype=np.uint8)[:, None, None].repeat(196, 1).repeat(3, 2)
+    shown = look(painter, thumbnail=original)[ORIGINAL]
+    assert np.abs(shown.astype(int) - original).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "box"),
+    [
+        (200, 1, (196, 1)),
+        (1, 200, (1, 196)),
+        (34, 224, (30, 196)),
+        (224, 112, (196, 98)),
+        (150, 100, (196, 131)),
+        (70, 98, (140, 196)),
+        (1, 1, (196, 196)),
+        (224, 224, (196, 196)),
+    ],
+)
+@pytest.mark.parametrize("colour", [(20, 60, 200), (90, 90, 90)])
+def test_an_original_keeps_its_proportions(
+    painter: Painter, height: int, width: int, box: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
+    original = np.full((height, width, 3), colour, np.uint8)
+    shown = look(painter, thumbnail=original)[ORIGINAL].astype(int)
+    mask = np.asarray((np.abs(shown - colour) <= 1).all(axis=-1))
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    assert (len(rows), len(columns)) == box
+    assert mask.sum() == box[0] * box[1]
+    # In the middle, whatever its shape.
+    assert rows.mean() == pytest.approx(97.5, abs=1)
+    assert columns.mean() == pytest.approx(97.5, abs=1)
+
+
+@pytest.mark.parametrize("thumbnail", [PAPER, noise(50, 40)])
+def test_what_the_model_saw_is_shown_as_it_was(painter: Painter, thumbnail: Pixels) -> None:
+    seen = look(painter, thumbnail=thumbnail)[SEEN]
+    expected = GLYPH.repeat(7, axis=0).repeat(7, axis=1)[..., None]
+    assert np.abs(seen.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "thumbnail", "glyph", "notes"),
+    [(ERROR, None, None, [ORIGINAL, SEEN]), (BLANK, PAPER, NO_INK, [SEEN])],
+)
+def test_an_empty_panel_says_so(
+    painter: Painter,
+    verdict: Verdict,
+    thumbnail: Pixels | None,
+    glyph: Pixels | None,
+    notes: list[tuple[slice, slice]],
+) -> None:
+    picture = look(painter, verdict, thumbnail=thumbnail, glyph=glyph)
+    for panel in notes:
+        ink: NDArray[np.bool_] = picture[panel].max(axis=-1) < 160
+        assert 100 < ink.sum() < 1000
+        assert np.flatnonzero(ink.any(axis=1)).mean() == pytest.approx(97.5, abs=3)
+        assert np.flatnonzero(ink.any(axis=0)).mean() == pytest.approx(97.5, abs=3)
+
+
+def test_a_reason_stands_where_the_bars_would(painter: Painter) -> None:
+    def right(reason: str) -> Pixels:
+        verdict = Verdict(Status.ERROR, reason=reason)
+        return look(painter, verdict, thumbnail=None, glyph=None)[RIGHT]
+
+    said = right("the file is empty")
+    assert not np.array_equal(said, right("the file is huge"))
+    assert np.array_equal(said, right("the  file\nis empty"))
+    # No track of a bar is left behind it.
+    assert (said[-100:] == 255).all()
+
+
+ENDLESS = "cannot be read: " + "error: (-215) !buf.empty() in 'imdecode_', " * 200 + "x" * 5000
+LONG = "m" * 255
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict(Status.ERROR, reason=ENDLESS),
+        Verdict(Status.ERROR, reason="x" * 5000),
+        Verdict(Status.UNSURE, reason=ENDLESS),
+        Verdict(Status.UNSURE, 7, 0.5, LIKELY_7, ENDLESS),
+        Verdict(Status.UNSURE, None, 0.5, LIKELY_7, ENDLESS),
+        Verdict(Status.OK, 7, 1.0, (1.0,) * 10),
+    ],
+)
+def test_nothing_runs_over_the_borders(painter: Painter, verdict: Verdict) -> None:
+    picture = look(painter, verdict, LONG, thumbnail=None, glyph=None)
+    inside = np.zeros((280, 640), bool)
+    inside[6:270, 14:628] = True
+    assert (picture[~inside] == 255).all()
+    assert (picture[HEADLINE].min(axis=-1) < 128).any()
+
+
+def test_a_long_reason_uses_the_room_there_is(painter: Painter) -> None:
+    right = look(painter, Verdict(Status.ERROR, reason=ENDLESS), thumbnail=None, glyph=None)[RIGHT]
+    rows = np.flatnonzero((right.max(axis=-1) < 128).any(axis=1))
+    columns = np.flatnonzero((right.max(axis=-1) < 128).any(axis=0))
+    assert rows[-1] > 200
+    assert columns[-1] > 160
+
+
+def test_names_that_differ_look_different(painter: Painter) -> None:
+    names = [
+        *("", "digit7.png", "digit8.png", "$x^2$", "x^2", "a\nb", "ab", "\udcff", "Zähler"),
+        *("m" * 250 + "1.png", "m" * 250 + "2.png", "1" + LONG, "2" + LONG),
+    ]
+    assert len({look(painter, name=name)[NAME].tobytes() for name in names}) == len(names)
+
+
+@given(name=st.text(st.characters(), max_size=300), reason=st.text(st.characters()))
+@settings(max_examples=50, deadline=None)
+def test_any_name_and_reason_can_be_drawn(painter: Painter, name: str, reason: str) -> None:
+    picture = look(painter, Verdict(Status.ERROR, reason=reason), name, None, None)
+    assert has(picture[HEADLINE], COLOURS[Status.ERROR])
+
+
+def test_the_same_reading_gives_the_same_bytes(painter: Painter) -> None:
+    first = painter.paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH)
+    painter.paint(LONG, ERROR, thumbnail=None, glyph=None)
+    assert painter.paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH) == first
+    assert Painter().paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH) == first
+
+
+def test_a_persons_own_plot_style_changes_nothing(painter: Painter) -> None:
+    with mpl.rc_context({"axes.linewidth": 5, "axes.titleweight": "bold", "axes.grid": True}):
+        styled = look(Painter())
+    assert np.array_equal(styled, look(painter))
+
+
+def test_it_is_silent_without_a_home(tmp_path: Path) -> None:
+    program = (
+        "import numpy as np; from daemon.reading.picture.painter import Painter; "
+        "from daemon.records import Status, Verdict; "
+        "p = Painter().paint('\\udcff.png', Verdict(Status.ERROR, reason='x'), "
+        "thumbnail=None, glyph=None); print(len(p))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={"MPLCONFIGDIR": "/proc/none", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert int(done.stdout) > 1000

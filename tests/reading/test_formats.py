@@ -1,0 +1,128 @@
+"""What the first and last bytes of a file say, for files that OpenCV wrote and for garbage."""
+
+from __future__ import annotations
+
+import struct
+import time
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from daemon.reading import formats
+from daemon.reading.formats import Kind
+
+WIDTH, HEIGHT = 37, 23
+IMAGE = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+
+
+def encoded(suffix: str) -> bytes:
+    done, data = cv2.imencode(suffix, IMAGE)
+    assert done
+    return data.tobytes()
+
+
+FILES = {
+    Kind.PNG: encoded(".png"),
+    Kind.JPEG: encoded(".jpg"),
+    Kind.BMP: encoded(".bmp"),
+    Kind.WEBP: encoded(".webp"),
+    Kind.TIFF: encoded(".tiff"),
+    Kind.GIF: b"GIF89a" + struct.pack("<HH", WIDTH, HEIGHT) + bytes(20),
+}
+# The kinds of WebP that OpenCV does not write.
+WEBP = {
+    "VP8X": b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0"
+    + (WIDTH - 1).to_bytes(3, "little")
+    + (HEIGHT - 1).to_bytes(3, "little"),
+    "VP8L": b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f"
+    + struct.pack("<I", (WIDTH - 1) | (HEIGHT - 1) << 14)
+    + bytes(5),
+    "VP8": b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a" + struct.pack("<HH", WIDTH, HEIGHT),
+}
+STARTS = [data[:size] for data in (*FILES.values(), *WEBP.values()) for size in (8, 16, 30, 200)]
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_each_kind_is_told_by_its_first_bytes_and_measured(kind: Kind) -> None:
+    data = FILES[kind]
+    assert formats.sniff(data[: formats.HEAD_BYTES]) is kind
+    assert formats.dimensions(data) == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("data", WEBP.values(), ids=WEBP)
+def test_each_kind_of_webp_is_measured(data: bytes) -> None:
+    assert formats.dimensions(data) == (WIDTH, HEIGHT)
+    assert formats.dimensions(data[:29]) is None
+
+
+def test_a_tiff_of_the_other_byte_order_is_measured() -> None:
+    entries = struct.pack(">HHIHH", 256, 3, 1, WIDTH, 0) + struct.pack(">HHII", 257, 4, 1, HEIGHT)
+    data = b"MM\0*" + struct.pack(">IH", 8, 2) + entries
+    assert formats.dimensions(data) == (WIDTH, HEIGHT)
+    assert formats.dimensions(data[:-5]) is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"text", b"\x89PN", b"RIFF1234WAVE", b"%PDF-1.7", b"\0" * 16]
+)
+def test_what_is_no_image_has_no_kind_and_no_size(data: bytes) -> None:
+    assert formats.sniff(data) is None
+    assert formats.dimensions(data) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.PNG, Kind.JPEG])
+def test_an_end_is_there_only_when_the_last_byte_is(kind: Kind) -> None:
+    data = FILES[kind]
+    for cut in (len(data), len(data) - 1, len(data) // 2, 30):
+        there = formats.has_end(kind, formats.within(data[:cut]), cut)
+        assert there == (cut == len(data)), cut
+
+
+@pytest.mark.parametrize("kind", [Kind.PNG, Kind.JPEG])
+def test_stray_bytes_after_the_end_hide_it_only_when_they_are_many(kind: Kind) -> None:
+    data = FILES[kind] + bytes(1000)
+    assert formats.has_end(kind, formats.within(data), len(data))
+    assert not formats.has_end(kind, formats.within(data), len(data), tail=500)
+
+
+def test_a_thumbnails_end_is_not_the_images() -> None:
+    head, rest = FILES[Kind.JPEG][:2], FILES[Kind.JPEG][2:]
+    thumbnail = FILES[Kind.JPEG]
+    exif = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    whole = head + exif + rest
+    assert formats.dimensions(whole) == (WIDTH, HEIGHT)
+    for cut in (len(head + exif), len(head + exif) + 30, len(whole) - 2):
+        assert not formats.has_end(Kind.JPEG, formats.within(whole[:cut]), cut)
+    assert formats.has_end(Kind.JPEG, formats.within(whole), len(whole))
+
+
+@pytest.mark.parametrize("kind", [Kind.BMP, Kind.GIF, Kind.WEBP, Kind.TIFF])
+def test_the_other_kinds_have_no_end_to_look_for(kind: Kind) -> None:
+    assert not formats.has_end(kind, formats.within(FILES[kind]), len(FILES[kind]))
+
+
+@pytest.mark.parametrize("filler", [b"\xff", b"\xff\xe0\0\x02", b"\xff\xe0\0\0"])
+def test_a_jpeg_of_nothing_but_fill_takes_no_time(filler: bytes) -> None:
+    data = b"\xff\xd8" + filler * (20_000_000 // len(filler))
+    started = time.monotonic()
+    assert not formats.has_end(Kind.JPEG, formats.within(data), len(data))
+    assert formats.dimensions(data) is None
+    assert time.monotonic() - started < 1
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from([b"", *STARTS]), st.binary(max_size=300))
+@example(b"BM", struct.pack("<12xIii", 40, -5, -(2**31)))
+@example(b"II*\0", struct.pack("<IH", 8, 65535))
+def test_garbage_after_any_start_raises_nothing_and_has_no_negative_size(
+    start: bytes, garbage: bytes
+) -> None:
+    data = start + garbage
+    size = formats.dimensions(data)
+    assert size is None or min(size) >= 0
+    kind = formats.sniff(data[: formats.HEAD_BYTES])
+    if kind is not None:
+        formats.has_end(kind, formats.within(data), len(data))

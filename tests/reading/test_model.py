@@ -1,0 +1,142 @@
+"""The model file: what is loaded, what is refused, what the answers look like."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG, SHIPPED_MODEL
+from daemon.errors import ModelError
+from daemon.reading import ink, model
+from daemon.reading.image import PREPROCESSING_VERSION, prepare
+from daemon.records import DIGITS
+
+MNIST = np.load(Path(__file__).parent.parent / "data" / "mnist-small.npz")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> model.Model:
+    return model.load(SHIPPED_MODEL)
+
+
+@pytest.fixture(scope="module")
+def glyphs() -> list[np.ndarray]:
+    return [ink.trace_ink(digit).glyph for digit in MNIST["x_test"]]
+
+
+def altered(folder: Path, **changes: object) -> Path:
+    """A copy of the shipped model with other settings inside."""
+    copy = folder / "other.keras"
+    with zipfile.ZipFile(SHIPPED_MODEL) as old, zipfile.ZipFile(copy, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == model.SETTINGS_MEMBER:
+                content = json.dumps(json.loads(content) | changes).encode()
+            new.writestr(name, content)
+    return copy
+
+
+def without(folder: Path, member: str) -> Path:
+    copy = folder / "other.keras"
+    with zipfile.ZipFile(SHIPPED_MODEL) as old, zipfile.ZipFile(copy, "w") as new:
+        for name in old.namelist():
+            if name != member:
+                new.writestr(name, old.read(name))
+    return copy
+
+
+def test_it_reads_mnist(shipped: model.Model, glyphs: list[np.ndarray]) -> None:
+    scores = shipped.scores(glyphs)
+    assert (scores.argmax(axis=1) == MNIST["y_test"]).mean() >= 0.98
+
+
+def test_it_reads_the_known_digit_surely(shipped: model.Model) -> None:
+    known = prepare(KNOWN_DIGIT_PNG.read_bytes(), max_megapixels=1)
+    scores = shipped.scores([known.glyph])
+    assert scores[0].argmax() == KNOWN_DIGIT
+    assert scores[0].max() > shipped.unsure_below
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 9, 17, 65])
+def test_any_number_of_glyphs_is_answered_in_order(
+    shipped: model.Model, glyphs: list[np.ndarray], count: int
+) -> None:
+    scores = shipped.scores(glyphs[:count])
+    assert scores.shape == (count, DIGITS + 1)
+    assert scores.dtype == np.float32
+    assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
+    alone = [shipped.scores([glyph])[0] for glyph in glyphs[:count:7]]
+    assert np.allclose(scores[::7], np.array(alone).reshape(-1, DIGITS + 1), atol=1e-4)
+
+
+def test_its_settings_travel_with_it(shipped: model.Model) -> None:
+    assert len(shipped.hash) == 12
+    assert shipped.settings.preprocessing == PREPROCESSING_VERSION
+    assert 0.5 <= shipped.unsure_below < 1
+    assert "mnist" in shipped.settings.training["data"]
+    assert shipped.settings.scores["mnist_test_accuracy"] > 0.99
+
+
+def test_it_is_at_most_five_megabytes() -> None:
+    assert SHIPPED_MODEL.stat().st_size < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        (b"", "not a .keras file"),
+        (b"\x89PNG not a model", "not a .keras file"),
+    ],
+    ids=["missing", "empty", "garbage"],
+)
+def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
+    path = tmp_path / "mine.keras"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        model.load(path)
+    assert str(path) in str(caught.value)
+    assert says in str(caught.value)
+    assert "digitd train" in str(caught.value)
+
+
+def test_a_model_of_another_program_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no digitd\.json inside"):
+        model.load(without(tmp_path, model.SETTINGS_MEMBER))
+
+
+def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="Keras cannot load it"):
+        model.load(without(tmp_path, "model.weights.h5"))
+
+
+def test_a_model_for_another_reader_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"version {PREPROCESSING_VERSION + 1} of the reader"):
+        model.load(altered(tmp_path, preprocessing=PREPROCESSING_VERSION + 1))
+
+
+def test_settings_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"digitd\.json is broken"):
+        model.load(altered(tmp_path, colour="red"))
+
+
+def test_the_threshold_comes_from_the_file(tmp_path: Path) -> None:
+    assert model.load(altered(tmp_path, unsure_below=0.75)).unsure_below == 0.75
+
+
+def test_loading_prints_nothing() -> None:
+    script = (
+        "from daemon.reading import model; from daemon.assets import SHIPPED_MODEL; "
+        "model.load(SHIPPED_MODEL).scores([])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=60, check=True
+    )
+    assert run.stdout + run.stderr == b""

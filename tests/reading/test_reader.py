@@ -1,0 +1,51 @@
+"""What a person is told: scores to a verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from daemon.reading.image import Prepared
+from daemon.reading.reader import judge
+from daemon.records import Status
+
+NOTHING = np.zeros((28, 28, 3), np.uint8)
+
+
+def scores(digit: int, confidence: float, none: float) -> np.ndarray:
+    rest = (1 - confidence - none) / 9
+    row = np.full(11, rest, np.float32)
+    row[digit], row[10] = confidence, none
+    return row
+
+
+@pytest.mark.parametrize(
+    ("confidence", "none", "status", "digit", "reason"),
+    [
+        (0.97, 0.01, Status.OK, 4, ""),
+        (0.80, 0.01, Status.UNSURE, 4, "low confidence"),
+        (0.40, 0.50, Status.UNSURE, 4, "not a digit"),
+        (0.02, 0.95, Status.UNSURE, 4, "not a digit"),
+        (0.005, 0.99, Status.UNSURE, None, "not a digit"),
+    ],
+)
+def test_scores_become_a_verdict(
+    confidence: float, none: float, status: Status, digit: int | None, reason: str
+) -> None:
+    prepared = Prepared(NOTHING, NOTHING[..., 0])
+    verdict = judge(prepared, scores(4, confidence, none), 0.9)
+    assert (verdict.status, verdict.digit, verdict.reason) == (status, digit, reason)
+    assert (verdict.confidence is None) == (digit is None)
+    assert verdict.probabilities is not None
+    assert len(verdict.probabilities) == 10
+
+
+def test_the_threshold_decides() -> None:
+    prepared = Prepared(NOTHING, NOTHING[..., 0])
+    assert judge(prepared, scores(4, 0.8, 0.01), 0.75).status is Status.OK
+
+
+def test_a_flaw_is_told_without_a_guess() -> None:
+    verdict = judge(Prepared(NOTHING, NOTHING[..., 0], "several digits"), None, 0.9)
+    assert (verdict.status, verdict.digit, verdict.confidence) == (Status.UNSURE, None, None)
+    assert verdict.reason == "several digits"

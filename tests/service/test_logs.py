@@ -1,0 +1,54 @@
+"""What a program that logs through us writes to its stderr."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import logging
+from daemon.service import logs
+logs.set_up()
+log = logging.getLogger("daemon.part")
+log.debug("too much")
+log.info("read\\nand written")
+log.warning("odd")
+log.error("bad \\udcff")
+logging.getLogger("somebody.else").info("not ours")
+"""
+
+
+def stderr_of(program: str, *, journal: bool) -> str:
+    reader, writer = os.pipe()
+    info = os.fstat(writer)
+    stream = f"{info.st_dev}:{info.st_ino}" if journal else f"{info.st_dev}:{info.st_ino + 1}"
+    subprocess.run(
+        [sys.executable, "-c", program],
+        stderr=writer,
+        env={**os.environ, "JOURNAL_STREAM": stream},
+        cwd=Path(__file__).parents[2],
+        check=True,
+        timeout=30,
+    )
+    os.close(writer)
+    with open(reader, encoding="utf-8") as written:  # noqa: PTH123 - a descriptor
+        return written.read()
+
+
+def test_people_get_plain_lines_with_the_time_and_the_level() -> None:
+    lines = stderr_of(PROGRAM, journal=False).splitlines()
+    assert [re.sub(r"^[\d-]+ [\d:,]+ ", "", line) for line in lines] == [
+        "INFO    read",
+        "and written",
+        "WARNING odd",
+        "ERROR   bad \\udcff",
+    ]
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[n]) for n in (0, 2, 3))
+
+
+def test_the_journal_gets_the_priority_before_every_line_and_no_time() -> None:
+    lines = stderr_of(PROGRAM, journal=True).splitlines()
+    assert lines == ["<6>read", "<6>and written", "<4>odd", "<3>bad \\udcff"]

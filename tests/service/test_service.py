@@ -1,0 +1,547 @@
+"""The daemon's life, with a stand-in for the reader: signals, crashes, faults, restarts."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from daemon.ledger.rows import PAGE
+from tests.harness import STAND_IN, Box, Running, digitd, wait_until
+from tests.stand_in import png_like
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    box = Box(tmp_path)
+    box.configure(model="model.keras")
+    (tmp_path / "model.keras").write_bytes(b"a model")
+    return box
+
+
+def status(box: Box) -> dict[str, object]:
+    found: dict[str, object] = json.loads(digitd("status", "--json", "--config", box.config).stdout)
+    return found
+
+
+def drop_many(box: Box, count: int, order: str = "fine", start: int = 1) -> dict[str, bytes]:
+    dropped = {f"digit{n}.png": png_like(f"{order} \x01{n}") for n in range(start, start + count)}
+    for name, data in dropped.items():
+        box.drop(name, data)
+    return dropped
+
+
+def test_files_there_at_start_get_rows_in_numeric_order(box: Box) -> None:
+    dropped = drop_many(box, 23)
+    with Running(box, STAND_IN):
+        rows = box.wait_for_rows(23)
+        assert [row["file"] for row in rows] == [f"digit{n}.png" for n in range(1, 24)]
+        box.wait_until_settled()
+    box.check_books(dropped)
+
+
+def test_each_way_of_arriving_is_noticed_at_once(box: Box) -> None:
+    box.configure(rescan_seconds=3600)
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        data = png_like("fine")
+        (box.inbox / "digit1.png").write_bytes(data)  # written in place
+        (box.inbox / "upload.tmp").write_bytes(data)
+        (box.inbox / "upload.tmp").rename(box.inbox / "digit2.png")  # renamed within
+        box.drop("digit3.png", data)  # moved in from elsewhere
+        (box.folder / "kept").write_bytes(data)
+        os.link(box.folder / "kept", box.inbox / "digit4.png")  # linked
+        box.wait_for_rows(4)
+        (box.inbox / "notes.txt").write_bytes(b"not ours")
+        (box.inbox / ".digit5.png").write_bytes(data)
+        box.drop("digit6.png", data)
+        box.wait_for_rows(5)
+        box.wait_until_settled()
+    assert sorted(path.name for path in box.inbox.iterdir()) == [
+        ".digit5.png",
+        ".digitd",
+        "notes.txt",
+    ]
+    box.check_books({f"digit{n}.png": data for n in (1, 2, 3, 4, 6)})
+
+
+def test_a_file_that_grows_slowly_is_read_when_it_is_whole(box: Box) -> None:
+    box.configure(incomplete_seconds=30)
+    data = png_like("fine")
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        with (box.inbox / "digit1.png").open("wb") as upload:
+            upload.write(data[:-6])
+            upload.flush()
+            box.drop("digit2.png", data)
+            box.wait_for_rows(1)
+            assert (box.inbox / "digit1.png").exists()
+            upload.write(data[-6:])
+        box.wait_for_rows(2)
+        box.wait_until_settled()
+    box.check_books({"digit1.png": data, "digit2.png": data})
+
+
+def test_a_file_written_to_while_it_is_read_is_read_again(box: Box) -> None:
+    data = png_like("sleep 1")
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        with (box.inbox / "digit1.png").open("wb") as upload:
+            upload.write(data)
+            upload.flush()
+            wait_until(lambda: (box.work / "attempts").stat().st_size > 0, "a first try")
+            upload.write(b"more")
+        box.wait_for_rows(1)
+        box.wait_until_settled()
+    box.check_books({"digit1.png": data + b"more"})
+
+
+def test_a_file_written_to_without_end_holds_nobody_up(box: Box) -> None:
+    data = png_like("sleep 0.1")
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        upload = (box.inbox / "digit1.png").open("ab", buffering=0)
+        done = threading.Event()
+
+        def write_on() -> None:
+            while not done.wait(0.001):
+                upload.write(b".")
+
+        upload.write(data)
+        writing = threading.Thread(target=write_on)
+        writing.start()
+        try:
+            box.drop("digit2.png", data)
+            rows = box.wait_for_rows(2)
+        finally:
+            done.set()
+            writing.join()
+            upload.close()
+        box.wait_until_settled()
+    assert {row["file"]: row["status"] for row in rows} == {"digit1.png": "ok", "digit2.png": "ok"}
+    assert (box.outbox / "originals" / "digit1.png").read_bytes().startswith(data)
+
+
+def test_the_same_name_again_is_a_new_file(box: Box) -> None:
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        for n in range(3):
+            box.drop("digit7.png", png_like(f"fine {n}"))
+            box.wait_for_rows(n + 1)
+        box.wait_until_settled()
+        rows = box.rows()
+    assert rows[0]["original"] == "originals/digit7.png"
+    assert rows[1]["original"] == f"originals/digit7-{rows[1]['id']}.png"
+    assert rows[1]["picture"] == f"annotated/digit7-{rows[1]['id']}.png"
+    for n, row in enumerate(rows):
+        assert (box.outbox / row["original"]).read_bytes() == png_like(f"fine {n}")
+
+
+def test_sigterm_finishes_the_batch_in_hand(box: Box) -> None:
+    box.drop("digit1.png", png_like("sleep 1.5"))
+    with Running(box, STAND_IN) as running:
+        wait_until(lambda: bool(list(box.work.glob("d*-digit1.png"))), "a claim")
+        running.wait_for_log("is ready")
+        assert running.stop() == 0
+    assert "stopped after 1 files: 1 ok" in running.log
+    box.check_books({"digit1.png": png_like("sleep 1.5")})
+
+
+def test_sigterm_while_the_model_loads_ends_at_once(box: Box) -> None:
+    del box.settings["model"]  # the shipped one is what takes seconds to load
+    box.configure()
+    with Running(box) as running:
+        wait_until(lambda: bool(running.workers()), "a worker")
+        assert running.stop(seconds=10) == 0
+
+
+def test_a_second_digitd_on_the_same_outbox_exits_75_and_touches_nothing(box: Box) -> None:
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        before = status(box)
+        second = digitd("run", "--config", box.config)
+        assert second.returncode == 75
+        assert "another digitd holds" in second.stderr
+        assert status(box) == before
+        box.drop("digit1.png", png_like("fine"))
+        box.wait_for_rows(1)
+
+
+def test_killed_ten_times_under_load_no_file_is_lost_or_read_twice(box: Box) -> None:
+    chance = random.Random(7)  # noqa: S311 - repeatable, not secret
+    dropped: dict[str, bytes] = {}
+    for _ in range(10):
+        dropped |= drop_many(box, 40, "sleep 0.002", start=len(dropped) + 1)
+        with Running(box, STAND_IN) as running:
+            running.wait_for_log("is ready", times=running.log.count("is ready") + 1)
+            time.sleep(chance.uniform(0, 0.25))
+            running.kill()
+    with Running(box, STAND_IN) as running:
+        box.wait_for_rows(len(dropped))
+        box.wait_until_settled()
+        assert running.stop() == 0
+    assert {row["status"] for row in box.rows()} == {"ok"}
+    box.check_books(dropped)
+
+
+@pytest.mark.parametrize(
+    ("order", "why"),
+    [
+        ("crash", "killed by SIGSEGV"),
+        ("raise", "RuntimeError: told to raise"),
+        ("swell", "MemoryError"),
+        ("sleep 1000", "took longer than 3 s"),
+    ],
+)
+def test_a_file_that_takes_its_worker_down_twice_is_an_error_and_its_neighbours_are_read(
+    box: Box, order: str, why: str
+) -> None:
+    dropped = drop_many(box, 5)
+    dropped |= drop_many(box, 1, order, start=6)
+    dropped |= drop_many(box, 5, start=7)
+    with Running(box, STAND_IN) as running:
+        box.wait_for_rows(11)
+        box.wait_until_settled()
+        assert running.log.count("a worker went down") == 2
+    assert box.row("digit6.png")["status"] == "error"
+    assert box.row("digit6.png")["reason"] == f"took its worker process down 2 times: {why}"
+    assert sum(row["status"] == "ok" for row in box.rows()) == 10
+    box.check_books(dropped)
+
+
+def test_a_file_whose_error_cannot_be_drawn_has_a_row_without_a_picture(box: Box) -> None:
+    dropped = drop_many(box, 3)
+    box.drop("digit9-cursed.png", png_like("fine"))
+    with Running(box, STAND_IN) as running:
+        box.wait_for_rows(4)
+        box.wait_until_settled()
+        assert running.stop() == 0
+    row = box.row("digit9-cursed.png")
+    assert (row["status"], row["picture"]) == ("error", "")
+    assert (box.outbox / row["original"]).read_bytes() == png_like("fine")
+    assert sum(row["status"] == "ok" for row in box.rows()) == len(dropped)
+
+
+def test_a_foreign_table_while_running_pauses_intake_until_it_is_gone(box: Box) -> None:
+    table = box.outbox / "predictions.csv"
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        table.write_text("somebody,else's\n1,2\n")
+        table.rename(box.folder / "aside")
+        table.write_text("somebody,else's\n1,2\n")
+        box.drop("digit1.png", png_like("fine"))
+        running.wait_for_log("paused, files stay in the inbox")
+        assert running.process.poll() is None
+        table.unlink()
+        box.wait_for_rows(1)
+        assert running.stop() == 0
+
+
+def test_a_killed_worker_is_replaced_and_blames_no_file(box: Box) -> None:
+    box.drop("digit1.png", png_like("sleep 2"))
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        wait_until(lambda: "begun" in (box.work / "attempts").read_text(), "an attempt")
+        (worker,) = running.workers()
+        os.kill(worker, signal.SIGKILL)
+        box.wait_for_rows(1)
+        box.wait_until_settled()
+    assert box.row("digit1.png")["status"] == "ok"
+
+
+def test_the_workers_die_with_their_daemon(box: Box) -> None:
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        (worker,) = running.workers()
+        running.process.kill()
+        running.process.wait()
+        wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "the worker's end")  # noqa: PTH110
+
+
+def test_an_outbox_that_is_gone_pauses_intake_and_comes_back(box: Box) -> None:
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.outbox.rename(box.folder / "elsewhere")
+        running.wait_for_log("paused, files stay in the inbox")
+        dropped = drop_many(box, 3)
+        wait_until(lambda: "outbox" in str(status(box)["why"]), "a status that says why")
+        (box.folder / "elsewhere").rename(box.outbox)
+        box.wait_for_rows(3)
+        box.wait_until_settled()
+        running.wait_for_log("going on")
+    box.check_books(dropped)
+
+
+def test_an_inbox_that_is_made_again_is_watched_again(box: Box) -> None:
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.inbox.rename(box.folder / "old")
+        running.wait_for_log("paused")
+        box.inbox.mkdir()
+        running.wait_for_log("going on")
+        dropped = drop_many(box, 3)
+        box.wait_for_rows(3)
+        box.wait_until_settled()
+    box.check_books(dropped)
+
+
+def test_a_table_that_logrotate_moved_is_begun_anew(box: Box) -> None:
+    table = box.outbox / "predictions.csv"
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.drop("digit1.png", png_like("fine"))
+        box.wait_for_rows(1)
+        table.rename(box.outbox / "predictions.csv.1")
+        box.drop("digit2.png", png_like("fine"))
+        wait_until(lambda: table.exists() and len(box.rows()) == 1, "a row in the new table")
+    assert table.read_text().startswith("id,file,status,")
+    assert [row["file"] for row in box.rows()] == ["digit2.png"]
+
+
+def test_a_torn_last_row_is_cut_at_start_and_its_file_read_again(box: Box) -> None:
+    dropped = drop_many(box, 3)
+    with Running(box, STAND_IN, "--once") as running:
+        assert running.process.wait(30) == 0
+    table = box.outbox / "predictions.csv"
+    *whole, last = table.read_bytes().splitlines(keepends=True)
+    # As a power failure leaves it: half of the last row, its file still claimed.
+    row = box.row("digit3.png")
+    (box.outbox / row["original"]).rename(box.work / f"{row['id']}-digit3.png")
+    (box.outbox / row["picture"]).unlink()
+    table.write_bytes(b"".join(whole) + last[: len(last) // 2])
+    with Running(box, STAND_IN, "--once") as running:
+        assert running.process.wait(30) == 0
+    assert "cut a torn row" in running.log
+    box.check_books(dropped)
+
+
+def test_sighup_takes_new_settings_and_keeps_the_old_ones_when_they_are_wrong(box: Box) -> None:
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.configure(batch_size=0)
+        running.send(signal.SIGHUP)
+        running.wait_for_log("not reloaded")
+        assert "batch_size: 0 is not allowed" in running.log
+        (box.folder / "model.keras").write_bytes(b"garbage")
+        box.configure(batch_size=8)
+        running.send(signal.SIGHUP)
+        running.wait_for_log("not reloaded", times=2)
+        assert "is garbage" in running.log
+        (box.folder / "model.keras").write_bytes(b"a model")
+        box.configure(pattern="'*.png'")
+        running.send(signal.SIGHUP)
+        running.wait_for_log("is ready", times=2)
+        box.drop("seven.png", png_like("fine"))
+        box.wait_for_rows(1)
+        assert running.stop() == 0
+
+
+def test_a_garbage_model_at_start_exits_78(box: Box) -> None:
+    (box.folder / "model.keras").write_bytes(b"garbage")
+    box.drop("digit1.png", png_like("fine"))
+    with Running(box, STAND_IN) as running:
+        assert running.process.wait(30) == 78
+    assert (box.inbox / "digit1.png").exists()
+
+
+def test_what_is_no_regular_file_is_left_alone_and_hangs_nothing(box: Box) -> None:
+    (box.folder / "secret").write_bytes(png_like("fine"))
+    (box.inbox / "digit1.png").symlink_to(box.folder / "secret")
+    (box.inbox / "digit2.png").symlink_to("/dev/zero")
+    os.mkfifo(box.inbox / "digit3.png")
+    (box.inbox / "digit4.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        # By a short path: a socket's may be no longer than 107 bytes.
+        here = os.open(box.inbox, os.O_RDONLY)
+        listener.bind(f"/proc/self/fd/{here}/digit6.png")
+        os.close(here)
+    strange = 5
+    if os.geteuid() == 0:  # only root makes devices
+        os.mknod(box.inbox / "digit7.png", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+        strange = 6
+    box.drop("digit5.png", png_like("fine"))
+    with Running(box, STAND_IN) as running:
+        box.wait_for_rows(1)
+        running.wait_for_log("left alone", times=strange)
+        assert running.stop() == 0
+    assert [row["file"] for row in box.rows()] == ["digit5.png"]
+    assert len(list(box.inbox.iterdir())) == strange + 1
+
+
+def test_names_cannot_break_the_table_or_leave_the_outbox(box: Box) -> None:
+    box.configure(pattern="'*'")
+    names = [
+        "=1+1.png",
+        "a,b.png",
+        'quo"te.png',
+        "new\nline.png",
+        os.fsdecode(b"bytes\xff.png"),
+        "n" * 251 + ".png",
+        "-x.jpg",
+        "-x.jpg.png",
+    ]
+    for name in names:
+        (box.inbox / name).write_bytes(png_like(f"fine {name!a}"))
+    with Running(box, STAND_IN, "--once") as running:
+        assert running.process.wait(30) == 0
+    rows = box.rows()
+    assert len(rows) == len(names)
+    assert (box.outbox / "predictions.csv").read_bytes().count(b"\n") == len(names) + 1
+    for row in rows:
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row.values())
+        original = (box.outbox / row["original"]).resolve()
+        assert original.parent == (box.outbox / "originals").resolve()
+        assert (box.outbox / row["picture"]).exists()
+    assert digitd("audit", "--config", box.config).returncode == 0
+
+
+def test_pandas_never_sees_half_a_row(box: Box) -> None:
+    box.configure(batch_size=7)
+    dropped = drop_many(box, 400)
+    looks = 0
+    with Running(box, STAND_IN) as running:
+        table = box.outbox / "predictions.csv"
+        wait_until(table.exists, "the table")
+        seen = 0
+        while seen < len(dropped):
+            assert running.process.poll() is None, running.log
+            frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+            assert frame["processed_at"].str.fullmatch(r".{23}Z").all()
+            assert len(frame) >= seen
+            seen = len(frame)
+            looks += 1
+        box.wait_until_settled()
+    assert looks > 10
+    box.check_books(dropped)
+    # What a read in between can see ends with a page.
+    written = table.read_bytes()
+    assert len(written) > 10 * PAGE
+    assert {written[end - 1 : end] for end in range(PAGE, len(written), PAGE)} == {b"\n"}
+
+
+def test_inotify_exhausted_means_polling_and_is_said(box: Box) -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    if limit > 1000:
+        pytest.skip("so many inotify instances are allowed that taking them all would harm others")
+    libc = ctypes.CDLL(None)
+    taken = []
+    try:
+        while (fd := libc.inotify_init()) >= 0:
+            taken.append(fd)
+        with Running(box, STAND_IN) as running:
+            running.wait_for_log("inotify is exhausted")
+            running.wait_for_log("watching by polling")
+            box.drop("digit1.png", png_like("fine"))
+            box.wait_for_rows(1)
+            assert running.stop() == 0
+    finally:
+        for fd in taken:
+            os.close(fd)
+
+
+def mount(*arguments: str | Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount: {done.stderr}")
+
+
+def unmount(folder: Path) -> None:
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_pauses_intake_and_blames_no_file(box: Box) -> None:
+    mount("-t", "tmpfs", "-o", "size=1m", "digitd-test", box.outbox)
+    try:
+        with Running(box, STAND_IN) as running:
+            running.wait_for_log("is ready")
+            with (box.outbox / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+                while filler.write(bytes(4096)):
+                    pass
+            dropped = drop_many(box, 3)
+            running.wait_for_log("No space left on device")
+            dropped |= drop_many(box, 3, start=4)
+            wait_until(lambda: status(box)["state"] == "paused", "a status that says paused")
+            assert box.rows() == []
+            (box.outbox / "filler").unlink()
+            box.wait_for_rows(6)
+            box.wait_until_settled()
+            assert running.stop() == 0
+        assert {row["status"] for row in box.rows()} == {"ok"}
+        box.check_books(dropped)
+    finally:
+        unmount(box.outbox)
+
+
+def test_a_read_only_outbox_pauses_intake_and_blames_no_file(box: Box) -> None:
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        mount("--bind", box.outbox, box.outbox)
+        try:
+            mount("-o", "remount,bind,ro", box.outbox)
+            dropped = drop_many(box, 3)
+            running.wait_for_log("Read-only file system")
+        finally:
+            unmount(box.outbox)
+        box.wait_for_rows(3)
+        box.wait_until_settled()
+        assert running.stop() == 0
+    box.check_books(dropped)
+
+
+def test_an_inbox_that_is_unmounted_pauses_intake_and_comes_back(box: Box) -> None:
+    kept = box.folder / "kept"
+    kept.mkdir()
+    mount("--bind", kept, box.inbox)
+    with Running(box, STAND_IN) as running:
+        try:
+            running.wait_for_log("is ready")
+            unmount(box.inbox)
+            box.inbox.rename(box.folder / "mount point")
+            running.wait_for_log("paused")
+            (box.folder / "mount point").rename(box.inbox)
+            mount("--bind", kept, box.inbox)
+            running.wait_for_log("going on")
+            dropped = {f"digit{n}.png": png_like(f"fine {n}") for n in range(3)}
+            for name, data in dropped.items():
+                (box.inbox / name).write_bytes(data)
+            box.wait_for_rows(3)
+            box.wait_until_settled()
+            assert running.stop() == 0
+        finally:
+            unmount(box.inbox)
+    assert sorted(row["file"] for row in box.rows()) == sorted(dropped)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_an_inbox_that_cannot_be_listed_pauses_intake_and_comes_back(box: Box) -> None:
+    box.configure(rescan_seconds=1)
+    command = STAND_IN
+    if os.geteuid() == 0:  # root reads everything, but for these
+        command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *STAND_IN]
+    with Running(box, command) as running:
+        running.wait_for_log("is ready")
+        box.inbox.chmod(0o300)
+        running.wait_for_log("Permission denied")
+        assert running.process.poll() is None
+        box.inbox.chmod(0o700)
+        running.wait_for_log("going on")
+        dropped = drop_many(box, 3)
+        box.wait_for_rows(3)
+        box.wait_until_settled()
+        assert running.stop() == 0
+    box.check_books(dropped)

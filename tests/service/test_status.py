@@ -1,0 +1,59 @@
+"""What `digitd status` makes of the table and the folders."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from daemon import ids
+from daemon.config import Config
+from daemon.ledger import rows
+from daemon.records import Entry, Job, Reading, Status, Verdict
+from daemon.service import status
+
+MOMENT = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
+SEVEN = Verdict(Status.OK, 7, 0.987, (0.001,) * 7 + (0.987, 0.002, 0.003))
+BAD = Verdict(Status.ERROR, reason="the file is empty")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "outbox").mkdir()
+    return Config(inbox=tmp_path / "inbox", outbox=tmp_path / "outbox")
+
+
+def row(name: str, verdict: Verdict) -> rows.Row:
+    job = Job(ids.encode(5), name, Path("work"), 5, MOMENT)
+    return rows.row(Entry(job, "ab" * 32, Reading(verdict, "m")), "a/b", "c/d", MOMENT)
+
+
+def test_rows_are_counted_by_status_and_nothing_else_is(config: Config) -> None:
+    table = rows.line(row("digit1.png", SEVEN)), rows.line(row("digit2.png", BAD))
+    text = f"{rows.header()}{table[0]}a note of mine\n{table[1]}{table[0]}"
+    (config.outbox / "predictions.csv").write_text(text + table[1][:40])
+    found = status.read(config)
+    assert [found[key] for key in ("ok", "unsure", "error")] == [2, 0, 1]
+    assert found["last"]["file"] == "digit1.png"
+    assert found["last_error"]["reason"] == "the file is empty"
+
+
+def test_the_last_row_is_shown_without_the_zeros_that_fill_a_page(config: Config) -> None:
+    stretched = rows.line(row("digit1.png", SEVEN), 200)
+    (config.outbox / "predictions.csv").write_text(rows.header() + stretched)
+    assert status.read(config)["last"] == {
+        "file": "digit1.png",
+        "status": "ok",
+        "digit": "7",
+        "confidence": "0.987000",
+        "reason": "",
+        "processed_at": "2026-11-21T09:05:07.042Z",
+    }
+
+
+def test_without_a_table_there_is_nothing_to_count(config: Config) -> None:
+    found = status.read(config)
+    assert found["ok"] == 0
+    assert found["last"] is found["last_error"] is None

@@ -1,0 +1,120 @@
+"""Measuring: what is counted, as what, and what the command says and draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from daemon.assets import SHIPPED_MODEL
+from daemon.errors import DataError
+from daemon.reading import model
+from daemon.training import calibrate, evaluate
+from tests.harness import digitd
+
+SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
+MNIST = np.load(SMALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight digits, one of them mislabelled; a blank, two digits, an ambiguous and a hard one."""
+    images = tmp_path / "images"
+    images.mkdir()
+    lines = ["file,label,traits,writer"]
+    order = np.argsort(MNIST["y_test"], kind="stable")[::10][:8]
+    for index in order:
+        name = f"{index}.png"
+        cv2.imwrite(str(images / name), MNIST["x_test"][index])
+        digit = int(MNIST["y_test"][index])
+        lines.append(f"{name},{(digit + 5) % 10 if index == order[0] else digit},thin;photo,1")
+    pair = np.hstack([MNIST["x_test"][order[2]], MNIST["x_test"][order[6]]])
+    for name, label, traits, shown in (
+        ("blank.png", "none", "", np.full((28, 28), 255, np.uint8)),
+        ("pair.png", "multi", "", pair),
+        ("odd.png", "ambiguous", "", MNIST["x_test"][order[3]]),
+        ("hard.png", "7", "hard;thin", np.zeros((28, 28), np.uint8)),
+    ):
+        cv2.imwrite(str(images / name), shown)
+        lines.append(f"{name},{label},{traits},2")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_a_folder_is_counted(folder: Path) -> None:
+    reader = model.load(SHIPPED_MODEL)
+    found = evaluate.evaluate(reader, evaluate.cases(folder, ["hard"]))
+    assert (found.count, found.right) == (8, 7)
+    assert found.confusion.sum() == 8
+    assert sum(count for _, count in found.per_digit) == 8
+    assert found.refused == {"multi": (1, 1), "none": (1, 1)}
+    assert [answer.case.label for answer in found.mistakes] == ["5"]
+    all_of_it = evaluate.evaluate(reader, evaluate.cases(folder))
+    assert (all_of_it.count, all_of_it.right) == (9, 7)
+
+
+def test_the_command_says_and_draws(folder: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "seen"
+    said = digitd(
+        "evaluate", folder, "--skip-traits", "hard", "--pictures", drawn, "--at-least", "0.8"
+    )
+    assert said.returncode == 0, said.stderr
+    assert "7 of 8" in said.stdout
+    assert "none, not ok        100.00%  1 of 1" in said.stdout
+    for name in ("confusion", "mistakes", "examples"):
+        picture = cv2.imread(str(drawn / f"{name}.png"))
+        assert picture is not None
+        assert min(picture.shape[:2]) > 100
+
+
+def test_below_the_bar_exits_1(folder: Path) -> None:
+    assert digitd("evaluate", folder, "--at-least", "0.95").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read"),
+        ("name,digit\na,1\n", "columns"),
+        ("file,label\nx.png,3\n", "x.png"),
+    ],
+)
+def test_a_folder_without_its_table_is_named(
+    tmp_path: Path, content: str | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=says):
+        list(evaluate.cases(tmp_path))
+
+
+def test_mnist_is_measured_on_its_test_digits() -> None:
+    found = evaluate.evaluate(model.load(SHIPPED_MODEL), evaluate.cases(SMALL))
+    assert found.count == 100
+    assert found.accuracy >= 0.98
+
+
+def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "set.npz"
+    broken.write_bytes(b"no zip")
+    with pytest.raises(DataError, match=r"set\.npz"):
+        list(evaluate.cases(broken))
+    np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
+    with pytest.raises(DataError, match="neither `images` and `labels`"):
+        list(evaluate.cases(tmp_path / "other.npz"))
+
+
+def test_a_shaky_confidence_is_calibrated() -> None:
+    # Right 8 times in 10, but as sure as a logit of 12 makes one.
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 4000)
+    said = np.where(rng.random(4000) < 0.8, labels, (labels + 1) % 10)
+    logits = np.zeros((4000, 11), np.float32)
+    logits[np.arange(4000), said] = 12
+    before = model.softmax(logits, 1.0).max(axis=1)
+    assert calibrate.error(before, said == labels) > 0.15
+    fitted = calibrate.fit(logits, labels)
+    assert fitted.temperature > 2
+    assert fitted.calibration_error < 0.1

@@ -1,0 +1,154 @@
+"""Training: the whole command on a few digits, its resumption, and what it is fed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from daemon.cli import main
+from daemon.errors import DataError
+from daemon.reading import model
+from daemon.training import data, fonts, hands, negatives, pool, strokes, train
+from daemon.training.augment import Augmenter
+
+# Keras 3.15 copies its variables in a way that numpy 2.4 frowns on.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "STEPS", 8)
+
+
+def quietly(ended: list[train.Epoch]) -> train.Progress:
+    return train.Progress(
+        making=lambda _: None, began=lambda _: None, stepped=lambda _: None, ended=ended.append
+    )
+
+
+def test_training_learns_resumes_and_saves_what_it_was(tmp_path: Path) -> None:
+    epochs: list[train.Epoch] = []
+    settings = train.TrainSettings((SMALL,), epochs=1, scale=0.01)
+    out = tmp_path / "new.keras"
+    train.train(settings, out, tmp_path, quietly(epochs))
+    assert [epoch.epoch for epoch in epochs] == [1]
+    first = model.load(out)
+    assert first.settings.training["data"] == ["mnist-small"]
+    assert first.settings.training["epochs"] == 1
+
+    longer = train.TrainSettings((SMALL,), epochs=2, scale=0.01)
+    train.train(longer, out, tmp_path, quietly(epochs), resume=True)
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    assert epochs[1].loss < epochs[0].loss < 3
+    assert model.load(out).hash != first.hash
+
+
+def test_the_command_trains_and_draws(tmp_path: Path) -> None:
+    work = tmp_path / "runs"
+    arguments = ["train", "--data", SMALL, "--work", work, "--epochs", 1, "--scale", 0.01]
+    said = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert said.exit_code == 0, said.output
+    assert "epoch 1: loss" in said.output
+    assert model.load(work / "model.keras").settings.training["epochs"] == 1
+    for name in ("curves", "confusion", "mistakes", "examples"):
+        picture = cv2.imread(str(work / f"{name}.png"))
+        assert picture is not None
+        assert min(picture.shape[:2]) > 100
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    settings = train.TrainSettings((SMALL,), epochs=1, scale=0.01)
+    with pytest.raises(DataError, match="cannot be resumed"):
+        train.train(settings, tmp_path / "new.keras", tmp_path, quietly([]), resume=True)
+
+
+def test_the_pool_has_every_group_and_is_kept(tmp_path: Path) -> None:
+    sets = data.load([SMALL]).training
+    told: list[float] = []
+    made = pool.gather(sets, tmp_path, seed=0, scale=0.01, tell=told.append)
+    assert {"mnist", "pencil", "strokes", "not a digit"} <= set(made.groups)
+    assert made.glyphs.shape == (len(made.labels), 28, 28)
+    assert set(made.labels[made.groups == "not a digit"]) == {pool.NOT_A_DIGIT}
+    assert made.glyphs.any(axis=(1, 2)).all()
+    assert told[-1] == 1
+    told.clear()
+    again = pool.gather(sets, tmp_path, seed=0, scale=0.01, tell=told.append)
+    assert not told
+    assert np.array_equal(made.glyphs, again.glyphs)
+
+
+def test_what_is_held_apart_is_not_trained_on(tmp_path: Path) -> None:
+    sets = data.load([SMALL]).training
+    made = pool.gather(sets, tmp_path, seed=0, scale=0.01, tell=lambda _: None)
+    training, held = made.split(0.1, 0)
+    assert len(held.labels) == round(0.1 * len(made.labels))
+    assert len(training.labels) + len(held.labels) == len(made.labels)
+    assert np.array_equal(made.split(0.1, 0)[1].glyphs, held.glyphs)
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_drawn_digits_are_lines_within_their_page(digit: int) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        line = strokes.drawn(digit, rng)
+        assert 20 < line.sum() < 600
+        assert hands.redrawn(line, rng).max() > 30
+
+
+def test_thinning_leaves_lines_one_pixel_wide_in_one_piece() -> None:
+    thick = np.zeros((1, 64, 64), np.uint8)
+    cv2.circle(thick[0], (32, 32), 20, 255, 7)
+    line = hands.thinned(thick > 0)[0]
+    assert 60 < line.sum() < 180
+    assert cv2.connectedComponents(line.astype(np.uint8))[0] == 2
+
+
+def test_augmenting_moves_digits_but_not_far() -> None:
+    digits = np.load(SMALL)["x_train"][:64]
+    augment = Augmenter(np.random.default_rng(0))
+    varied = augment(digits)
+    assert varied.shape == digits.shape
+    assert varied.dtype == np.uint8
+    assert (varied != digits).any(axis=(1, 2)).all()
+    assert 0.6 < varied.mean() / digits.mean() < 1.4
+    same = Augmenter(np.random.default_rng(0))(digits)
+    assert np.array_equal(varied, same)
+    weak = Augmenter(np.random.default_rng(0), 0.3)(digits)
+    assert np.abs(weak - 1.0 * digits).mean() < 0.7 * np.abs(varied - 1.0 * digits).mean()
+
+
+def test_now_and_then_the_pen_skips() -> None:
+    loops = np.zeros((200, 28, 28), np.uint8)
+    for loop in loops:
+        cv2.circle(loop, (14, 14), 8, 255, 2)
+    varied = Augmenter(np.random.default_rng(0))(loops)
+    # Connected paper: one piece outside and one inside, or a single one through a gap.
+    pieces = [
+        cv2.connectedComponents((glyph < 60).astype(np.uint8), connectivity=4)[0] - 1
+        for glyph in varied
+    ]
+    assert 5 <= pieces.count(1) <= 30
+
+
+def test_negatives_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    digits = list(np.load(SMALL)["x_train"][:3])
+    for _ in range(20):
+        assert negatives.scribble(rng).sum() > 30
+        assert negatives.sign(rng).sum() > 20
+        assert negatives.blot(rng).any()
+        assert negatives.beside(digits[:2], rng).any(axis=0).sum() > 30
+
+
+def test_no_font_is_both_trained_on_and_kept_apart() -> None:
+    assert not set(fonts.found()) & set(fonts.found(kept_apart=True))
+
+
+def test_letters_that_look_like_digits_are_no_negatives() -> None:
+    assert not set("OoDQlIi|ZzSsgqbB0123456789") & set(fonts.NO_DIGITS)
