@@ -82,7 +82,7 @@ def growth(folder: Path, large: int) -> Lines:
     for count in sorted({1000, 10_000, large}):
         run = DaemonRun(folder / f"waiting{count}")
         material.small_pngs(run.inbox, count)
-        inbox = Inbox(Config(inbox=run.inbox, outbox=run.outbox), ring=lambda: None)
+        inbox = Inbox(Config(inbox=run.inbox, outbox=run.outbox), wake=lambda: None)
         started = time.perf_counter()
         inbox.open(live=False)
         scan = time.perf_counter() - started

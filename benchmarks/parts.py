@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from daemon.assets import SHIPPED_MODEL
-from daemon.records import Parcel, ReadOptions
+from daemon.config import Config
+from daemon.records import Parcel
 from daemon.workers import worker
 from daemon.workers.pool import worker_count
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BATCH = 64
-_OPTIONS = ReadOptions(SHIPPED_MODEL, max_megapixels=50)
+_OPTIONS = Config().reading
 
 
 def _read(out: Path, files: Sequence[Path]) -> int:
@@ -30,11 +31,11 @@ def _read(out: Path, files: Sequence[Path]) -> int:
 
 
 def _workers(count: int, threads: int) -> ProcessPoolExecutor:
-    """Return processes made as digitd makes its workers."""
+    """Return processes with as many of TensorFlow's threads as digitd's workers have."""
     return ProcessPoolExecutor(
         count,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=worker.settle_in,
+        initializer=worker.limit_threads,
         initargs=(threads,),
     )
 

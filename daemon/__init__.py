@@ -5,22 +5,30 @@ does each module within its folder. A dropped file meets them in this order:
 
     cli               parse, print, exit
     service/          the running daemon, and what is said of it
+        service       signals, one session after another, reload
         check         try whether ``run`` would start
-        service       startup, loop, shutdown
+        session       one configuration in force: open, turn, stop
         pipeline      the files in hand, from claim to publish
-        status        what the daemon says of itself, read back
+        folders       make the inbox and the outbox, or check them
+        status        the status page, written and read back
+        notify        sd_notify
+        bell          wake the loop
         predict       read given files in place
         unit          the systemd unit
         logs          log lines, plain or for the journal
-        notify        sd_notify
     training/         build a model, and measure one
     intake/           from the inbox to a claimed file
-        inbox         find complete files
+        inbox         hand out complete files
+        listing       names that match, and their order
         watch         hear of arrivals
-        claims        claim by rename, count attempts, recover
+        completeness  tell when a file is complete
+        claims        claim by rename, recover what an earlier run claimed
+        attempts      which files were given to a worker, and what came of it
     workers/          the processes that read
         pool          hand batches to worker processes that may die
+        process       one worker process and the pipe to it
         worker        what runs in one
+        batch         open, hash, read, write the picture
     reading/          bytes to pixels to ink to 28x28 to probabilities to a verdict
         reader        bytes in, readings out
         picture/      the annotated picture of one reading
@@ -33,7 +41,10 @@ does each module within its folder. A dropped file meets them in this order:
         formats       what a file's own bytes say of it
     ledger/           predictions.csv and the files that its rows name
         audit         prove that every file has its row, and every row its files
-        outbox        commit the row, publish the files
+        outbox        commit the rows, publish the files
+        table         append rows durably, mend the end, find rows
+        archive       choose names, move files to them
+        rename        never replace a file
         rows          what a row says, written and read back
 
 and at the bottom, for all of them:

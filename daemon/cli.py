@@ -1,30 +1,26 @@
 """The commands: the only module that parses arguments, sets up logging, prints and exits."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from daemon import __version__
-from daemon.errors import EX_FOUND_WRONG, DigitdError
+from daemon.errors import EX_FOUND_WRONG, DigitdError, exit_status
+from daemon.ledger.rows import Row
 from daemon.service import logs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from daemon.ledger.rows import Row
+from daemon.training import commands
 
 # The imports of each command stand inside it: `digitd --help` answers at once, and the daemon
 # never loads what only training needs.
 # D301: \b in a docstring is how click is told to keep lines as they are.
 # ruff: noqa: PLC0415, D301
 
-_CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -93,12 +89,12 @@ def run(config_file: Path, *, once: bool) -> None:
         hidden=not watched,
     )
 
-    def tell(row: Row) -> None:
+    def count(row: Row) -> None:
         bar.update(1)
         if watched and row.verdict.status is Status.ERROR:
             failed.append(row)
 
-    service = Service(config_file, once=True, tell=tell)
+    service = Service(config_file, once=True, on_row=count)
     with bar:
         bar.length = service.waiting
         counts = service.run()
@@ -136,14 +132,9 @@ def predict(
     from daemon.assets import SHIPPED_MODEL
     from daemon.config import Config
     from daemon.reading.reader import Reader
-    from daemon.records import ReadOptions
     from daemon.service.predict import predict as read_files
 
-    options = ReadOptions(
-        model=model or SHIPPED_MODEL,
-        max_megapixels=Config().max_megapixels,
-        pictures=pictures is not None,
-    )
+    options = replace(Config().reading, model=model or SHIPPED_MODEL, pictures=pictures is not None)
     for row in read_files(Reader(options), files, pictures):
         if as_json:
             click.echo(json.dumps(row.fields(), ensure_ascii=False))
@@ -164,6 +155,8 @@ def _line(row: Row) -> str:
 def check(config_file: Path) -> None:
     """Say whether `run` would start: config, folders, watch mode, model.
 
+    Changes nothing; exits with what `run` would exit with.
+
     \b
     Example:
       digitd check --config /srv/digits/config.yaml
@@ -171,12 +164,11 @@ def check(config_file: Path) -> None:
     from daemon import config
     from daemon.service.check import check as findings
 
-    good = True
+    status = 0
     for finding in findings(config.load(config_file)):
-        click.echo(f"{'ok   ' if finding.good else 'WRONG'} {finding.text}")
-        good &= finding.good
-    if not good:
-        sys.exit(EX_FOUND_WRONG)
+        click.echo(f"{'WRONG' if finding.fault else 'ok   '} {finding.text}")
+        status = status or exit_status(finding.fault)
+    sys.exit(status)
 
 
 @main.command()
@@ -275,132 +267,5 @@ def service(config_file: Path, user: str) -> None:
     click.echo(unit(config.load(config_file), config_file, user), nl=False)
 
 
-@main.command()
-@click.option(
-    "--data",
-    "sets",
-    metavar="FILE",
-    multiple=True,
-    type=_EXISTING_FILE,
-    help="A .npz set; repeat for several. Without it, MNIST is downloaded.",
-)
-@click.option(
-    "--out",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The model file to write; without it, model.keras in --work.",
-)
-@click.option("--epochs", default=80, show_default=True, type=click.IntRange(1))
-@click.option("--seed", default=0, show_default=True, type=int)
-@click.option(
-    "--scale",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0, min_open=True),
-    help="Draw so many times more than the sets hold: fonts, strokes, what is not a digit.",
-)
-@click.option(
-    "--work",
-    "folder",
-    metavar="DIR",
-    default="runs",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Keeps the prepared glyphs, the checkpoint and the pictures.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --work.")
-def train(
-    sets: tuple[Path, ...],
-    out: Path | None,
-    epochs: int,
-    seed: int,
-    scale: float,
-    folder: Path,
-    *,
-    resume: bool,
-) -> None:
-    """Build a model from data; its curves and examples are written into --work.
-
-    \b
-    Example:
-      digitd train --data mnist.npz --epochs 10
-      digitd train --data mnist.npz --data pendigits.npz --out digits.keras --resume
-    """
-    from daemon.training import report, train
-
-    settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed, scale=scale)
-    out = out or folder / "model.keras"
-    seen = sys.stderr.isatty()
-    with click.progressbar(length=1000, label="glyphs", file=sys.stderr, hidden=not seen) as bar:
-
-        def began(steps: int) -> None:
-            bar.label, bar.length, bar.pos = "training", epochs * train.STEPS, steps
-
-        def ended(epoch: train.Epoch) -> None:
-            click.echo(f"{_CLEARED if seen else ''}{report.line(epoch)}")
-
-        progress = train.Progress(
-            making=lambda share: bar.update(round(1000 * share) - bar.pos),
-            began=began,
-            stepped=bar.update,
-            ended=ended,
-        )
-        trained = train.train(settings, out, folder, progress, resume=resume)
-    click.echo(report.of_training(trained, out, folder))
-
-
-@main.command()
-@click.argument("path", metavar="DATA", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--model",
-    "model_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A .keras file; without it, the model that came with digitd.",
-)
-@click.option(
-    "--skip-traits",
-    metavar="WORDS",
-    default="",
-    help="Leave out images whose `traits` hold one of these, separated by commas.",
-)
-@click.option(
-    "--at-least",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    help="Exit 1 where the accuracy is below this.",
-)
-@click.option(
-    "--pictures",
-    "folder",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Draw the confusion matrix, the worst mistakes and examples into this folder.",
-)
-def evaluate(
-    path: Path,
-    model_file: Path | None,
-    skip_traits: str,
-    at_least: float | None,
-    folder: Path | None,
-) -> None:
-    """Measure a model on DATA: an .npz set, or a folder with a labels.csv (file,label).
-
-    \b
-    Example:
-      digitd evaluate mnist.npz --at-least 0.993
-      digitd evaluate scans/ --skip-traits hard,printed-font --pictures seen/
-    """
-    from daemon.assets import SHIPPED_MODEL
-    from daemon.reading import model
-    from daemon.training import evaluate, report
-
-    skipped = [word for word in skip_traits.split(",") if word]
-    cases = evaluate.cases(path, skipped)
-    measured = evaluate.evaluate(model.load(model_file or SHIPPED_MODEL), cases)
-    click.echo(report.of_evaluation(measured))
-    if folder is not None:
-        click.echo(f"pictures: {', '.join(map(str, report.drawn(measured, folder)))}")
-    if at_least is not None and measured.accuracy < at_least:
-        click.echo(f"digitd: {measured.accuracy:.4f} is below {at_least}", err=True)
-        sys.exit(EX_FOUND_WRONG)
+main.add_command(commands.train)
+main.add_command(commands.evaluate)

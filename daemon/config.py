@@ -1,11 +1,9 @@
 """config.yaml: read once, checked key by key, frozen."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -17,13 +15,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError
 from daemon.records import ReadOptions
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 
 def _path(value: object) -> object:
@@ -83,6 +79,7 @@ class Config(BaseModel):
         return ReadOptions(
             model=self.model,
             max_megapixels=self.max_megapixels,
+            max_file_mb=self.max_file_mb,
             unsure_below=self.unsure_below,
             pictures=self.pictures,
         )

@@ -1,7 +1,5 @@
 """What a person can act on: one class each, carrying the exit status it ends the program with."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 # sysexits.h: what systemd and shell scripts already know these numbers by.
@@ -48,3 +46,17 @@ class StorageError(DigitdError):
 
 class UnreadableError(DigitdError):
     """One file cannot be read as an image; the text is the ``reason`` in its row."""
+
+
+def describe(fault: Exception) -> str:
+    """Say what a fault is, the path first where there is one."""
+    if isinstance(fault, OSError) and (path := fault.filename or fault.filename2):
+        return f"{path}: {fault.strerror}"
+    return str(fault)
+
+
+def exit_status(fault: Exception | None) -> int:
+    """Return the status that the program exits with for a fault; 0 for none."""
+    if fault is None:
+        return 0
+    return fault.exit_status if isinstance(fault, DigitdError) else EX_FOUND_WRONG

@@ -1,7 +1,5 @@
 """Ids: unique, and sorting by time even when the clock is set back."""
 
-from __future__ import annotations
-
 import re
 import time
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The names of digitd's own files and folders, in the inbox and in the outbox."""
 
-from __future__ import annotations
-
 from daemon import ids
 
 # In the inbox. The work folder lies on the inbox's own file system, so that a claim is one
@@ -15,6 +13,7 @@ WORK_FOLDER = ".digitd"
 ATTEMPTS = "attempts"  # which files were given to a worker, and which took one down
 STATUS_PAGE = "status"  # what `digitd status` shows
 WORK_LOCK = "lock"  # held for as long as a digitd reads this inbox
+NEW_ATTEMPTS = "attempts.new"  # the same while it is rewritten
 NAME_SUFFIX = ".name"
 PICTURE_SUFFIX = ".picture"
 

@@ -1,18 +1,13 @@
 """Hold a folder against every other digitd: flock on a file in it."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from daemon.errors import BusyError, StorageError
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # `digitd status` holds a lock for some microseconds to see whether anyone else does.
 _TRIES = 5

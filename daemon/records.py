@@ -1,18 +1,12 @@
-"""What travels: frozen records, from the dropped file to its row."""
-
-from __future__ import annotations
+"""What travels between the modules: frozen records, from the claimed file to its row."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from daemon import ids
 from daemon.layout import PICTURE_SUFFIX
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from pathlib import Path
-
-    from daemon.untrusted import Stamp
 
 DIGITS = 10
 
@@ -26,62 +20,67 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One claimed file: ours alone, waiting in the work folder for its row.
+class ReadOptions:
+    """The settings that a reading depends on.
 
-    ``name`` is the one that it was dropped under, ``path`` where it lies now, ``size`` in bytes.
+    ``unsure_below`` is a confidence; ``None`` takes the model's own, fitted by calibration.
+    """
+
+    model: Path
+    max_megapixels: float
+    max_file_mb: float
+    unsure_below: float | None = None
+    pictures: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed file, waiting in the work folder for its row.
+
+    Attributes:
+        id: unique, and sorts by the time of the claim.
+        name: the name it was dropped under.
+        path: where it lies now.
+        size: bytes.
+        refusal: why it must not be decoded; empty if it may be.
     """
 
     id: str
     name: str
     path: Path
     size: int
-    received_at: datetime
+    refusal: str = ""
 
     @property
-    def picture(self) -> Path:
+    def received_at(self) -> datetime:
+        """When it was claimed, UTC."""
+        return ids.moment(self.id)
+
+    @property
+    def picture_path(self) -> Path:
         """Where its picture waits to be published."""
         return self.path.with_name(f"{self.id}{PICTURE_SUFFIX}")
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One file as a worker gets it: its bytes, or why there is no use in decoding them.
-
-    ``sha256`` is the hex digest of the whole file, empty where not even that could be read.
-    ``stamp`` is the file's just before it was read.
-    """
+    """One file's bytes, or why they must not be decoded."""
 
     name: str
     data: bytes
-    sha256: str = ""
     refusal: str = ""
-    stamp: Stamp | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """What a reading depends on besides the bytes.
-
-    ``unsure_below`` is the confidence under which a reading is ``unsure``; ``None``
-    takes the model's own, fitted with its calibration.
-    """
-
-    model: Path
-    max_megapixels: float
-    unsure_below: float | None = None
-    pictures: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of one image.
+    """The answer to one image.
 
-    ``probabilities`` are those of the digits 0 to 9, calibrated; they add up to less
-    than 1 where the model also considers that it is no digit at all. They are ``None``
-    where the model was never asked (a blank, a file that cannot be read). ``digit`` is
-    ``None`` where there is none to guess. ``confidence`` is the digit's probability.
-    ``reason`` is empty for ``ok``.
+    Attributes:
+        digit: the most likely one; ``None`` where there is none to guess.
+        confidence: the digit's calibrated probability.
+        probabilities: of the digits 0 to 9, calibrated; what is missing to 1 is that of "not a
+            digit". ``None`` where the model was not asked.
+        reason: why it is not ``ok``; empty for ``ok``.
     """
 
     status: Status
@@ -93,7 +92,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A verdict with its provenance: the model's short hash and the annotated picture (PNG)."""
+    """What was read in one parcel: the verdict, the model's short hash, the picture as a PNG.
+
+    ``picture`` is empty where pictures are switched off.
+    """
 
     verdict: Verdict
     model: str
@@ -101,10 +103,26 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A job that was read: all that its row is made of, and the stamp of what was read."""
+class Result:
+    """A job that was read; all that its row is made of.
+
+    Attributes:
+        sha256: hex digest of the file's bytes; empty where they could not be read.
+        model: the model's short hash; empty where none was asked.
+        has_picture: whether ``job.picture_path`` was written.
+    """
 
     job: Job
+    verdict: Verdict
     sha256: str
-    reading: Reading
-    stamp: Stamp | None = None
+    model: str
+    has_picture: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a row says that its files go, relative to the outbox; ``picture`` may be empty."""
+
+    job: Job
+    picture: str
+    original: str

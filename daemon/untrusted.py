@@ -1,33 +1,29 @@
-"""A dropped file on the disk: opened without being led astray, and known again."""
-
-from __future__ import annotations
+"""Open files that strangers dropped, and tell when they change."""
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-# No link leads us out of the inbox, and no FIFO holds us.
+# Don't follow symlinks; don't block on FIFOs.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Stamp(NamedTuple):
-    """What changes when a file is written to: its size in bytes, its mtime in ns."""
+    """What changes when a file is written to: its size in bytes, its mtime in nanoseconds."""
 
     size: int
-    changed: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, info: os.stat_result) -> Self:
+        """Return the stamp of a file as it is."""
+        return cls(info.st_size, info.st_mtime_ns)
 
 
-def opened(path: Path) -> int:
-    """Open a file for reading; returns its descriptor, to be closed by the caller.
+def open_file(path: Path) -> int:
+    """Open whatever is at ``path`` for reading; return a descriptor, for the caller to close.
 
     Raises:
-        OSError: it cannot be opened, or is a link (ELOOP).
+        OSError: it cannot be opened, or is a symlink (ELOOP).
     """
     return os.open(path, _FLAGS)
-
-
-def stamp(info: os.stat_result) -> Stamp:
-    """Return the stamp of a file as it is."""
-    return Stamp(info.st_size, info.st_mtime_ns)

@@ -15,10 +15,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from daemon.ledger import rename
 from tests import stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
 
 def _path(descriptor: int) -> str:
@@ -33,8 +35,8 @@ class FaultyDisk:
         self._left = nth
         self._fault = fault
 
-    def watch(self, name: str) -> None:
-        call: Callable[..., Any] = getattr(os, name)
+    def watch(self, module: ModuleType, name: str) -> None:
+        call: Callable[..., Any] = getattr(module, name)
 
         @functools.wraps(call)
         def faulty(target: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - any call
@@ -49,7 +51,7 @@ class FaultyDisk:
                     raise OSError(number, os.strerror(number), os.fsdecode(place))
             return call(target, *arguments, **options)
 
-        setattr(os, name, faulty)
+        setattr(module, name, faulty)
 
 
 if __name__ == "__main__":
@@ -57,5 +59,6 @@ if __name__ == "__main__":
     folder = Path(sys.argv[sys.argv.index("--config") + 1]).parent
     disk = FaultyDisk(folder, int(nth), fault)
     for name in ("write", "pwrite", "fsync", "rename", "mkdir", "ftruncate", "unlink"):
-        disk.watch(name)
+        disk.watch(os, name)
+    disk.watch(rename, "rename_noreplace")
     stand_in.main()

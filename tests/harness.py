@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,7 +19,7 @@ from daemon.config import load
 from daemon.ledger.audit import Audit, audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -48,6 +50,17 @@ def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProc
     )
 
 
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Let a write past this size of a file end short, and the next one fail."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @dataclass
 class Box:
     """A folder with a config, an inbox and an outbox."""
@@ -58,7 +71,7 @@ class Box:
     def __post_init__(self) -> None:
         self.inbox.mkdir(exist_ok=True)
         self.outbox.mkdir(exist_ok=True)
-        self.configure(workers=1, settle_seconds=0.2, incomplete_seconds=0.5)
+        self.configure(workers=2, settle_seconds=0.2, incomplete_seconds=0.5)
 
     @property
     def inbox(self) -> Path:

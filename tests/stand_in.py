@@ -18,7 +18,7 @@ from daemon.errors import DigitdError, ModelError
 from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
 from daemon.service import logs
 from daemon.service.service import Service
-from daemon.workers.pool import Patience
+from daemon.workers.process import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

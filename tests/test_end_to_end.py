@@ -216,9 +216,58 @@ def test_check_tells_what_is_right_and_what_is_wrong(tmp_path: Path) -> None:
     assert "reads a known" in good.stdout
     box.configure(model="none.keras")
     bad = digitd("check", "--config", box.config)
-    assert bad.returncode == 1
+    assert bad.returncode == 78
     assert "WRONG model:" in bad.stdout
     assert str(tmp_path / "none.keras") in bad.stdout
+
+
+def test_check_makes_no_folder_and_names_the_one_that_cannot_be_made(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.inbox.rmdir()
+    box.configure(outbox="typo/outbox")
+    found = digitd("check", "--config", box.config)
+    assert found.returncode == 78
+    assert f"WRONG outbox: {tmp_path}/typo/outbox is no folder" in found.stdout
+    assert not box.inbox.exists()
+    assert not (tmp_path / "typo").exists()
+    box.configure(outbox="outbox")
+    found = digitd("check", "--config", box.config)
+    assert found.returncode == 0
+    assert "will be made" in found.stdout
+    assert not box.inbox.exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--once",)])
+def test_an_inbox_that_cannot_be_made_exits_78_and_prints_no_traceback(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    box = Box(tmp_path)
+    box.configure(inbox="typo/inbox")
+    run = digitd("run", "--config", box.config, *arguments)
+    assert run.returncode == 78
+    assert "typo/inbox is no folder" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_reading_once_without_an_inbox_makes_it(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.inbox.rmdir()
+    run = digitd("run", "--once", "--config", box.config)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "0 files: 0 ok, 0 unsure, 0 error\n"
+    assert box.inbox.is_dir()
+
+
+def test_a_byte_flipped_in_the_model_keeps_run_from_starting_with_78(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    data = bytearray(SHIPPED_MODEL.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "flipped.keras").write_bytes(data)
+    box.configure(model="flipped.keras")
+    run = digitd("run", "--config", box.config)
+    assert run.returncode == 78
+    assert "flipped.keras: is not a .keras file, or is broken" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_a_missing_model_keeps_run_from_starting_with_78(tmp_path: Path) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from daemon import ids
+from daemon.ledger import rows
 from tests.harness import ROOT, digitd
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = sorted(set(re.findall(r"(?:`|/bin/)digitd ([a-z]+(?: --[a-z]+)?)", README)))
@@ -24,3 +30,18 @@ def test_every_file_that_the_readme_links_is_there() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert "docs/annotated.png" in links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_snippet_for_reading_the_table_live_ignores_an_incomplete_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "outbox").mkdir()
+    cells = [ids.Ids().next(), "digit1.png", *["0.1"] * (len(rows.COLUMNS) - 2)]
+    line = ",".join(cells) + "\n"
+    text = rows.header() + line + line + line[:40]
+    (tmp_path / "outbox" / "predictions.csv").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(snippet, names)  # noqa: S102 - as a reader of the README does
+    assert names["rows"]["file"].tolist() == ["digit1.png"] * 2

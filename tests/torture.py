@@ -46,10 +46,10 @@ class Watcher:
             if self.table.exists():
                 text = self.table.read_text(encoding="utf-8")
                 self.looks += 1
-                whole = text.endswith("\n") and all(
-                    len(row) == len(COLUMNS) for row in csv.reader(io.StringIO(text))
+                complete = text[: text.rfind("\n") + 1]
+                self.torn += any(
+                    len(row) != len(COLUMNS) for row in csv.reader(io.StringIO(complete))
                 )
-                self.torn += not whole
 
 
 def contents(real: bool, number: int) -> bytes:  # noqa: FBT001 - the option's value

@@ -1,20 +1,19 @@
 """Hear of arrivals: a watchdog observer that does nothing but pass names on."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from watchdog.events import FileClosedEvent, FileCreatedEvent, FileSystemEventHandler
+from watchdog.events import (
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter
 from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from watchdog.events import FileSystemEvent
 
 Mode = Literal["inotify", "polling"]
 

@@ -1,37 +1,20 @@
 """Prove the books balance: each original one row, each row its original and its picture."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from daemon import ids
-from daemon.layout import (
-    ATTEMPTS,
-    FAILED,
-    NAME_SUFFIX,
-    ORIGINALS,
-    PICTURE_SUFFIX,
-    PICTURES,
-    STATUS_PAGE,
-    TABLE,
-    WORK_FOLDER,
-    WORK_LOCK,
-)
+from daemon import ids, layout
+from daemon.config import Config
+from daemon.layout import FAILED, ORIGINALS, PICTURES, TABLE, WORK_FOLDER
 from daemon.ledger import rows
-from daemon.ledger.outbox import rotated
+from daemon.ledger.table import rotated
 from daemon.lock import is_running
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from daemon.config import Config
-
-_OWN = frozenset({ATTEMPTS, STATUS_PAGE, WORK_LOCK})
+_OWN = frozenset({layout.ATTEMPTS, layout.NEW_ATTEMPTS, layout.STATUS_PAGE, layout.WORK_LOCK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +136,7 @@ def _stuck(work: list[str], found: list[dict[str, str]], *, running: bool) -> It
             continue
         if not ours:
             yield f"{shown}: a stranger in the work folder; move it out"
-        elif name[ids.LENGTH :] in {PICTURE_SUFFIX, NAME_SUFFIX}:
+        elif name[ids.LENGTH :] in {layout.PICTURE_SUFFIX, layout.NAME_SUFFIX}:
             continue  # goes with its original
         elif name[: ids.LENGTH] in done:
             yield f"{shown}: has its row and was not published; the next start of digitd does it"

@@ -1,23 +1,16 @@
 """The rows of predictions.csv: what they say, written and read back; pure functions."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from daemon import ids
-from daemon.records import DIGITS, Status
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from daemon.records import Entry, Verdict
+from daemon.records import DIGITS, Placement, Result, Status, Verdict
 
 COLUMNS = (
     "id",
@@ -34,9 +27,6 @@ COLUMNS = (
     "received_at",
     "processed_at",
 )
-# The smallest page, and block, that a file grows by; larger ones are multiples of it.
-PAGE = 4096
-ROOM = 512  # bytes of the longest row to be expected: 330 and three times a name of 60
 STATUSES = frozenset(Status)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # What a spreadsheet takes for the start of a formula:
@@ -49,24 +39,38 @@ _UNPRINTABLE = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row; ``picture`` and ``original`` are paths relative to the outbox."""
+    """One row: a result, where its files go, and when it was committed (UTC)."""
 
-    id: str
-    file: str
-    verdict: Verdict
-    picture: str
-    original: str
-    sha256: str
-    model: str
-    received_at: datetime
+    result: Result
+    placement: Placement
     processed_at: datetime
+
+    @property
+    def file(self) -> str:
+        """The name the file was dropped under, printable."""
+        return printable(self.result.job.name)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer."""
+        return self.result.verdict
+
+    @property
+    def picture(self) -> str:
+        """Path of the picture, relative to the outbox; empty if there is none."""
+        return self.placement.picture
+
+    @property
+    def original(self) -> str:
+        """Path of the original, relative to the outbox."""
+        return self.placement.original
 
     def fields(self) -> dict[str, Any]:
         """Return the columns with their values: numbers as numbers, ``None`` for none."""
         verdict = self.verdict
         probabilities = verdict.probabilities or (None,) * DIGITS
         values = (
-            self.id,
+            self.result.job.id,
             self.file,
             verdict.status.value,
             verdict.digit,
@@ -75,70 +79,17 @@ class Row:
             verdict.reason,
             self.picture,
             self.original,
-            self.sha256,
-            self.model,
-            timestamp(self.received_at),
+            self.result.sha256,
+            self.result.model,
+            timestamp(self.result.job.received_at),
             timestamp(self.processed_at),
         )
         return dict(zip(COLUMNS, values, strict=True))
 
 
-def row(entry: Entry, picture: str, original: str, processed_at: datetime) -> Row:
-    """Make the row of an entry whose files are to be published under these paths."""
-    return Row(
-        id=entry.job.id,
-        file=printable(entry.job.name),
-        verdict=entry.reading.verdict,
-        picture=picture,
-        original=original,
-        sha256=entry.sha256,
-        model=entry.reading.model,
-        received_at=entry.job.received_at,
-        processed_at=processed_at,
-    )
-
-
-def line(row: Row, stretch: int = 0) -> str:
-    """Write a row as one line of CSV: no cell holds a line break, none is a formula.
-
-    Args:
-        row: the row.
-        stretch: characters to make it longer by: its probabilities get more zeros at their
-            ends, which say nothing. It must have some.
-    """
-    values = list(row.fields().values())
-    cells = [_cell(value) for value in values]
-    numbers = [index for index, value in enumerate(values) if isinstance(value, float)]
-    for index in range(stretch and len(numbers)):
-        cells[numbers[index]] += "0" * len(range(index, stretch, len(numbers)))
-    return _csv(cells)
-
-
-def lines(table: Sequence[Row], start: int) -> bytes:
-    """Write rows as they are to stand from byte ``start`` of the table on, page by page.
-
-    A file system shows an append page by page: ext4 lets the size grow with each page that it
-    has copied, and whoever reads in between would see half of a row that lies across two (in
-    a run of the tests, pandas did). So where the next row would not fit on a page, a row on it
-    is stretched to the page's end. Left as they are: a row too long for the room that was left,
-    and the end of a page on which no row of this append has numbers.
-    """
-    texts = [line(row).encode() for row in table]
-    room = max([ROOM, *map(len, texts)])  # left for a row that comes later
-    end = start
-    elastic = None  # the last row on this page that has numbers
-    for index, row in enumerate(table):
-        if end % PAGE == 0 or end % PAGE + len(texts[index]) > PAGE:
-            elastic = None
-        if row.verdict.probabilities:
-            elastic = index
-        end += len(texts[index])
-        following = len(texts[index + 1]) if index + 1 < len(texts) else room
-        left = -end % PAGE
-        if left < following and elastic is not None:
-            texts[elastic] = line(table[elastic], left).encode()
-            end += left
-    return b"".join(texts)
+def line(row: Row) -> str:
+    """Write a row as one line of CSV: no cell holds a line break, none is a formula."""
+    return _csv([_cell(value) for value in row.fields().values()])
 
 
 def header() -> str:

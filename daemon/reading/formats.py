@@ -1,16 +1,12 @@
 """What an image file's own bytes say of it: kind, size in pixels, whether its end is there."""
 
-from __future__ import annotations
-
 import struct
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+ReadAt = Callable[[int, int], bytes]
+"""``read_at(length, offset)``, at most ``length`` bytes; fewer only at the end."""
 
-    ReadAt = Callable[[int, int], bytes]
-    """``read_at(length, offset)``, at most ``length`` bytes; fewer only at the end."""
 
 HEAD_BYTES = 16  # enough for every signature below
 # An end marker is looked for in this many last bytes: phones and editors append trailers of

@@ -3,12 +3,10 @@
 # A number of channels or a character code is clearest as itself.
 # ruff: noqa: PLR2004
 
-from __future__ import annotations
-
 import os
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # OpenCV reads this once, at import: its own last defence, above any ``max_megapixels`` that
 # config.yaml takes. Ours is to refuse by the header, before a pixel is decoded.
@@ -16,17 +14,16 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**30))
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from daemon.errors import UnreadableError
 from daemon.reading import formats, ink
+from daemon.reading.formats import Kind
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+# OpenCV's hints know no exact type of pixel; each docstring says which it is.
+Bytes = NDArray[Any]
 
-    from daemon.reading.formats import Kind
-
-    # OpenCV's hints know no exact type of pixel; each docstring says which it is.
-    Bytes = NDArray[Any]
 
 PREPROCESSING_VERSION = 1
 """Raised whenever the same bytes may give another glyph: a model knows only its own."""
@@ -38,7 +35,6 @@ THUMBNAIL_SIDE = 224  # what the annotated picture has room for
 STRIP_PIXELS = 1 << 20  # a large image's alpha is blended this many pixels at a time
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-_ORIENTATION = 0x0112  # Exif tag
 # Exif orientation -> (transpose first, flip rows, flip columns); 1 is upright.
 _UPRIGHT = {
     2: (False, False, True),
@@ -212,20 +208,13 @@ def _orientation(kinds: object, chunks: object) -> int:
     """Read the orientation, 1 to 8, from the Exif block that the decoder found; 1 if none."""
     found = dict(zip(np.ravel(kinds).tolist() if kinds is not None else (), chunks, strict=False))  # type: ignore[call-overload]
     block = found.get(cv2.IMAGE_METADATA_EXIF)
-    if block is None:
-        return 1
-    exif = np.asarray(block).tobytes().removeprefix(b"Exif\0\0")
-    order = "<" if exif.startswith(b"II") else ">"
+    exif = Image.Exif()
     try:
-        (directory,) = struct.unpack_from(order + "I", exif, 4)
-        (entries,) = struct.unpack_from(order + "H", exif, directory)
-        for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
-            tag, value = struct.unpack_from(order + "H6xH", exif, entry)
-            if tag == _ORIENTATION:
-                return int(value)
-    except struct.error:
-        return 1  # a broken Exif block says nothing of the pixels
-    return 1
+        exif.load(b"" if block is None else np.asarray(block).tobytes())
+        return int(exif.get(ExifTags.Base.Orientation, 1))
+    # A broken block says nothing of the pixels; Pillow raises these for it (fuzzed).
+    except (SyntaxError, ValueError, TypeError, OSError, struct.error):
+        return 1
 
 
 def _turned(pixels: Bytes, orientation: int) -> Bytes:

@@ -3,20 +3,17 @@
 # Two lines, two digits, two boxes: a count is clearest as itself.
 # ruff: noqa: PLR2004
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+# OpenCV's hints know no exact type of pixel; each docstring says which it is.
+Bytes = NDArray[Any]
+Floats = NDArray[Any]
 
-    # OpenCV's hints know no exact type of pixel; each docstring says which it is.
-    Bytes = NDArray[Any]
-    Floats = NDArray[Any]
 
 GLYPH = 28  # the model's side, px: MNIST's
 BOX = 20  # longest side of the ink within it, px: MNIST's (LeCun et al. 1998)

@@ -3,30 +3,25 @@
 # Keras and TensorFlow ship no types, and take seconds to import: only who reads pays.
 # ruff: noqa: ANN401, PLC0415
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
 import os
-import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.errors import ModelError
 from daemon.reading.image import PREPROCESSING_VERSION
 from daemon.reading.ink import GLYPH
 from daemon.records import DIGITS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
 CLASSES = DIGITS + 1
 """The ten digits and, last, "not a digit"."""
@@ -128,16 +123,6 @@ def load(path: Path) -> Model:
     return Model(network, settings, hashlib.sha256(data).hexdigest()[:HASH_LENGTH])
 
 
-def save(network: Any, settings: Settings, path: Path) -> None:
-    """Save weights and settings as one ``.keras`` file, whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        whole = Path(folder) / path.name
-        network.save(whole)
-        with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
-        whole.replace(path)
-
-
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Turn (N, 11) logits into probabilities at a temperature."""
     scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
@@ -162,16 +147,20 @@ def tensorflow() -> Any:
 
 
 def _settings(path: Path, data: bytes, remedy: str) -> Settings:
+    """Return the settings in a model file, all of whose checksums are right."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            stored = json.loads(archive.read(SETTINGS_MEMBER))
-        settings = Settings(**stored)
-    except zipfile.BadZipFile as error:
-        raise ModelError(f"{path}: is not a .keras file, or is broken. {remedy}.") from error
+        stored = _settings_member(data)
     except KeyError as error:
         raise ModelError(
             f"{path}: has no {SETTINGS_MEMBER} inside, so `digitd train` did not make it. {remedy}."
         ) from error
+    # What zipfile raises for each byte of a header that is flipped (all were tried).
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: is not a .keras file, or is broken: {error}. {remedy}."
+        ) from error
+    try:
+        settings = Settings(**json.loads(stored))
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: its {SETTINGS_MEMBER} is broken: {error}. {remedy}.") from error
     if settings.preprocessing != PREPROCESSING_VERSION:
@@ -180,6 +169,14 @@ def _settings(path: Path, data: bytes, remedy: str) -> Settings:
             f"version {PREPROCESSING_VERSION}: it would misread. Train it again with this digitd."
         )
     return settings
+
+
+def _settings_member(data: bytes) -> bytes:
+    """Return the settings' bytes from a model file, once all its checksums are found right."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+        return archive.read(SETTINGS_MEMBER)
 
 
 def _compiled(network: Any, size: int) -> Any:

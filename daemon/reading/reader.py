@@ -1,44 +1,21 @@
 """Read a batch: bytes in, readings out; a pure function that any executor can run."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from daemon.errors import UnreadableError
 from daemon.reading import image, model
 from daemon.reading.picture.painter import Painter
 from daemon.records import DIGITS, Parcel, Reading, ReadOptions, Status, Verdict
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
 # Above this probability of "not a digit" there is no digit to guess; below it the likeliest one
 # is given all the same, and was right for 10 of 15 digits held apart that were taken for none.
 # The model is calibrated where 17 % of the glyphs are none. Of what people drop 3 % are, and
 # there its 0.98 means 0.9.
 SURELY_NONE = 0.98
-
-
-def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    """Read each parcel; the model is loaded by the first call in a process.
-
-    Returns:
-        One reading a parcel, in their order. A file that cannot be read is an ``error``
-        reading, never an exception.
-
-    Raises:
-        ModelError: the model cannot be loaded.
-    """
-    return _reader(options).read(parcels)
-
-
-@lru_cache(maxsize=1)
-def _reader(options: ReadOptions) -> Reader:
-    return Reader(options)
 
 
 class Reader:
@@ -89,6 +66,24 @@ class Reader:
                 glyph=None if shown is None else shown.glyph,
             )
         return Reading(verdict, self.model.hash, picture)
+
+
+@lru_cache(maxsize=1)
+def _reader(options: ReadOptions) -> Reader:
+    return Reader(options)
+
+
+def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+    """Read each parcel; the model is loaded by the first call in a process.
+
+    Returns:
+        One reading a parcel, in their order. A file that cannot be read is an ``error``
+        reading, never an exception.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    return _reader(options).read(parcels)
 
 
 def judge(

@@ -1,7 +1,5 @@
 """Log lines to stderr: plain for people, with priorities for the journal."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

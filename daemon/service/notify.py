@@ -1,7 +1,5 @@
 """Tell systemd how we are: sd_notify(3), which is one datagram."""
 
-from __future__ import annotations
-
 import os
 import socket
 from contextlib import suppress

@@ -1,144 +1,159 @@
 """The files in hand, from claim to publish: a queue before the workers and two behind them."""
 
-from __future__ import annotations
-
 import errno
 import logging
 from collections import deque
-from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import replace
 
 from daemon.errors import ModelError, StorageError
-from daemon.ledger.outbox import CLAIMED_AT_MOST
-from daemon.ledger.rows import printable
-from daemon.records import Entry, Reading, Status, Verdict
-from daemon.workers.pool import WorkerDownError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
-
-    from daemon.intake.claims import Spool
-    from daemon.intake.inbox import Inbox
-    from daemon.ledger.outbox import Outbox, Receipt
-    from daemon.ledger.rows import Row
-    from daemon.records import Job
-    from daemon.workers.pool import Engine
+from daemon.intake.claims import Claims
+from daemon.intake.inbox import Inbox
+from daemon.ledger.outbox import CLAIMED_AT_MOST, Outbox
+from daemon.ledger.rows import Row, printable
+from daemon.records import Job, Placement, Result
+from daemon.workers.batch import unread_result
+from daemon.workers.pool import Down, Finished, Pool, Returned
 
 log = logging.getLogger(__name__)
 
-# A batch's files add up to no more than this, so that photographs come in handfuls: 64 of
+# A batch's files add up to no more than this, so that photographs come in small batches: 64 of
 # them would keep their rows waiting for 4 s.
 _BATCH_BYTES = 8_000_000
+# A batch's names take no more than this, so that all that a worker is sent fits into the pipe
+# (208 KiB), and one that is stopped blocks nobody.
+_BATCH_NAME_BYTES = 40_000
+_JOB_BYTES = 150  # what a job takes in the pipe besides its name, which is there twice
 # So many committed files may wait for a place that cannot be written before intake stops too.
 _PARKED_AT_MOST = 64
-# What a place in the outbox may be refused for that is one file's matter (its name, its rights,
-# what lies there) and not the disk's: it must not hold up the others.
+# Errors of a place in the outbox that are one file's matter (its name, its permissions, what is
+# there already) and not the disk's: they must not hold up the others.
 _ONE_FILES_FAULT = frozenset(
     {errno.EACCES, errno.EPERM, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG}
 )
 
 
 class Pipeline:
-    """Moves jobs on; whatever raises here leaves each job where it was, to be moved later."""
+    """Moves files on. Whatever raises here leaves each file where it was, to be moved later."""
 
-    def __init__(self, inbox: Inbox, spool: Spool, engine: Engine, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        claims: Claims,
+        pool: Pool,
+        outbox: Outbox,
+        on_row: Callable[[Row], None],
+    ) -> None:
+        """Take the parts; ``on_row`` gets each row once it is committed."""
         self._inbox = inbox
-        self._spool = spool
-        self._engine = engine
+        self._claims = claims
+        self._pool = pool
         self._outbox = outbox
+        self._on_row = on_row
         self._claimed: deque[Job] = deque()
-        self._in_work: dict[Future[list[Entry]], list[Job]] = {}
-        self._read: deque[list[Entry]] = deque()
-        self._unpublished: deque[Receipt] = deque()
-        self._parked: deque[Receipt] = deque()
-        self.batches = 0  # read since the start
+        self._read: deque[list[Result]] = deque()
+        self._unpublished: deque[Placement] = deque()
+        self._parked: list[Placement] = []
+        self._fault: ModelError | OSError | None = None
 
     def recover(self) -> None:
-        """Take up what lies in the work folder and is not in hand: an earlier run left it.
-
-        Raises:
-            OSError: the work folder or the table cannot be read.
-        """
-        known = {job.id for job in self._held()}
-        jobs = [job for job in self._spool.leftovers() if job.id not in known]
-        receipts, highest = self._outbox.recall(jobs)
-        if highest is not None:
-            self._spool.skip_ids(highest)
-        self._spool.sweep([*jobs, *self._held()])
-        done = {receipt.job.id for receipt in receipts}
-        self._unpublished.extend(receipts)
-        self._claimed.extend(job for job in jobs if job.id not in done)
+        """Take up the files in the work folder that are not in hand: an earlier run left them."""
+        in_hand = self._ids_in_hand()
+        jobs = [job for job in self._claims.leftovers() if job.id not in in_hand]
+        found = self._outbox.find(jobs)
+        if found.highest_id is not None:
+            self._claims.skip_ids(found.highest_id)
+        self._claims.sweep(in_hand | {job.id for job in jobs})
+        have_rows = {placement.job.id for placement in found.placements}
+        self._unpublished.extend(found.placements)
+        self._claimed.extend(job for job in jobs if job.id not in have_rows)
         if jobs:
             log.info(
                 "an earlier run left %d files: %d to read, %d to publish",
                 len(jobs),
-                len(self._claimed),
-                len(receipts),
+                len(jobs) - len(have_rows),
+                len(have_rows),
             )
 
     def collect(self) -> None:
-        """Take what the workers have finished.
+        """Take what the workers have done; never raises."""
+        for outcome in self._pool.tend():
+            match outcome:
+                case Finished(jobs, results):
+                    self._fault = None
+                    self._read.append(results)
+                    self._forget_missing(jobs, results)
+                case Down(jobs, why, stderr):
+                    log.warning(
+                        "a worker went down (%s) with %d files in hand, the first %s%s",
+                        why,
+                        len(jobs),
+                        printable(jobs[0].name),
+                        f"; its stderr ends: {stderr}" if stderr else "",
+                    )
+                    self._take_down(jobs, why)
+                case Returned(jobs, fault):
+                    self._claims.attempts.end(jobs)
+                    self._claimed.extendleft(reversed(jobs))
+                    self._fault = fault or self._fault
+
+    def feed(self, batch_size: int) -> None:
+        """Keep the workers busy, from the work folder first and then from the inbox.
 
         Raises:
-            ModelError: no worker can be started; the batch waits.
-            OSError: an attempt could not be counted on disk; the batch waits.
+            ModelError, OSError: a worker could not go on, or a file not be claimed now.
         """
-        failure: Exception | None = None
-        for future in [future for future in self._in_work if future.done()]:
-            jobs = self._in_work.pop(future)
+        # After a fault one batch at a time is tried, until one is read.
+        while self._pool.has_room() and not (self._fault and self._pool.busy):
+            if not self._claimed and self.in_hand + batch_size <= CLAIMED_AT_MOST:
+                self._claim(batch_size)
+            if not self._claimed:
+                self._fault = None
+                break
+            alone = self._claims.attempts.is_suspect(self._claimed[0])
+            if not self._pool.has_room(alone=alone):
+                break
+            jobs = self._next_batch(1 if alone else batch_size)
             try:
-                self._read.append(future.result())
-                self.batches += 1
-            except WorkerDownError as error:
-                log.warning(
-                    "a worker went down (%s) with %d files in hand, the first %s",
-                    error,
-                    len(jobs),
-                    printable(jobs[0].name),
-                )
-                self._take_down(jobs, str(error))
-            except CancelledError:
+                self._claims.attempts.begin(jobs)
+            except OSError:
                 self._claimed.extendleft(reversed(jobs))
-            except (OSError, ModelError) as error:
-                self._claimed.extendleft(reversed(jobs))
-                failure = error
-            else:
-                self._forget_vanished(jobs, self._read[-1])
-        if failure is not None:
-            raise failure
+                raise
+            if alone:
+                jobs = [replace(jobs[0], refusal=self._claims.attempts.refusal(jobs[0]))]
+            self._pool.submit(jobs, alone=alone)
+        if self._fault is not None:
+            raise self._fault
 
-    def settle(self, tell: Callable[[Row], None]) -> None:
-        """Commit what was read and publish what was committed; ``tell`` hears of each row.
+    def commit(self) -> None:
+        """Write the rows of what was read; see ``Outbox.commit`` for what is raised."""
+        while self._read:
+            rows = self._outbox.commit(self._read[0])
+            self._read.popleft()
+            for row in rows:
+                self._unpublished.append(row.placement)
+                self._on_row(row)
+
+    def publish(self) -> None:
+        """Move the files of committed rows to their places.
 
         Raises:
-            OSError: the outbox cannot take it now; all that is left to do is kept.
+            OSError: the outbox cannot take them now.
             StorageError: too many files found their place taken or closed.
         """
-        while self._read:
-            there, changed, gone = self._told_apart(self._read[0])
-            committed = self._outbox.commit(there)
-            self._read.popleft()
-            self._claimed.extendleft(reversed(changed))
-            for receipt, row in committed:
-                self._unpublished.append(receipt)
-                tell(row)
-            for job in gone:
-                self._spool.forget(job)
         failure: OSError | None = None
         for _ in range(len(self._unpublished)):
-            receipt = self._unpublished.popleft()
+            placement = self._unpublished.popleft()
             try:
-                self._outbox.publish(receipt)
+                self._outbox.publish(placement)
+                self._claims.forget(placement.job)
             except OSError as error:
-                if error.errno not in _ONE_FILES_FAULT:
-                    self._unpublished.append(receipt)
+                if error.errno in _ONE_FILES_FAULT:
+                    log.error("%s cannot be published yet: %s", placement.original, error)
+                    self._parked.append(placement)
+                else:
+                    self._unpublished.append(placement)
                     failure = error
-                    continue
-                log.error("%s cannot be published yet: %s", receipt.original, error)  # noqa: TRY400 - no traceback: the reason says it all
-                self._parked.append(receipt)
-            else:
-                self._spool.forget(receipt.job)
         if failure is not None:
             raise failure
         if len(self._parked) > _PARKED_AT_MOST:
@@ -147,37 +162,14 @@ class Pipeline:
             )
 
     def unpark(self) -> None:
-        """Try again soon to publish what found its place taken or closed."""
+        """Try again, with the next ``publish``, what found its place taken or closed."""
         self._unpublished.extend(self._parked)
         self._parked.clear()
 
-    def feed(self, batch_size: int, *, fresh: bool = True) -> None:
-        """Keep the workers busy, from the work folder first and then from the inbox.
-
-        Args:
-            batch_size: most files in a batch.
-            fresh: whether to claim files at all.
-
-        Raises:
-            OSError: a file could not be claimed now; it stays in the inbox.
-        """
-        while len(self._in_work) < self._engine.appetite:
-            if fresh and not self._claimed and not self._full(batch_size):
-                self._claim(batch_size)
-            jobs = self._next_batch(batch_size)
-            if not jobs:
-                return
-            self._in_work[self._engine.submit(jobs)] = jobs
-
-    def cancel(self) -> None:
-        """Take back the batches that no worker has begun."""
-        for future in self._in_work:
-            future.cancel()
-
-    @property
-    def working(self) -> bool:
-        """Workers have something in hand."""
-        return bool(self._in_work)
+    def take_back(self) -> None:
+        """Log that what the workers still have in hand will not be read by them."""
+        if jobs := list(self._pool.jobs):
+            self._claims.attempts.end(jobs)
 
     @property
     def parked(self) -> int:
@@ -187,77 +179,72 @@ class Pipeline:
     @property
     def in_hand(self) -> int:
         """Files claimed and not yet published."""
-        return sum(1 for _ in self._held())
+        return (
+            len(self._claimed)
+            + sum(1 for _ in self._pool.jobs)
+            + sum(map(len, self._read))
+            + len(self._unpublished)
+            + len(self._parked)
+        )
 
-    def _held(self) -> Iterator[Job]:
-        yield from self._claimed
-        for jobs in self._in_work.values():
-            yield from jobs
-        for entries in self._read:
-            yield from (entry.job for entry in entries)
-        yield from (receipt.job for receipt in (*self._unpublished, *self._parked))
-
-    def _take_down(self, jobs: list[Job], why: str) -> None:
-        """Count a worker's end, and have its jobs read again, each alone."""
-        # A worker is asked to draw the row's picture of a file that is given up. When it does
-        # not survive even that, the row goes without.
-        given_up = [job for job in jobs if self._spool.hopeless(job)]
-        self._spool.down(jobs, why)
-        for job in given_up:
-            parcel = self._spool.load(job)
-            if parcel is not None:
-                verdict = Verdict(Status.ERROR, reason=parcel.refusal)
-                self._read.append([Entry(job, parcel.sha256, Reading(verdict, model=""))])
-        self._claimed.extendleft(job for job in reversed(jobs) if job not in given_up)
-
-    def _told_apart(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Job], list[Job]]:
-        """Tell what is as it was read from what was written to since, and from what is gone."""
-        there, changed, gone = [], [], []
-        for entry in entries:
-            try:
-                if self._spool.changed(entry):
-                    changed.append(entry.job)
-                else:
-                    there.append(entry)
-            except OSError:  # without its file nothing can be filed
-                name = printable(entry.job.name)
-                log.error("%s was taken from the work folder before it had a row", name)  # noqa: TRY400 - no traceback: the text says it all
-                gone.append(entry.job)
-        return there, changed, gone
-
-    def _forget_vanished(self, jobs: Sequence[Job], entries: Sequence[Entry]) -> None:
-        """Forget the jobs that have no entry: someone took their files away."""
-        kept = {entry.job.id for entry in entries}
-        for job in jobs:
-            if job.id not in kept:
-                self._spool.forget(job)
-
-    def _full(self, batch_size: int) -> bool:
-        return self.in_hand + batch_size > CLAIMED_AT_MOST
+    def _ids_in_hand(self) -> set[str]:
+        read = [result.job for results in self._read for result in results]
+        committed = [placement.job for placement in (*self._unpublished, *self._parked)]
+        return {job.id for job in (*self._claimed, *self._pool.jobs, *read, *committed)}
 
     def _claim(self, most: int) -> None:
-        for found in self._inbox.take(most):
+        for name in self._inbox.take(most):
             try:
-                job = self._spool.claim(found)
-            except OSError as error:
-                if isinstance(error, PermissionError) and self._inbox.writable:
-                    self._inbox.leave(found.name, f"cannot be moved ({error.strerror})")
-                    continue
-                self._inbox.again(found)
-                raise
-            if job is not None:
-                self._claimed.append(job)
+                job = self._claims.claim(name)
+            except PermissionError as error:
+                if not self._inbox.writable:
+                    raise
+                self._inbox.leave(name, f"cannot be moved ({error.strerror})")
+            else:
+                if job is not None:
+                    self._claimed.append(job)
 
     def _next_batch(self, batch_size: int) -> list[Job]:
-        """Take the next jobs that may go together: a suspect goes alone, and so does a giant."""
+        """Take the next jobs that may be read together, the first of them in any case."""
         jobs: list[Job] = []
-        size = 0
+        size = letters = 0
         while self._claimed and len(jobs) < batch_size:
             job = self._claimed[0]
             size += job.size
-            if jobs and (self._spool.suspect(job) or size > _BATCH_BYTES):
+            letters += _JOB_BYTES + 2 * len(job.path.name)
+            if jobs and (
+                size > _BATCH_BYTES
+                or letters > _BATCH_NAME_BYTES
+                or self._claims.attempts.is_suspect(job)
+            ):
                 break
             jobs.append(self._claimed.popleft())
-            if self._spool.suspect(job):
-                break
         return jobs
+
+    def _take_down(self, jobs: list[Job], why: str) -> None:
+        """Log a worker's end, and have its jobs read again, each alone."""
+        self._claims.attempts.down(jobs, why)
+        for job in reversed(jobs):
+            if not job.refusal:
+                self._claimed.appendleft(job)
+                continue
+            # A worker is asked to draw the row's picture even for a file that is given up. It
+            # did not survive that either: the row goes without.
+            try:
+                result = unread_result(job)
+            except OSError as error:
+                self._claimed.appendleft(job)
+                self._fault = error
+            else:
+                self._read.append([] if result is None else [result])
+                self._forget_missing([job], self._read[-1])
+
+    def _forget_missing(self, jobs: list[Job], results: list[Result]) -> None:
+        """Forget the jobs without a result: someone took their files away."""
+        have_result = {result.job.id for result in results}
+        for job in jobs:
+            if job.id not in have_result:
+                log.error(
+                    "%s was taken from the work folder before it had a row", printable(job.name)
+                )
+                self._claims.forget(job)

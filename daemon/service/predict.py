@@ -1,21 +1,15 @@
-"""Read given files where they lie: what ``digitd predict`` does."""
-
-from __future__ import annotations
+"""Read given files in place: what ``digitd predict`` does."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from daemon import ids
 from daemon.errors import ConfigError
 from daemon.ledger import rows
-from daemon.records import Entry, Job, Parcel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from daemon.reading.reader import Reader
+from daemon.reading.reader import Reader
+from daemon.records import Job, Parcel, Placement, Result
 
 
 def predict(reader: Reader, files: Iterable[Path], pictures: Path | None) -> Iterator[rows.Row]:
@@ -32,20 +26,24 @@ def predict(reader: Reader, files: Iterable[Path], pictures: Path | None) -> Ite
     """
     made = ids.Ids()
     for file in files:
-        job = Job(made.next(), file.name, file, 0, datetime.now(UTC))
-        parcel = _parcel(file)
+        parcel, sha256 = _load(file)
+        job = Job(made.next(), file.name, file, len(parcel.data))
         (reading,) = reader.read([parcel])
         picture = "" if pictures is None else str(_save(pictures, job, reading.picture))
-        entry = Entry(job, parcel.sha256, reading)
-        yield rows.row(entry, picture, rows.printable(str(file)), datetime.now(UTC))
+        yield rows.Row(
+            Result(job, reading.verdict, sha256, reading.model, has_picture=bool(picture)),
+            Placement(job, picture, rows.printable(str(file))),
+            datetime.now(UTC),
+        )
 
 
-def _parcel(file: Path) -> Parcel:
+def _load(file: Path) -> tuple[Parcel, str]:
+    """Return a file's bytes and their sha256, or why they cannot be read."""
     try:
         data = file.read_bytes()
     except OSError as error:
-        return Parcel(file.name, b"", refusal=f"cannot be opened: {error.strerror}")
-    return Parcel(file.name, data, hashlib.sha256(data).hexdigest())
+        return Parcel(file.name, b"", refusal=f"cannot be opened: {error.strerror}"), ""
+    return Parcel(file.name, data), hashlib.sha256(data).hexdigest()
 
 
 def _save(folder: Path, job: Job, picture: bytes) -> Path:

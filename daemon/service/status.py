@@ -1,30 +1,30 @@
 """What ``digitd status`` shows: a page that the daemon keeps, and the table itself."""
 
-from __future__ import annotations
-
 import csv
 import json
+import math
 import os
+import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from daemon.intake.inbox import Inbox
+from daemon.config import Config
+from daemon.intake.listing import Listing
 from daemon.layout import STATUS_PAGE, TABLE, WORK_FOLDER, claimed_id
 from daemon.ledger.rows import COLUMNS, STATUSES
 from daemon.lock import is_running
 from daemon.records import Status
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from daemon.config import Config
+from daemon.service.notify import notify, watchdog_seconds
 
 # One block of any file system, always written whole and in place: a full disk, which is what
 # the page may have to tell of, needs no new block for that.
 _PAGE_BYTES = 4096
 _STATUS = COLUMNS.index("status")
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
+_PAGE_SECONDS = 1.0
 _TEXT_BYTES = 1000  # of a file name or reason, so that the page always fits
 
 
@@ -41,29 +41,44 @@ class Page:
     in_work: int
 
 
-class PageFile:
-    """The page on disk."""
+class StatusPage:
+    """The page on disk, and systemd's watchdog. Call ``show`` in every turn of the loop."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / STATUS_PAGE
+    def __init__(self, inbox: Path) -> None:
+        self._inbox = inbox
+        self._path = inbox / WORK_FOLDER / STATUS_PAGE
         self._last: Page | None = None
+        self._page_at = self._ping_at = 0.0
+        self._watchdog = watchdog_seconds()
 
-    def show(self, page: Page) -> bool:
-        """Write the page if it changed; tell whether it did.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+    def show(self, page: Page) -> None:
+        """Feed the watchdog; write the page at once for a new state, and soon for new counts."""
+        now = time.monotonic()
+        if self._watchdog is not None and now >= self._ping_at:
+            self._ping_at = now + self._watchdog / 4
+            notify("WATCHDOG=1")
+        if now < self._page_at and self._last is not None and page.state == self._last.state:
+            return
+        self._page_at = now + _PAGE_SECONDS
         if page == self._last and self._path.exists():
-            return False
+            return
+        with suppress(OSError):  # the folder may be what is missing; the log has said so
+            self._write(page)
+            self._last = page
+            notify(f"STATUS={page.state}: {page.why or self._inbox}")
+
+    def seconds_until_ping(self) -> float:
+        """Return how soon the watchdog must be fed; inf if there is none."""
+        return math.inf if self._watchdog is None else self._ping_at - time.monotonic()
+
+    def _write(self, page: Page) -> None:
         text = json.dumps({k: _cut(v) for k, v in asdict(page).items()})
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._path, flags, 0o660)
         try:
-            os.pwrite(fd, text.encode().ljust(_PAGE_BYTES), 0)
+            os.pwrite(descriptor, text.encode().ljust(_PAGE_BYTES), 0)
         finally:
-            os.close(fd)
-        self._last = page
-        return True
+            os.close(descriptor)
 
 
 def _cut(value: str | int) -> str | int:
@@ -102,11 +117,13 @@ def _read_page(path: Path) -> dict[str, Any]:
     return page if isinstance(page, dict) else {}
 
 
+def files_left(config: Config) -> int:
+    """Count the files that have no row yet: in the inbox, and claimed."""
+    return _waiting(config) + _claimed(config.inbox / WORK_FOLDER)
+
+
 def _waiting(config: Config) -> int:
-    try:
-        return Inbox(config, ring=lambda: None).count()
-    except OSError:
-        return 0
+    return Listing(config.inbox, config.pattern).count()
 
 
 def _claimed(folder: Path) -> int:
@@ -141,5 +158,4 @@ def _brief(cells: list[str]) -> dict[str, str] | None:
     if not cells:
         return None
     row = dict(zip(COLUMNS, cells, strict=True))
-    row["confidence"] = row["confidence"][: len("0.000000")]  # the rest fills a page, see rows
     return {key: row[key] for key in _BRIEF}

@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from daemon.reading import model
@@ -73,3 +78,13 @@ def _fused(plain: Any) -> Any:
             return answers
 
     return Fused
+
+
+def save(network: Any, settings: model.Settings, path: Path) -> None:
+    """Save weights and settings as one ``.keras`` file, whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        whole = Path(folder) / path.name
+        network.save(whole)
+        with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(model.SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
+        whole.replace(path)

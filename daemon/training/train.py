@@ -164,7 +164,7 @@ def train(
         scores=scores,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    model.save(learner.network, stored, out)
+    network.save(learner.network, stored, out)
     return Trained(stored, tuple(history), sets.test)
 
 

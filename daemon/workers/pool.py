@@ -1,288 +1,203 @@
-"""Hand batches to worker processes, each a lane of its own, so that a death has one culprit.
+"""Hand batches to worker processes that may die, and replace those that did."""
 
-A lane is a ``concurrent.futures.Executor`` with one worker; what is submitted is one pure,
-picklable function. Another executor with the same face (a cluster's) can take its place.
-"""
-
-from __future__ import annotations
-
-import multiprocessing
-import multiprocessing.connection
+import logging
+import math
 import os
-import queue
-import signal
-import threading
 import time
-from concurrent.futures import (
-    BrokenExecutor,
-    CancelledError,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-)
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from multiprocessing.connection import Connection
+from typing import Literal
 
-from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.errors import ModelError, WorkerStartError
-from daemon.records import Entry, Job, Parcel, Reading, Status
-from daemon.workers import worker
+from daemon.records import Job, Reading, ReadOptions, Result
+from daemon.workers.batch import Read
+from daemon.workers.process import Patience, WorkerProcess
+from daemon.workers.worker import read as read_with_model
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from multiprocessing.process import BaseProcess
+log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-_CLOSING = "the workers are being closed"
-# What a process that is ending may still take.
-_ENDING_SECONDS = 1.0
 # More workers than this gain little on one inbox, and each costs 700 MB.
 _AUTO_WORKERS = 4
-
-
-class WorkerDownError(Exception):
-    """A worker process died with a batch in hand, was killed for taking too long, or failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """The three things a lane does with a batch, in this order, given from outside.
-
-    Attributes:
-        load: reads a claimed file, or returns ``None`` if it is gone.
-        begin: counts the attempt on disk.
-        read: runs in the worker process; a pure function that can be pickled.
-    """
-
-    load: Callable[[Job], Parcel | None]
-    begin: Callable[[Sequence[Job]], None]
-    read: Callable[[Sequence[Parcel]], list[Reading]]
+# Batches sent to a worker and not answered: one that it reads, and two that keep it busy while
+# the daemon lists an inbox of 100,000 files (0.3 s).
+_BATCHES_PER_WORKER = 3
+# A worker that dies while it starts may have been killed by chance; one that does so this often
+# will not start.
+_START_TRIES = 3
+# After a failed start the next try comes after this many seconds, doubled up to the most.
+_RESTART_SECONDS, _RESTART_AT_MOST = 0.5, 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How many seconds a worker may take before it is taken for hung.
+class Finished:
+    """A batch was read. Jobs without a result were taken out of the work folder."""
 
-    Importing TensorFlow and loading the model takes 5 s on two idle cores; a cold disk or a
-    busy machine many times that. A batch of 64 small files takes 0.2 s on one slow core, a file
-    of 50 megapixels 2 s.
+    jobs: list[Job]
+    results: list[Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """A worker died or hung while reading these jobs, and one of them may be the cause.
+
+    ``stderr`` is the end of what it printed.
     """
 
-    start: float = 180.0
-    batch: float = 20.0
-    file: float = 1.0
+    jobs: list[Job]
+    why: str
+    stderr: str
 
 
-class Engine:
-    """As many lanes as there are workers, and a thread to wait on each."""
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Jobs that were not read, through no fault of theirs; ``fault`` says whose, if known."""
+
+    jobs: list[Job]
+    fault: ModelError | OSError | None = None
+
+
+Outcome = Finished | Down | Returned
+
+
+class Pool:
+    """As many worker processes as asked for, all on this machine.
+
+    Only ``tend`` starts, replaces and kills workers; call it whenever one of ``waitables`` is
+    ready, and after ``seconds_until_due``.
+    """
 
     def __init__(
         self,
-        work: Work,
+        options: ReadOptions,
         workers: int,
-        ring: Callable[[], None],
-        patience: Patience = Patience(),
+        read: Read = read_with_model,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
-        """Take the work; ``ring`` is called whenever something has ended."""
-        self.workers = workers
-        self._ring = ring
-        self._lanes: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
-        self._all = [_Lane(work, patience, max(1, _cores() // workers)) for _ in range(workers)]
-        for lane in self._all:
-            self._lanes.put(lane)
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="lane")
-
-    def hire(self) -> Future[Reading]:
-        """Start one more of the workers; the future is its reading of the known digit.
-
-        The future raises ModelError where the model is at fault, WorkerStartError where the
-        worker ended before it could tell.
-        """
-        return self._submit(lambda lane: lane.start())
-
-    def submit(self, jobs: Sequence[Job]) -> Future[list[Entry]]:
-        """Have a batch read; files that vanished from the work folder have no entry.
-
-        The future raises WorkerDownError if the batch took its worker down, ModelError if no
-        worker could be started, OSError if the attempt could not be written down.
-        """
-        return self._submit(lambda lane: lane.run(jobs))
+        self.size = workers
+        self._options = options
+        self._read = read
+        self._patience = patience
+        self._threads = max(1, _cores() // workers)
+        self._workers: list[WorkerProcess] = []
+        self._failures = 0  # starts that failed, in a row
+        self._start_at = 0.0
+        self._fault: ModelError | OSError | None = None
 
     @property
-    def appetite(self) -> int:
-        """How many batches keep every worker busy: one in hand and three at the door.
+    def known(self) -> Reading | None:
+        """A worker's reading of the known digit; ``None`` while no worker is ready."""
+        return next((worker.known for worker in self._workers if worker.known is not None), None)
 
-        Three last while the daemon lists an inbox of 100,000 files.
+    @property
+    def fault(self) -> ModelError | OSError | None:
+        """Why no worker is ready and none will be soon; ``None`` while that may still change."""
+        return self._fault if self.known is None else None
+
+    @property
+    def jobs(self) -> Iterator[Job]:
+        """The jobs that were submitted and have no outcome yet."""
+        return (job for worker in self._workers for batch in worker.batches for job in batch)
+
+    @property
+    def busy(self) -> bool:
+        """A worker has something to read."""
+        return any(worker.batches for worker in self._workers)
+
+    @property
+    def waitables(self) -> list[Connection | int]:
+        """What ``multiprocessing.connection.wait`` finds ready when ``tend`` has work."""
+        return [each for worker in self._workers for each in worker.waitables]
+
+    def seconds_until_due(self) -> float:
+        """Return how soon ``tend`` has work even if nothing is ready: a start, or a timeout."""
+        due = min((worker.deadline for worker in self._workers), default=math.inf)
+        if len(self._workers) < self.size:
+            due = min(due, self._start_at)
+        return max(0.0, due - time.monotonic())
+
+    def has_room(self, *, alone: bool = False) -> bool:
+        """Tell whether a batch may be submitted now, alone or not."""
+        return self._free(alone=alone) is not None
+
+    def submit(self, jobs: list[Job], *, alone: bool = False) -> None:
+        """Give a batch to the worker that has the least to do; only if the pool ``has_room``.
+
+        Where it goes ``alone`` its worker gets nothing else until it has answered, so that it is
+        certain what was in hand if the daemon dies.
         """
-        return 4 * self.workers
+        free = self._free(alone=alone)
+        if free is None:
+            raise RuntimeError("the pool has no room")
+        free.reserved = alone
+        free.send(jobs)
+
+    def tend(self) -> list[Outcome]:
+        """Collect what the workers did, replace those that died, start those that are missing."""
+        outcomes = [outcome for worker in [*self._workers] for outcome in self._collect(worker)]
+        if time.monotonic() >= self._start_at:
+            while len(self._workers) < self.size:
+                self._workers.append(
+                    WorkerProcess(self._read, self._options, self._threads, self._patience)
+                )
+        return outcomes
 
     def close(self) -> None:
-        """Kill the workers; what they had in hand stays unread in the work folder."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for lane in self._all:
-            lane.close()
-        self._threads.shutdown(wait=True)
+        """Kill the workers. What they had in hand stays unread in the work folder."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()
 
-    def _submit(self, use: Callable[[_Lane], T]) -> Future[T]:
-        future = self._threads.submit(self._with_lane, use)
-        future.add_done_callback(lambda _: self._ring())
-        return future
-
-    def _with_lane(self, use: Callable[[_Lane], T]) -> T:
-        lane = self._lanes.get()
-        try:
-            return use(lane)
-        finally:
-            self._lanes.put(lane)
-
-
-class _Lane:
-    """One worker process, replaced when it dies."""
-
-    def __init__(self, work: Work, patience: Patience, threads: int) -> None:
-        self._work = work
-        self._patience = patience
-        self._threads = threads
-        self._executor = self._vacancy()
-        self._process: BaseProcess | None = None
-        self._closed = False
-        self._changing = threading.Lock()  # a start and a close may meet
-
-    def start(self) -> Reading:
-        """Start the worker and have it read a digit that is known."""
-        known = Parcel(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())
-        # Under the lock: closing puts a new executor in the old one's place, which must not
-        # load a model after all, and it kills the process that it finds here.
-        with self._changing:
-            if self._closed:
-                raise WorkerStartError(_CLOSING)
-            answer, self._process = _hired(self._executor, self._work.read, [known])
-        try:
-            (reading,) = answer.result(self._patience.start)
-        except CancelledError:
-            raise WorkerStartError(_CLOSING) from None
-        except (BrokenExecutor, TimeoutError):
-            reason = self._last_words()
-            self.kill()
-            raise WorkerStartError(f"a worker ended while it loaded the model: {reason}") from None
-        except ModelError:
-            self.kill()
-            raise
-        verdict = reading.verdict
-        if verdict.status is Status.ERROR or verdict.digit != KNOWN_DIGIT:
-            self.kill()
-            raise ModelError(
-                f"the model reads {KNOWN_DIGIT_PNG.name} as {verdict.digit} "
-                f"({verdict.reason or verdict.status}), and it is a {KNOWN_DIGIT}: train it "
-                "longer, or use the model that came with digitd"
-            )
-        return reading
-
-    def run(self, jobs: Sequence[Job]) -> list[Entry]:
-        """Load, count and read one batch."""
-        if self._process is not None and _is_dead(self._process):
-            self.kill()  # it died idle, and no file had a part in that
-        if self._process is None:
-            self.start()
-        loaded = [(job, parcel) for job in jobs if (parcel := self._work.load(job)) is not None]
-        if not loaded:
-            return []
-        self._work.begin([job for job, _ in loaded])
-        limit = self._patience.batch + self._patience.file * len(loaded)
-        try:
-            future = self._executor.submit(self._work.read, [parcel for _, parcel in loaded])
-            readings = future.result(limit)
-        except BrokenExecutor:
-            reason = self._last_words()
-            self.kill()
-            raise WorkerDownError(reason) from None
-        except TimeoutError:
-            self.kill()
-            raise WorkerDownError(f"took longer than {limit:.0f} s") from None
-        except ModelError:
-            raise
-        # The reader turns each file's failure into its row; what it raises all the same is a
-        # fault that nobody foresaw. One of these files brought it out, and which one shows
-        # when each is read alone; the daemon and the other files go on.
-        except Exception as error:
-            said = filter(None, (type(error).__name__, str(error)))  # a MemoryError says nothing
-            raise WorkerDownError(": ".join(said)) from error
-        return [
-            Entry(job, parcel.sha256, reading, parcel.stamp)
-            for (job, parcel), reading in zip(loaded, readings, strict=True)
+    def _free(self, *, alone: bool) -> WorkerProcess | None:
+        most = 1 if alone else _BATCHES_PER_WORKER
+        free = [
+            worker
+            for worker in self._workers
+            if worker.known is not None and not worker.reserved and len(worker.batches) < most
         ]
+        return min(free, key=lambda worker: len(worker.batches), default=None)
 
-    def close(self) -> None:
-        """End the worker, and start no other."""
-        with self._changing:
-            self._closed = True
-        self.kill()
+    def _collect(self, worker: WorkerProcess) -> Iterator[Outcome]:
+        while (reply := worker.receive()) is not None:
+            match reply:
+                case Reading():
+                    self._failures, self._fault = 0, None
+                case list(results):
+                    yield Finished(worker.answered(), results)
+                case error if worker.known is not None:
+                    yield Returned(worker.answered(), error)
+                case error:
+                    self._dismiss(worker)
+                    self._start_failed(error)
+                    return
+        if why := worker.failure():
+            yield from self._bury(worker, why)
 
-    def kill(self) -> None:
-        """End the worker at once: all it holds in memory can be made again."""
-        with self._changing:
-            executor, self._executor = self._executor, self._vacancy()
-            process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-        executor.shutdown(wait=process is not None, cancel_futures=True)
+    def _bury(self, worker: WorkerProcess, why: str) -> Iterator[Outcome]:
+        said = worker.stderr()
+        self._dismiss(worker)
+        if worker.known is None:
+            error = WorkerStartError(f"a worker ended while it loaded the model: {why}")
+            log.warning("%s: starting another", error)
+            self._start_failed(error)
+        elif not worker.batches:
+            log.warning("an idle worker ended (%s): starting another", why)
+        else:
+            first, *rest = worker.batches
+            yield Down(first, why, said)
+            yield from (Returned(batch) for batch in rest)
 
-    def _vacancy(self) -> ProcessPoolExecutor:
-        """Return an executor that starts its one process when it is given work."""
-        return ProcessPoolExecutor(
-            1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=worker.settle_in,
-            initargs=(self._threads,),
+    def _start_failed(self, error: ModelError | OSError) -> None:
+        self._start_at = time.monotonic() + min(
+            _RESTART_SECONDS * 2**self._failures, _RESTART_AT_MOST
         )
+        self._failures += 1
+        if not isinstance(error, WorkerStartError) or self._failures >= _START_TRIES:
+            self._fault = error
 
-    def _last_words(self) -> str:
-        """Say how the worker ended."""
-        if self._process is None:
-            return "it never answered"
-        code = _exit_code(self._process)
-        if code == -signal.SIGILL:
-            return "killed by SIGILL; TensorFlow needs a processor with AVX"
-        if code is not None and code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        return "it took too long" if code is None else f"exit status {code}"
-
-
-_hiring = threading.Lock()
-
-
-def _hired(
-    executor: ProcessPoolExecutor, do: Callable[[list[Parcel]], T], parcels: list[Parcel]
-) -> tuple[Future[T], BaseProcess | None]:
-    """Give an executor its first work; with the future comes the process that it starts.
-
-    It is known at once, not when it first answers, so that one that never does can be killed.
-    There is none where it has ended already.
-    """
-    with _hiring:  # of the children, the new one must be this executor's
-        before = multiprocessing.active_children()
-        future = executor.submit(do, parcels)
-        new = [child for child in multiprocessing.active_children() if child not in before]
-    return future, new[0] if new else None
-
-
-def _is_dead(process: BaseProcess) -> bool:
-    """Tell whether a process has ended.
-
-    Not by ``is_alive``: the executor's own thread collects the exit status too, and to whoever
-    comes second in the same instant the child looks alive (seen in one run of two, idle).
-    """
-    return bool(multiprocessing.connection.wait([process.sentinel], 0))
-
-
-def _exit_code(process: BaseProcess) -> int | None:
-    """Return how a process ended, negative for a signal; ``None`` if it does not end."""
-    deadline = time.monotonic() + _ENDING_SECONDS
-    process.join(_ENDING_SECONDS)
-    while process.exitcode is None and _is_dead(process) and time.monotonic() < deadline:
-        time.sleep(0.001)  # the executor's thread has it, and is about to write it down
-    return process.exitcode
+    def _dismiss(self, worker: WorkerProcess) -> None:
+        self._workers.remove(worker)
+        worker.kill()
 
 
 def worker_count(wanted: Literal["auto"] | int) -> int:

@@ -1,37 +1,77 @@
-"""What runs in a worker process; importable without TensorFlow, which only a call brings in."""
-
-from __future__ import annotations
+"""What runs in a worker process; importing this module does not import TensorFlow."""
 
 import os
 import signal
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing import parent_process
-from typing import TYPE_CHECKING
+from multiprocessing.connection import Connection
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
+from daemon.errors import ModelError
+from daemon.records import Job, Parcel, Reading, ReadOptions, Result, Status
+from daemon.workers.batch import Read, read_batch
 
-    from daemon.records import Parcel, Reading, ReadOptions
+Reply = Reading | list[Result] | ModelError | OSError
+"""First the reading of the known digit, then the results of each batch; or why there are none."""
 
 
-def settle_in(threads: int) -> None:
-    """Prepare a new worker process: it dies with its daemon and by nothing else.
+def main(
+    connection: Connection, read: Read, options: ReadOptions, threads: int, stderr: str
+) -> None:
+    """Read the known digit, then one batch of jobs after another, until the pipe closes.
+
+    An error that nobody foresaw ends the process, with its traceback on stderr; the pool then
+    has each file of the batch read alone, to find the one that caused it.
 
     Args:
-        threads: how many TensorFlow may use in this process.
+        connection: brings lists of jobs, takes replies.
+        read: reads a batch of bytes.
+        options: its settings.
+        threads: how many TensorFlow may use.
+        stderr: path of the file that takes what is printed on stderr.
     """
     # A terminal's Ctrl-C and a service manager's stop reach every process of the group; the
     # daemon alone decides what becomes of the batch in hand.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # libpng, libjpeg and OpenCV complain of broken files there, naming none. What matters comes
-    # back in the reading, or as the way in which the process ended.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    # libpng, libjpeg and OpenCV complain of broken files on stderr, without naming them.
+    descriptor = os.open(stderr, os.O_WRONLY | os.O_APPEND)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    limit_threads(threads)
+    try:
+        connection.send(_read_known_digit(read, options))
+    except ModelError as error:
+        connection.send(error)
+        return
+    while True:
+        try:
+            jobs: list[Job] = connection.recv()
+        except EOFError:
+            return
+        os.ftruncate(2, 0)  # so that it holds what was said about this batch, and stays small
+        reply: Reply
+        try:
+            reply = read_batch(read, options, jobs)
+        except (ModelError, OSError) as error:  # not the files' fault
+            reply = error
+        connection.send(reply)
+
+
+def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+    """Read a batch with the model, as ``reading.reader.read`` does."""
+    from daemon.reading import reader  # noqa: PLC0415 - 3 s and 600 MB, which the daemon never pays
+
+    return reader.read(options, parcels)
+
+
+def limit_threads(threads: int) -> None:
+    """Limit how many threads TensorFlow will start in this process; call it before its import."""
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-    threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:
@@ -41,8 +81,14 @@ def _die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    """Read a batch, as ``reader.read`` does."""
-    from daemon.reading import reader  # noqa: PLC0415 - 3 s and 600 MB, which the daemon never pays
-
-    return reader.read(options, parcels)
+def _read_known_digit(read: Read, options: ReadOptions) -> Reading:
+    """Read a digit that is known: a worker is ready only if it really reads."""
+    (reading,) = read(options, [Parcel(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())])
+    verdict = reading.verdict
+    if verdict.status is Status.ERROR or verdict.digit != KNOWN_DIGIT:
+        raise ModelError(
+            f"{options.model}: reads {KNOWN_DIGIT_PNG.name} as {verdict.digit} "
+            f"({verdict.reason or verdict.status}), but it is a {KNOWN_DIGIT}: train the model "
+            "longer, or use the one that came with digitd"
+        )
+    return replace(reading, picture=b"")

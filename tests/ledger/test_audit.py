@@ -10,14 +10,12 @@ import pytest
 
 from daemon import ids
 from daemon.config import Config
-from daemon.intake.claims import Spool
-from daemon.intake.inbox import Found
+from daemon.intake.claims import Claims
 from daemon.layout import TABLE
 from daemon.ledger import rows
 from daemon.ledger.audit import Audit, audit
 from daemon.ledger.outbox import Outbox
-from daemon.records import Entry, Job, Reading, Status, Verdict
-from daemon.untrusted import Stamp
+from daemon.records import Job, Result, Status, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,34 +32,34 @@ class Books:
         self.config.outbox.mkdir()
         self.table = self.config.outbox / TABLE
         self.work = self.config.inbox / ".digitd"
-        self.spool = Spool(self.config.inbox, max_file_mb=1.0)
+        self.claims = Claims(self.config.inbox)
         self.outbox = Outbox(self.config.outbox)
         self.open()
 
     def open(self) -> None:
-        self.spool.open()
-        self.outbox.open()
+        self.claims.tend()
+        self.outbox.tend()
 
     def close(self) -> None:
-        self.spool.close()
+        self.claims.close()
         self.outbox.close()
 
     def claim(self, name: str) -> Job:
         (self.config.inbox / name).write_bytes(name.encode())
-        job = self.spool.claim(Found(name, Stamp(len(name), 0)))
+        job = self.claims.claim(name)
         assert job is not None
         return job
 
     def commit(self, name: str) -> tuple[Job, rows.Row]:
         job = self.claim(name)
         sha256 = hashlib.sha256(name.encode()).hexdigest()
-        ((receipt, row),) = self.outbox.commit([Entry(job, sha256, Reading(SEVEN, "m", b"pic"))])
-        self.receipt = receipt
+        job.picture_path.write_bytes(b"picture")
+        (row,) = self.outbox.commit([Result(job, SEVEN, sha256, "m", has_picture=True)])
         return job, row
 
     def file(self, name: str) -> rows.Row:
         _, row = self.commit(name)
-        self.outbox.publish(self.receipt)
+        self.outbox.publish(row.placement)
         return row
 
     def audit(self) -> Audit:

@@ -6,10 +6,8 @@ import csv
 import errno
 import logging
 import os
-import resource
 import shutil
 import tempfile
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +21,10 @@ from daemon import ids
 from daemon.errors import BusyError, ConfigError
 from daemon.layout import TABLE
 from daemon.ledger import rows
-from daemon.ledger.outbox import CLAIMED_AT_MOST, Outbox, rotated
-from daemon.records import Entry, Job, Reading, Status, Verdict
+from daemon.ledger.outbox import CLAIMED_AT_MOST, Found, Outbox
+from daemon.ledger.table import rotated
+from daemon.records import Job, Placement, Result, Status, Verdict
+from tests.harness import files_limited_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,46 +59,37 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-@contextmanager
-def files_limited_to(size: int) -> Iterator[None]:
-    """Let a write past this size of a file end short, and the next one fail."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def opened(folder: Path) -> Outbox:
     outbox = Outbox(folder)
-    outbox.open()
+    outbox.tend()
     return outbox
 
 
-def entry(
+def result(
     work: Path,
     name: str = "digit7.png",
     verdict: Verdict = SEVEN,
     data: bytes = b"seven",
     picture: bytes = b"picture",
-) -> Entry:
+) -> Result:
     job_id = IDS.next()
     path = work / job_id
     path.write_bytes(data)
-    job = Job(job_id, name, path, len(data), ids.moment(job_id))
-    return Entry(job, "0" * 64, Reading(verdict, "abc", picture))
+    job = Job(job_id, name, path, len(data))
+    if picture:
+        job.picture_path.write_bytes(picture)
+    return Result(job, verdict, "0" * 64, "abc", has_picture=bool(picture))
 
 
 def ending(length: int, character: str = "x") -> str:
     return character * ((length - 4) // len(character.encode())) + ".png"
 
 
-def file(outbox: Outbox, entries: Sequence[Entry]) -> list[rows.Row]:
-    committed = outbox.commit(entries)
-    for receipt, _ in committed:
-        outbox.publish(receipt)
-    return [row for _, row in committed]
+def file(outbox: Outbox, results: Sequence[Result]) -> list[rows.Row]:
+    committed = outbox.commit(results)
+    for row in committed:
+        outbox.publish(row.placement)
+    return committed
 
 
 def table(outbox: Outbox) -> list[dict[str, str]]:
@@ -116,12 +107,12 @@ def published(outbox: Outbox) -> dict[str, bytes]:
 
 
 def test_a_row_is_committed_before_its_files_are_published(outbox: Outbox, work: Path) -> None:
-    made = entry(work)
-    ((receipt, row),) = outbox.commit([made])
+    made = result(work)
+    (row,) = outbox.commit([made])
     assert [row["id"] for row in table(outbox)] == [made.job.id]
     assert published(outbox) == {}
     assert made.job.path.read_bytes() == b"seven"
-    outbox.publish(receipt)
+    outbox.publish(row.placement)
     assert (row.picture, row.original) == ("annotated/digit7.png", "originals/digit7.png")
     assert published(outbox) == {row.picture: b"picture", row.original: b"seven"}
     assert list(work.iterdir()) == []
@@ -129,7 +120,7 @@ def test_a_row_is_committed_before_its_files_are_published(outbox: Outbox, work:
 
 def test_a_batch_of_rows_keeps_its_order_under_one_header(outbox: Outbox, work: Path) -> None:
     for batch in (range(3), range(3, 5)):
-        file(outbox, [entry(work, f"digit{number}.png") for number in batch])
+        file(outbox, [result(work, f"digit{number}.png") for number in batch])
     assert [row["file"] for row in table(outbox)] == [f"digit{n}.png" for n in range(5)]
     frame = pd.read_csv(outbox.folder / TABLE)
     assert list(frame.columns) == list(rows.COLUMNS)
@@ -137,13 +128,13 @@ def test_a_batch_of_rows_keeps_its_order_under_one_header(outbox: Outbox, work: 
 
 
 def test_a_file_that_cannot_be_read_goes_to_failed_unchanged(outbox: Outbox, work: Path) -> None:
-    (row,) = file(outbox, [entry(work, verdict=BROKEN, data=b"\0junk")])
+    (row,) = file(outbox, [result(work, verdict=BROKEN, data=b"\0junk")])
     assert row.original == "failed/digit7.png"
     assert (outbox.folder / row.original).read_bytes() == b"\0junk"
 
 
 def test_without_pictures_a_row_names_none(outbox: Outbox, work: Path) -> None:
-    (row,) = file(outbox, [entry(work, picture=b"")])
+    (row,) = file(outbox, [result(work, picture=b"")])
     assert row.picture == ""
     assert list(published(outbox)) == ["originals/digit7.png"]
 
@@ -162,23 +153,23 @@ def test_without_pictures_a_row_names_none(outbox: Outbox, work: Path) -> None:
 def test_no_two_files_are_published_under_one_name(
     outbox: Outbox, work: Path, first: str, second: str, when: str, verdict: Verdict
 ) -> None:
-    one = entry(work, first, data=b"one", picture=b"one")
-    two = entry(work, second, verdict, data=b"two", picture=b"two")
+    one = result(work, first, data=b"one", picture=b"one")
+    two = result(work, second, verdict, data=b"two", picture=b"two")
     if when == "same batch":
         committed = outbox.commit([one, two])
     else:
         committed = outbox.commit([one])
         if when == "published before":
-            outbox.publish(committed[0][0])
+            outbox.publish(committed[0].placement)
         committed += outbox.commit([two])
-    for receipt, _ in committed:
-        outbox.publish(receipt)
+    for row in committed:
+        outbox.publish(row.placement)
     files = published(outbox)
     assert len(files) == 4
-    for (_, row), data in zip(committed, (b"one", b"two"), strict=True):
+    for row, data in zip(committed, (b"one", b"two"), strict=True):
         assert files[row.original] == files[row.picture] == data
-    assert two.job.id in committed[1][1].original
-    assert two.job.id in committed[1][1].picture
+    assert two.job.id in committed[1].original
+    assert two.job.id in committed[1].picture
 
 
 @pytest.mark.parametrize(("first", "second"), [(SEVEN, BROKEN), (BROKEN, SEVEN), (SEVEN, SEVEN)])
@@ -186,47 +177,78 @@ def test_a_name_is_taken_by_an_original_without_a_picture_too(
     outbox: Outbox, work: Path, first: Verdict, second: Verdict
 ) -> None:
     for verdict in (first, second):
-        file(outbox, [entry(work, verdict=verdict, picture=b"")])
+        file(outbox, [result(work, verdict=verdict, picture=b"")])
     assert len({Path(name).name for name in published(outbox)}) == 2
 
 
 def test_what_lies_at_a_files_place_is_never_overwritten(outbox: Outbox, work: Path) -> None:
-    ((receipt, row),) = outbox.commit([entry(work)])
+    (row,) = outbox.commit([result(work)])
     place = outbox.folder / row.original
     place.write_bytes(b"a stranger's")
     with pytest.raises(FileExistsError):
-        outbox.publish(receipt)
+        outbox.publish(row.placement)
     assert place.read_bytes() == b"a stranger's"
-    assert receipt.job.path.read_bytes() == b"seven"
+    assert row.placement.job.path.read_bytes() == b"seven"
     place.unlink()
-    outbox.publish(receipt)
+    outbox.publish(row.placement)
+    assert place.read_bytes() == b"seven"
+
+
+def test_what_another_process_puts_there_in_the_last_instant_is_not_overwritten(
+    outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = outbox.commit([result(work)])
+    place = outbox.folder / row.original
+    place.write_bytes(b"a stranger's")
+    # As it looks to whoever asks just before the stranger's file comes.
+    really_there = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: Path(path) != place and really_there(path))
+    with pytest.raises(FileExistsError):
+        outbox.publish(row.placement)
+    assert place.read_bytes() == b"a stranger's"
+    assert row.placement.job.path.read_bytes() == b"seven"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
+def test_a_file_system_that_cannot_refuse_to_replace_is_asked_first(
+    outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr("daemon.ledger.rename._renameat2", lambda *_: number)
+    (row,) = outbox.commit([result(work)])
+    place = outbox.folder / row.original
+    place.write_bytes(b"a stranger's")
+    with pytest.raises(FileExistsError):
+        outbox.publish(row.placement)
+    assert place.read_bytes() == b"a stranger's"
+    place.unlink()
+    outbox.publish(row.placement)
     assert place.read_bytes() == b"seven"
 
 
 def test_a_dangling_link_at_a_files_place_is_not_written_through(
     outbox: Outbox, work: Path, tmp_path: Path
 ) -> None:
-    ((receipt, row),) = outbox.commit([entry(work)])
+    (row,) = outbox.commit([result(work)])
     (outbox.folder / row.original).symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError):
-        outbox.publish(receipt)
+        outbox.publish(row.placement)
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_publishing_again_finishes_what_was_half_done(outbox: Outbox, work: Path) -> None:
-    ((receipt, row),) = outbox.commit([entry(work)])
+    (row,) = outbox.commit([result(work)])
     # As a copy to another file system that ended before it could remove its source.
     (outbox.folder / row.original).write_bytes(b"seven")
-    outbox.publish(receipt)
-    outbox.publish(receipt)
+    outbox.publish(row.placement)
+    outbox.publish(row.placement)
     assert published(outbox) == {row.picture: b"picture", row.original: b"seven"}
     assert list(work.iterdir()) == []
 
 
 def test_a_folder_that_someone_tidied_away_is_made_again(outbox: Outbox, work: Path) -> None:
-    file(outbox, [entry(work, "digit1.png")])
+    file(outbox, [result(work, "digit1.png")])
     shutil.rmtree(outbox.folder / "annotated")
-    (row,) = file(outbox, [entry(work, "digit2.png")])
+    (row,) = file(outbox, [result(work, "digit2.png")])
     assert (outbox.folder / row.picture).read_bytes() == b"picture"
 
 
@@ -235,7 +257,7 @@ def test_publishing_to_another_file_system_copies_and_leaves_nothing_behind(
 ) -> None:
     outbox = opened(elsewhere)
     data = os.urandom(3_000_000)
-    made = entry(work, data=data)
+    made = result(work, data=data)
     os.utime(made.job.path, (1e9, 1e9))
     (row,) = file(outbox, [made])
     assert published(outbox) == {row.picture: b"picture", row.original: data}
@@ -248,16 +270,16 @@ def test_a_copy_that_was_cut_off_is_never_seen_and_is_made_again(
     elsewhere: Path, work: Path
 ) -> None:
     outbox = opened(elsewhere)
-    ((receipt, row),) = outbox.commit([entry(work, data=bytes(100_000))])
+    (row,) = outbox.commit([result(work, data=bytes(100_000))])
     with files_limited_to(50_000), pytest.raises(OSError, match="File too large"):
-        outbox.publish(receipt)
-    assert receipt.job.path.stat().st_size == 100_000
+        outbox.publish(row.placement)
+    assert row.placement.job.path.stat().st_size == 100_000
     assert not (elsewhere / row.original).exists()
     outbox.close()
     assert list((elsewhere / "originals").iterdir()) != []
-    outbox.open()
+    outbox.tend()
     assert list((elsewhere / "originals").iterdir()) == []
-    outbox.publish(receipt)
+    outbox.publish(row.placement)
     assert (elsewhere / row.original).read_bytes() == bytes(100_000)
     outbox.close()
 
@@ -267,15 +289,15 @@ def test_what_is_no_regular_file_is_never_copied_from_outside_the_inbox(
     elsewhere: Path, work: Path, tmp_path: Path, kind: str
 ) -> None:
     outbox = opened(elsewhere)
-    ((receipt, row),) = outbox.commit([entry(work, verdict=BROKEN)])
-    receipt.job.path.unlink()
+    (row,) = outbox.commit([result(work, verdict=BROKEN)])
+    row.placement.job.path.unlink()
     if kind == "link":
         (tmp_path / "secret").write_bytes(b"secret")
-        receipt.job.path.symlink_to(tmp_path / "secret")
+        row.placement.job.path.symlink_to(tmp_path / "secret")
     else:
-        os.mkfifo(receipt.job.path)
+        os.mkfifo(row.placement.job.path)
     with pytest.raises(PermissionError):
-        outbox.publish(receipt)
+        outbox.publish(row.placement)
     assert not os.path.lexists(elsewhere / row.original)
     outbox.close()
 
@@ -283,9 +305,9 @@ def test_what_is_no_regular_file_is_never_copied_from_outside_the_inbox(
 def test_a_short_write_is_taken_back_and_the_batch_committed_later(
     outbox: Outbox, work: Path
 ) -> None:
-    file(outbox, [entry(work, "digit0.png")])
+    file(outbox, [result(work, "digit0.png")])
     before = (outbox.folder / TABLE).read_bytes()
-    batch = [entry(work, f"digit{number}.png") for number in range(1, 9)]
+    batch = [result(work, f"digit{number}.png") for number in range(1, 9)]
     with files_limited_to(len(before) + 700), pytest.raises(OSError, match="No space left"):
         outbox.commit(batch)
     assert (outbox.folder / TABLE).read_bytes() == before
@@ -299,7 +321,7 @@ def test_rows_that_may_not_have_reached_the_disk_are_taken_back(
     outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     before = (outbox.folder / TABLE).read_bytes()
-    batch = [entry(work)]
+    batch = [result(work)]
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", _failing(number))
         with pytest.raises(OSError, match=os.strerror(number)):
@@ -312,7 +334,7 @@ def test_rows_that_may_not_have_reached_the_disk_are_taken_back(
 def test_rows_that_could_not_be_taken_back_at_once_are_before_the_next(
     outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = [entry(work)]
+    batch = [result(work)]
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", _failing(errno.EIO))
         broken.setattr(os, "ftruncate", _failing(errno.EIO))
@@ -333,14 +355,14 @@ def _failing(number: int) -> object:
 def test_a_table_that_tore_anywhere_in_its_last_row_is_cut_to_whole_rows(
     outbox: Outbox, work: Path
 ) -> None:
-    file(outbox, [entry(work, "digit1.png"), entry(work, 'zwölf, "12".png')])
+    file(outbox, [result(work, "digit1.png"), result(work, 'zwölf, "12".png')])
     path = outbox.folder / TABLE
     whole = path.read_bytes()
     kept = whole[: whole.rindex(b"\n", 0, -1) + 1]
     for end in range(len(kept), len(whole) - 1):
         outbox.close()
         path.write_bytes(whole[:end])
-        outbox.open()
+        outbox.tend()
         assert path.read_bytes() == kept, whole[len(kept) : end]
 
 
@@ -358,44 +380,44 @@ def test_a_table_that_tore_anywhere_in_its_last_row_is_cut_to_whole_rows(
 def test_what_a_power_failure_left_of_a_row_is_cut_and_said(
     outbox: Outbox, work: Path, caplog: pytest.LogCaptureFixture, tail: bytes
 ) -> None:
-    file(outbox, [entry(work)])
+    file(outbox, [result(work)])
     path = outbox.folder / TABLE
     whole = path.read_bytes()
     outbox.close()
     path.write_bytes(whole + tail)
     with caplog.at_level(logging.WARNING, "daemon"):
-        outbox.open()
+        outbox.tend()
     assert path.read_bytes() == whole
     assert "cut a torn row" in caplog.text
 
 
 def test_lines_that_somebody_edited_are_not_cut(outbox: Outbox, work: Path) -> None:
-    file(outbox, [entry(work)])
+    file(outbox, [result(work)])
     path = outbox.folder / TABLE
     edited = path.read_bytes() + b"a note of mine\n" + rows.header().encode() + b"\n"
     outbox.close()
     path.write_bytes(edited)
-    outbox.open()
+    outbox.tend()
     assert path.read_bytes() == edited
 
 
 def test_a_last_row_whose_line_end_an_editor_took_is_kept_whole(outbox: Outbox, work: Path) -> None:
-    file(outbox, [entry(work, "digit1.png")])
+    file(outbox, [result(work, "digit1.png")])
     path = outbox.folder / TABLE
     outbox.close()
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    outbox.open()
-    file(outbox, [entry(work, "digit2.png")])
+    outbox.tend()
+    file(outbox, [result(work, "digit2.png")])
     assert [row["file"] for row in table(outbox)] == ["digit1.png", "digit2.png"]
 
 
 def test_a_table_saved_with_crlf_is_still_ours(outbox: Outbox, work: Path) -> None:
-    file(outbox, [entry(work, "digit1.png")])
+    file(outbox, [result(work, "digit1.png")])
     path = outbox.folder / TABLE
     outbox.close()
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    outbox.open()
-    file(outbox, [entry(work, "digit2.png")])
+    outbox.tend()
+    file(outbox, [result(work, "digit2.png")])
     assert [row["file"] for row in table(outbox)] == ["digit1.png", "digit2.png"]
 
 
@@ -403,21 +425,21 @@ def test_a_table_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path) -
     (tmp_path / TABLE).write_bytes(b"name,price\nmilk,1\n")
     outbox = Outbox(tmp_path)
     with pytest.raises(ConfigError, match="does not begin with digitd's columns"):
-        outbox.open()
+        outbox.tend()
     assert (tmp_path / TABLE).read_bytes() == b"name,price\nmilk,1\n"
     (tmp_path / TABLE).unlink()
-    outbox.open()
+    outbox.tend()
     outbox.close()
 
 
 def test_a_table_that_was_replaced_by_another_while_running_is_never_written_to(
     outbox: Outbox, work: Path
 ) -> None:
-    file(outbox, [entry(work, "digit1.png")])
+    file(outbox, [result(work, "digit1.png")])
     path = outbox.folder / TABLE
     path.rename(outbox.folder / "mine.csv")
     path.write_bytes(b"name,price\nmilk,1\n")
-    batch = [entry(work, "digit2.png")]
+    batch = [result(work, "digit2.png")]
     for _ in range(2):
         with pytest.raises(ConfigError):
             outbox.commit(batch)
@@ -431,7 +453,7 @@ def test_a_table_that_was_replaced_by_another_while_running_is_never_written_to(
 def test_logrotate_loses_no_row_and_every_table_has_its_header(
     outbox: Outbox, work: Path, how: str
 ) -> None:
-    file(outbox, [entry(work, "digit1.png")])
+    file(outbox, [result(work, "digit1.png")])
     path, aside = outbox.folder / TABLE, outbox.folder / f"{TABLE}.1"
     if how == "copied and emptied":
         shutil.copy(path, aside)
@@ -440,7 +462,7 @@ def test_logrotate_loses_no_row_and_every_table_has_its_header(
         path.rename(aside)
         if how == "moved, an empty one made":
             path.touch()
-    file(outbox, [entry(work, "digit2.png")])
+    file(outbox, [result(work, "digit2.png")])
     assert [row["file"] for row in table(outbox)] == ["digit2.png"]
     assert list(pd.read_csv(aside)["file"]) == ["digit1.png"]
 
@@ -453,9 +475,9 @@ def test_a_table_whose_header_was_torn_gets_it_again(tmp_path: Path, length: int
 
 
 def test_a_new_table_that_cannot_be_begun_is_begun_later(outbox: Outbox, work: Path) -> None:
-    file(outbox, [entry(work, "digit1.png")])
+    file(outbox, [result(work, "digit1.png")])
     (outbox.folder / TABLE).rename(outbox.folder / f"{TABLE}.1")
-    batch = [entry(work, "digit2.png", picture=b"")]
+    batch = [result(work, "digit2.png", picture=b"")]
     for _ in range(2):
         with files_limited_to(20), pytest.raises(OSError, match=r"No space left|File too large"):
             outbox.commit(batch)
@@ -466,43 +488,41 @@ def test_a_new_table_that_cannot_be_begun_is_begun_later(outbox: Outbox, work: P
 def test_a_leftover_with_its_row_is_recalled_and_published_as_the_row_says(
     outbox: Outbox, work: Path
 ) -> None:
-    file(outbox, [entry(work)])
-    made, unread = entry(work), entry(work, "digit8.png")
-    ((_, row),) = outbox.commit([made])
+    file(outbox, [result(work)])
+    made, unread = result(work), result(work, "digit8.png")
+    (row,) = outbox.commit([made])
     outbox.close()
     again = opened(outbox.folder)
-    receipts, highest = again.recall([made.job, unread.job])
-    assert [(r.job, r.picture, r.original) for r in receipts] == [
-        (made.job, row.picture, row.original)
-    ]
-    assert highest == made.job.id
-    again.publish(receipts[0])
+    found = again.find([made.job, unread.job])
+    assert found.placements == [Placement(made.job, row.picture, row.original)]
+    assert found.highest_id == made.job.id
+    again.publish(found.placements[0])
     assert (outbox.folder / row.original).read_bytes() == b"seven"
     again.close()
 
 
 def test_a_recalled_files_name_is_kept_for_it(outbox: Outbox, work: Path) -> None:
-    made = entry(work, data=b"first")
+    made = result(work, data=b"first")
     outbox.commit([made])
     outbox.close()
     again = opened(outbox.folder)
-    receipts, _ = again.recall([made.job])
-    (row,) = file(again, [entry(work, data=b"second")])
-    again.publish(receipts[0])
+    found = again.find([made.job])
+    (row,) = file(again, [result(work, data=b"second")])
+    again.publish(found.placements[0])
     assert row.original != "originals/digit7.png"
     assert (again.folder / "originals/digit7.png").read_bytes() == b"first"
     again.close()
 
 
 def test_a_row_is_recalled_from_tables_that_were_rotated_away(outbox: Outbox, work: Path) -> None:
-    made = entry(work)
+    made = result(work)
     outbox.commit([made])
     (outbox.folder / TABLE).rename(outbox.folder / f"{TABLE}-20261121")
-    file(outbox, [entry(work, "digit8.png")])
-    receipts, highest = outbox.recall([made.job])
-    assert [receipt.job for receipt in receipts] == [made.job]
-    assert highest is not None
-    assert highest > made.job.id
+    file(outbox, [result(work, "digit8.png")])
+    found = outbox.find([made.job])
+    assert [placement.job for placement in found.placements] == [made.job]
+    assert found.highest_id is not None
+    assert found.highest_id > made.job.id
 
 
 def test_rotated_tables_are_found_newest_first_without_the_compressed_ones(tmp_path: Path) -> None:
@@ -513,9 +533,10 @@ def test_rotated_tables_are_found_newest_first_without_the_compressed_ones(tmp_p
     assert [path.name for path in rotated(tmp_path)] == [f"{TABLE}.1", f"{TABLE}-2026"]
 
 
-def lines(count: int, made: Entry) -> list[str]:
+def lines(count: int, made: Result) -> list[str]:
     """Make rows of files that were claimed after this one."""
-    line = rows.line(rows.row(made, "annotated/x.png", "originals/x.png", made.job.received_at))
+    placement = Placement(made.job, "annotated/x.png", "originals/x.png")
+    line = rows.line(rows.Row(made, placement, made.job.received_at))
     return [line.replace(made.job.id, IDS.next()) for _ in range(count)]
 
 
@@ -523,71 +544,71 @@ def test_a_row_is_recalled_from_behind_all_that_were_claimed_later(
     outbox: Outbox, work: Path
 ) -> None:
     # A file whose place was taken waits for months; megabytes of rows follow its own.
-    made = entry(work)
+    made = result(work)
     outbox.commit([made])
     later = lines(8000, made)
     with (outbox.folder / TABLE).open("a") as file:
         file.write("".join(later))
     assert (outbox.folder / TABLE).stat().st_size > 2 << 20
-    receipts, _ = outbox.recall([made.job])
-    assert [receipt.job for receipt in receipts] == [made.job]
+    found = outbox.find([made.job])
+    assert [placement.job for placement in found.placements] == [made.job]
     jobs = [replace(made.job, id=line[: ids.LENGTH]) for line in later]
-    receipts, _ = outbox.recall(jobs)
-    assert [receipt.job for receipt in receipts] == jobs[::-1]
+    found = outbox.find(jobs)
+    assert [placement.job for placement in found.placements] == jobs[::-1]
 
 
 def test_a_row_is_recalled_from_behind_as_many_older_ones_as_may_be_in_hand(
     outbox: Outbox, work: Path
 ) -> None:
     # Claimed before it, and read after it, by a slower worker.
-    older = lines(CLAIMED_AT_MOST, entry(work))
-    made = entry(work)
+    older = lines(CLAIMED_AT_MOST, result(work))
+    made = result(work)
     outbox.commit([made])
     with (outbox.folder / TABLE).open("a") as file:
         file.write("".join(older))
-    receipts, highest = outbox.recall([made.job])
-    assert [receipt.job for receipt in receipts] == [made.job]
-    assert highest == made.job.id
+    found = outbox.find([made.job])
+    assert [placement.job for placement in found.placements] == [made.job]
+    assert found.highest_id == made.job.id
 
 
 def test_a_copy_of_the_table_beside_it_does_not_end_the_search(outbox: Outbox, work: Path) -> None:
-    older = lines(CLAIMED_AT_MOST, entry(work))
-    made = entry(work)
+    older = lines(CLAIMED_AT_MOST, result(work))
+    made = result(work)
     outbox.commit([made])
     path = outbox.folder / TABLE
     aside = path.rename(outbox.folder / f"{TABLE}.1")
     os.utime(aside, (1e9, 1e9))
     path.write_text(rows.header() + "".join(older))
     shutil.copy(path, outbox.folder / f"{TABLE}.bak")
-    receipts, _ = outbox.recall([made.job])
-    assert [receipt.job for receipt in receipts] == [made.job]
+    found = outbox.find([made.job])
+    assert [placement.job for placement in found.placements] == [made.job]
 
 
 def test_recalling_reads_no_more_of_a_long_table_than_it_must(outbox: Outbox, work: Path) -> None:
-    older = lines(20_000, entry(work))
+    older = lines(20_000, result(work))
     with (outbox.folder / TABLE).open("a") as file:
         file.write("".join(older))
         first = rows.header() + older[0]
     # Were it read to its beginning, the row there would be found.
     path = outbox.folder / TABLE
-    new = entry(work)
+    new = result(work)
     with path.open("r+") as file:
         file.write(first.replace(older[0][: ids.LENGTH], new.job.id))
-    receipts, highest = outbox.recall([new.job])
-    assert receipts == []
-    assert highest == older[-1][: ids.LENGTH]
+    found = outbox.find([new.job])
+    assert found.placements == []
+    assert found.highest_id == older[-1][: ids.LENGTH]
 
 
 def test_recalling_from_an_empty_table_finds_nothing(outbox: Outbox, work: Path) -> None:
-    assert outbox.recall([entry(work).job]) == ([], None)
+    assert outbox.find([result(work).job]) == Found([], None)
 
 
 def test_an_outbox_that_was_removed_is_opened_again_when_it_is_back(
     outbox: Outbox, work: Path
 ) -> None:
-    file(outbox, [entry(work, "digit1.png")])
+    file(outbox, [result(work, "digit1.png")])
     shutil.rmtree(outbox.folder)
-    batch = [entry(work, "digit2.png")]
+    batch = [result(work, "digit2.png")]
     for _ in range(2):
         with pytest.raises(FileNotFoundError):
             outbox.commit(batch)
@@ -604,13 +625,13 @@ def test_a_start_that_failed_half_way_can_be_tried_again(tmp_path: Path, work: P
             outbox.tend()
     (tmp_path / "originals").unlink()
     outbox.tend()
-    assert [row.file for row in file(outbox, [entry(work)])] == ["digit7.png"]
+    assert [row.file for row in file(outbox, [result(work)])] == ["digit7.png"]
     outbox.close()
 
 
 def test_a_second_digitd_cannot_hold_the_same_outbox(outbox: Outbox) -> None:
     with pytest.raises(BusyError):
-        Outbox(outbox.folder).open()
+        Outbox(outbox.folder).tend()
 
 
 NAMES = st.binary(min_size=1, max_size=255).map(
@@ -636,7 +657,7 @@ NAMES = st.binary(min_size=1, max_size=255).map(
 def test_every_name_gets_a_place_in_the_outbox_and_one_line(
     outbox: Outbox, work: Path, names: list[str]
 ) -> None:
-    batch = [entry(work, name, data=name.encode("utf-8", "surrogateescape")) for name in names]
+    batch = [result(work, name, data=name.encode("utf-8", "surrogateescape")) for name in names]
     before = len(published(outbox))
     committed = file(outbox, batch)
     after = published(outbox)

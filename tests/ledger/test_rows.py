@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 
 from daemon import ids
 from daemon.ledger import rows
-from daemon.records import Entry, Job, Reading, Status, Verdict
+from daemon.records import Job, Placement, Result, Status, Verdict
 
 MOMENT = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
 SEVEN = Verdict(Status.OK, 7, 0.98765432, (0.0, 1e-9, 0.5, *(0.0625,) * 7))
+ID = ids.encode(int(MOMENT.timestamp() * 1000) << 12)
 ANY_TEXT = st.text(st.characters(), max_size=30)
 
 
 def make(name: str = "digit7.png", verdict: Verdict = SEVEN) -> rows.Row:
-    job = Job(ids.encode(5), name, Path("work"), 5, MOMENT)
-    entry = Entry(job, "ab" * 32, Reading(verdict, "model1"))
-    return rows.row(entry, "annotated/digit7.png", "originals/digit7.png", MOMENT)
+    job = Job(ID, name, Path("work"), 5)
+    result = Result(job, verdict, "ab" * 32, "model1", has_picture=True)
+    placement = Placement(job, "annotated/digit7.png", "originals/digit7.png")
+    return rows.Row(result, placement, MOMENT)
 
 
 def test_the_columns_are_the_contracts() -> None:
@@ -37,60 +39,11 @@ def test_the_columns_are_the_contracts() -> None:
 
 def test_a_row_is_one_line_with_every_column_in_its_place() -> None:
     assert rows.line(make()) == (
-        f"{ids.encode(5)},digit7.png,ok,7,0.987654,"
+        f"{ID},digit7.png,ok,7,0.987654,"
         "0.000000,0.000000,0.500000,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,"
         f",annotated/digit7.png,originals/digit7.png,{'ab' * 32},model1,"
         "2026-11-21T09:05:07.042Z,2026-11-21T09:05:07.042Z\n"
     )
-
-
-def test_a_stretched_row_says_the_same() -> None:
-    plain, stretched = (rows.parse(rows.line(make(), stretch)) for stretch in (0, 25))
-    assert plain is not None
-    assert stretched is not None
-    numbers = {"confidence", *(f"p{digit}" for digit in range(10))}
-    for key, cell in plain.items():
-        if key in numbers:
-            assert stretched[key].startswith(cell)
-            assert float(stretched[key]) == float(cell)
-            assert 2 <= len(stretched[key]) - len(cell) <= 3
-        else:
-            assert stretched[key] == cell
-
-
-@settings(deadline=None, max_examples=200)
-@given(
-    start=st.integers(0, 3 * rows.PAGE),
-    names=st.lists(st.integers(1, 60), min_size=1, max_size=60),
-    batch=st.integers(1, 64),
-)
-def test_pages_end_with_rows(start: int, names: list[int], batch: int) -> None:
-    table = [make("7" * length) for length in names]
-    written = b""
-    for cut in range(0, len(table), batch):
-        written += rows.lines(table[cut : cut + batch], start + len(written))
-    assert written.count(b"\n") == len(table)
-    # How full the first page was is not ours to say.
-    first = -start % rows.PAGE or rows.PAGE
-    ends = range(first + rows.PAGE, len(written), rows.PAGE)
-    assert {written[end - 1 : end] for end in ends} <= {b"\n"}
-    plain = "".join(map(rows.line, table)).encode()
-    as_written, as_plain = (
-        pd.read_csv(io.BytesIO(rows.header().encode() + text)) for text in (written, plain)
-    )
-    pd.testing.assert_frame_equal(as_written, as_plain)
-
-
-def test_only_rows_with_numbers_are_stretched() -> None:
-    blank = make(verdict=Verdict(Status.UNSURE, reason="no ink"))
-    table = [blank, make(), blank, blank]
-    plain = [rows.line(row).encode() for row in table]
-    start = rows.PAGE - sum(map(len, plain[:3])) - 9  # the last does not fit in
-    written = rows.lines(table, start).splitlines(keepends=True)
-    assert [len(line) for line in written] == [
-        len(line) + stretch for line, stretch in zip(plain, (0, 9, 0, 0), strict=True)
-    ]
-    assert rows.lines([blank] * 4, start) == plain[0] * 4
 
 
 def test_what_there_is_none_of_is_empty_and_none() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import subprocess
 import sys
 import zipfile
@@ -140,3 +142,30 @@ def test_loading_prints_nothing() -> None:
         [sys.executable, "-c", script], capture_output=True, timeout=60, check=True
     )
     assert run.stdout + run.stderr == b""
+
+
+def header_bytes(data: bytes) -> list[int]:
+    """Return the places of all bytes that the archive's own headers are made of."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        places = set(range(archive.start_dir, len(data)))
+        for member in archive.infolist():
+            places |= set(range(member.header_offset, member.header_offset + 30))
+    return sorted(places)
+
+
+def test_a_flipped_byte_anywhere_in_the_file_is_a_model_error_or_does_no_harm(
+    tmp_path: Path,
+) -> None:
+    data = SHIPPED_MODEL.read_bytes()
+    chance = random.Random(7)  # noqa: S311 - repeatable, not secret
+    places = header_bytes(data) + [chance.randrange(len(data)) for _ in range(200)]
+    file = tmp_path / "flipped.keras"
+    refused = 0
+    for place in places:
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << chance.randrange(8)
+        try:
+            model._settings(file, bytes(flipped), "Train it again")  # noqa: SLF001 - without TensorFlow's 5 s a file
+        except ModelError:
+            refused += 1
+    assert refused > len(places) / 2

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ERRORS = ("ENOSPC", "EIO", "EACCES")
-CALLS = {"write", "pwrite", "fsync", "rename", "mkdir"}
+CALLS = {"write", "pwrite", "fsync", "rename", "mkdir", "rename_noreplace"}
 DATA = png_like("fine")
 
 

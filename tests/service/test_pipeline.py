@@ -2,117 +2,114 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 import pytest
 
 from daemon.config import Config
-from daemon.intake.claims import Spool
+from daemon.intake.claims import Claims
 from daemon.intake.inbox import Inbox
 from daemon.layout import TABLE
 from daemon.ledger.outbox import Outbox
 from daemon.service.pipeline import Pipeline
-from daemon.workers.pool import Engine, Work
+from daemon.workers.pool import Pool
 from tests import stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from daemon.ledger.rows import Row
-    from daemon.records import Parcel, Reading
 
 DEADLINE_SECONDS = 60.0
-
-
-def read(parcels: Sequence[Parcel]) -> list[Reading]:
-    return [stand_in._read(parcel) for parcel in parcels]  # noqa: SLF001 - with no model to load
 
 
 class Line:
     """A pipeline between two folders, turned by hand."""
 
     def __init__(self, folder: Path) -> None:
-        config = Config(inbox=folder / "inbox", outbox=folder / "outbox")
+        (folder / "model.keras").write_bytes(b"a model")
+        config = Config(
+            inbox=folder / "inbox", outbox=folder / "outbox", model=folder / "model.keras"
+        )
         config.inbox.mkdir()
         config.outbox.mkdir()
-        self.inbox = Inbox(config, lambda: None)
-        self.spool = Spool(config.inbox, max_file_mb=1.0)
-        self.outbox = Outbox(config.outbox)
-        self.engine = Engine(Work(self.spool.load, self.spool.begin, read), 1, lambda: None)
-        self.pipeline = Pipeline(self.inbox, self.spool, self.engine, self.outbox)
         self.rows: list[Row] = []
-        self.spool.open()
-        self.outbox.open()
+        self.tell: Callable[[Row], None] = lambda _: None
+        self.inbox = Inbox(config, lambda: None)
+        self.claims = Claims(config.inbox)
+        self.outbox = Outbox(config.outbox)
+        self.pool = Pool(config.reading, 2, stand_in.read, stand_in.PATIENCE)
+        self.pipeline = Pipeline(self.inbox, self.claims, self.pool, self.outbox, self._on_row)
+        self.claims.tend()
+        self.outbox.tend()
 
-    def drop(self, *names: str) -> None:
+    def drop(self, *names: str, order: str = "fine") -> None:
         for name in names:
-            (self.inbox.folder / name).write_bytes(stand_in.png_like("fine"))
+            (self.inbox.folder / name).write_bytes(stand_in.png_like(order))
         self.inbox.open(live=False)
 
-    def finish(self, tell: Callable[[Row], None] = lambda _: None) -> None:
-        """Have all that was fed read, committed and published."""
+    def collect_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while self.pipeline.working:
+        while not condition():
             assert time.monotonic() < deadline
+            wait(self.pool.waitables, 0.05)
             self.pipeline.collect()
-            time.sleep(0.01)
 
-        def told(row: Row) -> None:
-            self.rows.append(row)
-            tell(row)
+    def until_ready(self) -> None:
+        self.collect_until(lambda: self.pool.known is not None)
 
-        self.pipeline.settle(told)
+    def finish(self) -> None:
+        """Have all that was fed read, committed and published."""
+        self.collect_until(lambda: not self.pool.busy)
+        self.pipeline.commit()
+        self.pipeline.publish()
+
+    def _on_row(self, row: Row) -> None:
+        self.rows.append(row)
+        self.tell(row)
 
     @property
     def attempts(self) -> str:
-        return (self.spool.folder / "attempts").read_text()
+        return (self.claims.folder / "attempts").read_text()
 
     @property
     def claimed(self) -> list[Path]:
-        return sorted(self.spool.folder.glob("d*-*"))
+        return sorted(self.claims.folder.glob("d*-*"))
 
     def close(self) -> None:
-        self.engine.close()
+        self.pool.close()
         self.inbox.close()
-        self.spool.close()
+        self.claims.close()
         self.outbox.close()
 
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Line]:
     line = Line(tmp_path)
+    line.until_ready()
     yield line
     line.close()
 
 
-@pytest.mark.parametrize("when", ["before it is read", "before it has a row"])
-def test_a_file_taken_out_of_the_work_folder_is_forgotten_and_holds_up_none(
-    line: Line, when: str
-) -> None:
+def test_a_file_taken_out_of_the_work_folder_is_forgotten_and_holds_up_none(line: Line) -> None:
     line.drop("digit1.png", "digit2.png")
-    if when == "before it is read":
-        # Tried once by a run that died, so that its attempt is on the books.
-        line.pipeline.recover()
-        (found, _) = line.inbox.take(2)
-        job = line.spool.claim(found)
-        assert job is not None
-        line.spool.begin([job])
-        line.pipeline.recover()
-        job.path.unlink()
-        line.pipeline.feed(64, fresh=False)
-        line.inbox.open(live=False)
-        line.pipeline.feed(64)
-        line.finish()
-    else:
-        line.pipeline.feed(64)
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while line.attempts.count("begun") < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        line.claimed[0].unlink()
-        line.finish()
+    # Tried once by a run that died, so that its attempt is logged.
+    name = next(line.inbox.take(1))
+    job = line.claims.claim(name)
+    assert job is not None
+    line.claims.attempts.begin([job])
+    line.pipeline.recover()
+    job.path.unlink()
+    line.inbox.open(live=False)
+    line.pipeline.feed(64)
+    line.finish()
+    line.pipeline.feed(64)
+    line.finish()
     assert [row.file for row in line.rows] == ["digit2.png"]
     assert line.pipeline.in_hand == 0
     assert line.attempts == ""
@@ -126,7 +123,8 @@ def test_a_file_whose_place_was_taken_waits_and_holds_up_no_other(line: Line) ->
         if row.file == "digit1.png":
             (line.outbox.folder / row.original).write_bytes(b"a stranger's")
 
-    line.finish(take_its_place)
+    line.tell = take_its_place
+    line.finish()
     assert line.pipeline.parked == 1
     assert (line.outbox.folder / "originals/digit2.png").exists()
     assert (line.outbox.folder / "originals/digit1.png").read_bytes() == b"a stranger's"
@@ -139,8 +137,8 @@ def test_a_file_whose_place_was_taken_waits_and_holds_up_no_other(line: Line) ->
 
 def test_recovering_again_takes_up_no_file_twice(line: Line) -> None:
     line.drop("digit1.png", "digit2.png")
-    for found in line.inbox.take(2):
-        assert line.spool.claim(found) is not None
+    for name in line.inbox.take(2):
+        assert line.claims.claim(name) is not None
     for _ in range(3):
         line.pipeline.recover()
     assert line.pipeline.in_hand == 2
@@ -152,3 +150,46 @@ def test_recovering_again_takes_up_no_file_twice(line: Line) -> None:
     assert sorted(row.file for row in line.rows) == ["digit1.png", "digit2.png"]
     assert (line.outbox.folder / TABLE).read_text().count("\n") == 3
     assert line.claimed == []
+
+
+def test_an_attempt_that_cannot_be_logged_is_not_made_and_the_file_waits(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.drop("digit1.png")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            line.pipeline.feed(64)
+    assert not line.pool.busy
+    assert line.pipeline.in_hand == 1
+    line.pipeline.feed(64)
+    line.finish()
+    assert [row.file for row in line.rows] == ["digit1.png"]
+
+
+def test_a_full_disk_for_pictures_condemns_no_file_however_often_it_is_tried(line: Line) -> None:
+    line.drop("digit1.png", "digit2.png", order="sleep 0.3")  # time to get in its way
+    line.pipeline.feed(64)
+    for path in line.claimed:
+        # What a picture cannot be written over, as a full disk would have it.
+        line.claims.folder.joinpath(f"{path.name.partition('-')[0]}.picture").mkdir()
+    for _ in range(5):
+        line.collect_until(lambda: not line.pool.busy)
+        with pytest.raises(IsADirectoryError):
+            line.pipeline.feed(64)
+        assert len(list(line.pool.jobs)) == 2  # one more try, of one batch
+        with pytest.raises(IsADirectoryError):
+            line.pipeline.feed(64)
+    for folder in line.claims.folder.glob("*.picture"):
+        folder.rmdir()
+    line.finish()
+    line.pipeline.feed(64)
+    line.finish()
+    assert [(row.file, row.verdict.status.value) for row in line.rows] == [
+        ("digit1.png", "ok"),
+        ("digit2.png", "ok"),
+    ]

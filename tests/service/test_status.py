@@ -10,7 +10,7 @@ import pytest
 from daemon import ids
 from daemon.config import Config
 from daemon.ledger import rows
-from daemon.records import Entry, Job, Reading, Status, Verdict
+from daemon.records import Job, Placement, Result, Status, Verdict
 from daemon.service import status
 
 MOMENT = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
@@ -26,8 +26,9 @@ def config(tmp_path: Path) -> Config:
 
 
 def row(name: str, verdict: Verdict) -> rows.Row:
-    job = Job(ids.encode(5), name, Path("work"), 5, MOMENT)
-    return rows.row(Entry(job, "ab" * 32, Reading(verdict, "m")), "a/b", "c/d", MOMENT)
+    job = Job(ids.encode(5), name, Path("work"), 5)
+    result = Result(job, verdict, "ab" * 32, "m", has_picture=True)
+    return rows.Row(result, Placement(job, "a/b", "c/d"), MOMENT)
 
 
 def test_rows_are_counted_by_status_and_nothing_else_is(config: Config) -> None:
@@ -40,9 +41,9 @@ def test_rows_are_counted_by_status_and_nothing_else_is(config: Config) -> None:
     assert found["last_error"]["reason"] == "the file is empty"
 
 
-def test_the_last_row_is_shown_without_the_zeros_that_fill_a_page(config: Config) -> None:
-    stretched = rows.line(row("digit1.png", SEVEN), 200)
-    (config.outbox / "predictions.csv").write_text(rows.header() + stretched)
+def test_the_last_row_is_shown(config: Config) -> None:
+    text = rows.header() + rows.line(row("digit1.png", SEVEN))
+    (config.outbox / "predictions.csv").write_text(text)
     assert status.read(config)["last"] == {
         "file": "digit1.png",
         "status": "ok",

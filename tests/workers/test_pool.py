@@ -1,30 +1,37 @@
-"""The lanes with readers that crash, hang and raise: real worker processes, a second each."""
+"""The pool with readers that crash, hang and raise: real worker processes, a second each."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
-from datetime import UTC, datetime
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon import ids
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
+from daemon.config import Config
 from daemon.errors import ModelError, WorkerStartError
-from daemon.records import Job, Parcel, Reading, Status, Verdict
-from daemon.workers.pool import Engine, Patience, Work, WorkerDownError, worker_count
+from daemon.records import Job, Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.workers.pool import Down, Finished, Outcome, Pool, Returned, worker_count
+from daemon.workers.process import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from daemon.workers.batch import Read
+
 DEADLINE_SECONDS = 60.0
 SHORT = Patience(start=60.0, batch=0.5, file=0.1)
+LONG = Patience(start=60.0, batch=60.0)
+OPTIONS = Config().reading
+IDS = ids.Ids()
 
 
-def obey(parcels: Sequence[Parcel]) -> list[Reading]:
+def obey(_: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
     """Do what each file's bytes say; runs in the worker."""
     for parcel in parcels:
         match parcel.data.split():
@@ -32,80 +39,120 @@ def obey(parcels: Sequence[Parcel]) -> list[Reading]:
                 os._exit(int(status))
             case [b"hang"]:
                 time.sleep(3600)
+            case [b"sleep", seconds]:
+                time.sleep(float(seconds))
             case [b"raise"]:
                 raise ValueError("told to")
+            case [b"mutter", *_words]:
+                os.write(2, parcel.data + b"\n")
+                os.kill(os.getpid(), signal.SIGSEGV)
             case [b"model"]:
                 raise ModelError("the model went away")
+            case [b"storage"]:
+                raise OSError(28, "No space left on device")
     seven = Verdict(Status.OK, KNOWN_DIGIT, 0.9, (0.1,) * 10)
-    return [Reading(seven, f"{parcel.name} {os.getpid()}") for parcel in parcels]
+    return [Reading(seven, f"{parcel.name} {os.getpid()}", b"picture") for parcel in parcels]
 
 
-def exit_at_once(_: Sequence[Parcel]) -> list[Reading]:
+def exit_at_once(_: ReadOptions, __: Sequence[Parcel]) -> list[Reading]:
     os._exit(3)
 
 
-def misread(parcels: Sequence[Parcel]) -> list[Reading]:
+def fail_to_import(_: ReadOptions, __: Sequence[Parcel]) -> list[Reading]:
+    raise ImportError("libsomething.so.2: cannot open shared object file")
+
+
+def misread(_: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
     return [Reading(Verdict(Status.OK, 1, 0.9), "m") for _ in parcels]
 
 
-def no_model(_: Sequence[Parcel]) -> list[Reading]:
+def no_model(_: ReadOptions, __: Sequence[Parcel]) -> list[Reading]:
     raise ModelError("there is no model")
 
 
-def load_slowly(parcels: Sequence[Parcel]) -> list[Reading]:
-    time.sleep(8)
-    return obey(parcels)
+def hang_if_second(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+    """Load at once in the first process that makes a mark, and for ever in every other."""
+    if parcels[0].name == KNOWN_DIGIT_PNG.name:
+        try:
+            Path(options.model).touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(3600)
+    return obey(options, parcels)
 
 
-class Begun:
-    """Remembers which jobs were begun, and may fail."""
+class Tended:
+    """A pool, tended as the daemon's loop does it."""
 
-    def __init__(self) -> None:
-        self.ids: list[list[str]] = []
-        self.fault: OSError | None = None
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.outcomes: list[Outcome] = []
 
-    def __call__(self, jobs: Sequence[Job]) -> None:
-        if self.fault is not None:
-            raise self.fault
-        self.ids.append([job.id for job in jobs])
+    def until(self, condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            self.outcomes += self.pool.tend()
+            if condition():
+                return
+            left = deadline - time.monotonic()
+            assert left > 0, self.outcomes
+            wait(self.pool.waitables, min(left, 0.1, self.pool.seconds_until_due()))
 
+    def until_ready(self, workers: int = 1) -> None:
+        self.until(lambda: len(self.ready()) >= workers)
 
-def load(job: Job) -> Parcel | None:
-    try:
-        return Parcel(job.name, job.path.read_bytes(), f"sha of {job.id}")
-    except FileNotFoundError:
-        return None
+    def until_outcomes(self, count: int) -> list[Outcome]:
+        self.until(lambda: len(self.outcomes) >= count)
+        return self.outcomes
+
+    def submit(self, *jobs: Job, alone: bool = False) -> None:
+        self.until(lambda: self.pool.has_room(alone=alone))
+        self.pool.submit(list(jobs), alone=alone)
+
+    def read(self, *jobs: Job) -> Outcome:
+        """Submit a batch, and return its outcome."""
+        self.submit(*jobs)
+        return self.until_outcomes(len(self.outcomes) + 1)[-1]
+
+    # The processes themselves are looked at.
+    # ruff: noqa: SLF001
+
+    def ready(self) -> list[int]:
+        """Return the process ids of the workers that are ready."""
+        workers = self.pool._workers
+        return [one._process.pid or 0 for one in workers if one.known is not None]
+
+    def started(self) -> list[int]:
+        return [one._process.pid or 0 for one in self.pool._workers]
 
 
 @pytest.fixture
-def begun() -> Begun:
-    return Begun()
+def make(tmp_path: Path) -> Iterator[Callable[..., Tended]]:
+    made: list[Pool] = []
 
+    def tended(read: Read = obey, patience: Patience = SHORT, workers: int = 2) -> Tended:
+        options = Config(model=tmp_path / "mark").reading
+        made.append(Pool(options, workers, read, patience))
+        return Tended(made[-1])
 
-@pytest.fixture
-def make(begun: Begun) -> Iterator[Callable[..., Engine]]:
-    made: list[Engine] = []
-
-    def engine(
-        read: Callable[[Sequence[Parcel]], list[Reading]] = obey,
-        patience: Patience = SHORT,
-        ring: Callable[[], None] = lambda: None,
-    ) -> Engine:
-        made.append(Engine(Work(load, begun, read), 1, ring, patience))
-        return made[-1]
-
-    yield engine
-    for one in made:
-        one.close()
+    yield tended
+    for pool in made:
+        pool.close()
 
 
 def job(folder: Path, name: str, data: bytes = b"fine") -> Job:
-    (folder / name).write_bytes(data)
-    return Job(f"id-{name}", name, folder / name, len(data), datetime.now(UTC))
+    job_id = IDS.next()
+    path = folder / f"{job_id}-{name}"
+    path.write_bytes(data)
+    return Job(job_id, name, path, len(data))
 
 
-def pid_of(reading: Reading) -> int:
-    return int(reading.model.split()[-1])
+def finished(outcome: Outcome) -> Finished:
+    assert isinstance(outcome, Finished), outcome
+    return outcome
+
+
+def pid_of(outcome: Outcome) -> int:
+    return int(finished(outcome).results[0].model.split()[-1])
 
 
 def gone(pid: int) -> bool:
@@ -115,28 +162,65 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_a_batch_comes_back_in_order_with_its_digests(
-    make: Callable[..., Engine], begun: Begun, tmp_path: Path
+def test_a_batch_comes_back_in_order_from_another_process(
+    make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    rings: list[None] = []
-    engine = make(ring=lambda: rings.append(None))
-    known = engine.hire().result(DEADLINE_SECONDS)
-    assert known.verdict.digit == KNOWN_DIGIT
-    assert known.model.startswith(KNOWN_DIGIT_PNG.name)
+    tended = make()
+    tended.until_ready()
+    assert tended.pool.known is not None
+    assert tended.pool.known.verdict.digit == KNOWN_DIGIT
+    assert tended.pool.known.picture == b""
     jobs = [job(tmp_path, f"digit{number}.png") for number in (3, 1, 2)]
     jobs[1].path.unlink()
-    entries = engine.submit(jobs).result(DEADLINE_SECONDS)
-    assert [entry.job for entry in entries] == [jobs[0], jobs[2]]
-    assert [entry.sha256 for entry in entries] == ["sha of id-digit3.png", "sha of id-digit2.png"]
-    assert [entry.reading.model.split()[0] for entry in entries] == ["digit3.png", "digit2.png"]
-    assert begun.ids == [["id-digit3.png", "id-digit2.png"]]
-    # One process reads all, in another than ours.
-    assert {pid_of(entry.reading) for entry in entries} == {pid_of(known)}
-    assert pid_of(known) != os.getpid()
-    assert len(rings) == 2
-    jobs[0].path.unlink()
-    assert engine.submit(jobs[:1]).result(DEADLINE_SECONDS) == []
-    assert len(begun.ids) == 1
+    outcome = finished(tended.read(*jobs))
+    assert outcome.jobs == jobs
+    assert [result.job for result in outcome.results] == [jobs[0], jobs[2]]
+    assert [result.job.picture_path.read_bytes() for result in outcome.results] == [b"picture"] * 2
+    assert pid_of(outcome) in tended.ready()
+    assert pid_of(outcome) != os.getpid()
+    assert not tended.pool.busy
+
+
+def test_two_workers_read_at_the_same_time(make: Callable[..., Tended], tmp_path: Path) -> None:
+    tended = make(patience=LONG)
+    tended.until_ready(2)
+    started = time.monotonic()
+    for number in range(2):
+        tended.submit(job(tmp_path, f"digit{number}.png", b"sleep 1"))
+    outcomes = tended.until_outcomes(2)
+    assert time.monotonic() - started < 1.8
+    assert len({pid_of(outcome) for outcome in outcomes}) == 2
+
+
+def test_each_worker_is_kept_busy_and_no_more(make: Callable[..., Tended], tmp_path: Path) -> None:
+    tended = make(patience=LONG)
+    tended.until_ready(2)
+    submitted = 0
+    while tended.pool.has_room():
+        tended.pool.submit([job(tmp_path, f"digit{submitted}.png", b"sleep 0.2")])
+        submitted += 1
+    assert submitted == 6
+    assert len(list(tended.pool.jobs)) == 6
+    outcomes = tended.until_outcomes(6)
+    pids = [pid_of(outcome) for outcome in outcomes]
+    assert sorted(pids.count(pid) for pid in set(pids)) == [3, 3]
+
+
+def test_a_batch_that_goes_alone_is_all_that_its_worker_has(
+    make: Callable[..., Tended], tmp_path: Path
+) -> None:
+    tended = make(patience=LONG)
+    tended.until_ready(2)
+    tended.submit(job(tmp_path, "digit1.png", b"sleep 0.5"), alone=True)
+    tended.submit(job(tmp_path, "digit2.png", b"sleep 0.5"))
+    assert not tended.pool.has_room(alone=True)
+    for number in (3, 4):
+        tended.submit(job(tmp_path, f"digit{number}.png"))
+    assert not tended.pool.has_room()
+    outcomes = tended.until_outcomes(4)
+    alone = next(one for one in outcomes if finished(one).jobs[0].name == "digit1.png")
+    assert [pid_of(one) for one in outcomes].count(pid_of(alone)) == 1
+    assert tended.pool.has_room(alone=True)
 
 
 @pytest.mark.parametrize(
@@ -144,157 +228,210 @@ def test_a_batch_comes_back_in_order_with_its_digests(
     [
         (b"exit 7", "exit status 7"),
         (b"hang", "took longer than 1 s"),
-        (b"raise", "ValueError: told to"),
+        (b"raise", "exit status 1: ValueError: told to"),
+        (b"mutter last words", "killed by SIGSEGV"),
     ],
 )
-def test_a_worker_that_goes_down_says_why_and_the_next_batch_is_read(
-    make: Callable[..., Engine], begun: Begun, tmp_path: Path, order: bytes, reason: str
+def test_a_worker_that_goes_down_says_why_and_what_waited_behind_it_comes_back(
+    make: Callable[..., Tended], tmp_path: Path, order: bytes, reason: str
 ) -> None:
-    engine = make()
+    tended = make(workers=1)
     batch = [job(tmp_path, "digit1.png"), job(tmp_path, "digit2.png", order)]
-    with pytest.raises(WorkerDownError, match=reason):
-        engine.submit(batch).result(DEADLINE_SECONDS)
-    assert begun.ids == [["id-digit1.png", "id-digit2.png"]]
-    (entry,) = engine.submit(batch[:1]).result(DEADLINE_SECONDS)
-    assert entry.job == batch[0]
+    behind = job(tmp_path, "digit3.png")
+    tended.submit(*batch)
+    tended.submit(behind)
+    down, returned = tended.until_outcomes(2)
+    assert isinstance(down, Down)
+    assert (down.jobs, down.why) == (batch, reason)
+    if order.startswith(b"mutter"):
+        assert down.stderr == "mutter last words"
+    assert returned == Returned([behind])
+    assert finished(tended.read(behind)).jobs == [behind]
+
+
+def test_what_a_worker_said_about_an_earlier_batch_is_not_quoted(
+    make: Callable[..., Tended], tmp_path: Path
+) -> None:
+    tended = make(workers=1)
+    down = tended.read(job(tmp_path, "digit1.png", b"mutter something"))
+    assert isinstance(down, Down)
+    later = tended.read(job(tmp_path, "digit2.png", b"exit 7"))
+    assert isinstance(later, Down)
+    assert later.stderr == ""
 
 
 def test_a_worker_that_is_killed_from_outside_names_the_signal_and_is_replaced(
-    make: Callable[..., Engine], begun: Begun, tmp_path: Path
+    make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    engine = make(patience=Patience(60.0, 60.0, 1.0))
-    first = pid_of(engine.hire().result(DEADLINE_SECONDS))
-    future = engine.submit([job(tmp_path, "digit1.png", b"hang")])
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not begun.ids:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(first, signal.SIGKILL)
-    with pytest.raises(WorkerDownError, match="killed by SIGKILL"):
-        future.result(DEADLINE_SECONDS)
-    (entry,) = engine.submit([job(tmp_path, "digit2.png")]).result(DEADLINE_SECONDS)
-    assert pid_of(entry.reading) != first
+    tended = make(patience=LONG)
+    tended.until_ready(2)
+    for number in (1, 2):
+        tended.submit(job(tmp_path, f"digit{number}.png", b"sleep 2"))
+    killed, other = tended.ready()
+    os.kill(killed, signal.SIGKILL)
+    down, read = tended.until_outcomes(2)
+    assert isinstance(down, Down)
+    assert down.why == "killed by SIGKILL"
+    assert pid_of(read) == other
+    tended.until_ready(2)
+    assert killed not in tended.ready()
 
 
 def test_a_worker_that_died_idle_is_replaced_and_no_file_is_blamed(
-    make: Callable[..., Engine], begun: Begun, tmp_path: Path
+    make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    engine = make()
-    first = pid_of(engine.hire().result(DEADLINE_SECONDS))
+    tended = make(workers=1)
+    tended.until_ready()
+    (first,) = tended.ready()
     os.kill(first, signal.SIGKILL)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    # Until it is collected: the first thread of a killed process is a zombie before the others end.
-    while Path(f"/proc/{first}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    (entry,) = engine.submit([job(tmp_path, "digit1.png")]).result(DEADLINE_SECONDS)
-    assert pid_of(entry.reading) != first
-    assert begun.ids == [["id-digit1.png"]]
+    tended.until(lambda: tended.ready() != [first])
+    outcome = tended.read(job(tmp_path, "digit1.png"))
+    assert pid_of(outcome) != first
+    assert tended.outcomes == [outcome]
 
 
-def test_a_stopped_worker_with_megabytes_on_their_way_to_it_is_killed_in_time(
-    make: Callable[..., Engine], tmp_path: Path
+def test_a_stopped_worker_blocks_nobody_and_is_killed_in_time(
+    make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    engine = make()
-    pid = pid_of(engine.hire().result(DEADLINE_SECONDS))
+    tended = make(workers=1)
+    tended.until_ready()
+    (pid,) = tended.ready()
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(WorkerDownError, match="took longer"):
-        engine.submit([job(tmp_path, "digit1.png", bytes(8_000_000))]).result(DEADLINE_SECONDS)
+    long_name = "7" * 190
+    batches = [[job(tmp_path, f"{n}{long_name}.png") for n in range(70)] for _ in range(3)]
+    started = time.monotonic()
+    for batch in batches:
+        tended.submit(*batch)
+    assert time.monotonic() - started < 1  # the batches fit into the pipe
+    down, *returned = tended.until_outcomes(3)
+    assert isinstance(down, Down)
+    assert down.why.startswith("took longer than")
+    assert returned == [Returned(batch) for batch in batches[1:]]
     assert gone(pid)
-    assert len(engine.submit([job(tmp_path, "digit2.png")]).result(DEADLINE_SECONDS)) == 1
+    assert finished(tended.read(batches[0][0])).jobs == batches[0][:1]
 
 
-def test_an_attempt_that_cannot_be_counted_is_not_made(
-    make: Callable[..., Engine], begun: Begun, tmp_path: Path
+@pytest.mark.parametrize(
+    ("order", "kind", "text"),
+    [(b"model", ModelError, "the model went away"), (b"storage", OSError, "No space left")],
+)
+def test_a_fault_that_is_no_files_brings_the_batch_back(
+    make: Callable[..., Tended], tmp_path: Path, order: bytes, kind: type[Exception], text: str
 ) -> None:
-    engine = make()
-    batch = [job(tmp_path, "digit1.png", b"exit 7")]
-    begun.fault = OSError(28, "No space left on device")
-    with pytest.raises(OSError, match="No space left"):
-        engine.submit(batch).result(DEADLINE_SECONDS)
-    begun.fault = None
-    with pytest.raises(WorkerDownError):
-        engine.submit(batch).result(DEADLINE_SECONDS)
-
-
-def test_a_model_that_goes_away_while_running_is_no_files_fault(
-    make: Callable[..., Engine], tmp_path: Path
-) -> None:
-    with pytest.raises(ModelError, match="the model went away"):
-        make().submit([job(tmp_path, "digit1.png", b"model")]).result(DEADLINE_SECONDS)
+    tended = make(workers=1)
+    batch = job(tmp_path, "digit1.png", order)
+    outcome = tended.read(batch)
+    assert isinstance(outcome, Returned)
+    assert outcome.jobs == [batch]
+    assert isinstance(outcome.fault, kind)
+    assert text in str(outcome.fault)
+    assert tended.pool.fault is None
 
 
 @pytest.mark.parametrize(
     ("read", "kind", "text"),
     [
         (exit_at_once, WorkerStartError, "a worker ended while it loaded the model: exit status 3"),
+        (fail_to_import, WorkerStartError, r"exit status 1: ImportError: libsomething\.so\.2"),
         (no_model, ModelError, "there is no model"),
         (misread, ModelError, f"reads {KNOWN_DIGIT_PNG.name} as 1 .* it is a {KNOWN_DIGIT}"),
     ],
 )
 def test_a_worker_that_cannot_start_says_whose_fault_it_is(
-    make: Callable[..., Engine],
-    read: Callable[[Sequence[Parcel]], list[Reading]],
-    kind: type[Exception],
-    text: str,
+    make: Callable[..., Tended], read: Read, kind: type[Exception], text: str
 ) -> None:
+    tended = make(read)
+    tended.until(lambda: tended.pool.fault is not None)
     with pytest.raises(kind, match=text):
-        make(read).hire().result(DEADLINE_SECONDS)
+        raise tended.pool.fault or AssertionError
+    assert tended.pool.known is None
+    assert not tended.pool.has_room()
 
 
-def test_a_worker_that_never_gives_its_first_answer_is_killed(
-    make: Callable[..., Engine], tmp_path: Path
+def test_a_fault_ends_when_a_worker_starts_after_all(
+    make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    engine = make(patience=Patience(start=5.0))
-    hired = engine.hire()
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (children := multiprocessing.active_children()):
-        assert time.monotonic() < deadline
-    pid = children[0].pid
-    assert pid is not None
+    tended = make(needs_mark)
+    tended.until(lambda: tended.pool.fault is not None)
+    (tmp_path / "mark").touch()
+    tended.until_ready(2)
+    assert tended.pool.fault is None
+    assert finished(tended.read(job(tmp_path, "digit1.png")))
+
+
+def needs_mark(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+    if not options.model.exists():
+        raise ModelError("there is no model yet")
+    return obey(options, parcels)
+
+
+def test_a_worker_that_hangs_while_it_loads_is_killed(
+    make: Callable[..., Tended], tmp_path: Path
+) -> None:
+    tended = make(patience=Patience(start=5.0), workers=1)
+    tended.until(lambda: len(tended.started()) == 1)
+    (pid,) = tended.started()
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(WorkerStartError, match="it took too long"):
-        hired.result(DEADLINE_SECONDS)
-    assert gone(pid)
-    assert len(engine.submit([job(tmp_path, "digit1.png")]).result(DEADLINE_SECONDS)) == 1
+    tended.until(lambda: gone(pid))
+    assert len(finished(tended.read(job(tmp_path, "digit1.png"))).results) == 1
+
+
+def test_with_one_worker_ready_another_that_dies_loading_takes_nothing_from_it(
+    make: Callable[..., Tended], tmp_path: Path
+) -> None:
+    # One is ready and the other never will be. That is killed, and so is each that follows;
+    # then the ready one hangs, and must be killed too.
+    tended = make(hang_if_second, Patience(start=60.0, batch=1.0, file=0.0))
+    tended.until_ready()
+    (ready,) = tended.ready()
+    (loading,) = set(tended.started()) - {ready}
+    os.kill(loading, signal.SIGKILL)
+    tended.until(lambda: gone(loading) and len(tended.started()) == 2)
+    assert tended.ready() == [ready]
+    assert pid_of(tended.read(job(tmp_path, "digit1.png"))) == ready
+    hanging = job(tmp_path, "digit2.png", b"hang")
+    down = tended.read(hanging)
+    assert down == Down([hanging], "took longer than 1 s", "")
+    assert gone(ready)
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.1, 0.3])
 def test_closing_while_a_worker_starts_waits_for_no_model(
-    make: Callable[..., Engine], pause: float
+    make: Callable[..., Tended], pause: float
 ) -> None:
-    engine = make(load_slowly)
-    hired = engine.hire()
+    tended = make(hang_if_second)
+    tended.pool.tend()
     time.sleep(pause)  # into each stage of the start
+    pids = tended.started()
     started = time.monotonic()
-    engine.close()
+    tended.pool.close()
     assert time.monotonic() - started < 5
-    assert hired.done()
+    assert all(map(gone, pids))
 
 
 def test_closing_ends_a_worker_with_a_batch_in_hand(
-    make: Callable[..., Engine], begun: Begun, tmp_path: Path
+    make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    engine = make(patience=Patience())
-    pid = pid_of(engine.hire().result(DEADLINE_SECONDS))
-    engine.submit([job(tmp_path, "digit1.png", b"hang")])
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not begun.ids:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    engine.close()
-    assert gone(pid)
+    tended = make(patience=LONG)
+    tended.until_ready(2)
+    tended.submit(job(tmp_path, "digit1.png", b"hang"))
+    pids = tended.started()
+    tended.pool.close()
+    assert all(map(gone, pids))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_ends_no_worker(
-    make: Callable[..., Engine], tmp_path: Path, number: signal.Signals
+    make: Callable[..., Tended], tmp_path: Path, number: signal.Signals
 ) -> None:
-    engine = make()
-    pid = pid_of(engine.hire().result(DEADLINE_SECONDS))
-    os.kill(pid, number)
-    (entry,) = engine.submit([job(tmp_path, "digit1.png")]).result(DEADLINE_SECONDS)
-    assert pid_of(entry.reading) == pid
+    tended = make()
+    tended.until_ready(2)
+    before = tended.ready()
+    for pid in before:
+        os.kill(pid, number)
+    for digit in range(4):
+        assert pid_of(tended.read(job(tmp_path, f"digit{digit}.png"))) in before
+    assert tended.ready() == before
 
 
 def test_the_number_of_workers_is_as_asked_or_fits_the_machine() -> None:

@@ -1,9 +1,7 @@
 """The annotated picture of one reading: what came, what the model saw, what it said."""
 
-from __future__ import annotations
-
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,13 +16,10 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)
 import matplotlib as mpl  # noqa: E402 - after its logger is set
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
 
-from daemon.reading.picture.text import OVERHANG, Font, shorten, wrap  # noqa: E402 - imports matplotlib
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from daemon.records import Verdict
+from daemon.reading.picture.text import OVERHANG, Font, shorten, wrap  # noqa: E402
+from daemon.records import Verdict  # noqa: E402
 
 
 class _Box(NamedTuple):

@@ -1,16 +1,11 @@
 """Write pixels as a PNG file."""
 
-from __future__ import annotations
-
 import struct
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 from isal import isal_zlib
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB, _INDEXED = 2, 3  # colour types, PNG specification 11.2.1

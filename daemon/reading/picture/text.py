@@ -1,21 +1,17 @@
 """Text as matplotlib draws it, from glyphs that are drawn once and kept."""
 
-from __future__ import annotations
-
 import unicodedata
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font, LoadFlags
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 # In DejaVu Sans. It stands for what the font lacks, and for what would break the line,
 # turn its direction or not show at all.

@@ -1,0 +1,160 @@
+"""Which files were given to a worker, and what came of it: kept on disk through crashes.
+
+The file ``attempts`` in the work folder is a log of lines ``<id> <event>``:
+
+    begun   the file was given to a worker, in a batch
+    alone   it was given to a worker once more, with no other file in the batch
+    ended   that attempt ended, and did no harm
+    down    that attempt ended with the death of the worker
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.layout import ATTEMPTS, NEW_ATTEMPTS
+from daemon.records import Job
+
+log = logging.getLogger(__name__)
+
+# A file is given up when it took two workers down, the second time with no other file in the
+# batch. A digitd that was killed proves nothing against the files in its workers' hands; but
+# one that dies three times in a row with the same file alone in hand (out of memory, say) has
+# met a file that it cannot survive. Killed at random, that happens once in 10^6 restarts.
+_DOWNS = 2
+_LONE_DEATHS = 3
+# The log is rewritten with the files that are still here when it grows beyond this; in a
+# daemon that is never idle it grows by 20 bytes a file.
+_LOG_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class _Record:
+    """The attempts at one file that have not ended, those of them alone, and its downs."""
+
+    open: int = 0
+    lone: int = 0
+    downs: int = 0
+    why_down: str = "crashed it, or hung it"
+
+    def count(self, event: str) -> None:
+        if event in {"begun", "alone"}:
+            self.open += 1
+            self.lone += event == "alone"
+        elif event in {"ended", "down"}:
+            self.open -= 1
+            self.lone -= self.lone > 0
+            self.downs += event == "down"
+
+
+class Attempts:
+    """The attempts at the files in one work folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ATTEMPTS
+        self._descriptor = -1
+        self._records: dict[str, _Record] = {}
+
+    def open(self, claimed: Iterable[str]) -> None:
+        """Open the log, and count the attempts of earlier runs at the claimed ids."""
+        self.close()
+        self._descriptor = os.open(
+            self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
+        )
+        self._records = {job_id: _Record() for job_id in claimed}
+        for line in self._path.read_text("ascii", errors="replace").splitlines():
+            job_id, _, event = line.partition(" ")
+            if job_id in self._records:
+                self._records[job_id].count(event)
+        self._shorten_if_long()
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Log, before a worker gets these jobs, that they are given to one.
+
+        Raises:
+            OSError: it cannot be logged, so it must not be done.
+        """
+        event = "alone" if len(jobs) == 1 and self.is_suspect(jobs[0]) else "begun"
+        _append(self._descriptor, _lines(event, jobs))
+        self._count(event, jobs)
+
+    def end(self, jobs: Sequence[Job]) -> None:
+        """Log that the jobs came back from their worker unread, and did no harm."""
+        self._note("ended", jobs)
+
+    def down(self, jobs: Sequence[Job], why: str) -> None:
+        """Log that a worker died, or had to be killed, with these jobs in hand."""
+        self._note("down", jobs)
+        for job in jobs:
+            self._records[job.id].why_down = why
+
+    def is_suspect(self, job: Job) -> bool:
+        """Tell whether an attempt at a job went wrong, so that it must be read alone."""
+        record = self._records.get(job.id)
+        return record is not None and record.open + record.downs > 0
+
+    def refusal(self, job: Job) -> str:
+        """Say why a job is given up and must not be decoded again; empty if it is not."""
+        record = self._records.get(job.id, _Record())
+        if record.downs >= _DOWNS:
+            return f"took its worker process down {record.downs} times: {record.why_down}"
+        if record.lone >= _LONE_DEATHS:
+            return f"digitd itself ended {record.lone} times while reading it"
+        return ""
+
+    def forget(self, job: Job) -> None:
+        """Drop the record of a job that has left the work folder."""
+        self._records.pop(job.id, None)
+        if not self._records:
+            os.ftruncate(self._descriptor, 0)
+        else:
+            self._shorten_if_long()
+
+    def _note(self, event: str, jobs: Sequence[Job]) -> None:
+        self._count(event, jobs)
+        try:
+            _append(self._descriptor, _lines(event, jobs))
+        except OSError as error:  # the record in memory holds for as long as this run
+            log.warning("%s: cannot be written: %s", self._path, error.strerror)
+
+    def _count(self, event: str, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._records.setdefault(job.id, _Record()).count(event)
+
+    def _shorten_if_long(self) -> None:
+        """Rewrite a long log with what still counts."""
+        if os.fstat(self._descriptor).st_size <= _LOG_BYTES:
+            return
+        logged = self._path.read_text("ascii", errors="replace").splitlines()
+        lines = [line for line in logged if line.partition(" ")[0] in self._records]
+        new = self._path.with_name(NEW_ATTEMPTS)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(new, flags, 0o660)
+        try:
+            _append(descriptor, lines)
+            new.rename(self._path)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self.close()
+        self._descriptor = descriptor
+
+
+def _lines(event: str, jobs: Sequence[Job]) -> list[str]:
+    return [f"{job.id} {event}" for job in jobs]
+
+
+def _append(descriptor: int, lines: Sequence[str]) -> None:
+    # The line break stands in front: a line that a full disk cut spoils none after it.
+    data = "".join(f"\n{line}" for line in lines).encode()
+    if os.write(descriptor, data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ATTEMPTS)

@@ -1,0 +1,49 @@
+"""The names in a folder that match a pattern, and their order."""
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_NUMBER = re.compile(r"\d+")
+_NUMBER_WIDTH = 20  # longer numbers are no counts
+
+
+class Listing:
+    """The files of a folder whose names match a glob; nothing is kept of them."""
+
+    def __init__(self, folder: Path, pattern: str) -> None:
+        self._folder = folder
+        self._match = re.compile(fnmatch.translate(pattern)).match
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the matching names in no order.
+
+        Raises:
+            OSError: the folder cannot be listed.
+        """
+        # One by one: a list of 100,000 names would leave its 8 MB behind in the process.
+        with os.scandir(self._folder) as entries:
+            yield from (entry.name for entry in entries if self.matches(entry.name))
+
+    def matches(self, name: str) -> bool:
+        """Tell whether a name matches.
+
+        As in a shell, a glob does not match names that begin with a dot: uploads in progress
+        have such names (rsync's, browsers'), and so has our own work folder.
+        """
+        return not name.startswith(".") and self._match(name) is not None
+
+    def count(self) -> int:
+        """Count the matching names; 0 if the folder cannot be listed."""
+        try:
+            return sum(1 for _ in self)
+        except OSError:
+            return 0
+
+
+def natural(name: str) -> str:
+    """Return the sort key that puts ``digit2`` before ``digit10``."""
+    # One string: it takes half the time of a tuple of numbers, and a quarter of the memory.
+    return _NUMBER.sub(lambda number: number[0].zfill(_NUMBER_WIDTH), name)

@@ -1,0 +1,140 @@
+"""The folders of the outbox: choose names in them, and move files there."""
+
+import errno
+import filecmp
+import logging
+import os
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path, PurePath
+
+from daemon import ids
+from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PART_SUFFIX, PICTURES
+from daemon.ledger import rename, rows
+from daemon.records import Placement, Result, Status
+
+log = logging.getLogger(__name__)
+
+_FOLDERS = (PICTURES, ORIGINALS, FAILED)
+# A longer ending is no extension, but part of a name with a dot in it.
+_LONGEST_SUFFIX = 16
+
+
+class Archive:
+    """``annotated/``, ``originals/`` and ``failed/`` of one outbox."""
+
+    def __init__(self, outbox: Path) -> None:
+        self._outbox = outbox
+        # Names of rows whose files are not at their places yet.
+        self._reserved: set[str] = set()
+
+    def open(self) -> None:
+        """Make the folders where they are missing; remove copies that were cut off."""
+        for name in _FOLDERS:
+            folder = self._outbox / name
+            folder.mkdir(mode=0o770, exist_ok=True)
+            for part in folder.glob(f".*{PART_SUFFIX}"):
+                part.unlink()
+
+    def place(self, result: Result) -> Placement:
+        """Choose where a result's files go, and reserve these names.
+
+        The name is the file's own, or has the id added where that is taken.
+        """
+        name = rows.printable(result.job.name)
+        if len(_picture_name(name).encode()) > NAME_BYTES or self._is_taken(name):
+            name = _with_id(name, result.job.id)
+        self._reserved.add(_picture_name(name))
+        folder = FAILED if result.verdict.status is Status.ERROR else ORIGINALS
+        picture = f"{PICTURES}/{_picture_name(name)}" if result.has_picture else ""
+        return Placement(result.job, picture, f"{folder}/{name}")
+
+    def reserve(self, placement: Placement) -> None:
+        """Keep the names of a row that an earlier run committed."""
+        self._reserved.add(_reserved_name(placement))
+
+    def release(self, placement: Placement) -> None:
+        """Give names back, whose row was not committed or whose files are at their places."""
+        self._reserved.discard(_reserved_name(placement))
+
+    def publish(self, placement: Placement) -> None:
+        """Move a picture and an original to where their row says; see ``Outbox.publish``."""
+        if placement.picture:
+            _move(placement.job.picture_path, self._outbox / placement.picture)
+        _move(placement.job.path, self._outbox / placement.original)
+        self.release(placement)
+
+    def _is_taken(self, name: str) -> bool:
+        picture = _picture_name(name)
+        places = (f"{ORIGINALS}/{name}", f"{FAILED}/{name}", f"{PICTURES}/{picture}")
+        return picture in self._reserved or any(
+            os.path.lexists(f"{self._outbox}/{place}") for place in places
+        )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file to where its row says, if that is not done yet."""
+    if not os.path.lexists(source):
+        if not os.path.lexists(target):
+            log.error("%s was taken out of the work folder before it was published", source)
+        return
+    try:
+        _move_to_free(source, target)
+    except FileExistsError:
+        # An earlier run may have copied it and ended before it could remove the source.
+        if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
+            raise
+        source.unlink()
+
+
+def _move_to_free(source: Path, target: Path) -> None:
+    try:
+        rename.rename_noreplace(source, target)
+    except FileNotFoundError:  # someone tidied up: the folder, and what was in it
+        target.parent.mkdir(mode=0o770)
+        rename.rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        target.parent.mkdir(mode=0o770, exist_ok=True)
+        _copy_over(source, target)
+
+
+def _copy_over(source: Path, target: Path) -> None:
+    """Move a file to another file system: never half there, never on neither."""
+    if not stat.S_ISREG(source.lstat().st_mode):
+        # It took the place of the file that was found: a symlink would be copied from outside
+        # the inbox, and a FIFO never end.
+        raise PermissionError(errno.EPERM, "is no regular file, and is not copied", str(source))
+    part = target.with_name(f".{source.name[: ids.LENGTH]}{PART_SUFFIX}")
+    shutil.copyfile(source, part, follow_symlinks=False)
+    with suppress(OSError):  # not every file system knows owners, permissions and times
+        shutil.copystat(source, part, follow_symlinks=False)
+    with part.open("rb") as copied:
+        os.fsync(copied.fileno())
+    rename.rename_noreplace(part, target)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    source.unlink()
+
+
+def _reserved_name(placement: Placement) -> str:
+    return _picture_name(PurePath(placement.original).name)
+
+
+def _picture_name(name: str) -> str:
+    return name if name.lower().endswith(".png") else f"{name}.png"
+
+
+def _with_id(name: str, job_id: str) -> str:
+    """Put an id between a name's stem and its extension, cutting the stem where it must be."""
+    suffix = PurePath(name).suffix
+    if len(suffix) > _LONGEST_SUFFIX:
+        suffix = ""
+    end = f"-{job_id}{suffix}"
+    room = NAME_BYTES - len(f"{end}.png".encode())
+    return name.removesuffix(suffix).encode()[:room].decode("utf-8", "ignore") + end

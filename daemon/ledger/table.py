@@ -1,0 +1,182 @@
+"""predictions.csv: append rows durably, mend its end, find rows in it."""
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from daemon.errors import ConfigError
+from daemon.layout import PART_SUFFIX, TABLE
+from daemon.ledger import rows
+from daemon.lock import is_open_at
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 1 << 20
+
+
+class Table:
+    """The file that rows are appended to, until logrotate moves it and another is begun."""
+
+    def __init__(self, outbox: Path) -> None:
+        self.path = outbox / TABLE
+        self._descriptor = -1
+        self._valid_size: int | None = None  # set while a failed append is not undone yet
+
+    def open(self) -> None:
+        """Open it, or begin it; cut a torn tail off.
+
+        Raises:
+            ConfigError: there is another file of that name.
+        """
+        self.close()
+        if not self.path.exists():
+            # By rename, so that no reader ever finds the file without its header.
+            new = self.path.with_name(f".{TABLE}{PART_SUFFIX}")
+            new.touch(mode=0o660)
+            new.write_bytes(rows.header().encode())
+            new.rename(self.path)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            self._complete_header()
+            self._mend_tail()
+        except (OSError, ConfigError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._valid_size = -1, None
+
+    def append(self, lines: bytes) -> None:
+        """Append whole lines and fsync them, all or none.
+
+        Raises:
+            ConfigError: another file has taken the table's place.
+            OSError: what was appended, if anything, will be cut off before the next append.
+        """
+        self._undo()
+        if not self._is_current():
+            log.info("%s was moved away: beginning a new one", self.path)
+            self.open()
+        self._append(lines)
+
+    def _append(self, lines: bytes) -> None:
+        size = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))  # noqa: TRY301 - undone below as any other failure
+            os.fsync(self._descriptor)
+        except OSError:
+            # Half of it, or all of it but perhaps not on the disk.
+            self._valid_size = size
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        """Cut off a failed append."""
+        if self._valid_size is not None:
+            os.ftruncate(self._descriptor, self._valid_size)
+            self._valid_size = None
+
+    def _is_current(self) -> bool:
+        """Tell whether the table is where it was, and not emptied (logrotate's copytruncate)."""
+        return (
+            self._descriptor >= 0
+            and is_open_at(self._descriptor, self.path)
+            and os.fstat(self._descriptor).st_size > 0
+        )
+
+    def _complete_header(self) -> None:
+        if not _has_header(self.path):
+            # Empty, as logrotate's `create` leaves it; or the header itself was torn.
+            os.ftruncate(self._descriptor, 0)
+            self._append(rows.header().encode())
+
+    def _mend_tail(self) -> None:
+        """Cut a row that a power failure tore; its file is still claimed, and is read again."""
+        size = os.fstat(self._descriptor).st_size
+        tail = os.pread(self._descriptor, _BLOCK, max(0, size - _BLOCK))
+        keep = len(tail)
+        while keep and not _is_whole(tail, keep):
+            keep = tail.rfind(b"\n", 0, keep - 1) + 1
+        if keep < len(tail):
+            log.warning("%s: cut a torn row of %d bytes", self.path, len(tail) - keep)
+            os.ftruncate(self._descriptor, size - (len(tail) - keep))
+            os.fsync(self._descriptor)
+            if not keep:
+                self._mend_tail()
+        elif not tail.endswith(b"\n"):  # an editor took the last line's end away
+            os.write(self._descriptor, b"\n")
+
+
+def check_header(outbox: Path) -> None:
+    """Raise ConfigError if an outbox has a table that is not one of ours."""
+    with suppress(FileNotFoundError):
+        _has_header(outbox / TABLE)
+
+
+def _has_header(path: Path) -> bool:
+    """Tell whether a table has its header, which may be torn or missing.
+
+    Raises:
+        ConfigError: it begins with something else.
+    """
+    header = rows.header().encode()
+    with path.open("rb") as file:
+        head = file.read(len(header))
+    if len(head) < len(header) and header.startswith(head):
+        return False
+    if head.strip() != header.strip():
+        raise ConfigError(
+            f"{path}: does not begin with digitd's columns: move it away, or name another outbox"
+        )
+    return True
+
+
+def rotated(outbox: Path) -> list[Path]:
+    """Return the tables that logrotate moved aside and did not compress, the newest first."""
+    tables = [path for path in outbox.glob(f"{TABLE}?*") if path.is_file() and path.suffix != ".gz"]
+    return sorted(tables, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def rows_from_the_end(outbox: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows by column name, the last one first, rotated tables included."""
+    for path in (outbox / TABLE, *rotated(outbox)):
+        for line in _lines_from_the_end(path):
+            fields = rows.parse(line.decode("utf-8", "replace"))
+            if fields is not None:
+                yield fields
+
+
+def _is_whole(tail: bytes, end: int) -> bool:
+    """Tell whether the last line up to ``end`` is whole, or else torn by a power failure.
+
+    A torn line has no end, or holds the zeros of a block that never reached the disk. Any other
+    odd line is somebody's edit, and is not ours to cut.
+    """
+    start = tail.rfind(b"\n", 0, end - 1) + 1
+    line = tail[start:end]
+    if b"\0" in line:
+        return False
+    return line.endswith(b"\n") or rows.parse(line.decode("utf-8", "replace")) is not None
+
+
+def _lines_from_the_end(path: Path) -> Iterator[bytes]:
+    """Yield a file's lines, last one first, reading no more of it than is asked for."""
+    with path.open("rb") as file:
+        position = file.seek(0, os.SEEK_END)
+        rest = b""
+        while position:
+            step = min(_BLOCK, position)
+            position -= step
+            file.seek(position)
+            first, *lines = (file.read(step) + rest).split(b"\n")
+            yield from (line for line in reversed(lines) if line)
+            rest = first
+        if rest:
+            yield rest

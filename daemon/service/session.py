@@ -1,0 +1,237 @@
+"""One configuration in force: open the folders, move files on, close the folders."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daemon import __version__
+from daemon.config import Config
+from daemon.errors import BusyError, DigitdError, StorageError, describe
+from daemon.intake.claims import Claims
+from daemon.intake.inbox import Inbox
+from daemon.layout import TABLE
+from daemon.ledger.outbox import Outbox
+from daemon.ledger.rows import Row
+from daemon.service import folders
+from daemon.service.bell import Bell
+from daemon.service.notify import notify
+from daemon.service.pipeline import Pipeline
+from daemon.service.status import Page, StatusPage
+from daemon.workers.pool import Pool
+
+log = logging.getLogger(__name__)
+
+# systemd gives a service 90 s to stop, and people 10: so long may the batches in hand take.
+_STOP_SECONDS = 7.0
+# After a fault that is no file's the next try comes after this many seconds, doubled up to the
+# most.
+_RETRY_SECONDS, _RETRY_AT_MOST = 0.5, 8.0
+# Files that could not be published for a reason of their own are tried again this often.
+_UNPARK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Why intake is paused, and when to try again, in seconds of ``time.monotonic``."""
+
+    why: str
+    delay: float
+    again_at: float
+
+
+class Session:
+    """From opening the folders of one config to closing them; reading once or watching."""
+
+    def __init__(
+        self,
+        config: Config,
+        pool: Pool,
+        bell: Bell,
+        on_row: Callable[[Row], None],
+        *,
+        once: bool,
+        since: str,
+    ) -> None:
+        """Take the parts; nothing is opened and no worker started yet.
+
+        Args:
+            config: the settings.
+            pool: made for these settings.
+            bell: wakes the loop.
+            on_row: gets each committed row.
+            once: finish when what is in the inbox now is read.
+            since: when digitd started.
+        """
+        self.config = config
+        self._pool = pool
+        self._bell = bell
+        self._once = once
+        self._since = since
+        self._inbox = Inbox(config, bell.ring)
+        self._claims = Claims(config.inbox)
+        self._outbox = Outbox(config.outbox)
+        self._pipeline = Pipeline(self._inbox, self._claims, pool, self._outbox, on_row)
+        self._status = StatusPage(config.inbox)
+        self._pause: _Pause | None = None
+        self._is_open = self._is_ready = False
+        self._unpark_at = 0.0
+
+    def start(self) -> None:
+        """Open the folders; a fault that may pass only pauses.
+
+        Raises:
+            DigitdError: another digitd holds one, or one can never be used as configured.
+        """
+        try:
+            self._open()
+        except OSError as error:
+            self._pause_for(error)
+
+    def turn(self) -> None:
+        """Move everything on as far as it goes now.
+
+        Raises:
+            BusyError: another digitd holds a folder that was gone for a while.
+            ModelError: no worker was ever ready, as the model cannot be used.
+            DigitdError: reading once, what would only pause a daemon.
+        """
+        self._pipeline.collect()
+        self._welcome_first_worker()
+        if self._pause is None or time.monotonic() >= self._pause.again_at:
+            try:
+                self._progress()
+            except BusyError:
+                raise
+            except (OSError, DigitdError) as error:
+                self._pause_for(error)
+            else:
+                self._resume()
+        self._status.show(self._page())
+
+    def wait(self, trial: Pool | None) -> None:
+        """Sleep until there is something to do, for this session or for a pool on trial."""
+        if self._pause is None:
+            seconds = self._inbox.seconds_until_due()
+        else:
+            seconds = self._pause.again_at - time.monotonic()
+        seconds = min(seconds, self._status.seconds_until_ping(), _RETRY_AT_MOST)
+        pools = [self._pool] if trial is None else [self._pool, trial]
+        self._bell.wait(
+            [each for pool in pools for each in pool.waitables],
+            max(0.0, min(seconds, *(pool.seconds_until_due() for pool in pools))),
+        )
+
+    @property
+    def is_finished(self) -> bool:
+        """Reading once, all that was there is done, but for what could not be published."""
+        return (
+            self._once
+            and self._is_open
+            and self._is_ready
+            and self._inbox.exhausted
+            and self._pipeline.in_hand == self._pipeline.parked
+        )
+
+    @property
+    def parked(self) -> int:
+        """Files whose row is written and that could not be published."""
+        return self._pipeline.parked
+
+    def stop(self) -> None:
+        """Finish the batches in hand if there is time, and close everything.
+
+        What is not finished stays in the work folder for the next start.
+        """
+        deadline = time.monotonic() + _STOP_SECONDS
+        try:
+            while self._pool.busy and (left := deadline - time.monotonic()) > 0:
+                self._bell.wait(self._pool.waitables, left)
+                self._pipeline.collect()
+            self._pipeline.take_back()
+            self._pipeline.commit()
+            self._pipeline.publish()
+        except (OSError, DigitdError) as error:
+            log.warning("stopping with files in hand, for the next start: %s", describe(error))
+        if self._is_open:
+            self._status.show(self._page("stopped"))
+        self._pool.close()
+        self._inbox.close()
+        self._claims.close()
+        self._outbox.close()
+
+    def _open(self) -> None:
+        """Hold both folders, take up what an earlier run left, look for what has come."""
+        folders.make(self.config)
+        self._outbox.tend()
+        self._claims.tend()
+        self._pipeline.recover()
+        self._inbox.open(live=not self._once)
+        self._is_open = True
+
+    def _progress(self) -> None:
+        if self._pool.fault is not None:
+            raise self._pool.fault
+        if not self._is_open:
+            self._open()
+        self._outbox.tend()
+        if self._claims.tend():
+            self._pipeline.recover()
+        self._inbox.tend()
+        # Feed the workers first: they read while rows are written.
+        if self._is_ready:
+            self._pipeline.feed(self.config.batch_size)
+        self._pipeline.commit()
+        if time.monotonic() >= self._unpark_at:
+            self._unpark_at = time.monotonic() + _UNPARK_SECONDS
+            self._pipeline.unpark()
+        self._pipeline.publish()
+
+    def _welcome_first_worker(self) -> None:
+        if self._is_ready:
+            return
+        if self._pool.fault is not None:
+            raise self._pool.fault
+        if self._pool.known is None:
+            return
+        self._is_ready = True
+        log.info(
+            "digitd %s is ready: drop %s into %s, answers go to %s (%s, workers: %d, model: %s)",
+            __version__,
+            self.config.pattern,
+            self.config.inbox,
+            self.config.outbox / TABLE,
+            "reading once" if self._once else f"watching by {self._inbox.mode}",
+            self._pool.size,
+            self._pool.known.model,
+        )
+        notify(f"READY=1\nSTATUS=reading {self.config.inbox}")
+
+    def _pause_for(self, fault: OSError | DigitdError) -> None:
+        """Pause for a fault that is no file's, or raise it if reading once."""
+        why = describe(fault)
+        if self._once:
+            raise fault if isinstance(fault, DigitdError) else StorageError(why)
+        before = self._pause
+        if before is None or before.why != why:
+            log.error("paused, files stay in the inbox: %s", why)
+        delay = _RETRY_SECONDS if before is None else min(2 * before.delay, _RETRY_AT_MOST)
+        self._pause = _Pause(why, delay, time.monotonic() + delay)
+
+    def _resume(self) -> None:
+        if self._pause is not None:
+            log.info("resumed, this is resolved: %s", self._pause.why)
+            self._pause = None
+
+    def _page(self, state: str = "") -> Page:
+        running = "running" if self._is_ready else "starting"
+        return Page(
+            pid=os.getpid(),
+            since=self._since,
+            state=state or ("paused" if self._pause else running),
+            why=self._pause.why if self._pause else "",
+            watch=self._inbox.mode,
+            model=self._pool.known.model if self._pool.known else "",
+            in_work=self._pipeline.in_hand,
+        )

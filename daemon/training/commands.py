@@ -1,0 +1,147 @@
+"""The commands ``train`` and ``evaluate``."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from daemon.errors import EX_FOUND_WRONG
+
+# The imports of each command stand inside it: `digitd --help` answers at once, and the daemon
+# never loads what only training needs.
+# D301: \b in a docstring is how click is told to keep lines as they are.
+# ruff: noqa: PLC0415, D301
+
+_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
+
+
+@click.command()
+@click.option(
+    "--data",
+    "sets",
+    metavar="FILE",
+    multiple=True,
+    type=_EXISTING_FILE,
+    help="A .npz set; repeat for several. Without it, MNIST is downloaded.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The model file to write; without it, model.keras in --work.",
+)
+@click.option("--epochs", default=80, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option(
+    "--scale",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Draw so many times more than the sets hold: fonts, strokes, what is not a digit.",
+)
+@click.option(
+    "--work",
+    "folder",
+    metavar="DIR",
+    default="runs",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keeps the prepared glyphs, the checkpoint and the pictures.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --work.")
+def train(
+    sets: tuple[Path, ...],
+    out: Path | None,
+    epochs: int,
+    seed: int,
+    scale: float,
+    folder: Path,
+    *,
+    resume: bool,
+) -> None:
+    """Build a model from data; its curves and examples are written into --work.
+
+    \b
+    Example:
+      digitd train --data mnist.npz --epochs 10
+      digitd train --data mnist.npz --data pendigits.npz --out digits.keras --resume
+    """
+    from daemon.training import report, train
+
+    settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed, scale=scale)
+    out = out or folder / "model.keras"
+    seen = sys.stderr.isatty()
+    with click.progressbar(length=1000, label="glyphs", file=sys.stderr, hidden=not seen) as bar:
+
+        def began(steps: int) -> None:
+            bar.label, bar.length, bar.pos = "training", epochs * train.STEPS, steps
+
+        def ended(epoch: train.Epoch) -> None:
+            click.echo(f"{_CLEARED if seen else ''}{report.line(epoch)}")
+
+        progress = train.Progress(
+            making=lambda share: bar.update(round(1000 * share) - bar.pos),
+            began=began,
+            stepped=bar.update,
+            ended=ended,
+        )
+        trained = train.train(settings, out, folder, progress, resume=resume)
+    click.echo(report.of_training(trained, out, folder))
+
+
+@click.command()
+@click.argument("path", metavar="DATA", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--model",
+    "model_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A .keras file; without it, the model that came with digitd.",
+)
+@click.option(
+    "--skip-traits",
+    metavar="WORDS",
+    default="",
+    help="Leave out images whose `traits` hold one of these, separated by commas.",
+)
+@click.option(
+    "--at-least",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    help="Exit 1 where the accuracy is below this.",
+)
+@click.option(
+    "--pictures",
+    "folder",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Draw the confusion matrix, the worst mistakes and examples into this folder.",
+)
+def evaluate(
+    path: Path,
+    model_file: Path | None,
+    skip_traits: str,
+    at_least: float | None,
+    folder: Path | None,
+) -> None:
+    """Measure a model on DATA: an .npz set, or a folder with a labels.csv (file,label).
+
+    \b
+    Example:
+      digitd evaluate mnist.npz --at-least 0.993
+      digitd evaluate scans/ --skip-traits hard,printed-font --pictures seen/
+    """
+    from daemon.assets import SHIPPED_MODEL
+    from daemon.reading import model
+    from daemon.training import evaluate, report
+
+    skipped = [word for word in skip_traits.split(",") if word]
+    cases = evaluate.cases(path, skipped)
+    measured = evaluate.evaluate(model.load(model_file or SHIPPED_MODEL), cases)
+    click.echo(report.of_evaluation(measured))
+    if folder is not None:
+        click.echo(f"pictures: {', '.join(map(str, report.drawn(measured, folder)))}")
+    if at_least is not None and measured.accuracy < at_least:
+        click.echo(f"digitd: {measured.accuracy:.4f} is below {at_least}", err=True)
+        sys.exit(EX_FOUND_WRONG)

@@ -1,0 +1,143 @@
+"""Read one batch of claimed files: open, hash, read, write the pictures."""
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.records import Job, Parcel, Reading, ReadOptions, Result, Status, Verdict
+from daemon.untrusted import Stamp, open_file
+
+Read = Callable[[ReadOptions, Sequence[Parcel]], list[Reading]]
+"""Reads a batch of bytes; a pure function that can be pickled. See ``reading.reader.read``."""
+
+
+# A file modified while being read is read again, so that its row is of the bytes that are kept;
+# but a file that is written to without end must not hold up the others.
+_REREADS = 2
+# A read error (EIO) is tried again so often, and then taken for a bad sector.
+_TRIES = 3
+_PAUSE_SECONDS = 0.5
+# Errors that are the file's own. All others (ESTALE, EMFILE, …) say that the storage or this
+# process is in trouble, and the batch is read later.
+_FILES_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EIO})
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A job's bytes, and the stamp of the file just before they were read."""
+
+    job: Job
+    parcel: Parcel
+    sha256: str = ""
+    stamp: Stamp | None = None
+
+
+def read_batch(read: Read, options: ReadOptions, jobs: Sequence[Job]) -> list[Result]:
+    """Read claimed files and write their pictures beside them.
+
+    Returns:
+        A result for each job whose file is still in the work folder, in the order of ``jobs``.
+
+    Raises:
+        OSError: the storage cannot be used now; the batch may be read again later.
+        ModelError: the model cannot be used.
+    """
+    max_bytes = int(options.max_file_mb * 1_000_000)
+    results: dict[str, Result] = {}
+    pending = list(jobs)
+    for _ in range(1 + _REREADS):
+        loaded = [one for job in pending if (one := _load(job, max_bytes)) is not None]
+        if not loaded:
+            break
+        readings = read(options, [one.parcel for one in loaded])
+        for one, reading in zip(loaded, readings, strict=True):
+            results[one.job.id] = _result(one, reading)
+        pending = [one.job for one in loaded if _was_modified(one)]
+    return [results[job.id] for job in jobs if job.id in results]
+
+
+def unread_result(job: Job) -> Result | None:
+    """Return the ``error`` result of a refused job without asking a reader for its picture.
+
+    ``None`` if its file is gone from the work folder.
+
+    Raises:
+        OSError: the storage cannot be used now.
+    """
+    loaded = _load(job, max_bytes=0)
+    if loaded is None:
+        return None
+    verdict = Verdict(Status.ERROR, reason=job.refusal)
+    return Result(job, verdict, loaded.sha256, model="", has_picture=False)
+
+
+def _result(loaded: _Loaded, reading: Reading) -> Result:
+    if reading.picture:
+        _write(loaded.job.picture_path, reading.picture)
+    return Result(
+        loaded.job, reading.verdict, loaded.sha256, reading.model, has_picture=bool(reading.picture)
+    )
+
+
+def _load(job: Job, max_bytes: int) -> _Loaded | None:
+    """Load a claimed file; ``None`` if someone took it out of the work folder."""
+    tries = _TRIES
+    while True:
+        tries -= 1
+        try:
+            return _load_once(job, max_bytes)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in _FILES_OWN:
+                raise
+            if error.errno != errno.EIO or not tries:
+                refusal = job.refusal or f"cannot be opened: {error.strerror}"
+                return _Loaded(job, Parcel(job.name, b"", refusal))
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _load_once(job: Job, max_bytes: int) -> _Loaded:
+    descriptor = open_file(job.path)
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(descriptor)
+        return _Loaded(job, Parcel(job.name, b"", job.refusal or "is no regular file"))
+    stamp = Stamp.of(info)
+    # Buffered: a raw read may return less than all of a file over 2 GB, or on a network.
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - opened above
+        if not job.refusal and info.st_size <= max_bytes:
+            data = file.read(max_bytes + 1)
+            if len(data) <= max_bytes:
+                return _Loaded(job, Parcel(job.name, data), hashlib.sha256(data).hexdigest(), stamp)
+            file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    refusal = job.refusal or (
+        f"too large: {info.st_size / 1e6:.1f} MB, allowed are {max_bytes / 1e6:g} MB"
+    )
+    return _Loaded(job, Parcel(job.name, b"", refusal), sha256, stamp)
+
+
+def _was_modified(loaded: _Loaded) -> bool:
+    """Tell whether a file was written to since it was loaded; no if it is gone."""
+    if loaded.stamp is None:
+        return False
+    try:
+        return Stamp.of(loaded.job.path.lstat()) != loaded.stamp
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o660)
+    try:
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,27 @@
+"""What pyproject.toml admits can be imported, and is what the lock file pins."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.harness import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"]]
+PINNED = dict(
+    re.findall(r"^([a-z0-9-]+)==([^\s;]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+)
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda each: each.name)
+def test_the_pinned_version_is_one_that_is_admitted(requirement: Requirement) -> None:
+    assert requirement.specifier.contains(PINNED[requirement.name])
+
+
+def test_no_watchdog_is_admitted_that_lacks_what_the_watch_imports() -> None:
+    (watchdog,) = (each for each in REQUIREMENTS if each.name == "watchdog")
+    assert not watchdog.specifier.contains("6.0.0")

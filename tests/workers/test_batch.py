@@ -1,0 +1,211 @@
+"""One batch of claimed files: opened safely, hashed, read, its pictures written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import ids
+from daemon.config import Config
+from daemon.records import Job, Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.workers.batch import read_batch, unread_result
+from tests.harness import files_limited_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+OPTIONS = replace(Config().reading, max_file_mb=1.0)
+IDS = ids.Ids()
+
+
+class Reader:
+    """Remembers what it was given; says "ok", or why a parcel was refused."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.parcels: list[list[Parcel]] = []
+        self._meanwhile = meanwhile
+
+    def __call__(self, _: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+        self.parcels.append(list(parcels))
+        self._meanwhile()
+        return [self._read(parcel) for parcel in parcels]
+
+    def _read(self, parcel: Parcel) -> Reading:
+        if parcel.refusal:
+            return Reading(Verdict(Status.ERROR, reason=parcel.refusal), "m", b"a picture")
+        return Reading(Verdict(Status.OK, 7, 0.9), "m", b"a picture of " + parcel.data)
+
+
+def job(folder: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:
+    job_id = IDS.next()
+    path = folder / f"{job_id}-{name}"
+    path.write_bytes(data)
+    return Job(job_id, name, path, len(data))
+
+
+def test_each_file_has_its_hash_its_verdict_and_its_picture_beside_it(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, f"digit{n}.png", os.urandom(300_000)) for n in (3, 1, 2)]
+    reader = Reader()
+    results = read_batch(reader, OPTIONS, jobs)
+    assert [result.job for result in results] == jobs
+    assert len(reader.parcels) == 1
+    for result, parcel in zip(results, reader.parcels[0], strict=True):
+        data = result.job.path.read_bytes()
+        assert parcel == Parcel(result.job.name, data)
+        assert result.sha256 == hashlib.sha256(data).hexdigest()
+        assert result.has_picture
+        assert result.job.picture_path.read_bytes() == b"a picture of " + data
+
+
+def test_without_pictures_none_is_written(tmp_path: Path) -> None:
+    (result,) = read_batch(
+        lambda _, parcels: [Reading(Verdict(Status.OK, 7, 0.9), "m") for _ in parcels],
+        OPTIONS,
+        [job(tmp_path)],
+    )
+    assert not result.has_picture
+    assert not result.job.picture_path.exists()
+
+
+def test_a_file_over_the_limit_is_refused_unread_and_hashed(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, data=bytes(1001)), job(tmp_path, data=bytes(1000))]
+    reader = Reader()
+    large, small = read_batch(reader, replace(OPTIONS, max_file_mb=0.001), jobs)
+    assert [parcel.data for parcel in reader.parcels[0]] == [b"", bytes(1000)]
+    assert large.verdict.reason == "too large: 0.0 MB, allowed are 0.001 MB"
+    assert large.sha256 == hashlib.sha256(bytes(1001)).hexdigest()
+    assert small.verdict.status is Status.OK
+
+
+def test_a_refused_job_is_hashed_and_its_bytes_go_nowhere(tmp_path: Path) -> None:
+    refused = replace(job(tmp_path), refusal="took its worker process down 2 times")
+    reader = Reader()
+    (result,) = read_batch(reader, OPTIONS, [refused])
+    assert reader.parcels == [[Parcel("digit7.png", b"", refused.refusal)]]
+    assert result.sha256 == hashlib.sha256(b"seven").hexdigest()
+    unread = unread_result(refused)
+    assert unread is not None
+    assert unread.verdict == Verdict(Status.ERROR, reason=refused.refusal)
+    assert (unread.sha256, unread.has_picture) == (result.sha256, False)
+
+
+def test_a_file_that_was_taken_away_has_no_result(tmp_path: Path) -> None:
+    jobs = [job(tmp_path), job(tmp_path)]
+    jobs[0].path.unlink()
+    assert [result.job for result in read_batch(Reader(), OPTIONS, jobs)] == jobs[1:]
+    assert read_batch(Reader(), OPTIONS, jobs[:1]) == []
+    assert unread_result(jobs[0]) is None
+
+
+@pytest.mark.parametrize("kind", ["symlink", "fifo", "folder"])
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
+    one = job(tmp_path)
+    one.path.unlink()
+    if kind == "symlink":
+        (tmp_path / "secret").write_bytes(b"secret")
+        one.path.symlink_to(tmp_path / "secret")
+    elif kind == "fifo":
+        os.mkfifo(one.path)
+    else:
+        one.path.mkdir()
+    reader = Reader()
+    (result,) = read_batch(reader, OPTIONS, [one])
+    assert reader.parcels[0][0].data == b""
+    assert result.sha256 == ""
+    expected = "cannot be opened: " if kind == "symlink" else "is no regular file"
+    assert result.verdict.reason.startswith(expected)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_refused_with_the_reason(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    one.path.chmod(0)
+    (result,) = read_batch(Reader(), OPTIONS, [one])
+    assert result.verdict.reason == "cannot be opened: Permission denied"
+
+
+def test_a_file_modified_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "digit1.png"), job(tmp_path, "digit2.png")]
+    reader = Reader()
+
+    def modify_once() -> None:
+        if len(reader.parcels) == 1:
+            jobs[0].path.write_bytes(b"seven and more")
+
+    reader = Reader(modify_once)
+    results = read_batch(reader, OPTIONS, jobs)
+    assert [[parcel.name for parcel in batch] for batch in reader.parcels] == [
+        ["digit1.png", "digit2.png"],
+        ["digit1.png"],
+    ]
+    assert [result.job for result in results] == jobs
+    assert results[0].sha256 == hashlib.sha256(b"seven and more").hexdigest()
+    assert jobs[0].picture_path.read_bytes() == b"a picture of seven and more"
+
+
+def test_a_file_that_is_written_to_without_end_is_read_three_times(tmp_path: Path) -> None:
+    one = job(tmp_path)
+
+    def append() -> None:
+        with one.path.open("ab") as file:
+            file.write(b".")
+
+    reader = Reader(append)
+    (result,) = read_batch(reader, OPTIONS, [one])
+    assert len(reader.parcels) == 3
+    assert result.sha256 == hashlib.sha256(b"seven..").hexdigest()
+
+
+def failing_open(number: int, times: int) -> Callable[..., int]:
+    """Return an ``os.open`` that fails with an errno so many times."""
+    real = os.open
+    left = times
+
+    def fail_first(path: str, *arguments: int, **options: int) -> int:
+        nonlocal left
+        if str(path).endswith("digit7.png") and left:
+            left -= 1
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *arguments, **options)
+
+    return fail_first
+
+
+def test_a_read_error_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.workers.batch._PAUSE_SECONDS", 0.01)
+    one = job(tmp_path)
+    monkeypatch.setattr(os, "open", failing_open(errno.EIO, 2))
+    (result,) = read_batch(Reader(), OPTIONS, [one])
+    assert result.verdict.status is Status.OK
+
+
+def test_a_bad_sector_is_its_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.workers.batch._PAUSE_SECONDS", 0.01)
+    one = job(tmp_path)
+    monkeypatch.setattr(os, "open", failing_open(errno.EIO, 99))
+    (result,) = read_batch(Reader(), OPTIONS, [one])
+    assert result.verdict.reason == "cannot be opened: Input/output error"
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
+def test_a_file_server_that_went_away_is_no_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    one = job(tmp_path)
+    monkeypatch.setattr(os, "open", failing_open(number, 99))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        read_batch(Reader(), OPTIONS, [one])
+
+
+def test_a_disk_without_room_for_a_picture_is_no_files_fault(tmp_path: Path) -> None:
+    one = job(tmp_path, data=bytes(1000))
+    with files_limited_to(100), pytest.raises(OSError, match=r"No space left|File too large"):
+        read_batch(Reader(), OPTIONS, [one])
+    (result,) = read_batch(Reader(), OPTIONS, [one])
+    assert result.job.picture_path.stat().st_size > 1000
