@@ -37,7 +37,10 @@ does each module within its folder. A dropped file meets them in this order:
             png       the file
         model         28x28 -> probabilities (the only module that imports Keras)
         image         bytes -> pixels
-        ink           pixels -> ink -> 28x28
+        ink           pixels -> ink -> 28x28, by the three below
+        strokes       contrast -> the strokes of the digit
+        paper         pixels -> contrast
+        glyph         strokes -> 28x28
         formats       what a file's own bytes say of it
     ledger/           predictions.csv and the files that its rows name
         audit         prove that every file has its row, and every row its files

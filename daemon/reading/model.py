@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import ModelError
+from daemon.reading.glyph import GLYPH
 from daemon.reading.image import PREPROCESSING_VERSION
-from daemon.reading.ink import GLYPH
 from daemon.records import DIGITS
 
 CLASSES = DIGITS + 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from daemon.reading.ink import GLYPH
+from daemon.reading.glyph import GLYPH
 from daemon.training.hands import HALF, wobble
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.reading import model
-from daemon.reading.ink import GLYPH
+from daemon.reading.glyph import GLYPH
 
 # Channels at 28, 14 and 7 px. 36 million multiply-adds: 25 ms for a batch of 64 on two
 # cores, and 760 images a second in training (measured on the 2-core target); a residual

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from daemon.reading import ink
+from daemon.reading.glyph import GLYPH
 from daemon.reading.image import PREPROCESSING_VERSION
 from daemon.reading.model import CLASSES
 from daemon.training import data, fonts, hands, negatives, strokes
@@ -182,7 +183,7 @@ def _made(work: Work) -> tuple[Bytes, NDArray[np.int64]]:
     glyphs = [(ink.trace_ink(image).glyph, label) for image, label in drawn]
     seen = [(glyph, label) for glyph, label in glyphs if glyph.any()]
     if not seen:
-        return np.zeros((0, ink.GLYPH, ink.GLYPH), np.uint8), np.zeros(0, np.int64)
+        return np.zeros((0, GLYPH, GLYPH), np.uint8), np.zeros(0, np.int64)
     return np.stack([glyph for glyph, _ in seen]), np.array([label for _, label in seen])
 
 

@@ -1,0 +1,167 @@
+"""Contrast to the strokes of the digit: no specks, no ruled lines, nothing from the next box."""
+
+# Two lines, two digits, two boxes: a count is clearest as itself.
+# ruff: noqa: PLR2004
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.reading.glyph import FINE, Bytes, Floats, bounding_box
+from daemon.reading.paper import STRONG, WEAK, components, quantile
+
+_SMALLEST, _SMALLEST_PX = 0.025, 4  # a stroke is this long, as a share of the page and in px
+
+_RULE_SPAN = 0.7  # a straight line over this share of a side was printed there
+_RULE_THICK = 0.04  # ... if it is thinner than this share
+_BOXED = 0.4  # a box to write in is at least this share of the page's width and height ...
+_FOUR_CORNERED, _HOLLOW = 0.88, 0.35  # ... fills its own rectangle so far, with so little ink
+
+# A component with at least this share of the main one's ink is a stroke, and belongs to it
+# when no farther than this share of its size: the floating hat of a 5.
+_HAT, _HAT_REACH = 0.03, 0.5
+# Less than that is dirt, unless it is this near: a crumb of a broken stroke.
+_CRUMB, _CRUMB_REACH = 0.005, 0.1
+_MOST_STROKES = 32  # heaviest ones looked at: noise has thousands, and each is held to each
+
+_TALL = 0.6  # a second digit is at least this share of the tallest one's height
+_ANOTHER = 0.3  # ... and has at least this share of its ink, where it lies farther off
+
+
+def find(contrast: Floats) -> tuple[Floats, bool] | None:
+    """Keep the strokes of the digit: no specks, no ruled lines, nothing from the next box.
+
+    Returns:
+        The ink, (h, w) float32 from 0 to 1, cut to its box; and whether it is plainly
+        several digits. ``None`` where no stroke is left.
+    """
+    mask = (contrast > WEAK).astype(np.uint8)
+    count, labels, stats = components(mask)
+    # With too few pixels a printed line cannot be told from a stroke.
+    if max(mask.shape) >= FINE and (printed := _printed(mask, labels, stats)).any():
+        count, labels, stats = components(mask & ~printed)
+    strong = np.bincount(labels[contrast > STRONG], minlength=count)
+    weight = np.bincount(labels.ravel(), contrast.ravel(), minlength=count)
+    weight[0] = 0
+    main = int(np.where(strong, weight, 0).argmax())
+    smallest = max(_SMALLEST_PX, _SMALLEST * max(mask.shape))
+    if not main or max(stats[main, 2:4]) < smallest:
+        return None
+    kept = _belonging(stats, weight, strong, main)
+    chosen = np.zeros(count, np.uint8)
+    chosen[kept] = 1
+    keep = chosen[labels]
+    top, bottom, left, right = bounding_box(keep)
+    # The strokes' soft edges, a pixel wide, lie outside the mask.
+    edge = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)
+    ink = contrast[edge] * cv2.dilate(keep[edge], np.ones((3, 3), np.uint8))
+    full = quantile(ink[ink > STRONG], 0.6)
+    weight[kept] = 0
+    others = stats[weight >= _ANOTHER * contrast[keep > 0].sum()]
+    several = _several(stats[kept]) or _another(others, bottom - top, mask.shape)
+    return np.minimum(ink / full, 1.0), several
+
+
+def _printed(mask: Bytes, labels: NDArray[Any], stats: NDArray[Any]) -> Bytes:
+    """Find what was printed on the page: boxes to write in, ruled and squared lines."""
+    height, width = mask.shape
+    printed = np.zeros_like(mask)
+    large = (stats[:, 2] > _BOXED * width) & (stats[:, 3] > _BOXED * height)
+    if len(stats) > 2:  # a page, a box and something in it
+        for index in np.flatnonzero(large)[1:]:
+            box = (labels == index).astype(np.uint8)
+            if _box_like(box):
+                printed |= box
+    left: Bytes = mask & ~printed
+    thick = max(3, int(_RULE_THICK * max(height, width)))
+    for length, shape, crossed in (
+        (int(_RULE_SPAN * width), (1, -1), left.sum(axis=1).max()),
+        (int(_RULE_SPAN * height), (-1, 1), left.sum(axis=0).max()),
+    ):
+        if crossed < length:  # no line has ink enough
+            continue
+        along = np.ones(length, np.uint8).reshape(shape)
+        across = np.ones(thick, np.uint8).reshape(shape[::-1])
+        lines: Bytes = cv2.morphologyEx(left, cv2.MORPH_OPEN, along)
+        # Where the ink is broad across the line, it is a brush's, or a stroke's that crosses.
+        broad: Bytes = cv2.morphologyEx(left, cv2.MORPH_OPEN, across)
+        printed |= _to_the_edge(lines) & ~broad
+    return printed
+
+
+def _to_the_edge(lines: Bytes) -> Bytes:
+    """Keep the lines that run to the page's edge, as no 1 and no bar of a 7 does."""
+    count, labels, stats = components(lines)
+    if count == 1:
+        return lines
+    left, top, width, height = stats[:, :4].T
+    ends = (left == 0) | (top == 0)
+    ends |= (left + width == lines.shape[1]) | (top + height == lines.shape[0])
+    ends[0] = False
+    kept: Bytes = ends[labels].astype(np.uint8)
+    return kept
+
+
+def _box_like(mask: Bytes) -> bool:
+    """Tell a closed box from a 0: an ellipse fills 0.785 of the rectangle around it."""
+    outline = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
+    inside = cv2.contourArea(outline)
+    (_, (width, height), _) = cv2.minAreaRect(outline)
+    return bool(inside > _FOUR_CORNERED * width * height and mask.sum() < _HOLLOW * inside)
+
+
+def _belonging(
+    stats: NDArray[Any], weight: NDArray[Any], strong: NDArray[Any], main: int
+) -> list[int]:
+    """Components that are strokes of the drawing, grown from the main one outwards."""
+    if len(stats) == 2:  # paper and the main one
+        return [main]
+    boxes = stats[:, : cv2.CC_STAT_AREA]
+    size = max(boxes[main, 2:])
+    hat = (weight >= _HAT * weight[main]) & (strong > 0)
+    reach = np.where(hat, _HAT_REACH, _CRUMB_REACH) * size
+    kept = [main]
+    heaviest = np.argsort(-weight)[:_MOST_STROKES].tolist()
+    waiting = [i for i in heaviest if i != main and weight[i] >= _CRUMB * weight[main]]
+    grown = True
+    while grown and waiting:
+        near = [i for i in waiting if any(_gap(boxes[i], boxes[j]) <= reach[i] for j in kept)]
+        grown = bool(near)
+        kept += near
+        waiting = [i for i in waiting if i not in near]
+    return kept
+
+
+def _gap(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Distance between two boxes (left, top, width, height), px."""
+    across = max(one[0], other[0]) - min(one[0] + one[2], other[0] + other[2])
+    down = max(one[1], other[1]) - min(one[1] + one[3], other[1] + other[3])
+    return float(np.hypot(max(across, 0), max(down, 0)))
+
+
+def _several(stats: NDArray[Any]) -> bool:
+    """Tell whether tall parts stand side by side, in a box wider than it is high.
+
+    Two halves of one 0, or a 4 in two strokes, stand side by side too, but in a box that is
+    higher than wide; those the model judges.
+    """
+    if len(stats) < 2:
+        return False
+    left, top, width, height = stats[:, :4].T
+    tall = height >= _TALL * height.max()
+    if tall.sum() < 2:
+        return False
+    order = np.argsort(left[tall])
+    starts, ends = left[tall][order], (left + width)[tall][order]
+    apart = bool((starts[1:] >= ends[:-1]).any())
+    wide = (left + width).max() - left.min() > (top + height).max() - top.min()
+    return apart and bool(wide)
+
+
+def _another(stats: NDArray[Any], height: int, page: tuple[int, ...]) -> bool:
+    """Tell whether another drawing as tall lies farther off; one cut by the edge is no matter."""
+    left, top, width, tall = stats[:, :4].T
+    inside = (left > 0) & (top > 0) & (left + width < page[1]) & (top + tall < page[0])
+    return bool((inside & (tall >= _TALL * height)).any())
