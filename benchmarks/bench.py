@@ -176,7 +176,7 @@ def stream(folder: Path) -> Lines:
 def old_table(folder: Path) -> Lines:
     """Start with a table of a million rows and an empty inbox, against an empty table."""
     starts: dict[int, list[float]] = {0: [], _OLD_ROWS: []}
-    row = ",digit1.png,ok,2,0.996947" + ",0.000057" * 10
+    row = ",digit1.png,ok,2,0.996947" + ",0.000057" * 11
     row += ",,annotated/digit1.png,originals/digit1.png," + "0" * 64 + ",799b0ceeb001"
     row += ",2026-11-21T21:19:09.176Z,2026-11-21T21:19:09.176Z\n"
     for turn in range(3):

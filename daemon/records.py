@@ -78,8 +78,8 @@ class Verdict:
     Attributes:
         digit: the most likely one; ``None`` where there is none to guess.
         confidence: the digit's calibrated probability.
-        probabilities: of the digits 0 to 9, calibrated; what is missing to 1 is that of "not a
-            digit". ``None`` where the model was not asked.
+        probabilities: of the digits 0 to 9 and of "not a digit", calibrated; they add up to 1.
+            ``None`` where the model was not asked.
         reason: why it is not ``ok``; empty for ``ok``.
     """
 

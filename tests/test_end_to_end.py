@@ -116,12 +116,13 @@ def test_the_table_has_the_documented_columns(once: Once) -> None:
     box, dropped, _ = once
     lines = (box.outbox / "predictions.csv").read_bytes().split(b"\n")
     assert lines[0] == (
-        b"id,file,status,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,"
+        b"id,file,status,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,p_none,"
         b"reason,picture,original,sha256,model,received_at,processed_at"
     )
     assert len(lines) == len(dropped) + 2
     row = box.row("digit1.png")
-    assert abs(sum(float(row[f"p{n}"]) for n in range(10)) - 1) < 0.2
+    eleven = [*(f"p{n}" for n in range(10)), "p_none"]
+    assert sum(float(row[key]) for key in eleven) == pytest.approx(1, abs=1e-5)
     assert float(row["confidence"]) == float(row["p1"])
     assert row["received_at"] <= row["processed_at"]
 

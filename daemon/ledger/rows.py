@@ -19,6 +19,7 @@ COLUMNS = (
     "digit",
     "confidence",
     *(f"p{digit}" for digit in range(DIGITS)),
+    "p_none",
     "reason",
     "picture",
     "original",
@@ -68,7 +69,7 @@ class Row:
     def fields(self) -> dict[str, Any]:
         """Return the columns with their values: numbers as numbers, ``None`` for none."""
         verdict = self.verdict
-        probabilities = verdict.probabilities or (None,) * DIGITS
+        probabilities = verdict.probabilities or (None,) * (DIGITS + 1)
         values = (
             self.result.job.id,
             self.file,

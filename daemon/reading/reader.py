@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from daemon.errors import UnreadableError
 from daemon.reading import image, model
 from daemon.reading.picture.painter import Painter
-from daemon.records import DIGITS, Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
 
 # Above this probability of "not a digit" there is no digit to guess; below it the likeliest one
 # is given all the same, and was right for 10 of 15 digits held apart that were taken for none.
@@ -98,14 +98,14 @@ def judge(
     """
     if scores is None:
         return Verdict(Status.UNSURE, reason=prepared.flaw)
-    digits = tuple(float(p) for p in scores[:DIGITS])
-    digit = max(range(DIGITS), key=digits.__getitem__)
-    confidence = digits[digit]
-    none = float(scores[DIGITS])
+    probabilities = tuple(float(p) for p in scores)
+    *digits, none = probabilities
+    confidence = max(digits)
+    digit = digits.index(confidence)
     if none > SURELY_NONE:
-        return Verdict(Status.UNSURE, None, None, digits, "not a digit")
+        return Verdict(Status.UNSURE, None, None, probabilities, "not a digit")
     if none > confidence:
-        return Verdict(Status.UNSURE, digit, confidence, digits, "not a digit")
+        return Verdict(Status.UNSURE, digit, confidence, probabilities, "not a digit")
     if confidence < unsure_below:
-        return Verdict(Status.UNSURE, digit, confidence, digits, "low confidence")
-    return Verdict(Status.OK, digit, confidence, digits)
+        return Verdict(Status.UNSURE, digit, confidence, probabilities, "low confidence")
+    return Verdict(Status.OK, digit, confidence, probabilities)

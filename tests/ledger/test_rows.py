@@ -18,7 +18,7 @@ from daemon.ledger import rows
 from daemon.records import Job, Placement, Result, Status, Verdict
 
 MOMENT = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
-SEVEN = Verdict(Status.OK, 7, 0.98765432, (0.0, 1e-9, 0.5, *(0.0625,) * 7))
+SEVEN = Verdict(Status.OK, 7, 0.98765432, (0.0, 1e-9, 0.5, *(0.0625,) * 8))
 ID = ids.encode(int(MOMENT.timestamp() * 1000) << 12)
 ANY_TEXT = st.text(st.characters(), max_size=30)
 
@@ -32,7 +32,7 @@ def make(name: str = "digit7.png", verdict: Verdict = SEVEN) -> rows.Row:
 
 def test_the_columns_are_the_contracts() -> None:
     assert rows.header() == (
-        "id,file,status,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,"
+        "id,file,status,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,p_none,"
         "reason,picture,original,sha256,model,received_at,processed_at\n"
     )
 
@@ -41,6 +41,7 @@ def test_a_row_is_one_line_with_every_column_in_its_place() -> None:
     assert rows.line(make()) == (
         f"{ID},digit7.png,ok,7,0.987654,"
         "0.000000,0.000000,0.500000,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,"
+        "0.062500,"
         f",annotated/digit7.png,originals/digit7.png,{'ab' * 32},model1,"
         "2026-11-21T09:05:07.042Z,2026-11-21T09:05:07.042Z\n"
     )
@@ -107,6 +108,6 @@ def test_no_beginning_of_a_row_is_taken_for_a_whole_one() -> None:
 @example(rows.header())
 @example("\0" * 100)
 @example('"' + "x" * 200_000)
-@example("," * 21)
+@example("," * 22)
 def test_what_is_no_row_is_not_parsed_and_raises_nothing(text: str) -> None:
     assert rows.parse(text) is None

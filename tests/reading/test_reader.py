@@ -37,7 +37,9 @@ def test_scores_become_a_verdict(
     assert (verdict.status, verdict.digit, verdict.reason) == (status, digit, reason)
     assert (verdict.confidence is None) == (digit is None)
     assert verdict.probabilities is not None
-    assert len(verdict.probabilities) == 10
+    assert len(verdict.probabilities) == 11
+    assert sum(verdict.probabilities) == pytest.approx(1)
+    assert verdict.probabilities[10] == pytest.approx(none)
 
 
 def test_the_threshold_decides() -> None:

@@ -14,7 +14,7 @@ from daemon.records import Job, Placement, Result, Status, Verdict
 from daemon.service import status
 
 MOMENT = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
-SEVEN = Verdict(Status.OK, 7, 0.987, (0.001,) * 7 + (0.987, 0.002, 0.003))
+SEVEN = Verdict(Status.OK, 7, 0.987, (0.001,) * 7 + (0.987, 0.002, 0.001, 0.002))
 BAD = Verdict(Status.ERROR, reason="the file is empty")
 
 

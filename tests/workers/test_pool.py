@@ -50,7 +50,7 @@ def obey(_: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
                 raise ModelError("the model went away")
             case [b"storage"]:
                 raise OSError(28, "No space left on device")
-    seven = Verdict(Status.OK, KNOWN_DIGIT, 0.9, (0.1,) * 10)
+    seven = Verdict(Status.OK, KNOWN_DIGIT, 0.9, (0.09,) * 11)
     return [Reading(seven, f"{parcel.name} {os.getpid()}", b"picture") for parcel in parcels]
 
 

@@ -39,10 +39,13 @@ _ORIGINAL = _Box(_MARGIN, _TOP, _SIDE, _SIDE)
 _SEEN = _Box(_ORIGINAL.x + _SIDE + 14, _TOP, _SIDE, _SIDE)
 _SAID_X = _SEEN.x + _SIDE + 18
 _SAID = _Box(_SAID_X, _TOP, _WIDTH - _MARGIN - _SAID_X, _SIDE)
-# Within it: the digits, their bars, and the values in a column of their own on the right.
-_DIGIT_WIDTH, _VALUE_WIDTH, _BAR_HEIGHT = 16, 58, 14
-_BARS = _Box(_SAID.x + _DIGIT_WIDTH, _TOP, _SAID.width - _DIGIT_WIDTH - _VALUE_WIDTH, _BAR_HEIGHT)
-_BAR_TOPS = [_TOP + round((i + 0.5) * _SIDE / DIGITS - _BAR_HEIGHT / 2) for i in range(DIGITS)]
+# Within it: the labels, their bars, and the values in a column of their own on the right.
+_LABELS = (*map(str, range(DIGITS)), "none")
+_LABEL_WIDTH, _VALUE_WIDTH, _BAR_HEIGHT = 34, 58, 13
+_BARS = _Box(_SAID.x + _LABEL_WIDTH, _TOP, _SAID.width - _LABEL_WIDTH - _VALUE_WIDTH, _BAR_HEIGHT)
+_BAR_TOPS = [
+    _TOP + round((i + 0.5) * _SIDE / len(_LABELS) - _BAR_HEIGHT / 2) for i in range(len(_LABELS))
+]
 # Baselines of the text above the panels.
 _TITLE_Y, _NAME_Y, _CAPTION_Y = 25, 45, _TOP - 7
 _CAPITAL = 9  # pixels that a digit of 12 px text is tall
@@ -147,9 +150,9 @@ class Painter:
     def _bars(
         self, canvas: NDArray[np.uint8], probabilities: tuple[float, ...], chosen: int | None
     ) -> None:
-        for digit, (top, probability) in enumerate(zip(_BAR_TOPS, probabilities, strict=True)):
+        for label, top, probability in zip(_LABELS, _BAR_TOPS, probabilities, strict=True):
             length = round(probability * _BARS.width)
-            if digit == chosen:
+            if label == str(chosen):
                 bar, font, ink = _TINT[_FULL], self._bold, _TINT
             else:
                 bar, font, ink = _GREY[_BAR], self._text, _DARK_INK if length else _PALE_INK
@@ -157,7 +160,7 @@ class Painter:
             value = _percent(probability)
             baseline = top + (_BARS.height + _CAPITAL) // 2
             right = _SAID.x + _SAID.width - font.width(value)
-            _write(canvas, (_SAID.x, baseline), font, str(digit), ink)
+            _write(canvas, (_SAID.x, baseline), font, label, ink)
             _write(canvas, (right, baseline), font, value, ink)
 
     def _explain(self, canvas: NDArray[np.uint8], verdict: Verdict) -> None:

@@ -32,11 +32,12 @@ NAME = np.s_[34:50, 12:628]
 ORIGINAL = np.s_[72:268, 16:212]
 SEEN = np.s_[72:268, 226:422]
 RIGHT = np.s_[50:268, 436:628]
-BARS = slice(455, 567)
+BARS = slice(473, 567)
+SPACING = 196 / 11  # px from bar to bar
 
 COLOURS = {Status.OK: (0, 126, 90), Status.UNSURE: (172, 98, 0), Status.ERROR: (158, 10, 35)}
 
-LIKELY_7 = (0.01, 0.02, 0.0, 0.25, 0.0, 0.0, 0.0, 0.5, 0.0, 0.1)
+LIKELY_7 = (0.01, 0.02, 0.0, 0.25, 0.0, 0.0, 0.0, 0.5, 0.0, 0.1, 0.12)
 OK = Verdict(Status.OK, 7, 0.5, LIKELY_7)
 UNSURE = Verdict(Status.UNSURE, 7, 0.5, LIKELY_7, "low confidence")
 NO_DIGIT = Verdict(Status.UNSURE, None, 0.5, LIKELY_7, "not a digit")
@@ -129,8 +130,8 @@ def test_the_headline_has_the_colour_of_the_status(
         (BLANK, "unsure: no ink"),
         (ERROR, "error: could not be read"),
         # No reading is certain, however near it comes.
-        (Verdict(Status.OK, 0, 1.0, (1.0, *[0.0] * 9)), "ok: 0, >99.9% sure"),
-        (Verdict(Status.OK, 0, 0.99949, (1.0, *[0.0] * 9)), "ok: 0, 99.9% sure"),
+        (Verdict(Status.OK, 0, 1.0, (1.0, *[0.0] * 10)), "ok: 0, >99.9% sure"),
+        (Verdict(Status.OK, 0, 0.99949, (1.0, *[0.0] * 10)), "ok: 0, 99.9% sure"),
     ],
 )
 def test_the_headline_says_it_in_words(painter: Painter, verdict: Verdict, words: str) -> None:
@@ -147,26 +148,26 @@ def test_the_headline_says_it_in_words(painter: Painter, verdict: Verdict, words
 def test_the_bar_of_the_chosen_digit_stands_out(
     painter: Painter, chosen: int, thumbnail: Pixels
 ) -> None:
-    probabilities = [0.02] * 10
+    probabilities = [0.02] * 11
     probabilities[chosen] = 0.8
     probabilities[chosen - 1] = 0.04
     verdict = Verdict(Status.OK, chosen, 0.8, tuple(probabilities))
     bars = look(painter, verdict, thumbnail=thumbnail)[72:268, BARS]
     coloured = (bars == COLOURS[Status.OK]).all(axis=-1)
     rows = np.flatnonzero(coloured.any(axis=1))
-    assert int(rows.mean() / 19.6) == chosen
+    assert int(rows.mean() / SPACING) == chosen
     assert len(rows) >= 10
     # Its length is its probability, of a track as long as the column.
-    assert coloured.sum(axis=1).max() == pytest.approx(0.8 * 110, abs=1)
+    assert coloured.sum(axis=1).max() == pytest.approx(0.8 * 92, abs=1)
 
 
 def test_bars_are_as_long_as_probable(painter: Painter) -> None:
     picture = look(painter, NO_DIGIT)
     lengths = [
-        int((picture[72 + round(19.6 * (digit + 0.5)), BARS].max(axis=-1) < 200).sum())
-        for digit in range(10)
+        int((picture[72 + round(SPACING * (bar + 0.5)), BARS].max(axis=-1) < 200).sum())
+        for bar in range(11)
     ]
-    assert lengths == pytest.approx([110 * p for p in LIKELY_7], abs=1)
+    assert lengths == pytest.approx([92 * p for p in LIKELY_7], abs=1)
     assert not has(picture[RIGHT], COLOURS[Status.UNSURE])
 
 
@@ -274,7 +275,7 @@ LONG = "m" * 255
         Verdict(Status.UNSURE, reason=ENDLESS),
         Verdict(Status.UNSURE, 7, 0.5, LIKELY_7, ENDLESS),
         Verdict(Status.UNSURE, None, 0.5, LIKELY_7, ENDLESS),
-        Verdict(Status.OK, 7, 1.0, (1.0,) * 10),
+        Verdict(Status.OK, 7, 1.0, (1.0,) * 11),
     ],
 )
 def test_nothing_runs_over_the_borders(painter: Painter, verdict: Verdict) -> None:
