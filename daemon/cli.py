@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from daemon import __version__
-from daemon.errors import EX_FOUND_WRONG, DigitdError, exit_status
+from daemon.errors import EX_FOUND_WRONG, EX_NOT_RUNNING, DigitdError, exit_status
 from daemon.ledger.rows import Row
 from daemon.service import logs
 from daemon.training import commands
@@ -21,7 +21,7 @@ from daemon.training import commands
 # D301: \b in a docstring is how click is told to keep lines as they are.
 # ruff: noqa: PLC0415, D301
 
-_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
 class _Commands(click.Group):
@@ -104,7 +104,7 @@ def run(config_file: Path, *, once: bool) -> None:
 
 
 @main.command()
-@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=_EXISTING_FILE)
+@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file, CSV's fields.")
 @click.option(
     "--picture",
@@ -122,7 +122,10 @@ def run(config_file: Path, *, once: bool) -> None:
 def predict(
     files: tuple[Path, ...], pictures: Path | None, model: Path | None, *, as_json: bool
 ) -> None:
-    """Read the given files where they lie; nothing is moved.
+    """Read the given files in place; nothing is moved.
+
+    A file that is missing or cannot be read gets its own error line, the others are read, and
+    the exit status is 1.
 
     \b
     Example:
@@ -132,14 +135,19 @@ def predict(
     from daemon.assets import SHIPPED_MODEL
     from daemon.config import Config
     from daemon.reading.reader import Reader
+    from daemon.records import Status
     from daemon.service.predict import predict as read_files
 
     options = replace(Config().reading, model=model or SHIPPED_MODEL, pictures=pictures is not None)
+    failed = False
     for row in read_files(Reader(options), files, pictures):
+        failed |= row.verdict.status is Status.ERROR
         if as_json:
             click.echo(json.dumps(row.fields(), ensure_ascii=False))
         else:
             click.echo(_line(row))
+    if failed:
+        sys.exit(EX_FOUND_WRONG)
 
 
 def _line(row: Row) -> str:
@@ -177,6 +185,8 @@ def check(config_file: Path) -> None:
 def status(config_file: Path, *, as_json: bool) -> None:
     """Say whether digitd runs, since when, and what it has read.
 
+    Exits with 3 when it does not run, as systemctl does.
+
     \b
     Example:
       digitd status --config /srv/digits/config.yaml
@@ -187,13 +197,23 @@ def status(config_file: Path, *, as_json: bool) -> None:
     found = page.read(config.load(config_file))
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    for key, value in found.items():
-        if isinstance(value, dict):
-            value = " ".join(str(part) for part in value.values() if part)  # noqa: PLW2901
-        if isinstance(value, bool):
-            value = "yes" if value else "no"  # noqa: PLW2901
-        click.echo(f"{key.replace('_', ' ') + ':':12} {'-' if value in (None, '') else value}")
+    else:
+        for key, value in found.items():
+            click.echo(f"{key.replace('_', ' ') + ':':12} {_shown(value)}")
+    if not found["running"]:
+        sys.exit(EX_NOT_RUNNING)
+
+
+def _shown(value: object) -> str:
+    """Write one value of the status for people."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return " ".join(str(part) for part in value.values() if part not in {None, ""})
+        case None | "":
+            return "-"
+    return str(value)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """config.yaml: read once, checked key by key, frozen."""
 
 import difflib
+import fnmatch
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -31,6 +32,13 @@ def _path(value: object) -> object:
         return value
 
 
+def _as_tuple(value: object) -> object:
+    """Return one glob, or a list of globs, as a tuple."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
 AsPath = Annotated[Path, BeforeValidator(_path)]
 
 
@@ -46,8 +54,10 @@ class Config(BaseModel):
 
     inbox: AsPath = Field(Path("inbox"), description="the path of a folder")
     outbox: AsPath = Field(Path("outbox"), description="the path of a folder")
-    pattern: str = Field(
-        "digit[0-9]*.png", min_length=1, description='a glob on file names, such as "*.png"'
+    pattern: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        ("digit[0-9]*.png",),
+        description='a glob on file names, such as "*.png", or a list of globs; names that begin '
+        "with a dot never match, and a comma in a name is written [,]",
     )
     model: AsPath = Field(SHIPPED_MODEL, description="the path of a .keras file")
     unsure_below: float | None = Field(
@@ -86,8 +96,8 @@ class Config(BaseModel):
 
     @field_validator("pattern")
     @classmethod
-    def _names_only(cls, pattern: str) -> str:
-        if "/" in pattern or "\0" in pattern:
+    def _can_match(cls, pattern: tuple[str, ...]) -> tuple[str, ...]:
+        if not pattern or not all(map(_can_match_a_name, pattern)):
             raise ValueError
         return pattern
 
@@ -100,6 +110,13 @@ class Config(BaseModel):
                 "other, or answers would be read as questions; name two separate folders"
             )
         return self
+
+
+def _can_match_a_name(glob: str) -> bool:
+    """Tell whether a glob can match a file name that does not begin with a dot."""
+    outside = re.sub(r"\[!?\]?[^]]*\]", "", glob)  # without its [sets]
+    never = "(?!)" in fnmatch.translate(glob)  # an empty range, such as [9-0]
+    return bool(glob) and not glob.startswith(".") and not never and not set(outside) & set("/\0,[")
 
 
 class _Loader(yaml.SafeLoader):

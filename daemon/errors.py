@@ -4,6 +4,7 @@ from typing import ClassVar
 
 # sysexits.h: what systemd and shell scripts already know these numbers by.
 EX_FOUND_WRONG = 1
+EX_NOT_RUNNING = 3  # what `systemctl status` and LSB init scripts exit with
 EX_TEMPFAIL = 75
 EX_CONFIG = 78
 

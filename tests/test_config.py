@@ -37,7 +37,8 @@ def test_an_empty_file_and_the_template_are_the_defaults(tmp_path: Path, text: s
     assert config.inbox == tmp_path / "inbox"
     assert config.outbox == tmp_path / "outbox"
     assert config.model == SHIPPED_MODEL
-    assert (config.pattern, config.watch, config.workers) == ("digit[0-9]*.png", "auto", "auto")
+    assert config.pattern == ("digit[0-9]*.png",)
+    assert (config.watch, config.workers) == ("auto", "auto")
     assert (config.settle_seconds, config.incomplete_seconds, config.rescan_seconds) == (1, 10, 30)
     assert (config.batch_size, config.max_megapixels, config.max_file_mb) == (64, 50, 64)
     assert config.unsure_below is None
@@ -104,6 +105,29 @@ def test_paths_are_relative_to_the_file_and_home_is_known(
 )
 def test_what_is_not_allowed_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "globs"),
+    [
+        ("'*.png'", ("*.png",)),
+        ("['*.png', '*.jpg']", ("*.png", "*.jpg")),
+        ("'[]x]?[!a-c]*'", ("[]x]?[!a-c]*",)),
+        ("'a[,]b*'", ("a[,]b*",)),
+    ],
+)
+def test_a_pattern_is_a_glob_or_a_list_of_globs(
+    tmp_path: Path, text: str, globs: tuple[str, ...]
+) -> None:
+    assert load(written(tmp_path, f"pattern: {text}\n")).pattern == globs
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["'*.png,*.jpg'", "'['", "'[a'", "'[9-0]'", "''", "[]", "['*.png', '']", "'.*'", "'a/*'"],
+)
+def test_a_pattern_that_can_match_nothing_is_refused(tmp_path: Path, text: str) -> None:
+    assert "is not allowed; it must be a glob" in refusal(tmp_path, f"pattern: {text}\n")
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -177,37 +177,47 @@ def test_the_daemon_reads_live_drops_and_stays_small(tmp_path: Path) -> None:
     box = Box(tmp_path)
     with Running(box) as running:
         running.wait_for_log("is ready")
+        box.drop("IMG_2041.JPG", sample(1))
         box.drop("digit1.png", sample(1))
         box.drop("digit2.png", sample(2))
         box.wait_for_rows(2)
         box.wait_until_settled()
-        status = json.loads(digitd("status", "--json", "--config", box.config).stdout)
+        said = digitd("status", "--json", "--config", box.config)
+        assert said.returncode == 0
+        status = json.loads(said.stdout)
         assert status["running"] is True
         assert status["pid"] == running.process.pid
         assert status["ok"] + status["unsure"] == 2
         assert status["last"]["file"] == "digit2.png"
+        assert status["last"]["digit"] == 2
+        assert status["ignored"] == 1
         maps = Path(f"/proc/{running.process.pid}/maps").read_text()
         assert "tensorflow" not in maps
         assert "cv2" not in maps
         assert running.stop() == 0
     box.check_books({"digit1.png": sample(1), "digit2.png": sample(2)})
-    assert digitd("status", "--config", box.config).stdout.startswith("running:     no")
+    stopped = digitd("status", "--config", box.config)
+    assert stopped.stdout.startswith("running:     no")
+    assert stopped.returncode == 3
 
 
-def test_predict_moves_nothing_and_says_the_fields_of_the_table(tmp_path: Path) -> None:
-    files = [tmp_path / "seven.png", tmp_path / "list.png"]
-    files[0].write_bytes(sample(7))
-    files[1].write_text("my shopping list")
+def test_predict_reads_what_it_can_and_names_what_it_cannot(tmp_path: Path) -> None:
+    files = [tmp_path / "list.png", tmp_path / "missing.png", tmp_path / "seven.png"]
+    files[0].write_text("my shopping list")
+    files[2].write_bytes(sample(7))
     read = digitd("predict", "--json", "--picture", tmp_path / "seen", *files)
-    assert read.returncode == 0, read.stderr
-    rows = [json.loads(line) for line in read.stdout.splitlines()]
-    assert [tuple(row) for row in rows] == [COLUMNS, COLUMNS]
-    assert [row["digit"] for row in rows] == [7, None]
-    assert rows[1]["status"] == "error"
-    assert rows[0]["original"] == str(files[0])
-    assert Path(rows[0]["picture"]).read_bytes().startswith(b"\x89PNG")
-    assert files[0].read_bytes() == sample(7)
+    assert read.returncode == 1
     assert read.stderr == ""
+    rows = [json.loads(line) for line in read.stdout.splitlines()]
+    assert [tuple(row) for row in rows] == [COLUMNS] * 3
+    assert [row["digit"] for row in rows] == [None, None, 7]
+    assert [row["status"] for row in rows] == ["error", "error", "ok"]
+    assert rows[1]["reason"] == "cannot be opened: No such file or directory"
+    assert [row["original"] for row in rows] == list(map(str, files))
+    assert Path(rows[2]["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert files[2].read_bytes() == sample(7)
+    alone = digitd("predict", files[2])
+    assert (alone.returncode, alone.stderr) == (0, "")
 
 
 def test_check_tells_what_is_right_and_what_is_wrong(tmp_path: Path) -> None:
@@ -338,6 +348,6 @@ def test_each_command_has_help_with_an_example(command: str) -> None:
 
 
 def test_a_wrong_word_on_the_command_line_exits_2() -> None:
-    assert digitd("predict", "no-such-file.png").returncode == 2
+    assert digitd("predict").returncode == 2
     assert digitd("frobnicate").returncode == 2
     assert digitd("run", "--config", os.devnull + "/x").returncode == 78

@@ -50,6 +50,7 @@ class Inbox:
         self._arrived: deque[str] = deque()
         self._backlog: OrderedDict[str, None] = OrderedDict()
         self._left_alone: set[str] = set()
+        self._ignored: set[str] = set()
         self._watch: Watch | None = None
         self._identity: tuple[int, int] | None = None
         self._live = True
@@ -128,10 +129,6 @@ class Inbox:
         """Return how soon ``tend`` has work even if nothing is heard."""
         due = min(self._scan_at, self._tend_at, self._completeness.next_due())
         return max(0.0, due - time.monotonic())
-
-    def count(self) -> int:
-        """Count the files that match, by listing the folder; 0 if it cannot be listed."""
-        return self._listing.count()
 
     @property
     def exhausted(self) -> bool:
@@ -217,11 +214,23 @@ class Inbox:
         self._more = len(first) > room and first[room] not in left_alone
         self._backlog.update((name, None) for name in first[:room])
         self._left_alone = {name for name in left_alone if os.path.lexists(self.folder / name)}
+        self._log_ignored()
         took = time.monotonic() - started
         every = self._config.rescan_seconds
         if self.mode == "polling":
             every = min(every, max(_POLL_SECONDS, _POLL_SHARE * took))
         self._scan_at = started + every if self._live else math.inf
+
+    def _log_ignored(self) -> None:
+        """Log, once each, the files whose names do not match."""
+        ignored = set(self._listing.ignored())
+        for name in sorted(ignored - self._ignored):
+            log.warning(
+                "%r in the inbox is ignored: its name does not match %s",
+                name,
+                " or ".join(self._config.pattern),
+            )
+        self._ignored = ignored
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import fnmatch
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 _NUMBER = re.compile(r"\d+")
@@ -11,11 +11,11 @@ _NUMBER_WIDTH = 20  # longer numbers are no counts
 
 
 class Listing:
-    """The files of a folder whose names match a glob; nothing is kept of them."""
+    """The files of a folder by whether their names match one of several globs."""
 
-    def __init__(self, folder: Path, pattern: str) -> None:
+    def __init__(self, folder: Path, globs: Sequence[str]) -> None:
         self._folder = folder
-        self._match = re.compile(fnmatch.translate(pattern)).match
+        self._match = re.compile("|".join(map(fnmatch.translate, globs))).match
 
     def __iter__(self) -> Iterator[str]:
         """Yield the matching names in no order.
@@ -35,12 +35,25 @@ class Listing:
         """
         return not name.startswith(".") and self._match(name) is not None
 
-    def count(self) -> int:
-        """Count the matching names; 0 if the folder cannot be listed."""
-        try:
-            return sum(1 for _ in self)
-        except OSError:
-            return 0
+    def ignored(self) -> Iterator[str]:
+        """Yield the names of files that do not match, except those that begin with a dot.
+
+        Raises:
+            OSError: the folder cannot be listed.
+        """
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                hidden = entry.name.startswith(".")
+                if not hidden and not self._match(entry.name) and entry.is_file():
+                    yield entry.name
+
+
+def count(names: Iterable[str]) -> int:
+    """Count names; 0 if their folder cannot be listed."""
+    try:
+        return sum(1 for _ in names)
+    except OSError:
+        return 0
 
 
 def natural(name: str) -> str:

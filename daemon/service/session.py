@@ -199,7 +199,7 @@ class Session:
         log.info(
             "digitd %s is ready: drop %s into %s, answers go to %s (%s, workers: %d, model: %s)",
             __version__,
-            self.config.pattern,
+            " or ".join(self.config.pattern),
             self.config.inbox,
             self.config.outbox / TABLE,
             "reading once" if self._once else f"watching by {self._inbox.mode}",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Config
-from daemon.intake.listing import Listing
+from daemon.intake.listing import Listing, count
 from daemon.layout import STATUS_PAGE, TABLE, WORK_FOLDER, claimed_id
 from daemon.ledger.rows import COLUMNS, STATUSES
 from daemon.lock import is_running
@@ -102,6 +102,7 @@ def read(config: Config) -> dict[str, Any]:
         "inbox": str(config.inbox),
         "outbox": str(config.outbox),
         "waiting": _waiting(config),
+        "ignored": count(Listing(config.inbox, config.pattern).ignored()),
         "in_work": _claimed(config.inbox / WORK_FOLDER),
         **{status.value: counts[status] for status in Status},
         "last": last,
@@ -123,7 +124,7 @@ def files_left(config: Config) -> int:
 
 
 def _waiting(config: Config) -> int:
-    return Listing(config.inbox, config.pattern).count()
+    return count(Listing(config.inbox, config.pattern))
 
 
 def _claimed(folder: Path) -> int:
@@ -133,7 +134,7 @@ def _claimed(folder: Path) -> int:
         return 0
 
 
-def _count(table: Path) -> tuple[Counter[str], dict[str, str] | None, dict[str, str] | None]:
+def _count(table: Path) -> tuple[Counter[str], dict[str, Any] | None, dict[str, Any] | None]:
     """Count the rows by status; return the last row too, and the last error."""
     counts: Counter[str] = Counter()
     last: list[str] = []
@@ -154,8 +155,11 @@ def _count(table: Path) -> tuple[Counter[str], dict[str, str] | None, dict[str, 
     return counts, _brief(last), _brief(last_error)
 
 
-def _brief(cells: list[str]) -> dict[str, str] | None:
+def _brief(cells: list[str]) -> dict[str, Any] | None:
+    """Return what is shown of a row, with the types that `predict --json` has."""
     if not cells:
         return None
-    row = dict(zip(COLUMNS, cells, strict=True))
+    row: dict[str, Any] = dict(zip(COLUMNS, cells, strict=True))
+    row["digit"] = int(row["digit"]) if row["digit"] else None
+    row["confidence"] = float(row["confidence"]) if row["confidence"] else None
     return {key: row[key] for key in _BRIEF}

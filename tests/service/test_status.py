@@ -47,8 +47,8 @@ def test_the_last_row_is_shown(config: Config) -> None:
     assert status.read(config)["last"] == {
         "file": "digit1.png",
         "status": "ok",
-        "digit": "7",
-        "confidence": "0.987000",
+        "digit": 7,
+        "confidence": 0.987,
         "reason": "",
         "processed_at": "2026-11-21T09:05:07.042Z",
     }
