@@ -141,15 +141,14 @@ def load(file: Path) -> Config:
             the file and, for each fault, the key, the value and what is allowed.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as stream:  # whose name YAML's errors then have
+            settings = yaml.load(stream, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except FileNotFoundError:
         raise ConfigError(
             f"{file} does not exist: write one with `digitd init`, or name yours with --config"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from None
-    try:
-        settings = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {_one_line(error)}") from None
     if settings is None:

@@ -98,6 +98,7 @@ def test_paths_are_relative_to_the_file_and_home_is_known(
         ("- inbox", "expected lines of `key: value`, found [inbox]"),
         ("just words", "expected lines of `key: value`, found just words"),
         ("inbox: [", "is not valid YAML"),
+        ("a: b\nc: d: e", 'config.yaml", line 2'),
         ('inbox: "a\x01b"', "is not valid YAML"),
         ("? [a]\n: b", "is not valid YAML"),
         ("!!python/object/apply:os.system [id]", "is not valid YAML"),

@@ -31,6 +31,7 @@ PREPROCESSING_VERSION = 1
 # Pixels a side in which ink is looked for. A digit one twentieth of a photo wide is still
 # 25 px there, and every later step costs what these pixels cost.
 WORK_SIDE = 512
+SMALLEST_SIDE = 8  # with fewer pixels no digit can be told from another
 THUMBNAIL_SIDE = 224  # what the annotated picture has room for
 STRIP_PIXELS = 1 << 20  # a large image's alpha is blended this many pixels at a time
 
@@ -96,6 +97,11 @@ def _checked(data: bytes, max_megapixels: float) -> Kind:
     width, height = size
     if width < 1 or height < 1:
         raise UnreadableError(f"the {kind} header says {width}x{height} pixels")
+    if max(width, height) < SMALLEST_SIDE:
+        raise UnreadableError(
+            f"too small: {width}x{height} pixels, at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are "
+            "needed"
+        )
     if width * height > max_megapixels * 1e6:
         raise UnreadableError(
             f"too large: {width}x{height} is {width * height / 1e6:.1f} megapixels, "

@@ -104,7 +104,7 @@ def load(path: Path) -> Model:
         ModelError: it is missing, no ``.keras`` file of ours, broken, or made for another
             version of the reader.
     """
-    remedy = "Set `model` to a .keras file that `digitd train` made, or leave it out"
+    remedy = "Name a .keras file that `digitd train` made, or none for the shipped one"
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -174,7 +174,7 @@ class Service:
 def summary(counts: Counter[str]) -> str:
     """Say how many rows there were, by status."""
     parts = (f"{counts[status]} {status}" for status in Status)
-    return f"{counts.total()} files: {', '.join(parts)}"
+    return f"{counts.total()} {'file' if counts.total() == 1 else 'files'}: {', '.join(parts)}"
 
 
 def _log(row: Row) -> None:

@@ -55,10 +55,10 @@ def load(paths: Sequence[Path]) -> Sets:
     for path in paths:
         arrays = _arrays(path)
         if "x_train" in arrays:
-            training.append(_drawings(MNIST, arrays["x_train"], arrays["y_train"]))
-            test = _drawings(MNIST, arrays["x_test"], arrays["y_test"])
+            training.append(_drawings(MNIST, arrays["x_train"], arrays["y_train"], path))
+            test = _drawings(MNIST, arrays["x_test"], arrays["y_test"], path)
         else:
-            training.append(_drawings(path.stem, arrays["images"], arrays["labels"]))
+            training.append(_drawings(path.stem, arrays["images"], arrays["labels"], path))
     return Sets(tuple(training), test)
 
 
@@ -66,8 +66,8 @@ def load_test(path: Path) -> Drawings:
     """Load what ``path`` holds to be measured on: MNIST's test digits, or all of another set."""
     arrays = _arrays(path)
     if "x_test" in arrays:
-        return _drawings(f"{MNIST} test", arrays["x_test"], arrays["y_test"])
-    return _drawings(path.stem, arrays["images"], arrays["labels"])
+        return _drawings(f"{MNIST} test", arrays["x_test"], arrays["y_test"], path)
+    return _drawings(path.stem, arrays["images"], arrays["labels"], path)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
@@ -87,11 +87,14 @@ def _arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
     )
 
 
-def _drawings(name: str, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Drawings:
+def _drawings(
+    name: str, images: NDArray[np.uint8], labels: NDArray[np.uint8], path: Path | None = None
+) -> Drawings:
+    """Check the arrays of a set, which came from ``path`` or were downloaded."""
     if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
-        raise DataError(f"{name}: images must be (N, H, W) uint8, with N labels")
+        raise DataError(f"{path or name}: images must be (N, H, W) uint8, with N labels")
     if labels.size and not 0 <= labels.min() <= labels.max() <= 9:
-        raise DataError(f"{name}: labels must be 0 to 9")
+        raise DataError(f"{path or name}: labels must be 0 to 9")
     return Drawings(name, images, labels.astype(np.int64))
 
 

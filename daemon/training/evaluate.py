@@ -26,6 +26,7 @@ LABELS = "labels.csv"
 NO_DIGIT = frozenset({"none", "multi"})
 """Labels of images that must not be said to be a digit."""
 
+_DIGIT_LABELS = frozenset(map(str, range(DIGITS)))
 _MAX_MEGAPIXELS = 50.0  # config.yaml's default
 _BATCH = 256
 
@@ -49,8 +50,8 @@ class Answer:
 
     @property
     def label(self) -> int | None:
-        """The digit in the image; ``None`` if there is none, or several."""
-        return int(self.case.label) if self.case.label.isdecimal() else None
+        """The digit in the image; ``None`` if the label is no digit from 0 to 9."""
+        return int(self.case.label) if self.case.label in _DIGIT_LABELS else None
 
     @property
     def right(self) -> bool:

@@ -71,10 +71,21 @@ def alike(one: Pixels, other: Pixels) -> float:
         (b"This is a 7.\n", "text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS"),
         (bytes(range(256)) * 8, "not an image"),
+        (png(np.zeros((7, 7), np.uint8)), "too small: 7x7 pixels, at least 8x8 are needed"),
         (png(DIGITS[3])[:20], "header"),
         (png(np.zeros((9000, 9000), np.uint8)), r"too large: 9000x9000 is 81\.0 megapixels"),
     ],
-    ids=["empty", "png cut", "jpeg cut", "text", "lfs", "bytes", "header cut", "too large"],
+    ids=[
+        "empty",
+        "png cut",
+        "jpeg cut",
+        "text",
+        "lfs",
+        "bytes",
+        "too small",
+        "header cut",
+        "too large",
+    ],
 )
 def test_what_cannot_be_read_says_why(data: bytes, reason: str) -> None:
     with pytest.raises(UnreadableError, match=reason):

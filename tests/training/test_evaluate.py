@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 from daemon.assets import SHIPPED_MODEL
 from daemon.errors import DataError
 from daemon.reading import model
-from daemon.training import calibrate, evaluate
+from daemon.records import Status, Verdict
+from daemon.training import calibrate, data, evaluate
 from tests.harness import digitd
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
 MNIST = np.load(SMALL)
@@ -118,3 +123,26 @@ def test_a_shaky_confidence_is_calibrated() -> None:
     fitted = calibrate.fit(logits, labels)
     assert fitted.temperature > 2
     assert fitted.calibration_error < 0.1
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        (np.zeros((2, 8, 8), np.float32), np.zeros(2), "images must be"),
+        (np.zeros((2, 8, 8), np.uint8), np.array([3, 10]), "labels must be 0 to 9"),
+    ],
+)
+def test_a_set_that_is_wrong_is_named_by_its_file(
+    tmp_path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], said: str
+) -> None:
+    file = tmp_path / "mine.npz"
+    np.savez(file, images=images, labels=labels)
+    with pytest.raises(DataError, match=said) as caught:
+        data.load_test(file)
+    assert str(caught.value).startswith(str(file))
+
+
+@pytest.mark.parametrize("label", ["10", "12", "007", "٣"])
+def test_a_label_that_is_no_digit_is_not_counted(label: str) -> None:
+    case = evaluate.Case("x.png", label, b"")
+    assert evaluate.Answer(case, Verdict(Status.OK, 3, 0.9), None).label is None
