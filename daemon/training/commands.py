@@ -31,8 +31,14 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     type=click.Path(dir_okay=False, path_type=Path),
     help="The model file to write; without it, model.keras in --work.",
 )
-@click.option("--epochs", default=80, show_default=True, type=click.IntRange(1))
-@click.option("--seed", default=0, show_default=True, type=int)
+@click.option(
+    "--epochs",
+    default=80,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Of 51,200 glyphs each; the shipped model took 132.",
+)
+@click.option("--seed", default=0, show_default=True, type=int, help="Of everything random.")
 @click.option(
     "--scale",
     default=1.0,
@@ -72,21 +78,27 @@ def train(
     settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed, scale=scale)
     out = out or folder / "model.keras"
     seen = sys.stderr.isatty()
-    with click.progressbar(length=1000, label="glyphs", file=sys.stderr, hidden=not seen) as bar:
+    # A bar for each: click never shows progress again on one that has finished.
+    glyphs, steps = (
+        click.progressbar(length=length, label=label, file=sys.stderr, hidden=not seen)
+        for label, length in (("glyphs", 1000), ("training", epochs * train.STEPS))
+    )
 
-        def began(steps: int) -> None:
-            bar.label, bar.length, bar.pos = "training", epochs * train.STEPS, steps
+    def began(taken: int) -> None:
+        glyphs.render_finish()
+        steps.update(taken)
 
-        def ended(epoch: train.Epoch) -> None:
-            click.echo(f"{_CLEARED if seen else ''}{report.line(epoch)}")
+    def ended(epoch: train.Epoch) -> None:
+        click.echo(f"{_CLEARED if seen else ''}{report.line(epoch)}")
 
-        progress = train.Progress(
-            making=lambda share: bar.update(round(1000 * share) - bar.pos),
-            began=began,
-            stepped=bar.update,
-            ended=ended,
-        )
-        trained = train.train(settings, out, folder, progress, resume=resume)
+    progress = train.Progress(
+        making=lambda share: glyphs.update(round(1000 * share) - glyphs.pos),
+        began=began,
+        stepped=steps.update,
+        ended=ended,
+    )
+    trained = train.train(settings, out, folder, progress, resume=resume)
+    steps.render_finish()
     click.echo(report.of_training(trained, out, folder))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from daemon.records import DIGITS
 
@@ -26,27 +27,30 @@ RIGHT, WRONG, QUIET = "#2e7d32", "#c62828", "#757575"
 def curves(history: Sequence[Epoch], path: Path) -> None:
     """Draw loss and accuracy over the epochs."""
     figure = Figure(figsize=(10, 4), layout="constrained")
-    losses, accuracies = figure.subplots(1, 2)
+    losses, errors = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
-    losses.plot(epochs, [e.loss for e in history], label="training, labels smoothed", color=QUIET)
-    losses.plot(epochs, [e.held_loss for e in history], label="held apart", color="#1565c0")
-    losses.set(xlabel="epoch", ylabel="loss (nats)", yscale="log", title="Loss")
+    # Markers: a single epoch is a point, and a line through one point shows nothing.
+    marks = {"marker": "o", "markersize": 3.0}
+    smoothed = [e.loss for e in history]
+    losses.plot(epochs, smoothed, label="training, smoothed labels", color=QUIET, **marks)
+    held_losses = [e.held_loss for e in history]
+    losses.plot(epochs, held_losses, label="validation", color="#1565c0", **marks)
+    losses.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
     held = [100 * (1 - e.held_accuracy) for e in history]
-    accuracies.plot(epochs, held, label="held apart, all groups", color="#1565c0")
+    errors.plot(epochs, held, label="validation, all groups", color="#1565c0", **marks)
     tests = [(e.epoch, 100 * (1 - e.test_accuracy)) for e in history if e.test_accuracy is not None]
     if tests:
-        accuracies.plot(*zip(*tests, strict=True), label="MNIST test", color="#e65100")
-    accuracies.set(xlabel="epoch", ylabel="wrong (%)", yscale="log", title="100 % - accuracy")
-    for axes in (losses, accuracies):
+        errors.plot(*zip(*tests, strict=True), label="MNIST test", color="#e65100", **marks)
+    errors.set(xlabel="epoch", ylabel="wrong (%)", title="Error rate")
+    for axes in (losses, errors):
+        axes.set_yscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=True, which="both", alpha=0.25)
-        axes.yaxis.set_major_formatter(_plain)
-        axes.yaxis.set_minor_formatter(_plain)
         axes.legend()
     figure.savefig(path, dpi=DPI)
-
-
-def _plain(value: float, _: object) -> str:
-    return f"{value:g}"
 
 
 def confusion(evaluation: Evaluation, path: Path) -> None:

@@ -58,8 +58,8 @@ class TrainSettings:
         scale: makes everything but the sets themselves so many times larger.
     """
 
-    data: tuple[Path, ...] = ()
-    epochs: int = 30
+    data: tuple[Path, ...]
+    epochs: int
     seed: int = 0
     scale: float = 1.0
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
+import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -12,7 +17,7 @@ from click.testing import CliRunner
 from daemon.cli import main
 from daemon.errors import DataError
 from daemon.reading import model
-from daemon.training import data, fonts, hands, negatives, pool, strokes, train
+from daemon.training import data, fonts, hands, negatives, plots, pool, strokes, train
 from daemon.training.augment import Augmenter
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 frowns on.
@@ -60,6 +65,43 @@ def test_the_command_trains_and_draws(tmp_path: Path) -> None:
         picture = cv2.imread(str(work / f"{name}.png"))
         assert picture is not None
         assert min(picture.shape[:2]) > 100
+
+
+def test_the_bar_of_the_training_begins_at_nothing_and_ends_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master, slave = pty.openpty()
+    shown: list[bytes] = []
+
+    def read() -> None:
+        while not shown or not shown[-1].endswith(b"the end"):
+            shown.append(os.read(master, 4096))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    arguments = ["train", "--data", SMALL, "--work", tmp_path, "--epochs", 1, "--scale", 0.01]
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        main([str(argument) for argument in arguments], standalone_mode=False)
+        monkeypatch.undo()
+        terminal.write("the end")
+    reader.join(10)
+    os.close(master)
+    text = b"".join(shown).decode()
+    shares = [int(share) for share in re.findall(r"training[^\r]*?(\d+)%", text)]
+    assert shares[0] < 50
+    assert shares[-1] == 100
+    assert re.search(r"glyphs[^\r]*100%", text)
+
+
+def test_a_single_epoch_can_be_seen_in_the_curves(tmp_path: Path) -> None:
+    file = tmp_path / "curves.png"
+    plots.curves([train.Epoch(1, 0.9, 0.2, 0.95, None)], file)
+    picture = cv2.imread(str(file))
+    assert picture is not None
+    blue = (picture == (0xC0, 0x65, 0x15)).all(axis=2).astype(np.uint8)
+    # In each of the two panels the point, and the legend's line.
+    assert cv2.connectedComponents(blue)[0] - 1 >= 4
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
