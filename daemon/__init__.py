@@ -4,7 +4,7 @@ Data flows one way, and so do imports. Each folder imports only what stands belo
 does each module within its folder. A dropped file meets them in this order:
 
     cli               parse, print, exit
-    service/          the running daemon, and what is said of it
+    service/          the running daemon and the commands that inspect it
         service       signals, one session after another, reload
         check         try whether ``run`` would start
         session       one configuration in force: open, turn, stop
@@ -20,7 +20,7 @@ does each module within its folder. A dropped file meets them in this order:
     intake/           from the inbox to a claimed file
         inbox         hand out complete files
         listing       names that match, and their order
-        watch         hear of arrivals
+        watch         notice arrivals
         completeness  tell when a file is complete
         claims        claim by rename, recover what an earlier run claimed
         attempts      which files were given to a worker, and what came of it
@@ -41,14 +41,14 @@ does each module within its folder. A dropped file meets them in this order:
         strokes       contrast -> the strokes of the digit
         paper         pixels -> contrast
         glyph         strokes -> 28x28
-        formats       what a file's own bytes say of it
+        formats       what the bytes of a file tell
     ledger/           predictions.csv and the files that its rows name
         audit         prove that every file has its row, and every row its files
         outbox        commit the rows, publish the files
         table         append rows durably, mend the end, find rows
         archive       choose names, move files to them
         rename        never replace a file
-        rows          what a row says, written and read back
+        rows          rows, written and parsed
 
 and at the bottom, for all of them:
 
@@ -56,7 +56,7 @@ and at the bottom, for all of them:
     untrusted         open what strangers dropped
     assets            the files that travel with the program
     records           what travels between the modules
-    lock              hold a folder against every other digitd
+    lock              lock a folder against other instances
     layout            the names of digitd's own files and folders
     ids               unique, and sorting by time
     errors            what a person can act on

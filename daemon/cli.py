@@ -1,4 +1,4 @@
-"""The commands: the only module that parses arguments, sets up logging, prints and exits."""
+"""Parse arguments, set up logging, print, exit; no other module does any of these."""
 
 import json
 import logging
@@ -16,16 +16,16 @@ from daemon.ledger.rows import Row
 from daemon.service import logs
 from daemon.training import commands
 
-# The imports of each command stand inside it: `digitd --help` answers at once, and the daemon
-# never loads what only training needs.
-# D301: \b in a docstring is how click is told to keep lines as they are.
+# Each command imports what it needs when it runs, so that `digitd --help` answers at once and the
+# daemon never loads what only training needs.
+# D301: \b in a docstring tells click to keep the lines as they are.
 # ruff: noqa: PLC0415, D301
 
 _PATH = click.Path(path_type=Path)
 
 
 class _Commands(click.Group):
-    """Turns our errors into their message and exit status, for every command."""
+    """Print the message of a DigitdError and exit with its status, in every command."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - the signature is click's
         try:
@@ -38,10 +38,10 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="digitd")
 def main() -> None:
-    """Watch a folder, read the handwritten digit in each image, keep the books.
+    """Watch a folder, read the handwritten digit in each image, record every result.
 
     \b
-    Begin with:
+    Start with:
       digitd init          write config.yaml, inbox/ and outbox/ here
       digitd run           then drop digit1.png into inbox/
     """
@@ -54,15 +54,15 @@ def _config_option(command: Callable[..., None]) -> Callable[..., None]:
         default="config.yaml",
         show_default=True,
         type=click.Path(dir_okay=False, path_type=Path),
-        help="The settings.",
+        help="The config file.",
     )(command)
 
 
 @main.command()
 @_config_option
-@click.option("--once", is_flag=True, help="Read what is in the inbox now, then exit.")
+@click.option("--once", is_flag=True, help="Read what is in the inbox now, print a summary, exit.")
 def run(config_file: Path, *, once: bool) -> None:
-    """Watch the inbox and read what is dropped into it, until stopped.
+    """Watch the inbox and read the files dropped into it until stopped.
 
     \b
     Example:
@@ -76,7 +76,7 @@ def run(config_file: Path, *, once: bool) -> None:
         logs.set_up()
         Service(config_file).run()
         return
-    # On a terminal a bar stands in the place of a line per file, and errors come after it.
+    # On a terminal, show a progress bar instead of one line per file, and list errors after it.
     watched = sys.stderr.isatty()
     logs.set_up(logging.ERROR if watched else logging.INFO)
     failed: list[Row] = []
@@ -105,7 +105,7 @@ def run(config_file: Path, *, once: bool) -> None:
 
 @main.command()
 @click.argument("files", metavar="FILE…", nargs=-1, required=True, type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per file, CSV's fields.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per file.")
 @click.option(
     "--picture",
     "pictures",
@@ -117,15 +117,15 @@ def run(config_file: Path, *, once: bool) -> None:
     "--model",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A .keras file; without it, the model that came with digitd.",
+    help="A .keras file; default: the model that comes with digitd.",
 )
 def predict(
     files: tuple[Path, ...], pictures: Path | None, model: Path | None, *, as_json: bool
 ) -> None:
-    """Read the given files in place; nothing is moved.
+    """Read the given files in place, without moving them.
 
-    A file that is missing or cannot be read gets its own error line, the others are read, and
-    the exit status is 1.
+    A missing or unreadable file gets an error line of its own. The others are read, and the
+    exit status is 1.
 
     \b
     Example:
@@ -161,9 +161,9 @@ def _line(row: Row) -> str:
 @main.command()
 @_config_option
 def check(config_file: Path) -> None:
-    """Say whether `run` would start: config, folders, watch mode, model.
+    """Check whether `run` would start: config, folders, watch mode, model.
 
-    Changes nothing; exits with what `run` would exit with.
+    Changes nothing. Exits with the status that `run` would exit with.
 
     \b
     Example:
@@ -181,11 +181,11 @@ def check(config_file: Path) -> None:
 
 @main.command()
 @_config_option
-@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(config_file: Path, *, as_json: bool) -> None:
-    """Say whether digitd runs, since when, and what it has read.
+    """Show whether digitd is running, since when, and what it has read.
 
-    Exits with 3 when it does not run, as systemctl does.
+    Exits with 3 if it is not running, as systemctl does.
 
     \b
     Example:
@@ -205,7 +205,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
 
 
 def _shown(value: object) -> str:
-    """Write one value of the status for people."""
+    """Return one value of the status as text for people."""
     match value:
         case bool():
             return "yes" if value else "no"
@@ -219,9 +219,9 @@ def _shown(value: object) -> str:
 @main.command()
 @_config_option
 def audit(config_file: Path) -> None:
-    """Prove that the books balance: every file one row, every row its files.
+    """Prove that every file has one row and every row has its files.
 
-    Exits 1 and names each break.
+    Exits with 1 and names each discrepancy.
 
     \b
     Example:
@@ -265,15 +265,20 @@ def init(folder: Path) -> None:
         with file.open("x", encoding="utf-8") as new:
             new.write(config.template())
     except FileExistsError:
-        raise ConfigError(f"{file} is there already and is left as it is") from None
+        raise ConfigError(
+            f"{file} already exists and was not changed: choose another folder, or remove it"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from None
-    click.echo(f"wrote {file}, {folder / 'inbox'} and {folder / 'outbox'}; now: digitd run")
+    click.echo(
+        f"wrote {file}, {folder / 'inbox'} and {folder / 'outbox'}; "
+        f"next: digitd run --config {file}"
+    )
 
 
 @main.command()
 @_config_option
-@click.option("--user", default="digitd", show_default=True, help="The system user to run as.")
+@click.option("--user", default="digitd", show_default=True, help="System user to run as.")
 def service(config_file: Path, user: str) -> None:
     """Print a systemd unit with this installation's paths filled in.
 

@@ -1,4 +1,4 @@
-"""config.yaml: read once, checked key by key, frozen."""
+"""Read config.yaml and check every key."""
 
 import difflib
 import fnmatch
@@ -43,7 +43,7 @@ AsPath = Annotated[Path, BeforeValidator(_path)]
 
 
 class Config(BaseModel):
-    """The settings of one digitd; each field's description says what is allowed.
+    """The settings of one digitd; the description of each field says what is allowed.
 
     Times are in seconds. Paths are absolute once ``load`` has read them.
     """
@@ -85,7 +85,7 @@ class Config(BaseModel):
 
     @property
     def reading(self) -> ReadOptions:
-        """What a worker needs to know of the settings."""
+        """The settings that a worker needs."""
         return ReadOptions(
             model=self.model,
             max_megapixels=self.max_megapixels,
@@ -107,7 +107,7 @@ class Config(BaseModel):
         if inbox.is_relative_to(outbox) or outbox.is_relative_to(inbox):
             raise ValueError(
                 f"inbox ({self.inbox}) and outbox ({self.outbox}): one may not lie inside the "
-                "other, or answers would be read as questions; name two separate folders"
+                "other, or digitd would read its own output; name two separate folders"
             )
         return self
 
@@ -120,7 +120,7 @@ def _can_match_a_name(glob: str) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key written twice."""
+    """YAML's safe loader, which also refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is PyYAML's
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
@@ -156,7 +156,7 @@ def load(file: Path) -> Config:
     if not isinstance(settings, dict):
         raise ConfigError(f"{file}: expected lines of `key: value`, found {_shown(settings)}")
     folder = file.resolve().parent
-    # The defaults are relative too, so they are anchored along with what was written.
+    # The defaults are relative too.
     for key in ("inbox", "outbox", "model"):
         value = settings.get(key, str(Config.model_fields[key].default))
         path = _path(value)
@@ -169,7 +169,7 @@ def load(file: Path) -> Config:
 
 
 def _fault(fault: ErrorDetails) -> str:
-    """Say one pydantic fault in one line: the key, the value, what is allowed."""
+    """Describe one pydantic error in one line: the key, the value, what is allowed."""
     if not fault["loc"]:
         return str(fault["ctx"]["error"])
     key = str(fault["loc"][0])

@@ -1,8 +1,8 @@
-"""What a person can act on: one class each, carrying the exit status it ends the program with."""
+"""One error class for each thing that a person can act on, with its exit status."""
 
 from typing import ClassVar
 
-# sysexits.h: what systemd and shell scripts already know these numbers by.
+# From sysexits.h, which systemd and shell scripts know.
 EX_FOUND_WRONG = 1
 EX_NOT_RUNNING = 3  # what `systemctl status` and LSB init scripts exit with
 EX_TEMPFAIL = 75
@@ -10,29 +10,29 @@ EX_CONFIG = 78
 
 
 class DigitdError(Exception):
-    """Something a person can put right; its text says what, where and how."""
+    """Something that a person can fix; the message says where, what and how."""
 
     exit_status: ClassVar[int] = EX_FOUND_WRONG
 
 
 class ConfigError(DigitdError):
-    """config.yaml, or a folder that it names, cannot be used as it stands."""
+    """config.yaml, or a folder that it names, cannot be used."""
 
     exit_status = EX_CONFIG
 
 
 class ModelError(DigitdError):
-    """The model file is missing, broken, or made for another version of the reader."""
+    """The model file is missing, broken, or made for another version of digitd."""
 
     exit_status = EX_CONFIG
 
 
 class WorkerStartError(ModelError):
-    """A worker process ended before it could read anything."""
+    """A worker process ended before it was ready."""
 
 
 class DataError(DigitdError):
-    """Training or measuring data are missing or not what they should be."""
+    """Data for training or measuring are missing or malformed."""
 
 
 class BusyError(DigitdError):
@@ -42,15 +42,15 @@ class BusyError(DigitdError):
 
 
 class StorageError(DigitdError):
-    """A folder cannot be used now: full, read-only, gone. Only a single run ends on it."""
+    """A folder cannot be used now: full, read-only, missing. The daemon pauses; `--once` exits."""
 
 
 class UnreadableError(DigitdError):
-    """One file cannot be read as an image; the text is the ``reason`` in its row."""
+    """One file cannot be read as an image; the message is the ``reason`` in its row."""
 
 
 def describe(fault: Exception) -> str:
-    """Say what a fault is, the path first where there is one."""
+    """Return the message of a fault, with the path first if it has one."""
     if isinstance(fault, OSError) and (path := fault.filename or fault.filename2):
         return f"{path}: {fault.strerror}"
     return str(fault)

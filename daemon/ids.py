@@ -1,13 +1,13 @@
-"""Ids: unique, and sorting by time even when the clock is set back."""
+"""Ids that are unique and sort by time, even when the clock is set back."""
 
 import re
 import time
 from datetime import UTC, datetime
 
-# Crockford's base 32 (https://www.crockford.com/base32.html), lower case: in ASCII order,
-# and without the letters that are taken for digits.
+# Crockford's base 32 (https://www.crockford.com/base32.html) in lower case: it is in ASCII
+# order and leaves out letters that look like digits.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-# A letter in front keeps a spreadsheet from taking an id for a number.
+# With a leading letter, no spreadsheet takes an id for a number.
 _PREFIX = "d"
 _PLACES = 12
 _COUNTER_BITS = 12  # ids a millisecond; the other 48 of the 60 bits last until the year 10889
@@ -18,13 +18,13 @@ PATTERN = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{_PLACES}}}")
 
 
 def encode(value: int) -> str:
-    """Write a 60-bit number as an id; ids sort as their numbers do."""
+    """Return a 60-bit number as an id; ids sort as their numbers do."""
     places = [_ALPHABET[(value >> 5 * place) & 31] for place in reversed(range(_PLACES))]
     return _PREFIX + "".join(places)
 
 
 def decode(text: str) -> int:
-    """Read an id back as its number."""
+    """Return the number in an id."""
     value = 0
     for letter in text.removeprefix(_PREFIX):
         value = value << 5 | _ALPHABET.index(letter)
@@ -38,17 +38,17 @@ def moment(text: str) -> datetime:
 
 
 class Ids:
-    """Makes ids, each greater than every one before it, whatever the clock does."""
+    """Issues ids, each greater than all before it, whatever the clock does."""
 
     def __init__(self) -> None:
         self._last = 0
 
     def skip(self, seen: str) -> None:
-        """Make no id up to this one: an earlier run gave it."""
+        """Only issue ids greater than ``seen``."""
         self._last = max(self._last, decode(seen))
 
     def next(self) -> str:
-        """Make the next id."""
+        """Return the next id."""
         now = time.time_ns() // 1_000_000 << _COUNTER_BITS
         self._last = max(self._last + 1, now)
         return encode(self._last)

@@ -1,4 +1,4 @@
-"""Hold a folder against every other digitd: flock on a file in it."""
+"""Lock a folder against other instances of digitd, with flock on a file in it."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.errors import BusyError, StorageError
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
 
-# `digitd status` holds a lock for some microseconds to see whether anyone else does.
+# `digitd status` takes a lock for some microseconds to see whether another process holds it.
 _TRIES = 5
 _PAUSE_SECONDS = 0.1
 
@@ -23,11 +23,11 @@ class Lock:
 
     @property
     def held(self) -> bool:
-        """We hold it, and the file that we hold is still the one in the folder."""
+        """Whether this process holds the lock, on the file that is in the folder now."""
         return self._fd >= 0 and is_open_at(self._fd, self._file)
 
     def take(self) -> None:
-        """Hold the folder.
+        """Lock the folder.
 
         Raises:
             BusyError: another process holds it.
@@ -51,23 +51,23 @@ class Lock:
         )
 
     def release(self) -> None:
-        """Let the folder go."""
+        """Unlock the folder."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 def is_held(file: Path) -> bool:
-    """Tell whether any process holds a lock file.
+    """Return whether any process holds a lock file.
 
     Raises:
-        StorageError: we may not look.
+        StorageError: this user may not open it.
     """
     try:
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
         raise StorageError(
-            f"{file} may not be opened: ask as the user that digitd runs as"
+            f"{file} cannot be opened: permission denied; run this as the user that digitd runs as"
         ) from None
     except OSError:
         return False
@@ -81,7 +81,7 @@ def is_held(file: Path) -> bool:
 
 
 def is_running(inbox: Path, outbox: Path) -> bool:
-    """Tell whether a digitd holds this inbox or this outbox; either folder may be missing.
+    """Return whether a digitd holds this inbox or this outbox; either may be missing.
 
     Raises:
         StorageError: a lock file may not be opened by this user.
@@ -90,7 +90,7 @@ def is_running(inbox: Path, outbox: Path) -> bool:
 
 
 def is_open_at(fd: int, path: Path) -> bool:
-    """Tell whether an open file is still the one at a path."""
+    """Return whether an open file is still the one at a path."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:

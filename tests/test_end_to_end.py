@@ -301,7 +301,7 @@ def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path
     assert config.outbox.is_dir()
     again = digitd("init", tmp_path / "digits")
     assert again.returncode == 78
-    assert "is there already" in again.stderr
+    assert "already exists and was not changed" in again.stderr
 
 
 def test_the_config_of_the_checkout_is_the_one_that_init_writes() -> None:

@@ -1,4 +1,4 @@
-"""Hear of arrivals: a watchdog observer that does nothing but pass names on."""
+"""Watch a folder with a watchdog observer that only passes names on."""
 
 import os
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
 
 Mode = Literal["inotify", "polling"]
 
-# File systems whose other clients' changes the kernel does not hear of.
+# File systems on which the kernel does not see the changes of other clients.
 _SILENT = ("nfs", "cifs", "smb", "9p", "fuse", "virtiofs", "vboxsf", "afs", "ceph", "lustre")
 
 
 class _ArrivalEmitter(InotifyEmitter):
-    """Hears only what can complete a file: made, moved in, closed after writing.
+    """Subscribes only to events that can complete a file: created, moved in, closed after writing.
 
-    Our own claims move files out of the inbox. watchdog 7.1 holds each such event, and all
-    that queue up behind it, for 0.5 s to pair it with an arrival elsewhere; so they are not
-    asked for. A rename within the inbox then comes as a creation under its new name.
+    Claims move files out of the inbox. watchdog 7.1 holds each such event, and all events behind
+    it, for 0.5 s to pair it with an arrival elsewhere, so this does not subscribe to them. A
+    rename within the inbox is then reported as a creation under the new name.
     """
 
     def get_event_mask_from_filter(self) -> Mask:
@@ -39,7 +39,7 @@ class _ArrivalEmitter(InotifyEmitter):
 
 
 class _Handler(FileSystemEventHandler):
-    """Passes names on; a handler that raises would end watchdog's thread without a word."""
+    """Passes names on. If it raised, watchdog's thread would end silently."""
 
     def __init__(self, arrived: Callable[[str], None]) -> None:
         self._arrived = arrived
@@ -50,15 +50,15 @@ class _Handler(FileSystemEventHandler):
 
 
 class Watch:
-    """inotify on one folder, for as long as all of watchdog's threads live."""
+    """inotify on one folder."""
 
     def __init__(self, folder: Path, arrived: Callable[[str], None]) -> None:
-        """Start watching; names reach ``arrived`` on another thread.
+        """Start watching; ``arrived`` is called with names, on another thread.
 
         Raises:
             OSError: the folder is gone, or inotify's limits are reached (ENOSPC, EMFILE).
         """
-        # Not watchdog's shared descriptor: that one is never replaced once its thread is dead.
+        # Not watchdog's shared descriptor, which is never replaced after its thread has died.
         self._descriptor = InotifyFD()
         self._descriptor.start()
         self._observer = BaseObserver(_ArrivalEmitter, inotify_fd=self._descriptor)
@@ -70,7 +70,7 @@ class Watch:
             raise
 
     def alive(self) -> bool:
-        """Tell whether each thread still runs; the observer alone may outlive its emitter."""
+        """Return whether every thread runs; the observer can outlive its emitter."""
         threads = [self._descriptor, self._observer, *self._observer.emitters]
         return len(threads) > 2 and all(thread.is_alive() for thread in threads)  # noqa: PLR2004 - one emitter at least
 
@@ -83,9 +83,9 @@ class Watch:
 
 
 def sends_events(folder: Path) -> bool:
-    """Tell from /proc/self/mountinfo whether the folder's file system reports all changes.
+    """Return whether the folder's file system reports all changes, by /proc/self/mountinfo.
 
-    Where there is no such file (not Linux), it is taken to.
+    True where there is no such file (not Linux).
     """
     device = folder.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"

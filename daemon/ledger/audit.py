@@ -1,4 +1,4 @@
-"""Prove the books balance: each original one row, each row its original and its picture."""
+"""Prove that each original has one row, and each row its original and its picture."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ _OWN = frozenset({layout.ATTEMPTS, layout.NEW_ATTEMPTS, layout.STATUS_PAGE, layo
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was counted and every break that was found, each with what to do about it."""
+    """What was counted, and every discrepancy, each with what to do about it."""
 
     rows: int
     files: int
@@ -30,20 +30,20 @@ class Audit:
 def audit(config: Config, progress: Callable[[int], None] = lambda _: None) -> Audit:
     """Check the table against the files, byte for byte.
 
-    While a digitd runs, what it has in hand is in work and no break.
+    Files that a running digitd has in hand are no discrepancies.
 
     Args:
         config: names the inbox and the outbox.
-        progress: hears how many more originals were checked.
+        progress: called with how many more originals were checked.
     """
     running = is_running(config.inbox, config.outbox)
     work_folder = config.inbox / WORK_FOLDER
-    # In the order that files move in, seen from the end: what is published by now has its row
-    # when the table is read, and what has its row by then is in work or published after it.
+    # List the published files before reading the table, and the work folder after it: files move
+    # the other way, so that none is missed in between.
     published = {place: _names(config.outbox / place) for place in (ORIGINALS, FAILED, PICTURES)}
     breaks: list[str] = []
     found = list(_read(config.outbox / TABLE, breaks))
-    # Of a table that logrotate moved aside nothing is checked, but its files are no strangers.
+    # Rotated tables are not checked, but the files that they name are known.
     aside = [row for table in rotated(config.outbox) for row in _read(table, [])]
     breaks.extend(_doubled(found))
     for row in found:
@@ -109,7 +109,7 @@ def _missing(outbox: Path, row: dict[str, str]) -> Iterator[str]:
             yield f"{who}: {row['original']} is not the file that was read (its sha256 differs)"
     picture = outbox / row["picture"]
     if row["picture"] and not (picture.is_file() and picture.stat().st_size):
-        # Empty: written just before a power failure.
+        # An empty picture was written just before a power failure.
         yield (
             f"{who}: its picture {row['picture']} is missing or empty; "
             "`digitd predict --picture` makes a new one"
@@ -149,5 +149,5 @@ def _names(folder: Path) -> list[str]:
         names = os.listdir(folder)  # noqa: PTH208 - names are all we need
     except FileNotFoundError:
         return []
-    # Copies in the making, from another file system: the outbox calls them so.
+    # Unfinished copies from another file system.
     return [name for name in names if not (name.startswith(".") and name.endswith(".part"))]

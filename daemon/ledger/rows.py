@@ -1,4 +1,4 @@
-"""The rows of predictions.csv: what they say, written and read back; pure functions."""
+"""Rows of predictions.csv, written and parsed; pure functions."""
 
 import csv
 import io
@@ -30,11 +30,11 @@ COLUMNS = (
 )
 STATUSES = frozenset(Status)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-# What a spreadsheet takes for the start of a formula:
+# What spreadsheets take for the start of a formula:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-# Control characters, line and paragraph separators, and bytes that are not UTF-8: each would
-# break a line, or a reader's decoder.
+# Control characters, line and paragraph separators, and bytes that are not UTF-8 would break a
+# line or a decoder.
 _UNPRINTABLE = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 
@@ -89,7 +89,7 @@ class Row:
 
 
 def line(row: Row) -> str:
-    """Write a row as one line of CSV: no cell holds a line break, none is a formula."""
+    """Return a row as one line of CSV: no cell contains a line break or is a formula."""
     return _csv([_cell(value) for value in row.fields().values()])
 
 
@@ -99,7 +99,7 @@ def header() -> str:
 
 
 def parse(text: str) -> dict[str, str] | None:
-    """Read one line back by column name; ``None`` if it is not a whole row."""
+    """Return the cells of one line by column name; ``None`` if it is not a complete row."""
     try:
         cells = next(csv.reader([text], strict=True), [])
     except csv.Error:
@@ -116,7 +116,7 @@ def parse(text: str) -> dict[str, str] | None:
 
 
 def printable(name: str) -> str:
-    r"""Return a file name as it is shown and published: what cannot be printed is escaped.
+    r"""Return a file name as it is shown and published, with unprintable characters escaped.
 
     A name as ``os.listdir`` gives it, so bytes that are not UTF-8 are lone surrogates; they
     become ``\xff``, a line break ``\n``.
@@ -134,14 +134,13 @@ def _escaped(text: str) -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """Write a UTC time as ISO 8601 with milliseconds."""
+    """Return a UTC time as ISO 8601 with milliseconds."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def _csv(cells: list[str]) -> str:
     text = io.StringIO()
-    # \n alone: every tool that appends, counts or cuts lines agrees on it, and every CSV
-    # reader takes it.
+    # \n alone: every tool that counts or cuts lines agrees on it, and every CSV reader accepts it.
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
 

@@ -1,4 +1,4 @@
-"""What an image file's own bytes say of it: kind, size in pixels, whether its end is there."""
+"""What the bytes of an image file tell: format, size in pixels, whether its end is there."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -9,8 +9,8 @@ ReadAt = Callable[[int, int], bytes]
 
 
 HEAD_BYTES = 16  # enough for every signature below
-# An end marker is looked for in this many last bytes: phones and editors append trailers of
-# some kilobytes. Files with longer ones are still read, after the quiet time.
+# The end marker is searched in this many last bytes: phones and editors append trailers of some
+# kilobytes. Files with longer trailers are read after the settle time.
 TAIL_BYTES = 65536
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -22,14 +22,14 @@ _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = 0xDA
 # The frame headers that carry a size: SOF0 to SOF15, without DHT, JPG and DAC among them.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Real files have some dozens of segments before the scan; one of nothing but fill bytes would
-# keep us for minutes.
+# Real files have some dozens of segments before the scan. A file of fill bytes alone would take
+# minutes.
 _JPEG_STEPS = 5000
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 
 
 class Kind(StrEnum):
-    """The formats that people's image files really are, whatever their name says."""
+    """Image formats, told by content and not by file name."""
 
     PNG = "PNG"
     JPEG = "JPEG"
@@ -51,19 +51,19 @@ _SIGNATURES = (
 
 
 def sniff(head: bytes) -> Kind | None:
-    """Tell the kind from a file's first ``HEAD_BYTES``; ``None`` if it is none of ours."""
+    """Return the format, from a file's first ``HEAD_BYTES``; ``None`` if it is not supported."""
     if head.startswith(b"RIFF"):
         return Kind.WEBP if head[8:12] == b"WEBP" else None
     return next((kind for start, kind in _SIGNATURES if head.startswith(start)), None)
 
 
 def within(data: bytes) -> ReadAt:
-    """Read from bytes in memory as ``os.pread`` does from a file."""
+    """Return a function that reads bytes in memory as ``os.pread`` reads a file."""
     return lambda length, offset: data[offset : offset + length]
 
 
 def has_end(kind: Kind, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> bool:
-    """Tell whether a PNG or JPEG has its end marker; no other kind has one to look for.
+    """Return whether a PNG or JPEG has its end marker; false for other formats, which have none.
 
     Args:
         kind: as ``sniff`` told it.
@@ -84,10 +84,10 @@ def has_end(kind: Kind, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> b
 
 
 def fault(data: bytes) -> str:
-    """Say what is broken in a PNG's chunks; empty if nothing is, or if it is no PNG.
+    """Return what is wrong with the chunks of a PNG; empty if nothing is, or if it is no PNG.
 
-    OpenCV 5.0 makes room for a chunk before it looks whether the file is that long: a PNG of
-    400 bytes took 1.8 GB and 4 s.
+    OpenCV 5.0 allocates a chunk before it checks that the file is that long: a PNG of 400 bytes
+    took 1.8 GB and 4 s.
     """
     if not data.startswith(_PNG):
         return ""
@@ -105,7 +105,7 @@ def fault(data: bytes) -> str:
 
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels from the header, nothing decoded; ``None`` if it does not say."""
+    """Return (width, height) from the header, in pixels; ``None`` if it cannot be parsed."""
     kind = sniff(data[:HEAD_BYTES])
     try:
         return None if kind is None else _DIMENSIONS[kind](data)

@@ -1,4 +1,4 @@
-"""Bytes to validated pixels to the 28x28 that the model sees."""
+"""Decode image bytes, validate them, and find the digit."""
 
 # A number of channels or a character code is clearest as itself.
 # ruff: noqa: PLR2004
@@ -8,8 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-# OpenCV reads this once, at import: its own last defence, above any ``max_megapixels`` that
-# config.yaml takes. Ours is to refuse by the header, before a pixel is decoded.
+# OpenCV reads this at import. It is a second limit, above any ``max_megapixels`` in config.yaml;
+# the first is the size in the header, checked before decoding.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**30))
 
 import cv2
@@ -28,8 +28,8 @@ Bytes = NDArray[Any]
 PREPROCESSING_VERSION = 1
 """Raised whenever the same bytes may give another glyph: a model knows only its own."""
 
-# Pixels a side in which ink is looked for. A digit one twentieth of a photo wide is still
-# 25 px there, and every later step costs what these pixels cost.
+# Ink is searched in at most this many pixels a side. A digit that spans a twentieth of a photo is
+# still 25 px wide. The time of every later step grows with it.
 WORK_SIDE = 512
 SMALLEST_SIDE = 8  # with fewer pixels no digit can be told from another
 THUMBNAIL_SIDE = 224  # what the annotated picture has room for
@@ -47,9 +47,9 @@ _UPRIGHT = {
     8: (True, True, False),
 }
 
-# One image is one worker's business; OpenCV's own threads would fight the other workers'.
+# OpenCV's threads would compete with the other workers.
 cv2.setNumThreads(1)
-# What is wrong with a file is said in its row, not on stderr. (libpng and libjpeg still do.)
+# A file's faults belong into its row, not on stderr. (libpng and libjpeg print all the same.)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -85,7 +85,7 @@ def prepare(data: bytes, *, max_megapixels: float) -> Prepared:
 
 
 def _checked(data: bytes, max_megapixels: float) -> Kind:
-    """Refuse, without decoding, what is no image, is cut short or is too large."""
+    """Return the format; refuse, without decoding, what is no image, truncated or too large."""
     if not data:
         raise UnreadableError("the file is empty")
     kind = formats.sniff(data[: formats.HEAD_BYTES])
@@ -107,7 +107,7 @@ def _checked(data: bytes, max_megapixels: float) -> Kind:
             f"too large: {width}x{height} is {width * height / 1e6:.1f} megapixels, "
             f"{max_megapixels:g} are allowed"
         )
-    # OpenCV decodes the first half of a cut JPEG, and grey for the rest, without a word.
+    # OpenCV decodes a truncated JPEG silently, with grey for the missing part.
     if kind in {formats.Kind.PNG, formats.Kind.JPEG} and not formats.has_end(
         kind, formats.within(data), len(data), tail=len(data)
     ):
@@ -118,7 +118,7 @@ def _checked(data: bytes, max_megapixels: float) -> Kind:
 
 
 def _what_else(data: bytes) -> str:
-    """Say what a file that is no image is instead."""
+    """Return what a file is that is no image."""
     if data.startswith(_LFS):
         return "a Git LFS pointer, not the image itself: run `git lfs pull` where it came from"
     head = data[:512]
@@ -144,7 +144,7 @@ def _decode(data: bytes, kind: Kind) -> Bytes:
 
 
 def _jpeg_flag(data: bytes) -> int:
-    """Let the JPEG decoder itself shrink what is far larger than needed: faster, less memory."""
+    """Return the flag with which the JPEG decoder shrinks a large image: it saves memory."""
     longest = max(formats.dimensions(data) or (0, 0))
     for divisor, flag in (
         (8, cv2.IMREAD_REDUCED_COLOR_8),
@@ -157,7 +157,7 @@ def _jpeg_flag(data: bytes) -> int:
 
 
 def _colours(pixels: NDArray[Any]) -> Bytes:
-    """Bring any channels and depth to (H, W, 3) uint8 at working size, alpha put on paper."""
+    """Convert any channels and depth to (H, W, 3) uint8 at working size, alpha blended."""
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         _blend(pixels)
     elif pixels.ndim == 3 and pixels.shape[2] == 2:
@@ -175,10 +175,10 @@ def _colours(pixels: NDArray[Any]) -> Bytes:
 
 
 def _blend(pixels: NDArray[Any]) -> None:
-    """Put what is transparent on paper, in place: there may be no room for a second copy.
+    """Blend transparent pixels with paper, in place, as there may be no memory for a copy.
 
-    Where most is transparent, what is visible is the ink, and the paper is whichever of white
-    and black is farther from it. Otherwise the paper is what is visible most.
+    If most pixels are transparent, the visible ones are ink, and the paper is white or black,
+    whichever is farther from them. Otherwise the paper has the most common visible colour.
     """
     full = np.iinfo(pixels.dtype).max
     alpha = pixels[..., 3]
@@ -201,7 +201,7 @@ def _blend(pixels: NDArray[Any]) -> None:
 
 
 def _at_most(pixels: NDArray[Any], side: int) -> NDArray[Any]:
-    """Shrink by area average so that the longest side is at most so many px."""
+    """Shrink by area averaging so that the longest side is at most ``side`` px."""
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -218,13 +218,13 @@ def _orientation(kinds: object, chunks: object) -> int:
     try:
         exif.load(b"" if block is None else np.asarray(block).tobytes())
         return int(exif.get(ExifTags.Base.Orientation, 1))
-    # A broken block says nothing of the pixels; Pillow raises these for it (fuzzed).
+    # The pixels may be fine even so. Pillow raises these for broken blocks (fuzzed).
     except (SyntaxError, ValueError, TypeError, OSError, struct.error):
         return 1
 
 
 def _turned(pixels: Bytes, orientation: int) -> Bytes:
-    """Turn upright as Exif says (CIPA DC-008, tag 0x0112)."""
+    """Rotate and flip as Exif says (CIPA DC-008, tag 0x0112)."""
     transpose, rows, columns = _UPRIGHT.get(orientation, (False, False, False))
     if transpose:
         pixels = pixels.transpose(1, 0, 2)

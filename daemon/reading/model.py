@@ -1,6 +1,6 @@
-"""28x28 to calibrated probabilities: the only module that imports Keras."""
+"""From 28x28 to calibrated probabilities; the only module that imports Keras."""
 
-# Keras and TensorFlow ship no types, and take seconds to import: only who reads pays.
+# Keras and TensorFlow have no type hints, and take seconds to import.
 # ruff: noqa: ANN401, PLC0415
 
 import hashlib
@@ -28,22 +28,22 @@ CLASSES = DIGITS + 1
 
 SETTINGS_MEMBER = "digitd.json"
 HASH_LENGTH = 12  # hex digits of the file's SHA-256: enough to tell one's models apart
-# One compiled forward pass for each; a batch is filled up to the next. 64 is the daemon's batch
-# (44 ms on one core), 1 is a lone drop (1.5 ms), and in a stream so few come at once that most
-# of 64 would be wasted. Each takes 0.1 s of the start and 3 MB.
+# A forward pass is compiled for each size, and a batch is padded to the next one. 64 is the
+# default batch (44 ms on one core), 1 a single file (1.5 ms); in a stream few files arrive at
+# once. Each size takes 0.1 s at start and 3 MB.
 BATCHES = (1, 4, 16, 64)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What travels with the weights, as ``digitd.json`` inside the ``.keras`` file.
+    """What is stored with the weights, as ``digitd.json`` inside the ``.keras`` file.
 
     Attributes:
         preprocessing: the version of the reader that made the training glyphs.
         temperature: logits are divided by it before the softmax (Guo et al. 2017).
         unsure_below: confidence under which a reading is ``unsure``.
         training: the settings and the data that it was trained with.
-        scores: what it scored on data held apart from training.
+        scores: measured on validation data.
     """
 
     preprocessing: int = PREPROCESSING_VERSION
@@ -112,9 +112,9 @@ def load(path: Path) -> Model:
     settings = _settings(path, data, remedy)
     loading = keras().saving.load_model
     try:
-        # Without compile and in safe mode nothing in the file is run (CVE-2025-9905).
+        # In safe mode and without compiling, no code in the file runs (CVE-2025-9905).
         network = loading(path, compile=False, safe_mode=True)
-    # Keras raises whatever its zip, JSON and HDF5 readers raise; ImportError is not among it.
+    # Keras passes on what its zip, JSON and HDF5 readers raise.
     except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
         raise ModelError(f"{path}: Keras cannot load it: {error}. {remedy}.") from error
     shapes = network.input_shape, network.output_shape
@@ -131,7 +131,7 @@ def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float
 
 
 def keras() -> Any:
-    """Import Keras on TensorFlow, silently; it takes seconds and 600 MB."""
+    """Import Keras on TensorFlow without its start-up messages; takes seconds and 600 MB."""
     with _quiet():
         import keras as imported
 
@@ -139,7 +139,7 @@ def keras() -> Any:
 
 
 def tensorflow() -> Any:
-    """Import TensorFlow, silently, as ``keras`` does."""
+    """Import TensorFlow without its start-up messages."""
     with _quiet():
         import tensorflow as tf
 
@@ -197,7 +197,7 @@ def _compiled(network: Any, size: int) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep TensorFlow's C++ start-up lines, which no setting silences, out of stderr."""
+    """Silence TensorFlow's C++ start-up messages, which no setting does."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     kept = os.dup(2)

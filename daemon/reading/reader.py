@@ -1,4 +1,4 @@
-"""Read a batch: bytes in, readings out; a pure function that any executor can run."""
+"""Read a batch: a pure function from bytes to readings."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,15 +11,14 @@ from daemon.reading import image, model
 from daemon.reading.picture.painter import Painter
 from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
 
-# Above this probability of "not a digit" there is no digit to guess; below it the likeliest one
-# is given all the same, and was right for 10 of 15 digits held apart that were taken for none.
-# The model is calibrated where 17 % of the glyphs are none. Of what people drop 3 % are, and
-# there its 0.98 means 0.9.
+# Above this probability of "not a digit" no digit is guessed. Below it the most likely one is
+# given as well; it was right for 10 of the 15 validation digits that were taken for none. In the
+# calibration data 17 % are no digit, among dropped files 3 %, where 0.98 therefore means 0.9.
 SURELY_NONE = 0.98
 
 
 class Reader:
-    """A loaded model with the painter that draws what it said."""
+    """A loaded model, and the painter of its pictures."""
 
     def __init__(self, options: ReadOptions) -> None:
         self.model = model.load(options.model)
@@ -30,7 +29,7 @@ class Reader:
         self._painter = Painter() if options.pictures else None
 
     def read(self, parcels: Sequence[Parcel]) -> list[Reading]:
-        """Read each parcel, all of them in one forward pass."""
+        """Read all parcels in one forward pass."""
         prepared = [self._prepare(parcel) for parcel in parcels]
         seen = [p for p in prepared if isinstance(p, image.Prepared) and not p.flaw]
         scores = iter(self.model.scores([p.glyph for p in seen]))
@@ -51,8 +50,8 @@ class Reader:
             return image.prepare(parcel.data, max_megapixels=self._max_megapixels)
         except UnreadableError as error:
             return error
-        # The broad catch that turns a file's failure into its row: whatever a hostile file makes
-        # the decoder raise, its neighbours are still read.
+        # The one broad catch: whatever a hostile file makes the decoder raise becomes its row, and
+        # the other files are read.
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
@@ -89,7 +88,7 @@ def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
 def judge(
     prepared: image.Prepared, scores: NDArray[np.float32] | None, unsure_below: float
 ) -> Verdict:
-    """Turn what was seen and what the model said into the verdict a person gets.
+    """Return the verdict on an image.
 
     Args:
         prepared: the image; with a flaw (no ink, several digits) the model is not asked.

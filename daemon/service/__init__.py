@@ -1,1 +1,1 @@
-"""The running daemon, and what is said of it."""
+"""The running daemon and the commands that inspect it."""

@@ -1,10 +1,10 @@
-"""Log lines to stderr: plain for people, with priorities for the journal."""
+"""Log to stderr: plain lines for people, lines with priorities for the journal."""
 
 import logging
 import os
 import sys
 
-# sd-daemon(3): a line that begins so has this priority in the journal.
+# sd-daemon(3): the prefix gives a line its priority in the journal.
 _PRIORITIES = {
     logging.DEBUG: "<7>",
     logging.INFO: "<6>",
@@ -15,7 +15,7 @@ _PRIORITIES = {
 
 
 class _JournalFormatter(logging.Formatter):
-    """The journal stamps the time itself; each line of a message needs its own priority."""
+    """Puts a priority before each line; the journal adds the time itself."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = _PRIORITIES.get(record.levelno, "<6>")
@@ -23,7 +23,7 @@ class _JournalFormatter(logging.Formatter):
 
 
 def set_up(level: int = logging.INFO) -> None:
-    """Send this program's log to stderr, from a level on."""
+    """Log messages of ``level`` and above to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     if _is_journal(sys.stderr.fileno()):
         handler.setFormatter(_JournalFormatter("%(message)s"))
@@ -35,6 +35,6 @@ def set_up(level: int = logging.INFO) -> None:
 
 
 def _is_journal(fd: int) -> bool:
-    """Tell whether a descriptor is the one that systemd connected to its journal."""
+    """Return whether a descriptor is connected to systemd's journal."""
     info = os.fstat(fd)
     return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"

@@ -1,4 +1,4 @@
-"""Tell systemd how we are: sd_notify(3), which is one datagram."""
+"""Notify systemd: sd_notify(3), which sends one datagram."""
 
 import os
 import socket
@@ -6,13 +6,13 @@ from contextlib import suppress
 
 
 def notify(state: str) -> None:
-    """Send a state such as ``READY=1`` where a service manager listens; nowhere else a no-op."""
+    """Send a state such as ``READY=1`` to the service manager; a no-op elsewhere."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):  # Linux's abstract namespace
         address = "\0" + address[1:]
-    # Nobody may listen there any more; as in sd_notify(3), that must not end the program.
+    # The service manager may be gone. As in sd_notify(3), that must not end the program.
     with (
         suppress(OSError),
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
@@ -21,7 +21,7 @@ def notify(state: str) -> None:
 
 
 def watchdog_seconds() -> float | None:
-    """Return how often systemd wants to hear of us: WatchdogSec; ``None`` if it does not."""
+    """Return WatchdogSec, in seconds; ``None`` if there is no watchdog."""
     microseconds = os.environ.get("WATCHDOG_USEC")
     ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(microseconds) / 1e6 if microseconds and ours else None

@@ -1,4 +1,4 @@
-"""What ``digitd status`` shows: a page that the daemon keeps, and the table itself."""
+"""What ``digitd status`` shows: a page that the daemon writes, and counts of the table."""
 
 import csv
 import json
@@ -19,8 +19,8 @@ from daemon.lock import is_running
 from daemon.records import Status
 from daemon.service.notify import notify, watchdog_seconds
 
-# One block of any file system, always written whole and in place: a full disk, which is what
-# the page may have to tell of, needs no new block for that.
+# One block of any file system, written whole and in place: it can be written on a full disk,
+# which it may have to report.
 _PAGE_BYTES = 4096
 _STATUS = COLUMNS.index("status")
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
@@ -42,7 +42,7 @@ class Page:
 
 
 class StatusPage:
-    """The page on disk, and systemd's watchdog. Call ``show`` in every turn of the loop."""
+    """The page on disk, and systemd's watchdog. Call ``show`` in every iteration of the loop."""
 
     def __init__(self, inbox: Path) -> None:
         self._inbox = inbox
@@ -52,7 +52,7 @@ class StatusPage:
         self._watchdog = watchdog_seconds()
 
     def show(self, page: Page) -> None:
-        """Feed the watchdog; write the page at once for a new state, and soon for new counts."""
+        """Ping the watchdog; write the page at once for a new state, else once a second."""
         now = time.monotonic()
         if self._watchdog is not None and now >= self._ping_at:
             self._ping_at = now + self._watchdog / 4
@@ -62,13 +62,13 @@ class StatusPage:
         self._page_at = now + _PAGE_SECONDS
         if page == self._last and self._path.exists():
             return
-        with suppress(OSError):  # the folder may be what is missing; the log has said so
+        with suppress(OSError):  # the folder itself may be missing, which is logged elsewhere
             self._write(page)
             self._last = page
             notify(f"STATUS={page.state}: {page.why or self._inbox}")
 
     def seconds_until_ping(self) -> float:
-        """Return how soon the watchdog must be fed; inf if there is none."""
+        """Return how soon the watchdog must be pinged; inf if there is none."""
         return math.inf if self._watchdog is None else self._ping_at - time.monotonic()
 
     def _write(self, page: Page) -> None:
@@ -86,7 +86,7 @@ def _cut(value: str | int) -> str | int:
 
 
 def read(config: Config) -> dict[str, Any]:
-    """Gather the status of the digitd that a config describes, running or not."""
+    """Return the status of the digitd that a config describes, running or not."""
     running = is_running(config.inbox, config.outbox)
     page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
     counts, last, last_error = _count(config.outbox / TABLE)
@@ -141,7 +141,7 @@ def _count(table: Path) -> tuple[Counter[str], dict[str, Any] | None, dict[str, 
     last_error: list[str] = []
     try:
         with table.open(encoding="utf-8", errors="replace", newline="") as lines:
-            # Cells, not dicts: a table of a million rows takes 2.5 s instead of 4.5.
+            # Lists, not dicts: a table of a million rows takes 2.5 s instead of 4.5.
             for cells in csv.reader(lines):
                 status = cells[_STATUS] if len(cells) == len(COLUMNS) else ""
                 if status not in STATUSES:

@@ -17,8 +17,8 @@ def unit(config: Config, config_file: Path, user: str) -> str:
         user: the system user to run as.
     """
     parent = _common_parent(config.inbox, config.outbox)
-    # Two writable paths are two mounts, and each file is copied from one to the other; still
-    # better than to open the whole machine.
+    # Two writable paths are two mounts, so every file is copied between them. That is still
+    # better than making the whole file system writable.
     writable = (config.inbox, config.outbox) if parent == Path("/") else (parent,)
     return UNIT_TEMPLATE.read_text(encoding="utf-8").format(
         shown=str(config.inbox).replace("%", "%%"),
@@ -26,7 +26,7 @@ def unit(config: Config, config_file: Path, user: str) -> str:
         outbox=_word(config.outbox),
         parent=str(parent).replace("%", "%%"),
         writable=" ".join(map(_word, writable)),
-        # A command line knows variables besides.
+        # systemd also expands variables in command lines.
         python=_word(Path(sys.executable)).replace("$", "$$"),
         config=_word(config_file.resolve()).replace("$", "$$"),
         user=user,
@@ -35,7 +35,7 @@ def unit(config: Config, config_file: Path, user: str) -> str:
 
 
 def _word(path: Path) -> str:
-    """Write a path as one word of a unit file: systemd.service(5), "Command lines"."""
+    """Return a path as one word of a unit file: systemd.service(5), "Command lines"."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"')
     text = text.replace("%", "%%")
     return f'"{text}"' if text != str(path) or any(map(str.isspace, text)) else text

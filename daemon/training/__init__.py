@@ -11,7 +11,7 @@ In the order the data take:
     augment     what is varied anew in each epoch
     network     the network
     train       the loop: averages of weights, checkpoints, resume
-    calibrate   temperature and the threshold of `unsure`, on data held apart
+    calibrate   temperature and the threshold of `unsure`, on validation data
     evaluate    measure a model on MNIST or a folder of images
     unseen      images of no digit to measure on: pairs, letters, blanks, noise
     report      words for the commands

@@ -13,7 +13,7 @@ from daemon.records import DIGITS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Of all that is said to be ok on data held apart, at most this share may be wrong. They hold
+# Of all that is said to be ok on validation data, at most this share may be wrong. They hold
 # harder drawings than people's, letters and pairs among them; on people's it is far less.
 WRONG_AT_MOST = 0.01
 LOWEST, HIGHEST = 0.5, 0.99  # a threshold outside them would say nothing or too much

@@ -18,7 +18,7 @@ def line(epoch: Epoch) -> str:
     test = "" if epoch.test_accuracy is None else f", MNIST test {epoch.test_accuracy:.2%}"
     return (
         f"epoch {epoch.epoch}: loss {epoch.loss:.3f}, "
-        f"held apart {epoch.held_loss:.4f} {epoch.held_accuracy:.2%}{test}"
+        f"validation {epoch.held_loss:.4f} {epoch.held_accuracy:.2%}{test}"
     )
 
 

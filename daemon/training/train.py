@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 BATCH = 128  # glyphs a step
 STEPS = 400  # steps an epoch: 51,200 glyphs, a minute or two on two cores
-# Peak learning rate of AdamW (Loshchilov and Hutter 2019) and its decay of weights.
+# Peak learning rate and weight decay of AdamW (Loshchilov and Hutter 2019).
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.01
 WARM_UP = 0.5  # epochs until the peak is reached
-# Share of the epochs over which the rate falls to nothing again. Until it begins to fall, a
-# run can be resumed with another number of epochs (Hu et al. 2024, "WSD").
+# Share of the epochs over which the learning rate falls to zero. Until it starts to fall, a run
+# can be resumed with another number of epochs (Hu et al. 2024, "WSD").
 COOL_DOWN = 0.3
-# To this share the variations fall meanwhile: what is read at work has none of them. No lower:
-# of two runs in which it fell to 0.35, both read MNIST's test digits best where it stood at 0.5
-# to 0.7, by 0.05 % of them, though the loss on glyphs held apart fell to the end.
+# During the cool-down the strength of augmentation falls to this share, as real input is not
+# augmented. No lower: two runs in which it fell to 0.35 read MNIST's test digits best at 0.5 to
+# 0.7, by 0.05 % of them, though the validation loss fell to the end.
 LEAST_VARIED = 0.6
-# So many times its share MNIST rises to meanwhile. Of its test digits that are misread until
-# then, a third look like another digit in a style that MNIST lacks (European 1, crossed 7,
-# flat-hooked 6), and averaging with another network's answers mends few of them.
+# During the cool-down MNIST's share grows by this factor. A third of its test digits that are
+# misread before look like another digit in a style that MNIST lacks (European 1, crossed 7,
+# flat-hooked 6), and averaging the answers of two networks corrects few of them.
 MNIST_RISES = 4.0
 AVERAGED = 0.999  # share of the averaged weights that stays at each step (Polyak)
 SMOOTHING = 0.05  # share of each label given to the other classes (Szegedy et al. 2016)
@@ -71,7 +71,7 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch came to; accuracies and losses of the averaged weights, on data held apart."""
+    """The figures of one epoch; those of the averaged weights are measured on validation data."""
 
     epoch: int
     loss: float
@@ -91,13 +91,13 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Who is told how it goes.
+    """Callbacks that report progress.
 
     Attributes:
-        making: the share of the glyphs that is made, 0 to 1.
-        began: how many steps a resumed run has behind it.
-        stepped: so many more steps were taken.
-        ended: what an epoch came to.
+        making: the share of the glyphs that is prepared, 0 to 1.
+        began: the number of steps that a resumed run has done before.
+        stepped: the number of steps just done.
+        ended: the figures of an epoch.
     """
 
     making: Callable[[float], None]
@@ -115,7 +115,7 @@ def train(
         settings: what to train.
         out: the ``.keras`` file to write.
         folder: where pool and checkpoint are kept.
-        progress: who is told.
+        progress: called as it goes.
         resume: go on from the folder's checkpoint.
 
     Raises:

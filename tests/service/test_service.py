@@ -157,7 +157,7 @@ def test_sigterm_finishes_the_batch_in_hand(box: Box) -> None:
         wait_until(lambda: bool(list(box.work.glob("d*-digit1.png"))), "a claim")
         running.wait_for_log("is ready")
         assert running.stop() == 0
-    assert "stopped after 1 files: 1 ok" in running.log
+    assert "stopped after 1 file: 1 ok" in running.log
     box.check_books({"digit1.png": png_like("sleep 1.5")})
 
 

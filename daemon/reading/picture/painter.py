@@ -1,4 +1,4 @@
-"""The annotated picture of one reading: what came, what the model saw, what it said."""
+"""The annotated picture of one reading: the original, what the model saw, its answer."""
 
 import logging
 from typing import NamedTuple
@@ -9,8 +9,8 @@ import numpy as np
 from daemon.reading.picture import png
 from daemon.records import DIGITS, Status
 
-# Without a writable MPLCONFIGDIR or home matplotlib warns, at import and on stderr, that it
-# caches in a temporary folder. A daemon's user can have neither, and all is well.
+# Without a writable home or MPLCONFIGDIR, matplotlib warns at import that it caches in a
+# temporary folder. For a daemon's user that is normal.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 import matplotlib as mpl  # noqa: E402 - after its logger is set
@@ -84,12 +84,12 @@ _PALETTES = {status: _palette(colour) for status, colour in _STATUS_COLOURS.item
 _DARK_INK, _PALE_INK, _NOTE_INK = _ink(_DARK), _ink(_PALE), _ink(_PALE, paper=_EMPTY)
 
 _ALMOST_ONE = 0.9995  # from here on a tenth of a percent would be rounded to certainty
-# More than fills the panel; the rest of an endless reason need not be looked at.
+# More than fits into the panel.
 _LONGEST_REASON = 1000
 
 
 class Painter:
-    """Draws pictures of 640x280 pixels; the part that all share is drawn once, by matplotlib."""
+    """Draws pictures of 640x280 px; matplotlib draws the part that all share, once."""
 
     def __init__(self) -> None:
         self._title = Font("DejaVuSans-Bold", 17)
@@ -164,10 +164,10 @@ class Painter:
             _write(canvas, (right, baseline), font, value, ink)
 
     def _explain(self, canvas: NDArray[np.uint8], verdict: Verdict) -> None:
-        """Say in the place of the bars why there are none."""
+        """Write the reason where the bars would be."""
         text = _reason(verdict)
         if verdict.status is not Status.ERROR:
-            text = f"{text}: the model was not asked"
+            text = f"{text}: there is no digit to show to the model"
         x, y, width, height = _SAID
         canvas[_CAPTION_Y - self._caption.ascent : y + height, x : x + width] = _GREY[_FULL]
         _write(canvas, (x, _CAPTION_Y), self._caption, "reason", _PALE_INK)
@@ -196,7 +196,7 @@ def _headline(verdict: Verdict) -> str:
 
 
 def _reason(verdict: Verdict) -> str:
-    """Return the reason as one line of a length that is worth a look."""
+    """Return the reason as one line, cut if it is very long."""
     return " ".join(verdict.reason[:_LONGEST_REASON].split())
 
 

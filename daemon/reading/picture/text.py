@@ -1,4 +1,4 @@
-"""Text as matplotlib draws it, from glyphs that are drawn once and kept."""
+"""Text drawn by matplotlib, from cached letters."""
 
 import unicodedata
 from functools import lru_cache
@@ -13,8 +13,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font, LoadFlags
 from numpy.typing import NDArray
 
-# In DejaVu Sans. It stands for what the font lacks, and for what would break the line,
-# turn its direction or not show at all.
+# Stands for characters that the font lacks, and for those that would break the line, turn its
+# direction or be invisible. DejaVu Sans has it.
 PLACEHOLDER = "\N{WHITE SQUARE}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
@@ -28,15 +28,15 @@ _FREETYPE = 64
 # Parts of the em square that hold all of DejaVu Sans and its bold (measured at 11, 12 and
 # 17 px over U+0020 to U+1EFF): 1.15 up, 0.36 down; with U+2FFF, 2 em to either side.
 _ASCENT, _DESCENT, _REACH = 1.15, 0.36, 2
-# Glyphs kept for a font, some 600 bytes each; the Latin letters, digits and signs that names
-# and reasons are made of are under 200. Names in many scripts push the oldest out.
-_KEPT = 1024
-# Lines kept for a font, 1 to 16 kB each: the digits, the percentages and most titles are the
-# same from picture to picture, and to draw them anew took a third of a picture's time.
-_KEPT_LINES = 512
+# Cached letters per font, about 600 bytes each. Names and reasons need fewer than 200 Latin
+# letters, digits and signs; names in many scripts evict the oldest.
+_CACHED_LETTERS = 1024
+# Cached lines per font, 1 to 16 kB each. Labels, percentages and most titles repeat from picture to
+# picture; drawing them anew took a third of a picture's time.
+_CACHED_LINES = 512
 
 
-class _Glyph(NamedTuple):
+class _Letter(NamedTuple):
     coverage: NDArray[np.uint8]  # (line height, width of the ink)
     left: int  # from the pen to the ink; negative where it reaches back
     advance: int
@@ -65,8 +65,8 @@ class Font:
         self._margin = _REACH * size
         # Any: matplotlib's Agg backend carries no type hints.
         self._cell: Any = RendererAgg(2 * self._margin, self.height, _DPI)  # type: ignore[no-untyped-call]
-        self._glyph = lru_cache(_KEPT)(self._draw)
-        self._line = lru_cache(_KEPT_LINES)(self._set)
+        self._letter = lru_cache(_CACHED_LETTERS)(self._draw)
+        self._line = lru_cache(_CACHED_LINES)(self._set)
 
     def shown(self, text: str) -> str:
         """Return the text with a placeholder for each character that cannot be drawn.
@@ -81,7 +81,7 @@ class Font:
 
     def width(self, text: str) -> int:
         """Return how many pixels wide the text is, all of it drawable (see ``shown``)."""
-        return sum(self._glyph(c).advance for c in text)
+        return sum(self._letter(c).advance for c in text)
 
     def line(self, text: str) -> NDArray[np.uint8]:
         """Draw one line of drawable text (see ``shown``).
@@ -94,19 +94,19 @@ class Font:
         return self._line(text)
 
     def _set(self, text: str) -> NDArray[np.uint8]:
-        glyphs = [self._glyph(c) for c in text]
-        ends = np.cumsum([glyph.advance for glyph in glyphs], dtype=int).tolist()
+        letters = [self._letter(c) for c in text]
+        ends = np.cumsum([letter.advance for letter in letters], dtype=int).tolist()
         width = ends[-1] if ends else 0
         wide = np.zeros((self.height, width + 2 * self._margin), np.uint8)
-        for glyph, end in zip(glyphs, ends, strict=True):
-            start = self._margin + end - glyph.advance + glyph.left
-            place = wide[:, start : start + glyph.coverage.shape[1]]
-            np.maximum(place, glyph.coverage, out=place)
+        for letter, end in zip(letters, ends, strict=True):
+            start = self._margin + end - letter.advance + letter.left
+            place = wide[:, start : start + letter.coverage.shape[1]]
+            np.maximum(place, letter.coverage, out=place)
         line = wide[:, self._margin - OVERHANG : self._margin + width + OVERHANG].copy()
         line.flags.writeable = False
         return line
 
-    def _draw(self, character: str) -> _Glyph:
+    def _draw(self, character: str) -> _Letter:
         cell = self._cell
         cell.clear()
         cell.draw_text(cell.new_gc(), self._margin, self.ascent, character, self._properties, 0)
@@ -114,7 +114,7 @@ class Font:
         inked = np.flatnonzero(coverage.any(axis=0))
         first, last = (int(inked[0]), int(inked[-1]) + 1) if inked.size else (0, 0)
         advance = self._font.load_char(ord(character), LoadFlags.DEFAULT).horiAdvance
-        return _Glyph(
+        return _Letter(
             coverage[:, first:last].copy(), first - self._margin, round(advance / _FREETYPE)
         )
 
