@@ -24,9 +24,12 @@ _OPTIONS = Config().reading
 
 
 def _read(out: Path, files: Sequence[Path]) -> int:
-    parcels = [Parcel(file.name, file.read_bytes()) for file in files]
-    for file, reading in zip(files, worker.read(_OPTIONS, parcels), strict=True):
-        (out / file.name).write_bytes(reading.picture)
+    """Read files in batches, and write their pictures."""
+    for start in range(0, len(files), _BATCH):
+        batch = files[start : start + _BATCH]
+        parcels = [Parcel(file.name, file.read_bytes()) for file in batch]
+        for file, reading in zip(batch, worker.read(_OPTIONS, parcels), strict=True):
+            (out / file.name).write_bytes(reading.picture)
     return len(files)
 
 
@@ -73,15 +76,17 @@ def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
 
 
 def files_per_second(folder: Path, out: Path) -> float:
-    """Read every file of a folder in batches, on as many processes as digitd has workers."""
+    """Read every file of a folder on as many processes as digitd has workers.
+
+    Each process gets its whole share at once, so that none ever waits for work.
+    """
     files = sorted(folder.iterdir())
-    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
     workers = worker_count("auto")
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     with _workers(workers, threads) as pool:
         read = partial(_read, out)
         # Several each, so that every process has loaded and compiled.
-        list(pool.map(read, batches[:1] * workers * 4))
+        list(pool.map(read, [files[:_BATCH]] * workers * 4))
         started = time.perf_counter()
-        count = sum(pool.map(read, batches))
+        count = sum(pool.map(read, [files[first::workers] for first in range(workers)]))
         return count / (time.perf_counter() - started)
