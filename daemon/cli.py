@@ -36,7 +36,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="digitd")
+@click.version_option(__version__, "-V", "--version", prog_name="digitd")
 def main() -> None:
     """Watch a folder, read the handwritten digit in each image, record every result.
 
@@ -61,7 +61,9 @@ def _config_option(command: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 @_config_option
 @click.option("--once", is_flag=True, help="Read what is in the inbox now, print a summary, exit.")
-def run(config_file: Path, *, once: bool) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Log only warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Log details as well.")
+def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
     """Watch the inbox and read the files dropped into it until stopped.
 
     \b
@@ -72,18 +74,22 @@ def run(config_file: Path, *, once: bool) -> None:
     from daemon.records import Status
     from daemon.service.service import Service, summary
 
+    level = logging.INFO
+    if quiet:
+        level = logging.WARNING
+    elif verbose:
+        level = logging.DEBUG
     if not once:
-        logs.set_up()
+        logs.set_up(level)
         Service(config_file).run()
         return
     # On a terminal, show a progress bar instead of one line per file, and list errors after it.
-    watched = sys.stderr.isatty()
-    logs.set_up(logging.ERROR if watched else logging.INFO)
+    watched = sys.stderr.isatty() and not quiet and not verbose
+    logs.set_up(logging.ERROR if watched else level)
     failed: list[Row] = []
     bar = click.progressbar(
         length=0,
         label="reading",
-        show_eta=False,
         show_pos=True,
         file=sys.stderr,
         hidden=not watched,

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from daemon import __version__
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
 from daemon.ledger.rows import COLUMNS
@@ -345,6 +346,18 @@ def test_each_command_has_help_with_an_example(command: str) -> None:
     assert text.returncode == 0
     assert f"digitd {command}".strip() in text.stdout
     assert ("Example" in text.stdout) or not command
+
+
+def test_quiet_logs_less_verbose_more_and_the_version_has_a_short_option(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.drop("digit1.png", sample(1))
+    run = digitd("run", "--once", "--quiet", "--config", box.config)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == "1 file: 1 ok, 0 unsure, 0 error\n"
+    box.drop("digit2.png", sample(2))
+    verbose = digitd("run", "--once", "--verbose", "--config", box.config)
+    assert "DEBUG   1 files to a worker, the first digit2.png" in verbose.stderr
+    assert digitd("-V").stdout == digitd("--version").stdout == f"digitd, version {__version__}\n"
 
 
 def test_a_wrong_word_on_the_command_line_exits_2() -> None:

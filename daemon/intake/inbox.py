@@ -216,6 +216,7 @@ class Inbox:
         self._left_alone = {name for name in left_alone if os.path.lexists(self.folder / name)}
         self._log_ignored()
         took = time.monotonic() - started
+        log.debug("listed %s in %.3f s: %d files to look at", self.folder, took, len(self._backlog))
         every = self._config.rescan_seconds
         if self.mode == "polling":
             every = min(every, max(_POLL_SECONDS, _POLL_SHARE * took))

@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 
+from daemon.records import Status
+
 # sd-daemon(3): the prefix gives a line its priority in the journal.
 _PRIORITIES = {
     logging.DEBUG: "<7>",
@@ -14,6 +16,11 @@ _PRIORITIES = {
 }
 
 
+# ANSI colours that are readable on dark and on light terminals.
+_LEVEL_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
+_STATUS_COLOURS = {Status.OK: "32", Status.UNSURE: "33", Status.ERROR: "31"}
+
+
 class _JournalFormatter(logging.Formatter):
     """Puts a priority before each line; the journal adds the time itself."""
 
@@ -22,13 +29,30 @@ class _JournalFormatter(logging.Formatter):
         return "\n".join(priority + line for line in super().format(record).splitlines())
 
 
+class _ColourFormatter(logging.Formatter):
+    """Colours each line by its ``status``, if it has one, or else by its level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        status = getattr(record, "status", None)
+        colour = _STATUS_COLOURS.get(status) if status else _LEVEL_COLOURS.get(record.levelno)
+        line = super().format(record)
+        return f"\033[{colour}m{line}\033[0m" if colour else line
+
+
 def set_up(level: int = logging.INFO) -> None:
-    """Log messages of ``level`` and above to stderr."""
+    """Log messages of ``level`` and above to stderr, in local time with its offset from UTC.
+
+    On a terminal the lines have colours, unless NO_COLOR is set (https://no-color.org).
+    """
     handler = logging.StreamHandler(sys.stderr)
     if _is_journal(sys.stderr.fileno()):
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        formatter = _ColourFormatter if coloured else logging.Formatter
+        handler.setFormatter(
+            formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S%z")
+        )
     ours = logging.getLogger("daemon")
     ours.addHandler(handler)
     ours.setLevel(level)

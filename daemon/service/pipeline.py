@@ -122,6 +122,7 @@ class Pipeline:
             if alone:
                 jobs = [replace(jobs[0], refusal=self._claims.attempts.refusal(jobs[0]))]
             self._pool.submit(jobs, alone=alone)
+            log.debug("%d files to a worker, the first %s", len(jobs), printable(jobs[0].name))
         if self._fault is not None:
             raise self._fault
 

@@ -180,11 +180,13 @@ def summary(counts: Counter[str]) -> str:
 def _log(row: Row) -> None:
     verdict = row.verdict
     sure = "" if verdict.confidence is None else f" ({verdict.confidence:.1%})"
+    extra = {"status": verdict.status}
     match verdict.status:
         case Status.OK:
-            log.info("%s: %s%s", row.file, verdict.digit, sure)
+            log.info("%s: %s%s", row.file, verdict.digit, sure, extra=extra)
         case Status.UNSURE:
             guess = "" if verdict.digit is None else f", perhaps {verdict.digit}{sure}"
-            log.info("%s: unsure%s: %s", row.file, guess, verdict.reason)
+            log.info("%s: unsure%s: %s", row.file, guess, verdict.reason, extra=extra)
         case Status.ERROR:
-            log.warning("%s: error: %s; it is now %s", row.file, verdict.reason, row.original)
+            text = "%s: error: %s; it is now %s"
+            log.warning(text, row.file, verdict.reason, row.original, extra=extra)

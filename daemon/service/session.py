@@ -88,6 +88,7 @@ class Session:
             self._open()
         except OSError as error:
             self._pause_for(error)
+        log.info("starting %d worker(s): loading the model takes some seconds", self._pool.size)
 
     def turn(self) -> None:
         """Move everything on as far as it goes now.

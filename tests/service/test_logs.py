@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PROGRAM = """
 import logging
@@ -40,15 +43,47 @@ def stderr_of(program: str, *, journal: bool) -> str:
 
 def test_people_get_plain_lines_with_the_time_and_the_level() -> None:
     lines = stderr_of(PROGRAM, journal=False).splitlines()
-    assert [re.sub(r"^[\d-]+ [\d:,]+ ", "", line) for line in lines] == [
+    assert [re.sub(r"^[\d-]+ [\d:]+[+-]\d{4} ", "", line) for line in lines] == [
         "INFO    read",
         "and written",
         "WARNING odd",
         "ERROR   bad \\udcff",
     ]
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[n]) for n in (0, 2, 3))
+    # Local time, with its offset from UTC.
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} ", lines[n]) for n in (0, 2, 3))
 
 
 def test_the_journal_gets_the_priority_before_every_line_and_no_time() -> None:
     lines = stderr_of(PROGRAM, journal=True).splitlines()
     assert lines == ["<6>read", "<6>and written", "<4>odd", "<3>bad \\udcff"]
+
+
+COLOURFUL = """
+import logging
+from daemon.records import Status
+from daemon.service import logs
+logs.set_up()
+log = logging.getLogger("daemon.part")
+log.info("plain")
+log.info("unsure", extra={"status": Status.UNSURE})
+log.error("wrong")
+"""
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_terminal_gets_colours_unless_it_wants_none(no_color: str) -> None:
+    terminal, program_end = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-c", COLOURFUL],
+        stderr=program_end,
+        env={**os.environ, "NO_COLOR": no_color},
+        cwd=Path(__file__).parents[2],
+        check=True,
+        timeout=30,
+    )
+    os.close(program_end)
+    plain, unsure, wrong, _ = os.read(terminal, 4096).decode().split("\r\n")
+    os.close(terminal)
+    assert "\033" not in plain
+    assert unsure.startswith("\033[33m") is not bool(no_color)
+    assert wrong.startswith("\033[31m") is not bool(no_color)
