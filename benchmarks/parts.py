@@ -65,7 +65,9 @@ def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
         scored = time.process_time()
         for file, seen, row in zip(batch, prepared, scores, strict=True):
             verdict = reader.judge(seen, row, network.unsure_below)
-            painter.paint(file.name, verdict, thumbnail=seen.thumbnail, glyph=seen.glyph)
+            painter.paint(
+                file.name, verdict, thumbnail=seen.thumbnail, glyph=seen.glyph, mask=seen.mask
+            )
         done = time.process_time()
         if start:  # the first batch finds everything cold
             for part, seconds in zip(

@@ -60,11 +60,13 @@ class Prepared:
     Attributes:
         thumbnail: (h, w, 3) uint8 RGB, longest side at most 224 px, upright, on its paper.
         glyph: (28, 28) uint8, white ink on black; zeros if there is no ink.
+        mask: (H, W) uint8, 1 where the image was taken for ink; in the thumbnail's proportions.
         flaw: why no model is asked ("no ink", "several digits"); empty where one is.
     """
 
     thumbnail: Bytes
     glyph: Bytes
+    mask: Bytes
     flaw: str = ""
 
 
@@ -81,7 +83,8 @@ def prepare(data: bytes, *, max_megapixels: float) -> Prepared:
     pixels = _decode(data, _checked(data, max_megapixels))
     drawing = ink.trace(pixels)
     shown = _at_most(pixels, THUMBNAIL_SIDE)
-    return Prepared(cv2.cvtColor(shown, cv2.COLOR_BGR2RGB), drawing.glyph, drawing.flaw)
+    thumbnail = cv2.cvtColor(shown, cv2.COLOR_BGR2RGB)
+    return Prepared(thumbnail, drawing.glyph, drawing.mask, drawing.flaw)
 
 
 def _checked(data: bytes, max_megapixels: float) -> Kind:

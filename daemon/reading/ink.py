@@ -14,9 +14,16 @@ SEVERAL = "several digits"
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What was drawn: (28, 28) uint8, white ink on black, zeros if none; ``flaw`` says why."""
+    """What was drawn.
+
+    Attributes:
+        glyph: (28, 28) uint8, white ink on black; zeros if there is no ink.
+        mask: (H, W) uint8, 1 where the image was taken for ink.
+        flaw: why the model is not asked; empty if it is.
+    """
 
     glyph: Bytes
+    mask: Bytes
     flaw: str = ""
 
 
@@ -26,12 +33,13 @@ def trace(pixels: Bytes) -> Drawing:
     Args:
         pixels: (H, W, 3) uint8, any colours; 512 px a side is plenty.
     """
+    mask = np.zeros(pixels.shape[:2], np.uint8)
     contrast = paper.ink_contrast(pixels)
-    found = None if contrast is None else strokes.find(contrast)
-    if found is None:
-        return Drawing(glyph.blank(), NO_INK)
-    ink, several = found
-    return Drawing(glyph.fit(ink), SEVERAL if several else "")
+    found = None if contrast is None else strokes.find(contrast.levels)
+    if contrast is None or found is None:
+        return Drawing(glyph.blank(), mask, NO_INK)
+    mask[contrast.inside] = found.mask
+    return Drawing(glyph.fit(found.ink), mask, SEVERAL if found.several else "")
 
 
 def trace_ink(ink: Bytes) -> Drawing:

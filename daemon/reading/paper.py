@@ -1,5 +1,6 @@
 """Pixels to contrast: take off frames, shade, noise and shadows, until only ink stands out."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -27,25 +28,35 @@ _SHADOW = 0.12  # share of the border along which a shadow lies; a stroke crosse
 _PALE = 0.7  # ... and is darker: half of a shadow is paler than this share of the ink
 
 
-def ink_contrast(pixels: Bytes) -> Floats | None:
-    """Return how much each pixel is ink.
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """How much each pixel within the frame is ink.
+
+    Attributes:
+        levels: (h, w) float32, about 0 to 1 where 1 is the ink's own contrast.
+        inside: where ``levels`` lies in the image: rows, columns.
+    """
+
+    levels: Floats
+    inside: tuple[slice, slice]
+
+
+def ink_contrast(pixels: Bytes) -> Contrast | None:
+    """Return how much each pixel of an image is ink; ``None`` where nothing stands out.
 
     Args:
         pixels: (H, W, 3) uint8, any colours; 512 px a side is plenty.
-
-    Returns:
-        (h, w) float32, about 0 to 1 where 1 is the ink's own contrast, without the frame;
-        ``None`` where nothing stands out.
     """
-    contrast = _contrast(_without_frame(pixels))
-    return None if contrast is None else _out_of_shadow(contrast)
+    inside = _inside_frame(pixels)
+    levels = _contrast(pixels[inside])
+    return None if levels is None else Contrast(_out_of_shadow(levels), inside)
 
 
-def _without_frame(pixels: Bytes) -> Bytes:
-    """Peel off black bars, scan edges and printed frames.
+def _inside_frame(pixels: Bytes) -> tuple[slice, slice]:
+    """Return the rows and columns within black bars, scan edges and printed frames.
 
-    An edge's run of evenly coloured lines goes when the line behind it is nearly all of
-    another colour. A page's own margin stays: what follows it is mostly margin still.
+    A run of evenly coloured lines at an edge goes if the line behind it is nearly all of another
+    colour. The margin of a page stays: the line behind it is mostly margin too.
     """
     top, bottom, left, right = 0, pixels.shape[0], 0, pixels.shape[1]
     for _ in range(8):  # a margin, a frame within it, and the soft edges of both
@@ -56,13 +67,13 @@ def _without_frame(pixels: Bytes) -> Bytes:
         right -= _peel(pixels[top:bottom, left:right].transpose(1, 0, 2)[::-1])
         if (top, bottom, left, right) == before:
             break
+    whole, inside = np.s_[:, :], np.s_[top:bottom, left:right]
     if (bottom - top, right - left) == pixels.shape[:2]:
-        return pixels
-    inside = pixels[top:bottom, left:right]
-    # Where nothing is left inside, the "frame" was the drawing: a 1 from edge to edge.
-    if min(inside.shape[:2]) < min(pixels.shape[:2]) // 3 or np.ptp(inside) < FAINTEST:
-        return pixels
-    return inside
+        return whole
+    # If nothing is left inside, the "frame" was the drawing: a 1 from edge to edge.
+    if min(bottom - top, right - left) < min(pixels.shape[:2]) // 3:
+        return whole
+    return whole if np.ptp(pixels[inside]) < FAINTEST else inside
 
 
 def _peel(lines: Bytes) -> int:

@@ -63,6 +63,7 @@ class Reader:
                 verdict,
                 thumbnail=None if shown is None else shown.thumbnail,
                 glyph=None if shown is None else shown.glyph,
+                mask=None if shown is None else shown.mask,
             )
         return Reading(verdict, self.model.hash, picture)
 

@@ -3,6 +3,7 @@
 # Two lines, two digits, two boxes: a count is clearest as itself.
 # ruff: noqa: PLR2004
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -30,12 +31,29 @@ _TALL = 0.6  # a second digit is at least this share of the tallest one's height
 _ANOTHER = 0.3  # ... and has at least this share of its ink, where it lies farther off
 
 
-def find(contrast: Floats) -> tuple[Floats, bool] | None:
+@dataclass(frozen=True, slots=True)
+class Strokes:
+    """The strokes of a drawing.
+
+    Attributes:
+        ink: (h, w) float32, 0 to 1, cut to the box of the strokes.
+        mask: (H, W) uint8, 1 on the strokes, as large as the contrast.
+        several: whether they are plainly several digits.
+    """
+
+    ink: Floats
+    mask: Bytes
+    several: bool
+
+
+def find(contrast: Floats) -> Strokes | None:
     """Keep the strokes of the digit: no specks, no ruled lines, nothing from the next box.
 
+    Args:
+        contrast: (H, W) float32, about 0 to 1; see ``paper.Contrast``.
+
     Returns:
-        The ink, (h, w) float32 from 0 to 1, cut to its box; and whether it is plainly
-        several digits. ``None`` where no stroke is left.
+        ``None`` where no stroke is left.
     """
     mask = (contrast > WEAK).astype(np.uint8)
     count, labels, stats = components(mask)
@@ -61,7 +79,7 @@ def find(contrast: Floats) -> tuple[Floats, bool] | None:
     weight[kept] = 0
     others = stats[weight >= _ANOTHER * contrast[keep > 0].sum()]
     several = _several(stats[kept]) or _another(others, bottom - top, mask.shape)
-    return np.minimum(ink / full, 1.0), several
+    return Strokes(np.minimum(ink / full, 1.0), keep, several)
 
 
 def _printed(mask: Bytes, labels: NDArray[Any], stats: NDArray[Any]) -> Bytes:

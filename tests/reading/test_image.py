@@ -384,3 +384,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
         [sys.executable, "-c", measure], capture_output=True, check=True, timeout=60
     ).stdout
     assert int(used) < 600 * 1024  # KiB
+
+
+def test_the_mask_lies_on_the_ink_inside_a_frame() -> None:
+    page = np.full((300, 400), 235, np.uint8)
+    page[:, :40] = 10  # a scan's edge
+    page[120:220, 200:212] = 20  # a 1
+    prepared = read(png(page))
+    rows, columns = np.nonzero(prepared.mask)
+    assert prepared.mask.shape == (300, 400)
+    assert abs(rows.min() - 120) + abs(rows.max() - 219) <= 4
+    assert abs(columns.min() - 200) + abs(columns.max() - 211) <= 4
+
+
+def test_without_ink_the_mask_is_empty() -> None:
+    assert not read(png(np.full((100, 100), 235, np.uint8))).mask.any()

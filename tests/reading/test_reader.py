@@ -32,7 +32,7 @@ def scores(digit: int, confidence: float, none: float) -> np.ndarray:
 def test_scores_become_a_verdict(
     confidence: float, none: float, status: Status, digit: int | None, reason: str
 ) -> None:
-    prepared = Prepared(NOTHING, NOTHING[..., 0])
+    prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0])
     verdict = judge(prepared, scores(4, confidence, none), 0.9)
     assert (verdict.status, verdict.digit, verdict.reason) == (status, digit, reason)
     assert (verdict.confidence is None) == (digit is None)
@@ -43,11 +43,13 @@ def test_scores_become_a_verdict(
 
 
 def test_the_threshold_decides() -> None:
-    prepared = Prepared(NOTHING, NOTHING[..., 0])
+    prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0])
     assert judge(prepared, scores(4, 0.8, 0.01), 0.75).status is Status.OK
 
 
 def test_a_flaw_is_told_without_a_guess() -> None:
-    verdict = judge(Prepared(NOTHING, NOTHING[..., 0], "several digits"), None, 0.9)
+    verdict = judge(
+        Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0], "several digits"), None, 0.9
+    )
     assert (verdict.status, verdict.digit, verdict.confidence) == (Status.UNSURE, None, None)
     assert verdict.reason == "several digits"

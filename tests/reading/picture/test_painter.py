@@ -339,3 +339,28 @@ def test_it_is_silent_without_a_home(tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     assert int(done.stdout) > 1000
+
+
+@pytest.mark.parametrize("side", [28, 196, 392])
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("verdict", [OK, UNSURE])
+def test_the_ink_that_was_found_is_outlined_in_the_colour_of_the_status(
+    painter: Painter,
+    side: int,
+    colour: bool,  # noqa: FBT001 - a parameter
+    verdict: Verdict,
+) -> None:
+    shown = np.full((min(side, 196), min(side, 196), 3), 255, np.uint8)
+    if colour:
+        shown[0, 0] = (200, 100, 50)
+    mask = np.zeros((side, side), np.uint8)
+    quarter = side // 4
+    mask[quarter : 3 * quarter, quarter : 3 * quarter] = 1
+    data = painter.paint("x.png", verdict, thumbnail=shown, glyph=GLYPH, mask=mask)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    line = (picture[ORIGINAL][..., ::-1] == COLOURS[verdict.status]).all(axis=2)
+    rows, columns = np.nonzero(line)
+    # One pixel wide, around the middle half of the panel, nothing inside it or elsewhere.
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (48, 147, 48, 147)
+    assert line.sum() == 4 * 99
