@@ -174,18 +174,19 @@ class Pool:
             yield from self._bury(worker, why)
 
     def _bury(self, worker: WorkerProcess, why: str) -> Iterator[Outcome]:
-        said = worker.stderr()
+        said, was_reading = worker.stderr(), worker.was_reading()
         self._dismiss(worker)
         if worker.known is None:
             error = WorkerStartError(f"a worker ended while it loaded the model: {why}")
             log.warning("%s: starting another", error)
             self._start_failed(error)
-        elif not worker.batches:
-            log.warning("an idle worker ended (%s): starting another", why)
+            return
+        batches = list(worker.batches)
+        if was_reading and batches:
+            yield Down(batches.pop(0), why, said)
         else:
-            first, *rest = worker.batches
-            yield Down(first, why, said)
-            yield from (Returned(batch) for batch in rest)
+            log.warning("an idle worker ended (%s): starting another", why)
+        yield from map(Returned, batches)
 
     def _start_failed(self, error: ModelError | OSError) -> None:
         self._start_at = time.monotonic() + min(

@@ -54,11 +54,12 @@ class WorkerProcess:
         self._patience = patience
         self._limit = patience.start
         self._closed = False
-        # In memory, so that neither a full disk nor a killed daemon has a part in it.
+        # Files in memory work on a full disk, and leave nothing behind.
         self._stderr = os.memfd_create("digitd-worker-stderr")
-        path = f"/proc/{os.getpid()}/fd/{self._stderr}"
+        self._progress = os.memfd_create("digitd-worker-progress")
         self._connection, theirs = _SPAWN.Pipe()
-        arguments = (theirs, read, options, threads, path)
+        paths = (f"/proc/{os.getpid()}/fd/{each}" for each in (self._stderr, self._progress))
+        arguments = (theirs, read, options, threads, *paths)
         self._process = _SPAWN.Process(target=worker.main, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -110,6 +111,10 @@ class WorkerProcess:
             return f"took longer than {self._limit:.0f} s"
         return ""
 
+    def was_reading(self) -> bool:
+        """Return whether it had begun to read the first of its batches when it ended."""
+        return os.pread(self._progress, 1, 0) == worker.READING
+
     def stderr(self) -> str:
         """Return the end of what it printed on stderr since its last batch began."""
         size = os.fstat(self._stderr).st_size
@@ -123,6 +128,7 @@ class WorkerProcess:
         self._process.close()
         self._connection.close()
         os.close(self._stderr)
+        os.close(self._progress)
 
     def _expect_answer(self) -> None:
         """Set the deadline for the first of its batches."""

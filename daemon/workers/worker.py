@@ -17,8 +17,16 @@ Reply = Reading | list[Result] | ModelError | OSError
 """First the reading of the known digit, then the results of each batch; or why there are none."""
 
 
+READING, IDLE = b"r", b"i"  # what a worker writes into its progress file
+
+
 def main(
-    connection: Connection, read: Read, options: ReadOptions, threads: int, stderr: str
+    connection: Connection,
+    read: Read,
+    options: ReadOptions,
+    threads: int,
+    stderr: str,
+    progress: str,
 ) -> None:
     """Read the known digit, then one batch of jobs after another, until the pipe closes.
 
@@ -31,6 +39,8 @@ def main(
         options: its settings.
         threads: how many TensorFlow may use.
         stderr: path of the file that takes what is printed on stderr.
+        progress: path of the file that says whether a batch is being read, so that none is blamed
+            that never was.
     """
     # A terminal's Ctrl-C and a service manager's stop reach every process of the group; the
     # daemon alone decides what becomes of the batch in hand.
@@ -40,6 +50,7 @@ def main(
     descriptor = os.open(stderr, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    state = os.open(progress, os.O_WRONLY)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(threads)
     try:
@@ -53,11 +64,13 @@ def main(
         except EOFError:
             return
         os.ftruncate(2, 0)  # so that it holds what was said about this batch, and stays small
+        os.pwrite(state, READING, 0)
         reply: Reply
         try:
             reply = read_batch(read, options, jobs)
         except (ModelError, OSError) as error:  # not the files' fault
             reply = error
+        os.pwrite(state, IDLE, 0)
         connection.send(reply)
 
 
