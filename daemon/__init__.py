@@ -32,7 +32,8 @@ does each module within its folder. A dropped file meets them in this order:
     reading/          bytes to pixels to ink to 28x28 to probabilities to a verdict
         reader        bytes in, readings out
         picture/      the annotated picture of one reading
-            painter   panels and bars
+            painter   the whole of it
+            panels    an image scaled to a panel, its ink outlined
             text      words
             png       the file
         model         28x28 -> probabilities (the only module that imports Keras)

@@ -74,11 +74,7 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
     from daemon.records import Status
     from daemon.service.service import Service, summary
 
-    level = logging.INFO
-    if quiet:
-        level = logging.WARNING
-    elif verbose:
-        level = logging.DEBUG
+    level = logs.level(quiet=quiet, verbose=verbose)
     if not once:
         logs.set_up(level)
         Service(config_file).run()

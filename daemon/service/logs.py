@@ -39,6 +39,13 @@ class _ColourFormatter(logging.Formatter):
         return f"\033[{colour}m{line}\033[0m" if colour else line
 
 
+def level(*, quiet: bool, verbose: bool) -> int:
+    """Return the lowest level to log; ``quiet`` wins."""
+    if quiet:
+        return logging.WARNING
+    return logging.DEBUG if verbose else logging.INFO
+
+
 def set_up(level: int = logging.INFO) -> None:
     """Log messages of ``level`` and above to stderr, in local time with its offset from UTC.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from daemon.reading.picture import png
+from daemon.reading.picture import panels, png
 from daemon.records import DIGITS, Status
 
 # Without a writable home or MPLCONFIGDIR, matplotlib warns at import that it caches in a
@@ -33,18 +33,18 @@ class _Box(NamedTuple):
 
 _WIDTH, _HEIGHT, _DPI = 640, 280, 100
 _MARGIN = 16
-_SIDE = 196  # of the square panels: 7 pixels for each of the model's 28
 _TOP = 72
-_ORIGINAL = _Box(_MARGIN, _TOP, _SIDE, _SIDE)
-_SEEN = _Box(_ORIGINAL.x + _SIDE + 14, _TOP, _SIDE, _SIDE)
-_SAID_X = _SEEN.x + _SIDE + 18
-_SAID = _Box(_SAID_X, _TOP, _WIDTH - _MARGIN - _SAID_X, _SIDE)
+_ORIGINAL = _Box(_MARGIN, _TOP, panels.SIDE, panels.SIDE)
+_SEEN = _Box(_ORIGINAL.x + panels.SIDE + 14, _TOP, panels.SIDE, panels.SIDE)
+_SAID_X = _SEEN.x + panels.SIDE + 18
+_SAID = _Box(_SAID_X, _TOP, _WIDTH - _MARGIN - _SAID_X, panels.SIDE)
 # Within it: the labels, their bars, and the values in a column of their own on the right.
 _LABELS = (*map(str, range(DIGITS)), "none")
 _LABEL_WIDTH, _VALUE_WIDTH, _BAR_HEIGHT = 34, 58, 13
 _BARS = _Box(_SAID.x + _LABEL_WIDTH, _TOP, _SAID.width - _LABEL_WIDTH - _VALUE_WIDTH, _BAR_HEIGHT)
 _BAR_TOPS = [
-    _TOP + round((i + 0.5) * _SIDE / len(_LABELS) - _BAR_HEIGHT / 2) for i in range(len(_LABELS))
+    _TOP + round((i + 0.5) * panels.SIDE / len(_LABELS) - _BAR_HEIGHT / 2)
+    for i in range(len(_LABELS))
 ]
 # Baselines of the text above the panels.
 _TITLE_Y, _NAME_Y, _CAPTION_Y = 25, 45, _TOP - 7
@@ -83,7 +83,6 @@ def _ink(level: int, paper: int = _FULL) -> NDArray[np.uint8]:
 _PALETTES = {status: _palette(colour) for status, colour in _STATUS_COLOURS.items()}
 _DARK_INK, _PALE_INK, _NOTE_INK = _ink(_DARK), _ink(_PALE), _ink(_PALE, paper=_EMPTY)
 
-_HALF_INK = 127  # of a pixel scaled from several: more than half of it is ink
 _ALMOST_ONE = 0.9995  # from here on a tenth of a percent would be rounded to certainty
 # More than fits into the panel.
 _LONGEST_REASON = 1000
@@ -125,7 +124,7 @@ class Painter:
         if glyph is None or not glyph.any():
             self._note(canvas, _SEEN, "no picture")
         else:
-            _put(canvas, _SEEN, _enlarged(_GREY[glyph]))
+            _put(canvas, _SEEN, panels.enlarged(_GREY[glyph]))
         if verdict.probabilities is None:
             self._explain(canvas, verdict)
         else:
@@ -136,13 +135,13 @@ class Painter:
             return png.encode(canvas, palette)
         red, green, blue = np.moveaxis(thumbnail, 2, 0)
         if np.array_equal(red, green) and np.array_equal(green, blue):
-            _put(canvas, _ORIGINAL, _outlined(_fitted(_GREY[red]), mask, _TINT[_FULL]))
+            _put(canvas, _ORIGINAL, panels.outlined(panels.fitted(_GREY[red]), mask, _TINT[_FULL]))
             return png.encode(canvas, palette)
         # 256 colours are too few for a photo beside the rest. True colours for the lot take
         # 3.3 ms instead of 1.7 (2 cores, 224x168 px photo).
         coloured = cv2.applyColorMap(canvas, palette[:, None]).astype(np.uint8, copy=False)
         colour = np.array(_STATUS_COLOURS[verdict.status], np.uint8)
-        _put(coloured, _ORIGINAL, _outlined(_fitted(thumbnail), mask, colour))
+        _put(coloured, _ORIGINAL, panels.outlined(panels.fitted(thumbnail), mask, colour))
         return png.encode(coloured)
 
     def _head(self, canvas: NDArray[np.uint8], name: str, verdict: Verdict) -> None:
@@ -228,40 +227,6 @@ def _put(canvas: NDArray[np.uint8], box: _Box, pixels: NDArray[np.uint8]) -> Non
     height, width = pixels.shape[:2]
     x, y = box.x + (box.width - width) // 2, box.y + (box.height - height) // 2
     canvas[y : y + height, x : x + width] = pixels
-
-
-def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image, grey or coloured, as large as the panel allows in its own proportions."""
-    height, width = pixels.shape[:2]
-    longest = max(height, width)
-    if 2 * longest <= _SIDE:
-        return _enlarged(pixels)
-    shape = max(1, round(width * _SIDE / longest)), max(1, round(height * _SIDE / longest))
-    way = cv2.INTER_AREA if longest > _SIDE else cv2.INTER_LINEAR
-    return cv2.resize(pixels, shape, interpolation=way).astype(np.uint8, copy=False)
-
-
-def _outlined(
-    pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, colour: NDArray[np.uint8] | np.uint8
-) -> NDArray[np.uint8]:
-    """Draw a line of one pixel around the mask, which is scaled to the pixels."""
-    if mask is None:
-        return pixels
-    height, width = pixels.shape[:2]
-    way = cv2.INTER_AREA if width < mask.shape[1] else cv2.INTER_NEAREST
-    scaled = cv2.resize(255 * mask, (width, height), interpolation=way)
-    ink = (scaled > _HALF_INK).astype(np.uint8)
-    line = cv2.dilate(ink, np.ones((3, 3), np.uint8)) > ink
-    outlined = pixels.copy()
-    outlined[line] = colour
-    return outlined
-
-
-def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a small image with each pixel as large a square as the panel allows."""
-    scale = _SIDE // max(pixels.shape[:2])
-    shape = scale * pixels.shape[1], scale * pixels.shape[0]
-    return cv2.resize(pixels, shape, interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
 
 
 def _background() -> NDArray[np.uint8]:

@@ -1,0 +1,42 @@
+"""Scale an image to a panel of the picture, and outline the ink on it."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 196  # of the square panels, px: 7 for each of the model's 28
+_HALF_INK = 127  # of a pixel scaled from several: more than half of it is ink
+
+
+def fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image, grey or coloured, as large as the panel allows in its own proportions."""
+    height, width = pixels.shape[:2]
+    longest = max(height, width)
+    if 2 * longest <= SIDE:
+        return enlarged(pixels)
+    shape = max(1, round(width * SIDE / longest)), max(1, round(height * SIDE / longest))
+    way = cv2.INTER_AREA if longest > SIDE else cv2.INTER_LINEAR
+    return cv2.resize(pixels, shape, interpolation=way).astype(np.uint8, copy=False)
+
+
+def enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a small image with each pixel as large a square as the panel allows."""
+    scale = SIDE // max(pixels.shape[:2])
+    shape = scale * pixels.shape[1], scale * pixels.shape[0]
+    return cv2.resize(pixels, shape, interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
+
+
+def outlined(
+    pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, colour: NDArray[np.uint8] | np.uint8
+) -> NDArray[np.uint8]:
+    """Draw a line of one pixel around the mask, which is scaled to the pixels."""
+    if mask is None:
+        return pixels
+    height, width = pixels.shape[:2]
+    way = cv2.INTER_AREA if width < mask.shape[1] else cv2.INTER_NEAREST
+    scaled = cv2.resize(255 * mask, (width, height), interpolation=way)
+    ink = (scaled > _HALF_INK).astype(np.uint8)
+    line = cv2.dilate(ink, np.ones((3, 3), np.uint8)) > ink
+    outlined = pixels.copy()
+    outlined[line] = colour
+    return outlined
