@@ -104,20 +104,20 @@ def test_opening_again_counts_no_attempt_twice(attempts: Attempts, tmp_path: Pat
     assert attempts.refusal(one) == ""
 
 
-def test_a_digitd_that_died_blames_a_file_only_when_it_was_alone_in_hand_three_times(
+def test_a_digitd_that_died_blames_a_file_only_when_it_was_alone_in_hand_five_times(
     tmp_path: Path,
 ) -> None:
     one, other = job(tmp_path), job(tmp_path)
     first = opened(tmp_path, one, other)
     first.begin([one, other])
     first.close()
-    for _ in range(3):
+    for _ in range(5):
         run = opened(tmp_path, one, other)
         assert run.refusal(one) == ""
         run.begin([one])
         run.close()
     last = opened(tmp_path, one, other)
-    assert last.refusal(one) == "digitd itself ended 3 times while reading it"
+    assert last.refusal(one) == "digitd itself ended 5 times while reading it"
     assert last.refusal(other) == ""
     last.close()
 
