@@ -13,6 +13,8 @@ from daemon.records import Job
 
 log = logging.getLogger(__name__)
 
+_SUFFIXES = frozenset({layout.PICTURE_SUFFIX, layout.NAME_SUFFIX})
+
 
 class Claims:
     """The work folder of one inbox, held against every other digitd.
@@ -102,10 +104,7 @@ class Claims:
         """Remove pictures and names that belong to none of the ids in ``held``."""
         for path in self.folder.iterdir():
             # A claimed file's own name may end so too; only ours are an id and no more.
-            ours = path.suffix in {
-                layout.PICTURE_SUFFIX,
-                layout.NAME_SUFFIX,
-            } and ids.PATTERN.fullmatch(path.stem)
+            ours = ids.PATTERN.fullmatch(path.stem) is not None and path.suffix in _SUFFIXES
             if ours and path.stem not in held:
                 path.unlink()
 

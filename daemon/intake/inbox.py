@@ -203,18 +203,19 @@ class Inbox:
     def _scan(self) -> None:
         started = time.monotonic()
         left_alone = self._left_alone
+        ignored: set[str] = set()
         known = self._completeness.names | self._backlog.keys()
         room = _BACKLOG - len(self._backlog)
         # What was left alone is looked at again, but never in the place of other files.
         first = heapq.nsmallest(
             room + 1,
-            (name for name in self._listing if name not in known),
+            (name for name in self._matching(ignored) if name not in known),
             key=lambda name: (name in left_alone, natural(name)),
         )
         self._more = len(first) > room and first[room] not in left_alone
         self._backlog.update((name, None) for name in first[:room])
         self._left_alone = {name for name in left_alone if os.path.lexists(self.folder / name)}
-        self._log_ignored()
+        self._log_ignored(ignored)
         took = time.monotonic() - started
         log.debug("listed %s in %.3f s: %d files to look at", self.folder, took, len(self._backlog))
         every = self._config.rescan_seconds
@@ -222,9 +223,16 @@ class Inbox:
             every = min(every, max(_POLL_SECONDS, _POLL_SHARE * took))
         self._scan_at = started + every if self._live else math.inf
 
-    def _log_ignored(self) -> None:
+    def _matching(self, ignored: set[str]) -> Iterator[str]:
+        """List the folder; yield the names that match, and add the others to ``ignored``."""
+        for name, matches in self._listing.split():
+            if matches:
+                yield name
+            else:
+                ignored.add(name)
+
+    def _log_ignored(self, ignored: set[str]) -> None:
         """Log, once each, the files whose names do not match."""
-        ignored = set(self._listing.ignored())
         for name in sorted(ignored - self._ignored):
             log.warning(
                 "%r in the inbox is ignored: its name does not match %s",

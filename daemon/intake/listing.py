@@ -23,9 +23,28 @@ class Listing:
         Raises:
             OSError: the folder cannot be listed.
         """
+        return (name for name, matches in self.split() if matches)
+
+    def ignored(self) -> Iterator[str]:
+        """Yield the names of files that do not match, except those that begin with a dot.
+
+        Raises:
+            OSError: the folder cannot be listed.
+        """
+        return (name for name, matches in self.split() if not matches)
+
+    def split(self) -> Iterator[tuple[str, bool]]:
+        """Yield each name that matches or is ignored, and whether it matches, in one listing.
+
+        Raises:
+            OSError: the folder cannot be listed.
+        """
         # One by one: a list of 100,000 names would leave its 8 MB behind in the process.
         with os.scandir(self._folder) as entries:
-            yield from (entry.name for entry in entries if self.matches(entry.name))
+            for entry in entries:
+                matches = self.matches(entry.name)
+                if matches or (not entry.name.startswith(".") and entry.is_file()):
+                    yield entry.name, matches
 
     def matches(self, name: str) -> bool:
         """Tell whether a name matches.
@@ -34,18 +53,6 @@ class Listing:
         have such names (rsync's, browsers'), and so has our own work folder.
         """
         return not name.startswith(".") and self._match(name) is not None
-
-    def ignored(self) -> Iterator[str]:
-        """Yield the names of files that do not match, except those that begin with a dot.
-
-        Raises:
-            OSError: the folder cannot be listed.
-        """
-        with os.scandir(self._folder) as entries:
-            for entry in entries:
-                hidden = entry.name.startswith(".")
-                if not hidden and not self._match(entry.name) and entry.is_file():
-                    yield entry.name
 
 
 def count(names: Iterable[str]) -> int:

@@ -24,19 +24,24 @@ logging.getLogger("somebody.else").info("not ours")
 """
 
 
-def stderr_of(program: str, *, journal: bool) -> str:
-    reader, writer = os.pipe()
-    info = os.fstat(writer)
-    stream = f"{info.st_dev}:{info.st_ino}" if journal else f"{info.st_dev}:{info.st_ino + 1}"
+def run(program: str, stderr: int, **environment: str) -> None:
+    """Run a program with its stderr on a descriptor, which is closed afterwards."""
     subprocess.run(
         [sys.executable, "-c", program],
-        stderr=writer,
-        env={**os.environ, "JOURNAL_STREAM": stream},
+        stderr=stderr,
+        env={**os.environ, **environment},
         cwd=Path(__file__).parents[2],
         check=True,
         timeout=30,
     )
-    os.close(writer)
+    os.close(stderr)
+
+
+def stderr_of(program: str, *, journal: bool) -> str:
+    reader, writer = os.pipe()
+    info = os.fstat(writer)
+    stream = f"{info.st_dev}:{info.st_ino}" if journal else f"{info.st_dev}:{info.st_ino + 1}"
+    run(program, writer, JOURNAL_STREAM=stream)
     with open(reader, encoding="utf-8") as written:  # noqa: PTH123 - a descriptor
         return written.read()
 
@@ -73,15 +78,7 @@ log.error("wrong")
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_a_terminal_gets_colours_unless_it_wants_none(no_color: str) -> None:
     terminal, program_end = pty.openpty()
-    subprocess.run(
-        [sys.executable, "-c", COLOURFUL],
-        stderr=program_end,
-        env={**os.environ, "NO_COLOR": no_color},
-        cwd=Path(__file__).parents[2],
-        check=True,
-        timeout=30,
-    )
-    os.close(program_end)
+    run(COLOURFUL, program_end, NO_COLOR=no_color)
     plain, unsure, wrong, _ = os.read(terminal, 4096).decode().split("\r\n")
     os.close(terminal)
     assert "\033" not in plain
