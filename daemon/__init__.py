@@ -5,6 +5,7 @@ does each module within its folder. A dropped file meets them in this order:
 
     cli               parse, print, exit
     service/          the running daemon and the commands that inspect it
+        footer        the live line on a terminal
         service       signals, one session after another, reload
         check         try whether ``run`` would start
         session       one configuration in force: open, turn, stop
@@ -31,8 +32,10 @@ does each module within its folder. A dropped file meets them in this order:
         batch         open, hash, read, write the picture
     reading/          bytes to pixels to ink to 28x28 to probabilities to a verdict
         reader        bytes in, readings out
-        picture/      the annotated picture of one reading
+        picture/      the annotated pictures
             painter   the whole of it
+            fault     the picture of a file that could not be read
+            canvas    colours and lettering of both
             panels    an image scaled to a panel, its ink outlined
             text      words
             png       the file

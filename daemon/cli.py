@@ -72,12 +72,21 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
       digitd run --once
     """
     from daemon.records import Status
+    from daemon.service.footer import Footer
     from daemon.service.service import Service, summary
 
     level = logs.level(quiet=quiet, verbose=verbose)
     if not once:
-        logs.set_up(level)
-        Service(config_file).run()
+        if not sys.stderr.isatty() or quiet:
+            logs.set_up(level)
+            Service(config_file).run()
+            return
+        footer = Footer(sys.stderr)
+        logs.set_up(level, footer.handler)
+        try:
+            Service(config_file, on_turn=footer.show).run()
+        finally:
+            footer.clear()
         return
     # On a terminal, show a progress bar instead of one line per file, and list errors after it.
     watched = sys.stderr.isatty() and not quiet and not verbose

@@ -19,6 +19,15 @@ class Status(StrEnum):
     ERROR = "error"
 
 
+class Doubt(StrEnum):
+    """Why a row is ``unsure``, as its ``reason`` says it."""
+
+    LOW_CONFIDENCE = "low confidence"
+    NO_INK = "no ink"
+    SEVERAL_DIGITS = "several digits"
+    NOT_A_DIGIT = "not a digit"
+
+
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
     """The settings that a reading depends on.

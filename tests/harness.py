@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import pty
 import resource
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -48,6 +51,30 @@ def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProc
         timeout=DEADLINE_SECONDS,
         check=False,
     )
+
+
+class Terminal:
+    """A terminal of 120 columns for a program to write to; ``text`` is all that was written."""
+
+    def __init__(self) -> None:
+        self._ours, self.programs = pty.openpty()
+        termios.tcsetwinsize(self.programs, (30, 120))
+        self.text = ""
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.programs)
+        self._reading.join()
+        os.close(self._ours)
+
+    def _read(self) -> None:
+        with suppress(OSError):  # EIO: no program holds the terminal any more
+            while data := os.read(self._ours, 65536):
+                self.text += data.decode(errors="replace")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
 from daemon.ledger.rows import COLUMNS
 from daemon.reading.picture import png
-from tests.harness import ROOT, SAMPLES, Box, Running, digitd
+from tests.harness import DIGITD, ROOT, SAMPLES, Box, Running, Terminal, digitd, wait_until
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -165,7 +166,7 @@ def test_every_picture_is_one_that_a_person_can_look_at(once: Once) -> None:
     for picture in pictures:
         pixels = cv2.imread(str(picture))
         assert pixels is not None, picture
-        assert pixels.shape == (280, 640, 3)
+        assert pixels.shape == (340, 768, 3)
 
 
 def test_once_ends_with_a_summary(once: Once) -> None:
@@ -364,3 +365,26 @@ def test_a_wrong_word_on_the_command_line_exits_2() -> None:
     assert digitd("predict").returncode == 2
     assert digitd("frobnicate").returncode == 2
     assert digitd("run", "--config", os.devnull + "/x").returncode == 78
+
+
+def test_a_terminal_gets_log_lines_above_one_live_line(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    with Terminal() as terminal:
+        process = subprocess.Popen(
+            [*DIGITD, "run", "--config", box.config], stderr=terminal.programs, cwd=ROOT
+        )
+        try:
+            wait_until(lambda: "starting | 0 read" in terminal.text, "a line while it starts")
+            for sample in ("digit1.png", "digit2.png"):
+                box.drop(sample, (SAMPLES / sample).read_bytes())
+            wait_until(lambda: "running | 2 read: 2 ok" in terminal.text, "the counts")
+            wait_until(lambda: " 0 files waiting" in terminal.text, "the backlog")
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+    # As a terminal shows it: what follows a carriage return and an erase replaces the line.
+    lines = [line.rsplit("\r\033[K", 1)[-1] for line in terminal.text.split("\r\n")]
+    assert sum("digit1.png: 1" in line for line in lines) == 1
+    assert "stopped after 2 files" in lines[-2]
+    assert lines[-1] == ""
+    assert not any("waiting" in line for line in lines)

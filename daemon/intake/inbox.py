@@ -121,6 +121,11 @@ class Inbox:
             log.warning("%r in the inbox %s: left alone", name, why)
 
     @property
+    def waiting(self) -> int:
+        """Files known and not yet taken; those that are not complete are among them."""
+        return len(self._backlog) + len(self._completeness.names)
+
+    @property
     def writable(self) -> bool:
         """Files can be moved out of the folder, as far as the folder itself goes."""
         return os.access(self.folder, os.W_OK | os.X_OK)

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,14 +13,14 @@ from typing import Any
 from daemon import ids
 from daemon.records import DIGITS, Placement, Result, Status, Verdict
 
+PROBABILITIES = (*(f"p{digit}" for digit in range(DIGITS)), "p_none")
 COLUMNS = (
     "id",
     "file",
     "status",
     "digit",
     "confidence",
-    *(f"p{digit}" for digit in range(DIGITS)),
-    "p_none",
+    *PROBABILITIES,
     "reason",
     "picture",
     "original",
@@ -90,12 +91,12 @@ class Row:
 
 def line(row: Row) -> str:
     """Return a row as one line of CSV: no cell contains a line break or is a formula."""
-    return _csv([_cell(value) for value in row.fields().values()])
+    return csv_line(row.fields().values())
 
 
 def header() -> str:
     """Return the first line of the file."""
-    return _csv(list(COLUMNS))
+    return csv_line(COLUMNS)
 
 
 def parse(text: str) -> dict[str, str] | None:
@@ -138,10 +139,11 @@ def timestamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
-def _csv(cells: list[str]) -> str:
+def csv_line(values: Iterable[str | float | None]) -> str:
+    """Return values as one line of CSV: numbers with six decimals, ``None`` as an empty cell."""
     text = io.StringIO()
     # \n alone: every tool that counts or cuts lines agrees on it, and every CSV reader accepts it.
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\n").writerow(map(_cell, values))
     return text.getvalue()
 
 

@@ -20,6 +20,7 @@ from PIL import ExifTags, Image
 from daemon.errors import UnreadableError
 from daemon.reading import formats, ink
 from daemon.reading.formats import Kind
+from daemon.records import Doubt
 
 # OpenCV's hints know no exact type of pixel; each docstring says which it is.
 Bytes = NDArray[Any]
@@ -32,7 +33,7 @@ PREPROCESSING_VERSION = 1
 # still 25 px wide. The time of every later step grows with it.
 WORK_SIDE = 512
 SMALLEST_SIDE = 8  # with fewer pixels no digit can be told from another
-THUMBNAIL_SIDE = 224  # what the annotated picture has room for
+THUMBNAIL_SIDE = 252  # what the annotated picture has room for
 STRIP_PIXELS = 1 << 20  # a large image's alpha is blended this many pixels at a time
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -58,16 +59,16 @@ class Prepared:
     """An image made ready.
 
     Attributes:
-        thumbnail: (h, w, 3) uint8 RGB, longest side at most 224 px, upright, on its paper.
+        thumbnail: (h, w, 3) uint8 RGB, longest side at most 252 px, upright, on its paper.
         glyph: (28, 28) uint8, white ink on black; zeros if there is no ink.
         mask: (H, W) uint8, 1 where the image was taken for ink; in the thumbnail's proportions.
-        flaw: why no model is asked ("no ink", "several digits"); empty where one is.
+        flaw: why the model is not asked; ``None`` where it is.
     """
 
     thumbnail: Bytes
     glyph: Bytes
     mask: Bytes
-    flaw: str = ""
+    flaw: Doubt | None = None
 
 
 def prepare(data: bytes, *, max_megapixels: float) -> Prepared:

@@ -7,9 +7,7 @@ import numpy as np
 
 from daemon.reading import glyph, paper, strokes
 from daemon.reading.glyph import Bytes
-
-NO_INK = "no ink"
-SEVERAL = "several digits"
+from daemon.records import Doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +17,12 @@ class Drawing:
     Attributes:
         glyph: (28, 28) uint8, white ink on black; zeros if there is no ink.
         mask: (H, W) uint8, 1 where the image was taken for ink.
-        flaw: why the model is not asked; empty if it is.
+        flaw: why the model is not asked; ``None`` if it is.
     """
 
     glyph: Bytes
     mask: Bytes
-    flaw: str = ""
+    flaw: Doubt | None = None
 
 
 def trace(pixels: Bytes) -> Drawing:
@@ -37,9 +35,9 @@ def trace(pixels: Bytes) -> Drawing:
     contrast = paper.ink_contrast(pixels)
     found = None if contrast is None else strokes.find(contrast.levels)
     if contrast is None or found is None:
-        return Drawing(glyph.blank(), mask, NO_INK)
+        return Drawing(glyph.blank(), mask, Doubt.NO_INK)
     mask[contrast.inside] = found.mask
-    return Drawing(glyph.fit(found.ink), mask, SEVERAL if found.several else "")
+    return Drawing(glyph.fit(found.ink), mask, Doubt.SEVERAL_DIGITS if found.several else None)
 
 
 def trace_ink(ink: Bytes) -> Drawing:

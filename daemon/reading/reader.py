@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from daemon.errors import UnreadableError
 from daemon.reading import image, model
 from daemon.reading.picture.painter import Painter
-from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.records import Doubt, Parcel, Reading, ReadOptions, Status, Verdict
 
 # Above this probability of "not a digit" no digit is guessed. Below it the most likely one is
 # given as well; it was right for 10 of the 15 validation digits that were taken for none. In the
@@ -31,16 +31,15 @@ class Reader:
     def read(self, parcels: Sequence[Parcel]) -> list[Reading]:
         """Read all parcels in one forward pass."""
         prepared = [self._prepare(parcel) for parcel in parcels]
-        seen = [p for p in prepared if isinstance(p, image.Prepared) and not p.flaw]
-        scores = iter(self.model.scores([p.glyph for p in seen]))
+        asked = [p.glyph for p in prepared if isinstance(p, image.Prepared) and p.flaw is None]
+        scores = iter(self.model.scores(asked))
         readings = []
         for parcel, found in zip(parcels, prepared, strict=True):
             if isinstance(found, UnreadableError):
-                verdict, shown = Verdict(Status.ERROR, reason=str(found)), None
+                readings.append(self._unreadable(parcel, str(found)))
             else:
-                row = None if found.flaw else next(scores)
-                verdict, shown = judge(found, row, self._unsure_below), found
-            readings.append(self._reading(parcel.name, verdict, shown))
+                row = next(scores) if found.flaw is None else None
+                readings.append(self._reading(parcel.name, found, row))
         return readings
 
     def _prepare(self, parcel: Parcel) -> image.Prepared | UnreadableError:
@@ -55,16 +54,22 @@ class Reader:
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
-    def _reading(self, name: str, verdict: Verdict, shown: image.Prepared | None) -> Reading:
-        picture = b""
-        if self._painter is not None:
-            picture = self._painter.paint(
-                name,
-                verdict,
-                thumbnail=None if shown is None else shown.thumbnail,
-                glyph=None if shown is None else shown.glyph,
-                mask=None if shown is None else shown.mask,
-            )
+    def _reading(
+        self, name: str, found: image.Prepared, scores: NDArray[np.float32] | None
+    ) -> Reading:
+        verdict = judge(found, scores, self._unsure_below)
+        if self._painter is None:
+            return Reading(verdict, self.model.hash)
+        picture = self._painter.paint(
+            name, verdict, thumbnail=found.thumbnail, glyph=found.glyph, mask=found.mask
+        )
+        return Reading(verdict, self.model.hash, picture)
+
+    def _unreadable(self, parcel: Parcel, reason: str) -> Reading:
+        verdict = Verdict(Status.ERROR, reason=reason)
+        if self._painter is None:
+            return Reading(verdict, self.model.hash)
+        picture = self._painter.faults.paint(parcel.name, reason, parcel.data)
         return Reading(verdict, self.model.hash, picture)
 
 
@@ -92,20 +97,21 @@ def judge(
     """Return the verdict on an image.
 
     Args:
-        prepared: the image; with a flaw (no ink, several digits) the model is not asked.
-        scores: (11,) calibrated probabilities, the last of "not a digit".
+        prepared: the image.
+        scores: (11,) calibrated probabilities, the last of "not a digit"; ``None`` for an image
+            with a flaw.
         unsure_below: confidence under which the verdict is ``unsure``.
     """
     if scores is None:
-        return Verdict(Status.UNSURE, reason=prepared.flaw)
+        return Verdict(Status.UNSURE, reason=prepared.flaw or "")
     probabilities = tuple(float(p) for p in scores)
     *digits, none = probabilities
     confidence = max(digits)
     digit = digits.index(confidence)
     if none > SURELY_NONE:
-        return Verdict(Status.UNSURE, None, None, probabilities, "not a digit")
+        return Verdict(Status.UNSURE, None, None, probabilities, Doubt.NOT_A_DIGIT)
     if none > confidence:
-        return Verdict(Status.UNSURE, digit, confidence, probabilities, "not a digit")
+        return Verdict(Status.UNSURE, digit, confidence, probabilities, Doubt.NOT_A_DIGIT)
     if confidence < unsure_below:
-        return Verdict(Status.UNSURE, digit, confidence, probabilities, "low confidence")
+        return Verdict(Status.UNSURE, digit, confidence, probabilities, Doubt.LOW_CONFIDENCE)
     return Verdict(Status.OK, digit, confidence, probabilities)

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from typing import TextIO
 
 from daemon.records import Status
 
@@ -46,12 +47,16 @@ def level(*, quiet: bool, verbose: bool) -> int:
     return logging.DEBUG if verbose else logging.INFO
 
 
-def set_up(level: int = logging.INFO) -> None:
+def set_up(level: int = logging.INFO, handler: logging.StreamHandler[TextIO] | None = None) -> None:
     """Log messages of ``level`` and above to stderr, in local time with its offset from UTC.
 
     On a terminal the lines have colours, unless NO_COLOR is set (https://no-color.org).
+
+    Args:
+        level: the lowest level to log.
+        handler: writes the lines; ``None`` for one that only writes them to stderr.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = handler or logging.StreamHandler(sys.stderr)
     if _is_journal(sys.stderr.fileno()):
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:

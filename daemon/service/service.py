@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -27,6 +28,21 @@ from daemon.workers.process import Patience
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the work has come.
+
+    Attributes:
+        state: starting, running or paused.
+        rows: how many rows were written since the start, by status.
+        backlog: files that are known and have not been published yet.
+    """
+
+    state: str
+    rows: Counter[str]
+    backlog: int
+
+
 class Service:
     """One digitd on one config file."""
 
@@ -36,6 +52,7 @@ class Service:
         *,
         once: bool = False,
         on_row: Callable[[Row], None] = lambda _: None,
+        on_turn: Callable[[Progress], None] = lambda _: None,
         read: Read = worker.read,
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
@@ -45,12 +62,14 @@ class Service:
             config_file: relative paths in it are relative to its folder.
             once: stop when what is in the inbox now is read.
             on_row: gets each committed row.
+            on_turn: is told how far the work has come, in every iteration of the loop.
             read: reads a batch of bytes in a worker; it can be pickled.
             patience: how long a worker may take.
         """
         self._file = config_file
         self._once = once
         self._on_row = on_row
+        self._on_turn = on_turn
         self._read = read
         self._patience = patience
         self._config = config.load(config_file)
@@ -99,6 +118,7 @@ class Service:
         """Keep a session going until it ends; tell whether another is to follow."""
         while True:
             session.turn()
+            self._on_turn(Progress(session.page.state, self._counts, session.backlog))
             if self._is_stopping or session.is_finished:
                 notify("STOPPING=1")
                 return False

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon import __version__
 from daemon.config import Config
@@ -109,7 +109,7 @@ class Session:
                 self._pause_for(error)
             else:
                 self._resume()
-        self._status.show(self._page())
+        self._status.show(self.page)
 
     def wait(self, trial: Pool | None) -> None:
         """Sleep until there is something to do, for this session or for a pool on trial."""
@@ -136,9 +136,28 @@ class Session:
         )
 
     @property
+    def backlog(self) -> int:
+        """Files that are known and have not been published yet."""
+        return self._inbox.waiting + self._pipeline.in_hand
+
+    @property
     def parked(self) -> int:
         """Files whose row is written and that could not be published."""
         return self._pipeline.parked
+
+    @property
+    def page(self) -> Page:
+        """What ``digitd status`` shows of this session."""
+        running = "running" if self._is_ready else "starting"
+        return Page(
+            pid=os.getpid(),
+            since=self._since,
+            state="paused" if self._pause else running,
+            why=self._pause.why if self._pause else "",
+            watch=self._inbox.mode,
+            model=self._pool.known.model if self._pool.known else "",
+            in_work=self._pipeline.in_hand,
+        )
 
     def stop(self) -> None:
         """Finish the batches in hand if there is time, and close everything.
@@ -156,7 +175,7 @@ class Session:
         except (OSError, DigitdError) as error:
             log.warning("stopping with files in hand, for the next start: %s", describe(error))
         if self._is_open:
-            self._status.show(self._page("stopped"))
+            self._status.show(replace(self.page, state="stopped"))
         self._pool.close()
         self._inbox.close()
         self._claims.close()
@@ -224,15 +243,3 @@ class Session:
         if self._pause is not None:
             log.info("resumed, this is resolved: %s", self._pause.why)
             self._pause = None
-
-    def _page(self, state: str = "") -> Page:
-        running = "running" if self._is_ready else "starting"
-        return Page(
-            pid=os.getpid(),
-            since=self._since,
-            state=state or ("paused" if self._pause else running),
-            why=self._pause.why if self._pause else "",
-            watch=self._inbox.mode,
-            model=self._pool.known.model if self._pool.known else "",
-            in_work=self._pipeline.in_hand,
-        )

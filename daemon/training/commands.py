@@ -1,5 +1,6 @@
 """The commands ``train`` and ``evaluate``."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import click
 
 from daemon.errors import EX_FOUND_WRONG
 
-# The imports of each command stand inside it: `digitd --help` answers at once, and the daemon
-# never loads what only training needs.
-# D301: \b in a docstring is how click is told to keep lines as they are.
+# Each command imports what it needs when it runs, so that `digitd --help` answers at once and the
+# daemon never loads what only training needs.
+# D301: \b in a docstring tells click to keep the lines as they are.
 # ruff: noqa: PLC0415, D301
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -38,13 +39,13 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     type=click.IntRange(1),
     help="Of 51,200 glyphs each; the shipped model took 132.",
 )
-@click.option("--seed", default=0, show_default=True, type=int, help="Of everything random.")
+@click.option("--seed", default=0, show_default=True, type=int, help="Seed of all random numbers.")
 @click.option(
     "--scale",
     default=1.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Draw so many times more than the sets hold: fonts, strokes, what is not a digit.",
+    help="Draw this many times the usual number of digits from fonts and strokes, and non-digits.",
 )
 @click.option(
     "--work",
@@ -109,19 +110,19 @@ def train(
     "model_file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A .keras file; without it, the model that came with digitd.",
+    help="A .keras file; default: the model that comes with digitd.",
 )
 @click.option(
     "--skip-traits",
     metavar="WORDS",
     default="",
-    help="Leave out images whose `traits` hold one of these, separated by commas.",
+    help="Leave out images whose `traits` contain one of these, separated by commas.",
 )
 @click.option(
     "--at-least",
     metavar="SHARE",
     type=click.FloatRange(0, 1),
-    help="Exit 1 where the accuracy is below this.",
+    help="Exit with 1 if the accuracy is below this.",
 )
 @click.option(
     "--pictures",
@@ -130,12 +131,22 @@ def train(
     type=click.Path(file_okay=False, path_type=Path),
     help="Draw the confusion matrix, the worst mistakes and examples into this folder.",
 )
+@click.option(
+    "--table",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a CSV file with one row per image.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 def evaluate(
     path: Path,
     model_file: Path | None,
     skip_traits: str,
     at_least: float | None,
     folder: Path | None,
+    table: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Measure a model on DATA: an .npz set, or a folder with a labels.csv (file,label).
 
@@ -143,17 +154,35 @@ def evaluate(
     Example:
       digitd evaluate mnist.npz --at-least 0.993
       digitd evaluate scans/ --skip-traits hard,printed-font --pictures seen/
+      digitd evaluate scans/ --json --table answers.csv
     """
     from daemon.assets import SHIPPED_MODEL
     from daemon.reading import model
     from daemon.training import evaluate, report
 
     skipped = [word for word in skip_traits.split(",") if word]
+    reader = model.load(model_file or SHIPPED_MODEL)
     cases = evaluate.cases(path, skipped)
-    measured = evaluate.evaluate(model.load(model_file or SHIPPED_MODEL), cases)
-    click.echo(report.of_evaluation(measured))
+    seen = sys.stderr.isatty()
+    with (
+        click.progressbar(
+            length=cases.count, label="reading", file=sys.stderr, hidden=not seen
+        ) as bar,
+        report.table(table) as write,
+    ):
+
+        def answered(answer: evaluate.Answer) -> None:
+            bar.update(1)
+            write(answer)
+
+        measured = evaluate.evaluate(reader, cases, on_answer=answered)
+    if as_json:
+        click.echo(json.dumps(report.figures(measured, reader.hash), indent=2))
+    else:
+        click.echo(report.of_evaluation(measured))
     if folder is not None:
-        click.echo(f"pictures: {', '.join(map(str, report.drawn(measured, folder)))}")
+        files = ", ".join(map(str, report.drawn(measured, folder)))
+        click.echo(f"pictures: {files}", err=as_json)
     if at_least is not None and measured.accuracy < at_least:
         click.echo(f"digitd: {measured.accuracy:.4f} is below {at_least}", err=True)
         sys.exit(EX_FOUND_WRONG)

@@ -1,26 +1,21 @@
 """Measure a model through the real reader: on MNIST's test digits or a folder of images."""
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.errors import DataError, UnreadableError
 from daemon.reading import image, model
 from daemon.reading.reader import judge
 from daemon.records import DIGITS, Status, Verdict
 from daemon.training import calibrate, data
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 LABELS = "labels.csv"
 NO_DIGIT = frozenset({"none", "multi"})
@@ -29,6 +24,7 @@ NO_DIGIT = frozenset({"none", "multi"})
 _DIGIT_LABELS = frozenset(map(str, range(DIGITS)))
 _MAX_MEGAPIXELS = 50.0  # config.yaml's default
 _BATCH = 256
+_EXAMPLES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +37,34 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What was said of a case; ``prepared`` is ``None`` where it could not be read."""
+class Cases:
+    """What to measure on: how many images, and each of them, loaded when it is its turn."""
 
-    case: Case
+    count: int
+    each: Iterable[Case]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was said of a case.
+
+    Attributes:
+        name: of the image.
+        truth: its label.
+        verdict: what the daemon would say of it.
+        prepared: for pictures of the answer; ``None`` where the image could not be read, and where
+            the answer is neither an example nor a mistake.
+    """
+
+    name: str
+    truth: str
     verdict: Verdict
     prepared: image.Prepared | None
 
     @property
     def label(self) -> int | None:
         """The digit in the image; ``None`` if the label is no digit from 0 to 9."""
-        return int(self.case.label) if self.case.label in _DIGIT_LABELS else None
+        return int(self.truth) if self.truth in _DIGIT_LABELS else None
 
     @property
     def right(self) -> bool:
@@ -62,6 +75,16 @@ class Answer:
     def ok(self) -> bool:
         """Whether the row would say ``ok``."""
         return self.verdict.status is Status.OK
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the label says what should have been answered."""
+        return self.label is not None or self.truth in NO_DIGIT
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether a digit was misread, or something else taken for a digit."""
+        return not self.right if self.label is not None else self.truth in NO_DIGIT and self.ok
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +101,7 @@ class Evaluation:
         refused: of the images with no digit or several, by label: (not ``ok``, count).
         confusion: (10, 11) int; rows are what was drawn, the last column "no digit said".
         mistakes: the wrong answers, the surest first.
+        examples: a few answers to digits, evenly spaced.
     """
 
     count: int
@@ -107,33 +131,39 @@ class Evaluation:
         return self.ok_right / self.ok if self.ok else 1.0
 
 
-def cases(path: Path, skip_traits: Sequence[str] = ()) -> Iterator[Case]:
+def cases(path: Path, skip_traits: Sequence[str] = ()) -> Cases:
     """Find what to read: an ``.npz`` set (MNIST's test digits) or a folder with labels.csv.
 
     Args:
         path: the file, or a folder in which ``labels.csv`` has columns ``file`` and ``label``
             and the images lie beside it or in ``images/``.
-        skip_traits: leave out images that have one of these in their ``traits`` column,
-            where they are parted by semicolons.
+        skip_traits: leave out images that have one of these in their ``traits`` column, which
+            holds words separated by semicolons.
 
     Raises:
-        DataError: it is neither.
+        DataError: it is neither; while the images are loaded, one of them is missing.
     """
     if path.is_dir():
-        yield from _of_folder(path, frozenset(skip_traits))
-        return
-    yield from of(data.load_test(path))
+        return _of_folder(path, frozenset(skip_traits))
+    return of(data.load_test(path))
 
 
-def of(drawings: data.Drawings) -> Iterator[Case]:
-    """Make the files that a set's digits would be: PNGs, white ink on black."""
+def of(drawings: data.Drawings) -> Cases:
+    """Return the files that a set's digits would be: PNGs, white ink on black."""
+    return Cases(len(drawings.images), _encoded(drawings))
+
+
+def _encoded(drawings: data.Drawings) -> Iterator[Case]:
     for index, (ink, label) in enumerate(zip(drawings.images, drawings.labels, strict=True)):
         png = cv2.imencode(".png", ink)[1].tobytes()
         yield Case(f"{drawings.name} {index}", str(int(label)), png)
 
 
 def evaluate(
-    reader: model.Model, found: Iterator[Case], unsure_below: float | None = None
+    reader: model.Model,
+    found: Cases,
+    unsure_below: float | None = None,
+    on_answer: Callable[[Answer], object] = lambda _: None,
 ) -> Evaluation:
     """Read all cases as the daemon would and count.
 
@@ -141,27 +171,28 @@ def evaluate(
         reader: the model.
         found: what to read.
         unsure_below: ``None`` takes the model's own.
+        on_answer: gets each answer, counted or not.
 
     Raises:
         DataError: there is not one image to count.
     """
     threshold = reader.unsure_below if unsure_below is None else unsure_below
     answers: list[Answer] = []
-    batch: list[Case] = []
-    for case in found:
-        batch.append(case)
-        if len(batch) == _BATCH:
-            answers += _answered(reader, batch, threshold)
-            batch = []
-    answers += _answered(reader, batch, threshold)
-    digits = [answer for answer in answers if answer.label is not None]
-    others = [answer for answer in answers if answer.case.label in NO_DIGIT]
-    if not digits and not others:
+    every = max(1, found.count // _EXAMPLES)
+    cases = iter(found.each)
+    while batch := list(islice(cases, _BATCH)):
+        for answer in _answered(reader, batch, threshold):
+            on_answer(answer)
+            # Of a large folder not every image fits into memory: keep those that may be drawn.
+            is_drawn = answer.is_mistake or len(answers) % every == 0
+            answers.append(answer if is_drawn else replace(answer, prepared=None))
+    counted = [answer for answer in answers if answer.is_counted]
+    if not counted:
         raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
-    return _counted(digits, others)
+    return _counted(counted, tuple(answers[::every][:_EXAMPLES]))
 
 
-def _of_folder(folder: Path, skipped: frozenset[str]) -> Iterator[Case]:
+def _of_folder(folder: Path, skipped: frozenset[str]) -> Cases:
     table = folder / LABELS
     try:
         with table.open(newline="", encoding="utf-8") as file:
@@ -170,28 +201,34 @@ def _of_folder(folder: Path, skipped: frozenset[str]) -> Iterator[Case]:
         raise DataError(f"{table}: cannot be read: {error.strerror}") from error
     if not rows or not {"file", "label"} <= set(rows[0]):
         raise DataError(f"{table}: needs the columns `file` and `label`, and rows")
+    kept = [row for row in rows if not skipped & set((row.get("traits") or "").split(";"))]
+    return Cases(len(kept), _loaded(folder, kept))
+
+
+def _loaded(folder: Path, rows: Iterable[dict[str, str]]) -> Iterator[Case]:
     for row in rows:
-        if skipped & set((row.get("traits") or "").split(";")):
-            continue
         beside, within = folder / row["file"], folder / "images" / row["file"]
         try:
             content = (beside if beside.exists() else within).read_bytes()
         except OSError as error:
-            raise DataError(f"{table}: {row['file']} cannot be read: {error.strerror}") from error
+            raise DataError(
+                f"{folder / LABELS}: {row['file']} cannot be read: {error.strerror}"
+            ) from error
         yield Case(row["file"], row["label"].strip(), content)
 
 
 def _answered(reader: model.Model, batch: Sequence[Case], threshold: float) -> list[Answer]:
     prepared = [_prepared(case) for case in batch]
-    asked = [p.glyph for p in prepared if isinstance(p, image.Prepared) and not p.flaw]
+    asked = [p.glyph for p in prepared if isinstance(p, image.Prepared) and p.flaw is None]
     scores = iter(reader.scores(asked))
     answers = []
     for case, found in zip(batch, prepared, strict=True):
         if isinstance(found, str):
-            answers.append(Answer(case, Verdict(Status.ERROR, reason=found), None))
+            verdict = Verdict(Status.ERROR, reason=found)
+            answers.append(Answer(case.name, case.label, verdict, None))
             continue
-        verdict = judge(found, None if found.flaw else next(scores), threshold)
-        answers.append(Answer(case, verdict, found))
+        verdict = judge(found, next(scores) if found.flaw is None else None, threshold)
+        answers.append(Answer(case.name, case.label, verdict, found))
     return answers
 
 
@@ -202,14 +239,16 @@ def _prepared(case: Case) -> image.Prepared | str:
         return str(error)
 
 
-def _counted(digits: list[Answer], others: list[Answer]) -> Evaluation:
+def _counted(answers: Sequence[Answer], examples: tuple[Answer, ...]) -> Evaluation:
+    digits = [answer for answer in answers if answer.label is not None]
+    others = [answer for answer in answers if answer.label is None]
     confusion = np.zeros((DIGITS, DIGITS + 1), np.int64)
     for answer in digits:
         said = answer.verdict.digit
         confusion[answer.label, DIGITS if said is None else said] += 1
     sure = [(a.verdict.confidence, a.right) for a in digits if a.verdict.confidence is not None]
     confidence, right = zip(*sure, strict=True) if sure else ((), ())
-    wrong = [a for a in digits if not a.right] + [a for a in others if a.ok]
+    wrong = [answer for answer in answers if answer.is_mistake]
     return Evaluation(
         count=len(digits),
         right=sum(answer.right for answer in digits),
@@ -218,10 +257,10 @@ def _counted(digits: list[Answer], others: list[Answer]) -> Evaluation:
         ok_right=sum(answer.ok and answer.right for answer in digits),
         calibration_error=calibrate.error(np.array(confidence), np.array(right)) if sure else 0.0,
         refused={
-            label: (sum(not a.ok for a in others if a.case.label == label), count)
-            for label, count in sorted(Counter(a.case.label for a in others).items())
+            label: (sum(not a.ok for a in others if a.truth == label), count)
+            for label, count in sorted(Counter(a.truth for a in others).items())
         },
         confusion=confusion,
         mistakes=tuple(sorted(wrong, key=lambda a: -(a.verdict.confidence or 0.0))),
-        examples=tuple(digits[:: max(1, len(digits) // 24)][:24]),
+        examples=examples,
     )

@@ -1,26 +1,22 @@
 """Pictures of a training and of a measurement, as PNG files."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from daemon.records import DIGITS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-
-    from daemon.training.evaluate import Answer, Evaluation
-    from daemon.training.train import Epoch
+from daemon.training.evaluate import Answer, Evaluation
+from daemon.training.train import Epoch
 
 DPI = 110
 WORST = 24  # mistakes on the sheet: what a person looks through in a minute
+# Of a sheet of answers: a pair of images with two lines of words above it.
+_SIDE_INCHES, _WORDS_INCHES, _TITLE_INCHES = 1.35, 0.36, 0.45
+_PAIR_INCHES = 3.0, _SIDE_INCHES + _WORDS_INCHES + 0.12
 RIGHT, WRONG, QUIET = "#2e7d32", "#c62828", "#757575"
 
 
@@ -54,8 +50,9 @@ def curves(history: Sequence[Epoch], path: Path) -> None:
 
 
 def confusion(evaluation: Evaluation, path: Path) -> None:
-    """Draw what was drawn against what was said; the counts that matter are off the diagonal."""
-    figure = Figure(figsize=(7.5, 6.5), layout="constrained")
+    """Draw how often each digit was read as which; mistakes are off the diagonal."""
+    # As wide as the matrix and its labels: a constrained layout leaves a margin on the right.
+    figure = Figure(figsize=(7.5, 7.2))
     axes = figure.subplots()
     counts = evaluation.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -67,42 +64,46 @@ def confusion(evaluation: Evaluation, path: Path) -> None:
     axes.set_xticks(range(DIGITS + 1), [*map(str, range(DIGITS)), "none"])
     axes.set_yticks(range(DIGITS))
     axes.set(
-        xlabel="said",
-        ylabel="drawn",
+        xlabel="read as",
+        ylabel="digit in the image",
         title=f"{evaluation.right} of {evaluation.count} right ({evaluation.accuracy:.2%})",
     )
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, bbox_inches="tight")
 
 
 def mistakes(evaluation: Evaluation, path: Path) -> None:
-    """Draw the worst mistakes: what was dropped, what the model saw, what it said."""
-    _sheet(
-        evaluation.mistakes[:WORST],
-        f"The {min(WORST, len(evaluation.mistakes))} surest of {len(evaluation.mistakes)} mistakes",
-        path,
-    )
+    """Draw the worst mistakes: the original, what the model saw, what was said."""
+    shown = evaluation.mistakes[:WORST]
+    if len(shown) < len(evaluation.mistakes):
+        title = f"The {len(shown)} most confident of {len(evaluation.mistakes)} mistakes"
+    else:
+        title = f"Mistakes: {len(shown) or 'none'}"
+    _sheet(shown, title, path)
 
 
 def examples(evaluation: Evaluation, path: Path) -> None:
-    """Draw a few answers, right and wrong, as they come."""
+    """Draw a few answers, right and wrong, evenly spaced."""
     _sheet(evaluation.examples, "Examples", path)
 
 
 def _sheet(answers: Sequence[Answer], title: str, path: Path) -> None:
     columns = 4
     rows = max(1, -(-len(answers) // columns))
-    figure = Figure(figsize=(3.2 * columns, 1.9 * rows + 0.5), layout="constrained")
-    figure.suptitle(title)
-    grid = figure.subplots(rows, 2 * columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
+    # Fixed places instead of a layout engine: all titles of a row stand at one height, whatever
+    # the shapes of the images.
+    height = _TITLE_INCHES + rows * _PAIR_INCHES[1]
+    figure = Figure(figsize=(columns * _PAIR_INCHES[0], height))
+    figure.suptitle(title, y=1 - 0.2 / height)
     for index, answer in enumerate(answers):
         row, column = divmod(index, columns)
-        _pair(grid[row, 2 * column], grid[row, 2 * column + 1], answer)
+        top = height - _TITLE_INCHES - row * _PAIR_INCHES[1] - _WORDS_INCHES
+        _pair(figure, column * _PAIR_INCHES[0], top, answer)
     figure.savefig(path, dpi=DPI)
 
 
-def _pair(dropped: Axes, seen: Axes, answer: Answer) -> None:
+def _pair(figure: Figure, left: float, top: float, answer: Answer) -> None:
+    """Draw an answer as two images of the same size under their words; places are in inches."""
+    dropped, seen = (_square(figure, left + 0.1 + i * (_SIDE_INCHES + 0.1), top) for i in (0, 1))
     verdict = answer.verdict
     if answer.prepared is not None:
         dropped.imshow(answer.prepared.thumbnail)
@@ -110,7 +111,27 @@ def _pair(dropped: Axes, seen: Axes, answer: Answer) -> None:
     said = "no digit" if verdict.digit is None else f"{verdict.digit}"
     sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
     # `$` would begin a formula; a name is long in some folders.
-    name = answer.case.name.replace("$", r"\$")[-22:]
-    dropped.set_title(f"{name}\nis {answer.case.label}", fontsize=8)
+    name = answer.name.replace("$", r"\$")[-22:]
     colour = RIGHT if answer.right else WRONG
-    seen.set_title(f"said {said}{sure}\n{verdict.status}", fontsize=8, color=colour)
+    width, height = figure.get_size_inches()
+    for i, (text, shade) in enumerate(
+        (
+            (f"{name}\nis {answer.truth}", "black"),
+            (f"read as {said}{sure}\n{verdict.status}", colour),
+        )
+    ):
+        x = left + 0.1 + i * (_SIDE_INCHES + 0.1)
+        figure.text(x / width, (top + 0.04) / height, text, color=shade, fontsize=8, va="bottom")
+
+
+def _square(figure: Figure, left: float, top: float) -> Axes:
+    width, height = figure.get_size_inches()
+    place = (
+        left / width,
+        (top - _SIDE_INCHES) / height,
+        _SIDE_INCHES / width,
+        _SIDE_INCHES / height,
+    )
+    axes = figure.add_axes(place)
+    axes.axis("off")
+    return axes

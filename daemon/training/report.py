@@ -1,20 +1,22 @@
-"""Words and pictures of a training and of a measurement."""
+"""Words, tables and pictures of a training and of a measurement."""
 
-from __future__ import annotations
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from typing import TYPE_CHECKING
-
+from daemon.errors import DataError
+from daemon.ledger import rows
 from daemon.reading import model
 from daemon.training import evaluate, plots
+from daemon.training.train import Epoch, Trained
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from daemon.training.train import Epoch, Trained
+_TABLE_COLUMNS = ("file", "label", "status", "digit", "confidence", *rows.PROBABILITIES, "reason")
+_LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
 
 
 def line(epoch: Epoch) -> str:
-    """Say in one line what an epoch came to."""
+    """Return the figures of an epoch as one line."""
     test = "" if epoch.test_accuracy is None else f", MNIST test {epoch.test_accuracy:.2%}"
     return (
         f"epoch {epoch.epoch}: loss {epoch.loss:.3f}, "
@@ -23,7 +25,7 @@ def line(epoch: Epoch) -> str:
 
 
 def of_training(trained: Trained, out: Path, folder: Path) -> str:
-    """Draw a training's pictures and say where everything is."""
+    """Draw the pictures of a training; return where everything is, as text."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [folder / "curves.png"]
     plots.curves(trained.history, pictures[0])
@@ -39,27 +41,89 @@ def of_training(trained: Trained, out: Path, folder: Path) -> str:
 
 
 def of_evaluation(measured: evaluate.Evaluation) -> str:
-    """Say all figures."""
+    """Return all figures as lines of text."""
     lines = []
     if measured.count:
         lines = [
-            f"accuracy           {measured.accuracy:8.2%}  {measured.right} of {measured.count}",
-            f"ok                 {measured.coverage:8.2%}  {measured.ok} of {measured.count}",
-            f"ok and right       {measured.precision:8.2%}  {measured.ok_right} of {measured.ok}",
-            f"calibration error  {measured.calibration_error:8.2%}",
+            _share("accuracy", measured.right, measured.count),
+            _share("ok", measured.ok, measured.count),
+            _share("ok and right", measured.ok_right, measured.ok),
+            f"{'calibration error':23} {measured.calibration_error:8.2%}",
         ]
-    for label, (not_ok, count) in measured.refused.items():
-        lines.append(f"{f'{label}, not ok':18} {not_ok / count:8.2%}  {not_ok} of {count}")
     lines += [
-        f"  {digit}                {right / count:8.2%}  {right} of {count}"
+        _share(f"{_LABELS_IN_WORDS[label]}, flagged", flagged, count)
+        for label, (flagged, count) in measured.refused.items()
+    ]
+    lines += [
+        _share(f"  {digit}", right, count)
         for digit, (right, count) in enumerate(measured.per_digit)
         if count
     ]
     return "\n".join(lines)
 
 
+def _share(name: str, part: int, whole: int) -> str:
+    share = part / whole if whole else 1.0
+    return f"{name:23} {share:8.2%}  {part} of {whole}"
+
+
+def figures(measured: evaluate.Evaluation, file_hash: str) -> dict[str, Any]:
+    """Return all figures as one JSON object; shares are from 0 to 1."""
+    return {
+        "model": file_hash,
+        "count": measured.count,
+        "right": measured.right,
+        "accuracy": measured.accuracy,
+        "ok": measured.ok,
+        "ok_right": measured.ok_right,
+        "coverage": measured.coverage,
+        "precision": measured.precision,
+        "calibration_error": measured.calibration_error,
+        "per_digit": {
+            str(digit): {"right": right, "count": count}
+            for digit, (right, count) in enumerate(measured.per_digit)
+        },
+        "not_a_digit": {
+            label: {"flagged": flagged, "count": count}
+            for label, (flagged, count) in measured.refused.items()
+        },
+        "confusion": measured.confusion.tolist(),
+    }
+
+
+@contextmanager
+def table(path: Path | None) -> Iterator[Callable[[evaluate.Answer], object]]:
+    """Give a function that writes an answer into a CSV file as a row; without a path, nothing.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    if path is None:
+        yield lambda _: None
+        return
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            file.write(rows.csv_line(_TABLE_COLUMNS))
+            yield lambda answer: file.write(rows.csv_line(_table_row(answer)))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _table_row(answer: evaluate.Answer) -> list[str | float | None]:
+    verdict = answer.verdict
+    return [
+        answer.name,
+        answer.truth,
+        verdict.status,
+        verdict.digit,
+        verdict.confidence,
+        *(verdict.probabilities or (None,) * len(rows.PROBABILITIES)),
+        verdict.reason,
+    ]
+
+
 def drawn(measured: evaluate.Evaluation, folder: Path) -> list[Path]:
-    """Draw confusion matrix, worst mistakes and examples; returns the files."""
+    """Draw confusion matrix, worst mistakes and examples; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.png" for name in ("confusion", "mistakes", "examples")]
     for draw, file in zip((plots.confusion, plots.mistakes, plots.examples), files, strict=True):

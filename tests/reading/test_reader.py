@@ -7,7 +7,7 @@ import pytest
 
 from daemon.reading.image import Prepared
 from daemon.reading.reader import judge
-from daemon.records import Status
+from daemon.records import Doubt, Status
 
 NOTHING = np.zeros((28, 28, 3), np.uint8)
 
@@ -48,8 +48,7 @@ def test_the_threshold_decides() -> None:
 
 
 def test_a_flaw_is_told_without_a_guess() -> None:
-    verdict = judge(
-        Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0], "several digits"), None, 0.9
-    )
+    prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0], Doubt.SEVERAL_DIGITS)
+    verdict = judge(prepared, None, 0.9)
     assert (verdict.status, verdict.digit, verdict.confidence) == (Status.UNSURE, None, None)
     assert verdict.reason == "several digits"

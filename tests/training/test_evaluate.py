@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from daemon.assets import SHIPPED_MODEL
@@ -14,7 +17,7 @@ from daemon.errors import DataError
 from daemon.reading import model
 from daemon.records import Status, Verdict
 from daemon.training import calibrate, data, evaluate
-from tests.harness import digitd
+from tests.harness import DIGITD, Terminal, digitd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +58,7 @@ def test_a_folder_is_counted(folder: Path) -> None:
     assert found.confusion.sum() == 8
     assert sum(count for _, count in found.per_digit) == 8
     assert found.refused == {"multi": (1, 1), "none": (1, 1)}
-    assert [answer.case.label for answer in found.mistakes] == ["5"]
+    assert [answer.truth for answer in found.mistakes] == ["5"]
     all_of_it = evaluate.evaluate(reader, evaluate.cases(folder))
     assert (all_of_it.count, all_of_it.right) == (9, 7)
 
@@ -67,11 +70,45 @@ def test_the_command_says_and_draws(folder: Path, tmp_path: Path) -> None:
     )
     assert said.returncode == 0, said.stderr
     assert "7 of 8" in said.stdout
-    assert "none, not ok        100.00%  1 of 1" in said.stdout
+    assert "no digit, flagged        100.00%  1 of 1" in said.stdout
+    assert "several digits, flagged  100.00%  1 of 1" in said.stdout
     for name in ("confusion", "mistakes", "examples"):
         picture = cv2.imread(str(drawn / f"{name}.png"))
         assert picture is not None
         assert min(picture.shape[:2]) > 100
+
+
+def test_figures_are_printed_as_json_and_answers_written_as_a_table(
+    folder: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "answers.csv"
+    said = digitd("evaluate", folder, "--skip-traits", "hard", "--json", "--table", table)
+    assert said.returncode == 0, said.stderr
+    figures = json.loads(said.stdout)
+    assert (figures["right"], figures["count"]) == (7, 8)
+    assert figures["accuracy"] == pytest.approx(7 / 8)
+    assert figures["not_a_digit"]["multi"] == {"flagged": 1, "count": 1}
+    assert sum(map(sum, figures["confusion"])) == 8
+    rows = pd.read_csv(table, dtype={"digit": "string", "label": "string"})
+    assert len(rows) == 11
+    digits = rows[rows.label.str.isdigit()]
+    assert int((digits.label == digits.digit).sum()) == 7
+    probabilities = digits[[*(f"p{digit}" for digit in range(10)), "p_none"]]
+    assert probabilities.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    assert rows.set_index("file").loc["blank.png", "reason"] == "no ink"
+
+
+def test_a_table_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+    said = digitd("evaluate", folder, "--table", tmp_path / "none" / "answers.csv")
+    assert said.returncode == 1
+    assert "answers.csv: cannot be written: No such file" in said.stderr
+
+
+def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
+    with Terminal() as terminal:
+        subprocess.run([*DIGITD, "evaluate", folder], stderr=terminal.programs, check=True)
+    assert "reading  [" in terminal.text
+    assert "100%" in terminal.text
 
 
 def test_below_the_bar_exits_1(folder: Path) -> None:
@@ -92,7 +129,7 @@ def test_a_folder_without_its_table_is_named(
     if content is not None:
         (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=says):
-        list(evaluate.cases(tmp_path))
+        list(evaluate.cases(tmp_path).each)
 
 
 def test_mnist_is_measured_on_its_test_digits() -> None:
@@ -105,10 +142,10 @@ def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "set.npz"
     broken.write_bytes(b"no zip")
     with pytest.raises(DataError, match=r"set\.npz"):
-        list(evaluate.cases(broken))
+        evaluate.cases(broken)
     np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
     with pytest.raises(DataError, match="neither `images` and `labels`"):
-        list(evaluate.cases(tmp_path / "other.npz"))
+        evaluate.cases(tmp_path / "other.npz")
 
 
 def test_a_shaky_confidence_is_calibrated() -> None:
@@ -144,5 +181,7 @@ def test_a_set_that_is_wrong_is_named_by_its_file(
 
 @pytest.mark.parametrize("label", ["10", "12", "007", "٣"])
 def test_a_label_that_is_no_digit_is_not_counted(label: str) -> None:
-    case = evaluate.Case("x.png", label, b"")
-    assert evaluate.Answer(case, Verdict(Status.OK, 3, 0.9), None).label is None
+    answer = evaluate.Answer("x.png", label, Verdict(Status.OK, 3, 0.9), None)
+    assert answer.label is None
+    assert not answer.is_counted
+    assert not answer.is_mistake

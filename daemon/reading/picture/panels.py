@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 196  # of the square panels, px: 7 for each of the model's 28
+SIDE = 252  # of the square panels, px: 9 for each of the model's 28
 _HALF_INK = 127  # of a pixel scaled from several: more than half of it is ink
 
 

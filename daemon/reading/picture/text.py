@@ -52,6 +52,7 @@ class Font:
     Attributes:
         ascent: rows of a line above its baseline, room for two accents on a capital.
         height: rows of a line, the tails below the baseline included.
+        width: of a drawable text (see ``shown``), in pixels.
     """
 
     def __init__(self, face: str, size: int) -> None:
@@ -67,6 +68,8 @@ class Font:
         self._cell: Any = RendererAgg(2 * self._margin, self.height, _DPI)  # type: ignore[no-untyped-call]
         self._letter = lru_cache(_CACHED_LETTERS)(self._draw)
         self._line = lru_cache(_CACHED_LINES)(self._set)
+        # Asked of the same labels and percentages in every picture: 0.04 ms of it without a cache.
+        self.width = lru_cache(_CACHED_LINES)(self._width)
 
     def shown(self, text: str) -> str:
         """Return the text with a placeholder for each character that cannot be drawn.
@@ -79,10 +82,6 @@ class Font:
             for c in unicodedata.normalize("NFC", text)
         )
 
-    def width(self, text: str) -> int:
-        """Return how many pixels wide the text is, all of it drawable (see ``shown``)."""
-        return sum(self._letter(c).advance for c in text)
-
     def line(self, text: str) -> NDArray[np.uint8]:
         """Draw one line of drawable text (see ``shown``).
 
@@ -92,6 +91,10 @@ class Font:
             ``ascent``.
         """
         return self._line(text)
+
+    def _width(self, text: str) -> int:
+        """Return how many pixels wide the text is, all of it drawable (see ``shown``)."""
+        return sum(self._letter(c).advance for c in text)
 
     def _set(self, text: str) -> NDArray[np.uint8]:
         letters = [self._letter(c) for c in text]
