@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +31,22 @@ def test_every_file_that_the_readme_links_is_there() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert "docs/annotated.png" in links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_index_shows_no_relative_link() -> None:
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"][
+        "metadata"
+    ]["hooks"]["fancy-pypi-readme"]
+    assert hook["fragments"] == [{"path": "README.md"}]
+    shown = README
+    for substitution in hook["substitutions"]:
+        shown = re.sub(substitution["pattern"], substitution["replacement"], shown)
+    images = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", shown)
+    links = re.findall(r"(?<!!)\[[^\]]*\]\(([^)]+)\)", shown)
+    assert len(images) >= 2
+    assert all(link.startswith("https://raw.githubusercontent.com/") for link in images)
+    assert all(link.startswith("https://github.com/") for link in links)
+    assert all((ROOT / link.split("/main/")[1].split("#")[0]).exists() for link in images + links)
 
 
 def test_the_snippet_for_reading_the_table_live_ignores_an_incomplete_last_line(
