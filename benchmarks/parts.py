@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -33,19 +32,13 @@ def _read(out: Path, files: Sequence[Path]) -> int:
     return len(files)
 
 
-def _workers(count: int, threads: int) -> ProcessPoolExecutor:
-    """Return processes with as many of TensorFlow's threads as digitd's workers have."""
-    return ProcessPoolExecutor(
-        count,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=worker.limit_threads,
-        initargs=(threads,),
-    )
+def _workers(count: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
 
 
 def milliseconds(folder: Path) -> dict[str, float]:
     """Processor time that each part takes for a file of a folder, in batches, on one core."""
-    with _workers(1, threads=1) as pool:
+    with _workers(1) as pool:
         return pool.submit(_milliseconds, sorted(folder.iterdir())).result()
 
 
@@ -84,8 +77,7 @@ def files_per_second(folder: Path, out: Path) -> float:
     """
     files = sorted(folder.iterdir())
     workers = worker_count("auto")
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    with _workers(workers, threads) as pool:
+    with _workers(workers) as pool:
         read = partial(_read, out)
         # Several each, so that every process has loaded and compiled.
         list(pool.map(read, [files[:_BATCH]] * workers * 4))

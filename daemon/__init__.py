@@ -39,7 +39,7 @@ does each module within its folder. A dropped file meets them in this order:
             panels    an image scaled to a panel, its ink outlined
             text      words
             png       the file
-        model         28x28 -> probabilities (the only module that imports Keras)
+        model         28x28 -> probabilities, by LiteRT
         image         bytes -> pixels
         ink           pixels -> ink -> 28x28, by the three below
         strokes       contrast -> the strokes of the digit

@@ -35,6 +35,10 @@ class DataError(DigitdError):
     """Data for training or measuring are missing or malformed."""
 
 
+class MissingPackageError(DigitdError):
+    """A package is not installed that only this command needs."""
+
+
 class BusyError(DigitdError):
     """Another digitd holds this outbox or this inbox."""
 

@@ -9,8 +9,10 @@ In the order the data take:
     negatives   what is not a digit
     pool        all of it through the reader: 28x28 glyphs, kept between runs
     augment     what is varied anew in each epoch
-    network     the network
-    train       the loop: averages of weights, checkpoints, resume
+    frameworks  Keras and TensorFlow, imported when they are needed
+    network     the network: built, compiled, saved and loaded
+    learner     one step of training: averaged weights, checkpoints
+    train       the loop over the epochs, and what follows it
     calibrate   temperature and the threshold of `unsure`, on validation data
     evaluate    measure a model on MNIST or a folder of images
     unseen      images of no digit to measure on: pairs, letters, blanks, noise

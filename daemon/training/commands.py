@@ -3,10 +3,15 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from daemon.errors import EX_FOUND_WRONG
+
+if TYPE_CHECKING:
+    from daemon.reading.model import Model
+    from daemon.training.evaluate import Cases, Evaluation
 
 # Each command imports what it needs when it runs, so that `digitd --help` answers at once and the
 # daemon never loads what only training needs.
@@ -57,13 +62,21 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     help="Keeps the prepared glyphs, the checkpoint and the pictures.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --work.")
-def train(
+@click.option(
+    "--recompile",
+    "weights",
+    metavar="FILE",
+    type=_EXISTING_FILE,
+    help="Train nothing; compile and calibrate this model again. Give --data as it was trained.",
+)
+def train(  # noqa: PLR0913 - one for each option
     sets: tuple[Path, ...],
     out: Path | None,
     epochs: int,
     seed: int,
     scale: float,
     folder: Path,
+    weights: Path | None,
     *,
     resume: bool,
 ) -> None:
@@ -73,8 +86,10 @@ def train(
     Example:
       digitd train --data mnist.npz --epochs 10
       digitd train --data mnist.npz --data pendigits.npz --out digits.keras --resume
+      digitd train --data mnist.npz --recompile old.keras --out new.keras
     """
     from daemon.training import report, train
+    from daemon.training.learner import STEPS, Epoch
 
     settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed, scale=scale)
     out = out or folder / "model.keras"
@@ -82,14 +97,14 @@ def train(
     # A bar for each: click never shows progress again on one that has finished.
     glyphs, steps = (
         click.progressbar(length=length, label=label, file=sys.stderr, hidden=not seen)
-        for label, length in (("glyphs", 1000), ("training", epochs * train.STEPS))
+        for label, length in (("glyphs", 1000), ("training", epochs * STEPS))
     )
 
     def began(taken: int) -> None:
         glyphs.render_finish()
         steps.update(taken)
 
-    def ended(epoch: train.Epoch) -> None:
+    def ended(epoch: Epoch) -> None:
         click.echo(f"{_CLEARED if seen else ''}{report.line(epoch)}")
 
     progress = train.Progress(
@@ -98,8 +113,12 @@ def train(
         stepped=steps.update,
         ended=ended,
     )
-    trained = train.train(settings, out, folder, progress, resume=resume)
-    steps.render_finish()
+    if weights is None:
+        trained = train.train(settings, out, folder, progress, resume=resume)
+        steps.render_finish()
+    else:
+        trained = train.recompile(weights, settings, out, folder, progress)
+        glyphs.render_finish()
     click.echo(report.of_training(trained, out, folder))
 
 
@@ -138,7 +157,13 @@ def train(
     help="Write a CSV file with one row per image.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
-def evaluate(
+@click.option(
+    "--keras",
+    "with_keras",
+    is_flag=True,
+    help="Measure the Keras network as well, which the compiled one was made from.",
+)
+def evaluate(  # noqa: PLR0913 - one for each option
     path: Path,
     model_file: Path | None,
     skip_traits: str,
@@ -147,6 +172,7 @@ def evaluate(
     table: Path | None,
     *,
     as_json: bool,
+    with_keras: bool,
 ) -> None:
     """Measure a model on DATA: an .npz set, or a folder with a labels.csv (file,label).
 
@@ -158,31 +184,43 @@ def evaluate(
     """
     from daemon.assets import SHIPPED_MODEL
     from daemon.reading import model
-    from daemon.training import evaluate, report
+    from daemon.training import evaluate, network, report
 
+    file = model_file or SHIPPED_MODEL
+    reader = model.load(file)
     skipped = [word for word in skip_traits.split(",") if word]
-    reader = model.load(model_file or SHIPPED_MODEL)
-    cases = evaluate.cases(path, skipped)
-    seen = sys.stderr.isatty()
-    with (
-        click.progressbar(
-            length=cases.count, label="reading", file=sys.stderr, hidden=not seen
-        ) as bar,
-        report.table(table) as write,
-    ):
-
-        def answered(answer: evaluate.Answer) -> None:
-            bar.update(1)
-            write(answer)
-
-        measured = evaluate.evaluate(reader, cases, on_answer=answered)
+    measured = _measured("reading", reader, evaluate.cases(path, skipped), table)
+    others = []
+    if with_keras:
+        keras = network.as_model(file)
+        others = [_measured("Keras", keras, evaluate.cases(path, skipped), None)]
     if as_json:
-        click.echo(json.dumps(report.figures(measured, reader.hash), indent=2))
+        figures = report.figures(measured, reader.hash)
+        for other in others:
+            figures["keras"] = report.figures(other, reader.hash)
+        click.echo(json.dumps(figures, indent=2))
     else:
         click.echo(report.of_evaluation(measured))
+        for other in others:
+            click.echo(f"the Keras network:\n{report.of_evaluation(other)}")
     if folder is not None:
         files = ", ".join(map(str, report.drawn(measured, folder)))
         click.echo(f"pictures: {files}", err=as_json)
     if at_least is not None and measured.accuracy < at_least:
         click.echo(f"digitd: {measured.accuracy:.4f} is below {at_least}", err=True)
         sys.exit(EX_FOUND_WRONG)
+
+
+def _measured(label: str, reader: "Model", cases: "Cases", table: Path | None) -> "Evaluation":
+    """Measure a model with a progress bar on a terminal, and a row per image in the table."""
+    from daemon.training import evaluate, report
+
+    hidden = not sys.stderr.isatty()
+    bar = click.progressbar(length=cases.count, label=label, file=sys.stderr, hidden=hidden)
+    with bar, report.table(table) as write:
+
+        def answered(answer: evaluate.Answer) -> None:
+            bar.update(1)
+            write(answer)
+
+        return evaluate.evaluate(reader, cases, on_answer=answered)

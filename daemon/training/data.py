@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from daemon.errors import DataError
-from daemon.reading import model
+from daemon.training import frameworks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def _drawings(
 
 def _downloaded() -> tuple[tuple[NDArray[np.uint8], ...], tuple[NDArray[np.uint8], ...]]:
     try:
-        return model.keras().datasets.mnist.load_data()  # type: ignore[no-any-return]
+        return frameworks.keras().datasets.mnist.load_data()  # type: ignore[no-any-return]
     # Keras turns urllib's errors and a wrong checksum into bare exceptions.
     except Exception as error:
         raise DataError(

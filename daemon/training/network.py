@@ -3,17 +3,22 @@
 # Keras ships no types.
 # ruff: noqa: ANN401
 
-from __future__ import annotations
-
 import json
 import tempfile
+import warnings
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.errors import ModelError
 from daemon.reading import model
 from daemon.reading.glyph import GLYPH
+from daemon.training.frameworks import keras as import_keras
+from daemon.training.frameworks import tensorflow as import_tensorflow
 
 # Channels at 28, 14 and 7 px. 36 million multiply-adds: 25 ms for a batch of 64 on two
 # cores, and 760 images a second in training (measured on the 2-core target); a residual
@@ -30,7 +35,7 @@ def build(seed: int, *, learning: bool = False) -> Any:
             and normalisation by the batch in one fused operation: 1,060 images a second learnt
             from where the plain one learns from 570 (measured on the 2-core target).
     """
-    keras = model.keras()
+    keras = import_keras()
     layers = keras.layers
     keras.utils.set_random_seed(seed)
     dtype = "mixed_bfloat16" if learning else "float32"
@@ -59,7 +64,7 @@ def build(seed: int, *, learning: bool = False) -> Any:
 
 def _fused(plain: Any) -> Any:
     """Normalise by the batch in TensorFlow's one operation, where Keras takes a dozen."""
-    tf = model.tensorflow()
+    tf = import_tensorflow()
 
     class Fused(plain):  # type: ignore[misc]
         def call(self, inputs: Any, **_: Any) -> Any:
@@ -80,11 +85,98 @@ def _fused(plain: Any) -> Any:
     return Fused
 
 
-def save(network: Any, settings: model.Settings, path: Path) -> None:
-    """Save weights and settings as one ``.keras`` file, whole or not at all."""
+# Glyphs per forward pass in TensorFlow: it is compiled for this number alone.
+_BATCH = 256
+
+
+def forward(network: Any) -> model.Forward:
+    """Return the network as a function from glyphs to logits."""
+    tf = import_tensorflow()
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((_BATCH, GLYPH, GLYPH), tf.uint8)], autograph=False
+    )
+    def batch(glyphs: Any) -> Any:
+        return network(tf.cast(glyphs[..., None], tf.float32) / 255.0, training=False)
+
+    def answer(glyphs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answers = np.zeros((len(glyphs), model.CLASSES), np.float32)
+        for start in range(0, len(glyphs), _BATCH):
+            part = glyphs[start : start + _BATCH]
+            filled = np.zeros((_BATCH, GLYPH, GLYPH), np.uint8)
+            filled[: len(part)] = part
+            answers[start : start + len(part)] = batch(tf.constant(filled)).numpy()[: len(part)]
+        return answers
+
+    return answer
+
+
+def load(path: Path) -> Any:
+    """Load the Keras network of a model file.
+
+    Raises:
+        ModelError: it is broken, or does not map 28x28x1 to 11 classes.
+    """
+    keras = import_keras()
+    try:
+        # In safe mode and without compiling, no code in the file runs (CVE-2025-9905).
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    # Keras passes on what its zip, JSON and HDF5 readers raise.
+    except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
+        raise ModelError(f"{path}: Keras cannot load it: {error}") from error
+    shapes = network.input_shape, network.output_shape
+    if shapes != ((None, GLYPH, GLYPH, 1), (None, model.CLASSES)):
+        raise ModelError(f"{path}: maps {shapes[0]} to {shapes[1]}, not a glyph to a digit")
+    return network
+
+
+def as_model(path: Path) -> model.Model:
+    """Return a model file's Keras network, with the calibration of the compiled one.
+
+    Raises:
+        ModelError: see ``model.load`` and ``load``.
+    """
+    settings, _, file_hash = model.read(path)
+    return model.Model(forward(load(path)), settings, file_hash)
+
+
+def compiled(network: Any, glyphs: NDArray[np.uint8]) -> bytes:
+    """Compile a network for LiteRT, with weights and activations of 8 bits.
+
+    Args:
+        network: (1, 28, 28, 1) float32 from 0 to 1, to (1, 11) logits.
+        glyphs: (N, 28, 28) uint8 training glyphs; the ranges of the activations are measured on
+            them. A few hundred are enough.
+
+    Returns:
+        A LiteRT flatbuffer that takes uint8 glyphs and returns float32 logits.
+    """
+    tf = import_tensorflow()
+    # The batch of one is fixed, which the worker uses; the class's own signature leaves it open.
+    spec = tf.TensorSpec((1, GLYPH, GLYPH, 1), tf.float32)
+    function = tf.function(lambda image: network(image, training=False), autograph=False)
+    # The converter reports on stderr what it does, and warns of options that we don't use.
+    with model.quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [function.get_concrete_function(spec)]
+        )
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [glyph[None, ..., None].astype(np.float32) / 255.0] for glyph in glyphs
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+        return bytes(converter.convert())
+
+
+def save(network: Any, flatbuffer: bytes, settings: model.Settings, path: Path) -> None:
+    """Save the network, its compiled form and its settings as one file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / path.name
         network.save(whole)
         with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(model.NETWORK_MEMBER, flatbuffer)
             archive.writestr(model.SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
         whole.replace(path)

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from daemon.records import DIGITS
 from daemon.training.evaluate import Answer, Evaluation
-from daemon.training.train import Epoch
+from daemon.training.learner import Epoch
 
 DPI = 110
 WORST = 24  # mistakes on the sheet: what a person looks through in a minute

@@ -9,7 +9,8 @@ from daemon.errors import DataError
 from daemon.ledger import rows
 from daemon.reading import model
 from daemon.training import evaluate, plots
-from daemon.training.train import Epoch, Trained
+from daemon.training.learner import Epoch
+from daemon.training.train import Trained
 
 _TABLE_COLUMNS = ("file", "label", "status", "digit", "confidence", *rows.PROBABILITIES, "reason")
 _LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
@@ -27,8 +28,10 @@ def line(epoch: Epoch) -> str:
 def of_training(trained: Trained, out: Path, folder: Path) -> str:
     """Draw the pictures of a training; return where everything is, as text."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [folder / "curves.png"]
-    plots.curves(trained.history, pictures[0])
+    pictures = []
+    if trained.history:
+        pictures = [folder / "curves.png"]
+        plots.curves(trained.history, pictures[0])
     if trained.test is not None:
         measured = evaluate.evaluate(model.load(out), evaluate.of(trained.test))
         pictures += drawn(measured, folder)

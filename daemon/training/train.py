@@ -3,37 +3,25 @@
 # Keras and TensorFlow ship no types.
 # ruff: noqa: ANN401
 
-from __future__ import annotations
-
-import json
 import queue
 import threading
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from daemon.errors import DataError
 from daemon.reading import model
 from daemon.training import calibrate, data, network, pool
 from daemon.training.augment import Augmenter
+from daemon.training.learner import LEARNING_RATE, STEPS, Epoch, Learner
+from daemon.training.learner import left as share_left
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 BATCH = 128  # glyphs a step
-STEPS = 400  # steps an epoch: 51,200 glyphs, a minute or two on two cores
-# Peak learning rate and weight decay of AdamW (Loshchilov and Hutter 2019).
-LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.01
-WARM_UP = 0.5  # epochs until the peak is reached
-# Share of the epochs over which the learning rate falls to zero. Until it starts to fall, a run
-# can be resumed with another number of epochs (Hu et al. 2024, "WSD").
-COOL_DOWN = 0.3
 # During the cool-down the strength of augmentation falls to this share, as real input is not
 # augmented. No lower: two runs in which it fell to 0.35 read MNIST's test digits best at 0.5 to
 # 0.7, by 0.05 % of them, though the validation loss fell to the end.
@@ -42,9 +30,8 @@ LEAST_VARIED = 0.6
 # misread before look like another digit in a style that MNIST lacks (European 1, crossed 7,
 # flat-hooked 6), and averaging the answers of two networks corrects few of them.
 MNIST_RISES = 4.0
-AVERAGED = 0.999  # share of the averaged weights that stays at each step (Polyak)
-SMOOTHING = 0.05  # share of each label given to the other classes (Szegedy et al. 2016)
 HELD_APART = 0.02  # share of the glyphs that calibrate and are never trained on
+MEASURED = 500  # training glyphs on which the ranges for 8 bits are measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +54,6 @@ class TrainSettings:
         """Describe for the model file: names, not paths, of the sets."""
         names = [path.stem for path in self.data] or ["keras.datasets.mnist"]
         return asdict(self) | {"data": names, "batch": BATCH, "learning_rate": LEARNING_RATE}
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """The figures of one epoch; those of the averaged weights are measured on validation data."""
-
-    epoch: int
-    loss: float
-    held_loss: float
-    held_accuracy: float
-    test_accuracy: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +103,7 @@ def train(
     )
     training, held = whole.split(HELD_APART, settings.seed)
     test = None if sets.test is None else pool.as_it_is(sets.test)
-    learner = Learner(settings)
+    learner = Learner(settings.epochs, settings.seed)
     checkpoint = folder / "checkpoint.npz"
     history = learner.restore(checkpoint) if resume else []
     progress.began(len(history) * STEPS)
@@ -141,126 +117,88 @@ def train(
             epoch + 1,
             float(np.mean(losses)),
             calibrate.loss(logits, held.labels, 1.0),
-            float((logits.argmax(axis=1) == held.labels).mean()),
-            None
-            if test is None
-            else float((learner.logits(test.glyphs).argmax(axis=1) == test.labels).mean()),
+            _accuracy(logits, held.labels),
+            None if test is None else _accuracy(learner.logits(test.glyphs), test.labels),
         )
         history.append(ended)
         learner.save(checkpoint, history)
         progress.ended(ended)
-    fitted = calibrate.fit(learner.logits(held.glyphs), held.labels)
-    scores = {
-        "held_accuracy": history[-1].held_accuracy,
-        "held_calibration_error": fitted.calibration_error,
-    }
-    if history[-1].test_accuracy is not None:
-        scores["mnist_test_accuracy"] = history[-1].test_accuracy
-    stored = replace(
-        model.Settings(),
-        temperature=fitted.temperature,
-        unsure_below=fitted.unsure_below,
-        training=settings.described(),
-        scores=scores,
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    network.save(learner.network, stored, out)
+    stored = _finish(learner.network, _Parts(training, held, test), settings.described(), out)
     return Trained(stored, tuple(history), sets.test)
 
 
-class Learner:
-    """A network that learns, its optimiser, and the network of its averaged weights."""
+def recompile(
+    weights: Path, settings: TrainSettings, out: Path, folder: Path, progress: Progress
+) -> Trained:
+    """Compile and calibrate a model again from its weights, without training.
 
-    def __init__(self, settings: TrainSettings) -> None:
-        self._epochs = settings.epochs
-        self._learning = network.build(settings.seed, learning=True)
-        self.network = network.build(settings.seed)
-        keras = model.keras()
-        self._optimizer = keras.optimizers.AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        # Scales and offsets are not shrunk: that would fight what they are for.
-        self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        self._optimizer.build(self._learning.trainable_variables)
-        self._taken = 0
-        self._step = self._compiled()
-        self._reading = model.Model(self.network, model.Settings(), "")
+    Args:
+        weights: the ``.keras`` file of an earlier digitd.
+        settings: as the model was trained, so that the same glyphs are held out.
+        out: the ``.keras`` file to write.
+        folder: where the pool is kept.
+        progress: only ``making`` is called.
 
-    def _compiled(self) -> Any:
-        keras, tf = model.keras(), model.tensorflow()
-        loss_of = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
-        weights = self._learning.trainable_variables
-        averaging = list(zip(self.network.weights, self._learning.weights, strict=True))
-
-        @tf.function  # type: ignore[untyped-decorator]
-        def step(glyphs: Any, labels: Any, keep: Any) -> Any:
-            scaled = tf.cast(glyphs[..., None], tf.float32) / 255.0
-            with tf.GradientTape() as tape:
-                answers = self._learning(scaled, training=True)
-                loss = loss_of(tf.one_hot(labels, model.CLASSES), answers)
-            self._optimizer.apply(tape.gradient(loss, weights), weights)
-            for average, weight in averaging:
-                average.assign(keep * average + (1 - keep) * weight)
-            return loss
-
-        return step
-
-    def step(self, glyphs: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
-        """Learn from one batch; returns its loss."""
-        tf = model.tensorflow()
-        self._optimizer.learning_rate.assign(self._rate())
-        # A young average follows fast, or it would carry the first random weights for long.
-        keep = min(AVERAGED, (1 + self._taken) / (10 + self._taken))
-        self._taken += 1
-        loss = self._step(tf.constant(glyphs), tf.constant(labels), tf.constant(keep, tf.float32))
-        return float(loss)
-
-    def _rate(self) -> float:
-        done = self._taken / STEPS
-        return LEARNING_RATE * min((done + 0.01) / WARM_UP, _left(done, self._epochs))
-
-    def logits(self, glyphs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Answer glyphs (N, 28, 28) by the averaged weights: (N, 11) logits."""
-        return self._reading.logits(glyphs)
-
-    def save(self, path: Path, history: list[Epoch]) -> None:
-        """Save all that a resumed run needs, whole or not at all."""
-        arrays: dict[str, Any] = {f"v{i}": v.numpy() for i, v in enumerate(self._variables())}
-        whole = path.with_suffix(".part.npz")
-        np.savez(
-            whole,
-            taken=self._taken,
-            history=json.dumps([asdict(epoch) for epoch in history]),
-            **arrays,
-        )
-        whole.replace(path)
-
-    def restore(self, path: Path) -> list[Epoch]:
-        """Take up a saved run; returns its history.
-
-        Raises:
-            DataError: there is none, or it is of another network.
-        """
-        try:
-            with np.load(path) as arrays:
-                for index, variable in enumerate(self._variables()):
-                    variable.assign(arrays[f"v{index}"])
-                self._taken = int(arrays["taken"])
-                return [Epoch(**epoch) for epoch in json.loads(str(arrays["history"]))]
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{path}: cannot be resumed from: {error}") from error
-
-    def _variables(self) -> list[Any]:
-        return [*self._learning.variables, *self._optimizer.variables, *self.network.weights]
+    Raises:
+        ModelError: the file is not a model of digitd.
+        DataError: see ``train``.
+    """
+    described = model.read(weights)[0].training
+    old = network.load(weights)
+    sets = data.load(settings.data)
+    whole = pool.gather(
+        sets.training, folder, seed=settings.seed, scale=settings.scale, tell=progress.making
+    )
+    training, held = whole.split(HELD_APART, settings.seed)
+    test = None if sets.test is None else pool.as_it_is(sets.test)
+    return Trained(_finish(old, _Parts(training, held, test), described, out), (), sets.test)
 
 
-def _left(done: float, epochs: int) -> float:
-    """Return the share of the cool-down that is left after so many epochs; 1 until it begins."""
-    return min(1.0, max(0.0, (epochs - done) / (COOL_DOWN * epochs)))
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The glyphs of a training: to train on, to calibrate on, MNIST's test digits."""
+
+    training: pool.Pool
+    held: pool.Pool
+    test: pool.Pool | None
+
+
+def _finish(trained: Any, parts: _Parts, described: dict[str, Any], out: Path) -> model.Settings:
+    """Compile a network, calibrate it on what the compiled one answers, and save both."""
+    shares = np.array([pool.share(str(group)) for group in parts.training.groups])
+    groups, sizes = np.unique(parts.training.groups, return_counts=True)
+    shares /= sizes[np.searchsorted(groups, parts.training.groups)]
+    measured = np.random.default_rng(0).choice(
+        len(shares), min(MEASURED, len(shares)), replace=False, p=shares / shares.sum()
+    )
+    flatbuffer = network.compiled(trained, parts.training.glyphs[measured])
+    answer = model.compiled(flatbuffer)
+    logits = answer(parts.held.glyphs)
+    fitted = calibrate.fit(logits, parts.held.labels)
+    scores = {
+        "held_accuracy": _accuracy(logits, parts.held.labels),
+        "held_calibration_error": fitted.calibration_error,
+    }
+    if parts.test is not None:
+        scores["mnist_test_accuracy"] = _accuracy(answer(parts.test.glyphs), parts.test.labels)
+    stored = model.Settings(
+        temperature=fitted.temperature,
+        unsure_below=fitted.unsure_below,
+        training=described,
+        scores=scores,
+    )
+    network.save(trained, flatbuffer, stored, out)
+    return stored
+
+
+def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
 
 
 def _batches(glyphs: pool.Pool, settings: TrainSettings, epoch: int) -> Iterator[Batch]:
     """Draw an epoch's batches by the groups' shares and vary them."""
     rng = np.random.default_rng((settings.seed, epoch))
-    left = _left(epoch, settings.epochs)
+    left = share_left(epoch, settings.epochs)
     augment = Augmenter(rng, LEAST_VARIED + (1 - LEAST_VARIED) * left)
     names = np.unique(glyphs.groups)
     members = [np.flatnonzero(glyphs.groups == name) for name in names]

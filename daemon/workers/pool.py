@@ -78,7 +78,6 @@ class Pool:
         self._options = options
         self._read = read
         self._patience = patience
-        self._threads = max(1, _cores() // workers)
         self._workers: list[WorkerProcess] = []
         self._failures = 0  # starts that failed, in a row
         self._start_at = 0.0
@@ -137,9 +136,7 @@ class Pool:
         outcomes = [outcome for worker in [*self._workers] for outcome in self._collect(worker)]
         if time.monotonic() >= self._start_at:
             while len(self._workers) < self.size:
-                self._workers.append(
-                    WorkerProcess(self._read, self._options, self._threads, self._patience)
-                )
+                self._workers.append(WorkerProcess(self._read, self._options, self._patience))
         return outcomes
 
     def close(self) -> None:

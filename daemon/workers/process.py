@@ -26,8 +26,8 @@ _STDERR_BYTES = 4096
 class Patience:
     """How many seconds a worker may take before it counts as hung.
 
-    Importing TensorFlow and loading the model takes 5 s on two idle cores; with a cold disk or a
-    busy machine many times that. A batch of 64 small files takes 0.2 s on one slow core, a file
+    Imports and loading the model take a second on two idle cores; with a cold disk or a busy
+    machine many times that. A batch of 64 small files takes 0.2 s on one slow core, a file
     of 50 megapixels 2 s.
     """
 
@@ -46,7 +46,7 @@ class WorkerProcess:
         deadline: when it counts as hung, in seconds of ``time.monotonic``; inf if it is idle.
     """
 
-    def __init__(self, read: Read, options: ReadOptions, threads: int, patience: Patience) -> None:
+    def __init__(self, read: Read, options: ReadOptions, patience: Patience) -> None:
         self.known: Reading | None = None
         self.batches: deque[list[Job]] = deque()
         self.reserved = False
@@ -59,7 +59,7 @@ class WorkerProcess:
         self._progress = os.memfd_create("digitd-worker-progress")
         self._connection, theirs = _SPAWN.Pipe()
         paths = (f"/proc/{os.getpid()}/fd/{each}" for each in (self._stderr, self._progress))
-        arguments = (theirs, read, options, threads, *paths)
+        arguments = (theirs, read, options, *paths)
         self._process = _SPAWN.Process(target=worker.main, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -140,8 +140,6 @@ class WorkerProcess:
     def _end(self) -> str:
         """Say how the process ended; where Python ended it, the last line is the exception."""
         code = self._process.exitcode or 0
-        if code == -signal.SIGILL:
-            return "killed by SIGILL; TensorFlow needs a processor with AVX"
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         exception = self.stderr().rpartition("\n")[2]

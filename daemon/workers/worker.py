@@ -1,4 +1,4 @@
-"""What runs in a worker process; importing this module does not import TensorFlow."""
+"""What runs in a worker process."""
 
 import os
 import signal
@@ -24,7 +24,6 @@ def main(
     connection: Connection,
     read: Read,
     options: ReadOptions,
-    threads: int,
     stderr: str,
     progress: str,
 ) -> None:
@@ -37,7 +36,6 @@ def main(
         connection: brings lists of jobs, takes replies.
         read: reads a batch of bytes.
         options: its settings.
-        threads: how many TensorFlow may use.
         stderr: path of the file that takes what is printed on stderr.
         progress: path of the file that says whether a batch is being read, so that none is blamed
             that never was.
@@ -52,7 +50,6 @@ def main(
     os.close(descriptor)
     state = os.open(progress, os.O_WRONLY)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    limit_threads(threads)
     try:
         connection.send(_read_known_digit(read, options))
     except ModelError as error:
@@ -76,15 +73,9 @@ def main(
 
 def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
     """Read a batch with the model, as ``reading.reader.read`` does."""
-    from daemon.reading import reader  # noqa: PLC0415 - 3 s and 600 MB, which the daemon never pays
+    from daemon.reading import reader  # noqa: PLC0415 - 0.7 s and 60 MB, which the daemon never pays
 
     return reader.read(options, parcels)
-
-
-def limit_threads(threads: int) -> None:
-    """Limit how many threads TensorFlow will start in this process; call it before its import."""
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
-    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 
 def _die_with_parent() -> None:

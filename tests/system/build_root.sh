@@ -2,7 +2,7 @@
 # Prepares what `make system-test` boots, in the folder given:
 #   root/    a small Debian with systemd, and digitd's dependencies in /opt/digitd; made once,
 #            until requirements.lock changes; remove the folder by hand to have it made anew
-#   wheels/  digitd itself, from this checkout; made each time
+#   wheels/  what builds digitd from this checkout; downloaded each time
 # Needs root, debootstrap and systemd-nspawn. The package mirror is this machine's own, as apt
 # knows it (or MIRROR= and SUITE=), and pip is used as it is configured here: nothing inside the
 # container needs a network.
@@ -71,4 +71,4 @@ fi
 
 rm -rf "$cache/wheels"
 # shellcheck disable=SC2086
-$pip wheel --no-deps --wheel-dir "$cache/wheels" .
+$pip download --quiet --dest "$cache/wheels" $(sed -n 's/^ *"\(hatch[^"]*\)".*/\1/p' pyproject.toml)

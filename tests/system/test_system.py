@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
-# Booting, installing and each start of TensorFlow count against the first test that needs them.
+# Booting, installing and each start count against the first test that needs them.
 pytestmark = pytest.mark.timeout(300)
 
 BUILT = ROOT / "build" / "system-test"
@@ -28,7 +29,7 @@ DIGITD = "/opt/digitd/bin/digitd"
 INIT_MADE = ("inbox", "outbox", "config.yaml")
 DROP_INS = "/run/systemd/system/digitd.service.d"
 WATCHDOG_SECONDS = 10
-# A start of TensorFlow on two busy cores, ten times over.
+# A start on two busy cores, many times over.
 START_SECONDS = 180.0
 PRIORITY_WARNING, PRIORITY_INFO = "4", "6"
 
@@ -135,18 +136,29 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     assert (BUILT / "wheels").is_dir(), "run `make system-test`, which builds what this boots"
     folder = tmp_path_factory.mktemp("machine")
     (folder / "srv").mkdir()
-    binds = {folder / "srv": "/srv", BUILT / "wheels": "/wheels", SAMPLES: "/samples"}
+    source = folder / "source"  # what git knows: a build in the checkout itself would leave files
+    shutil.copytree(
+        ROOT / "daemon", source / "daemon", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    binds = {
+        folder / "srv": "/srv",
+        BUILT / "wheels": "/wheels",
+        SAMPLES: "/samples",
+        source: "/source",
+    }
     with Machine(BUILT / "root", binds, folder / "console") as booted:
         yield booted
 
 
 @pytest.fixture(scope="module")
 def installed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Run the README's commands as they stand; the package index is a folder of wheels."""
+    """Run the README's commands in a copy of the checkout; the index is a folder of wheels."""
     machine.run(
         *("bash", "-euxo", "pipefail"),
         env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "HOME": "/root"},
-        given=readme_commands(),
+        given=f"cd /source\n{readme_commands()}",
         seconds=START_SECONDS,
     )
     return Site(machine, tmp_path_factory.getbasetemp() / "machine0" / "srv" / "digits")

@@ -7,6 +7,7 @@ import pty
 import re
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -14,10 +15,22 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from daemon.assets import SHIPPED_MODEL
 from daemon.cli import main
-from daemon.errors import DataError
+from daemon.errors import DataError, ModelError
 from daemon.reading import model
-from daemon.training import data, fonts, hands, negatives, plots, pool, strokes, train
+from daemon.training import (
+    data,
+    fonts,
+    hands,
+    learner,
+    negatives,
+    network,
+    plots,
+    pool,
+    strokes,
+    train,
+)
 from daemon.training.augment import Augmenter
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 frowns on.
@@ -28,17 +41,18 @@ SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "STEPS", 8)
+    for module in (learner, train):
+        monkeypatch.setattr(module, "STEPS", 8)
 
 
-def quietly(ended: list[train.Epoch]) -> train.Progress:
+def quietly(ended: list[learner.Epoch]) -> train.Progress:
     return train.Progress(
         making=lambda _: None, began=lambda _: None, stepped=lambda _: None, ended=ended.append
     )
 
 
 def test_training_learns_resumes_and_saves_what_it_was(tmp_path: Path) -> None:
-    epochs: list[train.Epoch] = []
+    epochs: list[learner.Epoch] = []
     settings = train.TrainSettings((SMALL,), epochs=1, scale=0.01)
     out = tmp_path / "new.keras"
     train.train(settings, out, tmp_path, quietly(epochs))
@@ -65,6 +79,30 @@ def test_the_command_trains_and_draws(tmp_path: Path) -> None:
         picture = cv2.imread(str(work / f"{name}.png"))
         assert picture is not None
         assert min(picture.shape[:2]) > 100
+
+
+def test_a_model_is_compiled_again_from_its_weights(tmp_path: Path) -> None:
+    old = tmp_path / "old.keras"
+    with zipfile.ZipFile(SHIPPED_MODEL) as shipped, zipfile.ZipFile(old, "w") as copy:
+        for name in set(shipped.namelist()) - {model.NETWORK_MEMBER}:
+            copy.writestr(name, shipped.read(name))
+    with pytest.raises(ModelError, match="--recompile"):
+        model.load(old)
+    out = tmp_path / "new.keras"
+    arguments = ["train", "--data", SMALL, "--work", tmp_path, "--scale", 0.05]
+    arguments += ["--recompile", old, "--out", out]
+    said = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert said.exit_code == 0, said.output
+    assert not (tmp_path / "curves.png").exists()
+    compiled = model.load(out)
+    assert compiled.settings.training == model.load(SHIPPED_MODEL).settings.training
+    assert compiled.settings.scores["mnist_test_accuracy"] >= 0.97
+    # 8 bits move a logit a little; the answers stay.
+    glyphs = pool.as_it_is(data.load_test(SMALL)).glyphs
+    exact = network.as_model(out).scores(list(glyphs))
+    rough = compiled.scores(list(glyphs))
+    assert (exact.argmax(axis=1) == rough.argmax(axis=1)).mean() >= 0.98
+    assert np.abs(exact - rough).mean() < 0.01
 
 
 def test_the_bar_of_the_training_begins_at_nothing_and_ends_full(
@@ -96,7 +134,7 @@ def test_the_bar_of_the_training_begins_at_nothing_and_ends_full(
 
 def test_a_single_epoch_can_be_seen_in_the_curves(tmp_path: Path) -> None:
     file = tmp_path / "curves.png"
-    plots.curves([train.Epoch(1, 0.9, 0.2, 0.95, None)], file)
+    plots.curves([learner.Epoch(1, 0.9, 0.2, 0.95, None)], file)
     picture = cv2.imread(str(file))
     assert picture is not None
     blue = (picture == (0xC0, 0x65, 0x15)).all(axis=2).astype(np.uint8)
