@@ -1,69 +1,69 @@
 """digitd: watch a folder, read the handwritten digit in each image, record every result.
 
-Data flows one way, and so do imports. Each folder imports only what stands below it, and so
-does each module within its folder. A dropped file meets them in this order:
+Data flows in one direction, and so do imports. Each folder imports only folders below it in this
+list, and each module only modules below it. A dropped file passes through them in this order:
 
     cli               parse, print, exit
     service/          the running daemon and the commands that inspect it
         footer        the live line on a terminal
         service       signals, one session after another, reload
-        check         try whether ``run`` would start
-        session       one configuration in force: open, turn, stop
-        pipeline      the files in hand, from claim to publish
-        folders       make the inbox and the outbox, or check them
+        check         check whether ``run`` would start
+        session       run one configuration: open, turn, stop
+        pipeline      move files from claim to publish
+        folders       create the inbox and the outbox, or check them
         status        the status page, written and read back
         notify        sd_notify
         bell          wake the loop
-        predict       read given files in place
+        predict       read files in place
         unit          the systemd unit
         logs          log lines, plain or for the journal
-    training/         build a model, and measure one
-    intake/           from the inbox to a claimed file
+    training/         build a model and measure it
+    intake/           find complete files in the inbox and claim them
         inbox         hand out complete files
-        listing       names that match, and their order
+        listing       list and sort the names that match
         watch         notice arrivals
-        completeness  tell when a file is complete
+        completeness  decide when a file is complete
         claims        claim by rename, recover what an earlier run claimed
-        attempts      which files were given to a worker, and what came of it
-    workers/          the processes that read
-        pool          hand batches to worker processes that may die
+        attempts      log each attempt to read a file and its outcome
+    workers/          the worker processes
+        pool          give batches to workers, replace workers that die
         process       one worker process and the pipe to it
-        worker        what runs in one
+        worker        the main function of a worker process
         batch         open, hash, read, write the picture
     reading/          bytes to pixels to ink to 28x28 to probabilities to a verdict
         reader        bytes in, readings out
         picture/      the annotated pictures
-            painter   the whole of it
+            painter   the picture of a reading
             fault     the picture of a file that could not be read
-            canvas    colours and lettering of both
-            panels    an image scaled to a panel, its ink outlined
-            text      words
-            png       the file
-        model         28x28 -> probabilities, by LiteRT
+            canvas    colours and text of both
+            panels    scale an image to a panel, outline its ink
+            text      draw text
+            png       encode the file
+        model         28x28 -> probabilities with LiteRT
         image         bytes -> pixels
-        ink           pixels -> ink -> 28x28, by the three below
+        ink           pixels -> ink -> 28x28, using the next three
         strokes       contrast -> the strokes of the digit
         paper         pixels -> contrast
         glyph         strokes -> 28x28
-        formats       what the bytes of a file tell
+        formats       parse image headers
     ledger/           predictions.csv and the files that its rows name
-        audit         prove that every file has its row, and every row its files
-        outbox        commit the rows, publish the files
-        table         append rows durably, mend the end, find rows
-        archive       choose names, move files to them
-        rename        never replace a file
-        rows          rows, written and parsed
+        audit         check that every file has its row, and every row its files
+        outbox        commit rows, publish files
+        table         append rows durably, repair the end, find rows
+        archive       choose file names, move files
+        rename        rename without replacing a file
+        rows          format and parse rows
 
-and at the bottom, for all of them:
+and at the bottom, used by all of them:
 
     config            config.yaml
-    untrusted         open what strangers dropped
-    assets            the files that travel with the program
-    records           what travels between the modules
+    untrusted         open untrusted files
+    assets            the files shipped with the program
+    records           the records that the modules exchange
     lock              lock a folder against other instances
     layout            the names of digitd's own files and folders
-    ids               unique, and sorting by time
-    errors            what a person can act on
+    ids               ids that are unique and sort by time
+    errors            faults that a person can fix
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Parse arguments, set up logging, print, exit; no other module does any of these."""
+"""The command line: parse arguments, set up logging, print, exit."""
 
 import json
 import logging
@@ -16,16 +16,16 @@ from daemon.ledger.rows import Row
 from daemon.service import logs
 from daemon.training import commands
 
-# Each command imports what it needs when it runs, so that `digitd --help` answers at once and the
-# daemon never loads what only training needs.
-# D301: \b in a docstring tells click to keep the lines as they are.
+# Each command imports what it needs when it runs, so that `digitd --help` is fast and the daemon
+# does not load modules that only training needs.
+# D301: \b in a docstring tells click to keep the line breaks.
 # ruff: noqa: PLC0415, D301
 
 _PATH = click.Path(path_type=Path)
 
 
 class _Commands(click.Group):
-    """Print the message of a DigitdError and exit with its status, in every command."""
+    """A command group that prints a DigitdError's message and exits with its status."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - the signature is click's
         try:
@@ -135,8 +135,8 @@ def predict(
 ) -> None:
     """Read the given files in place, without moving them.
 
-    A missing or unreadable file gets an error line of its own. The others are read, and the
-    exit status is 1.
+    A missing or unreadable file gets an error line. The others are still read, and the exit
+    status is 1.
 
     \b
     Example:
@@ -216,7 +216,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
 
 
 def _shown(value: object) -> str:
-    """Return one value of the status as text for people."""
+    """Return a status value as readable text."""
     match value:
         case bool():
             return "yes" if value else "no"
@@ -230,9 +230,9 @@ def _shown(value: object) -> str:
 @main.command()
 @_config_option
 def audit(config_file: Path) -> None:
-    """Prove that every file has one row and every row has its files.
+    """Check that every file has one row and every row has its files.
 
-    Exits with 1 and names each discrepancy.
+    Lists each discrepancy, and exits with 1 if there is one.
 
     \b
     Example:
@@ -250,7 +250,7 @@ def audit(config_file: Path) -> None:
         click.echo(line)
     click.echo(
         f"{found.rows} rows, {found.files} files, {found.in_work} in work, "
-        f"{len(found.breaks)} breaks"
+        f"{len(found.breaks)} discrepancies"
     )
     if found.breaks:
         sys.exit(EX_FOUND_WRONG)

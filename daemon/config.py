@@ -28,7 +28,7 @@ def _path(value: object) -> object:
         return value
     try:
         return Path(value).expanduser()
-    except RuntimeError:  # ~somebody, and there is no such user
+    except RuntimeError:  # ~somebody, but there is no such user
         return value
 
 
@@ -43,9 +43,9 @@ AsPath = Annotated[Path, BeforeValidator(_path)]
 
 
 class Config(BaseModel):
-    """The settings of one digitd; the description of each field says what is allowed.
+    """The settings; each field's description says which values are allowed.
 
-    Times are in seconds. Paths are absolute once ``load`` has read them.
+    Times are in seconds. ``load`` makes paths absolute.
     """
 
     model_config = ConfigDict(
@@ -106,14 +106,14 @@ class Config(BaseModel):
         inbox, outbox = self.inbox.resolve(), self.outbox.resolve()
         if inbox.is_relative_to(outbox) or outbox.is_relative_to(inbox):
             raise ValueError(
-                f"inbox ({self.inbox}) and outbox ({self.outbox}): one may not lie inside the "
+                f"inbox ({self.inbox}) and outbox ({self.outbox}): one must not be inside the "
                 "other, or digitd would read its own output; name two separate folders"
             )
         return self
 
 
 def _can_match_a_name(glob: str) -> bool:
-    """Tell whether a glob can match a file name that does not begin with a dot."""
+    """Return whether a glob can match a file name that does not begin with a dot."""
     outside = re.sub(r"\[!?\]?[^]]*\]", "", glob)  # without its [sets]
     never = "(?!)" in fnmatch.translate(glob)  # an empty range, such as [9-0]
     return bool(glob) and not glob.startswith(".") and not never and not set(outside) & set("/\0,[")
@@ -137,15 +137,15 @@ def load(file: Path) -> Config:
     """Read and check a config file; relative paths in it are relative to its folder.
 
     Raises:
-        ConfigError: it cannot be read, or something in it is not allowed. The message names
-            the file and, for each fault, the key, the value and what is allowed.
+        ConfigError: the file cannot be read, or a setting is not allowed. The message names the
+            file and, for each fault, the key, the value and what is allowed.
     """
     try:
-        with file.open(encoding="utf-8") as stream:  # whose name YAML's errors then have
+        with file.open(encoding="utf-8") as stream:  # a stream, so that YAML errors name the file
             settings = yaml.load(stream, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except FileNotFoundError:
         raise ConfigError(
-            f"{file} does not exist: write one with `digitd init`, or name yours with --config"
+            f"{file} does not exist: create it with `digitd init`, or name yours with --config"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from None
@@ -169,14 +169,14 @@ def load(file: Path) -> Config:
 
 
 def _fault(fault: ErrorDetails) -> str:
-    """Describe one pydantic error in one line: the key, the value, what is allowed."""
+    """Return one pydantic error as a line: the key, the value, what is allowed."""
     if not fault["loc"]:
         return str(fault["ctx"]["error"])
     key = str(fault["loc"][0])
     if key not in Config.model_fields:
         near = difflib.get_close_matches(key, Config.model_fields, n=1)
         hint = f"did you mean {near[0]}?" if near else _keys()
-        return f"{key}: there is no such key; {hint}"
+        return f"{key}: no such key; {hint}"
     allowed = Config.model_fields[key].description
     return f"{key}: {_shown(fault['input'])} is not allowed; it must be {allowed}"
 
@@ -195,5 +195,5 @@ def _one_line(error: yaml.YAMLError) -> str:
 
 
 def template() -> str:
-    """Return the commented config.yaml that ``digitd init`` writes, every key at its default."""
+    """Return the commented config.yaml that ``digitd init`` writes, with every key's default."""
     return CONFIG_TEMPLATE.read_text(encoding="utf-8")

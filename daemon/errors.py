@@ -1,4 +1,4 @@
-"""One error class for each thing that a person can act on, with its exit status."""
+"""Error classes for faults that a person can fix, with their exit statuses."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ EX_CONFIG = 78
 
 
 class DigitdError(Exception):
-    """Something that a person can fix; the message says where, what and how."""
+    """A fault that a person can fix; the message says where, what and how."""
 
     exit_status: ClassVar[int] = EX_FOUND_WRONG
 
@@ -32,7 +32,7 @@ class WorkerStartError(ModelError):
 
 
 class DataError(DigitdError):
-    """Data for training or measuring are missing or malformed."""
+    """Data for training or evaluation are missing or malformed."""
 
 
 class MissingPackageError(DigitdError):
@@ -46,7 +46,7 @@ class BusyError(DigitdError):
 
 
 class StorageError(DigitdError):
-    """A folder cannot be used now: full, read-only, missing. The daemon pauses; `--once` exits."""
+    """A folder is full, read-only or missing for now. The daemon pauses; `--once` exits."""
 
 
 class UnreadableError(DigitdError):
@@ -54,14 +54,14 @@ class UnreadableError(DigitdError):
 
 
 def describe(fault: Exception) -> str:
-    """Return the message of a fault, with the path first if it has one."""
+    """Return the message of a fault, starting with the path if it has one."""
     if isinstance(fault, OSError) and (path := fault.filename or fault.filename2):
         return f"{path}: {fault.strerror}"
     return str(fault)
 
 
 def exit_status(fault: Exception | None) -> int:
-    """Return the status that the program exits with for a fault; 0 for none."""
+    """Return the program's exit status for a fault; 0 for none."""
     if fault is None:
         return 0
     return fault.exit_status if isinstance(fault, DigitdError) else EX_FOUND_WRONG

@@ -1,24 +1,24 @@
-"""Ids that are unique and sort by time, even when the clock is set back."""
+"""Issue ids that are unique and sort by time, even when the clock is set back."""
 
 import re
 import time
 from datetime import UTC, datetime
 
-# Crockford's base 32 (https://www.crockford.com/base32.html) in lower case: it is in ASCII
-# order and leaves out letters that look like digits.
+# Crockford's base 32 (https://www.crockford.com/base32.html) in lower case. It is in ASCII order
+# and omits letters that look like digits.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-# With a leading letter, no spreadsheet takes an id for a number.
+# A leading letter keeps spreadsheets from parsing an id as a number.
 _PREFIX = "d"
 _PLACES = 12
-_COUNTER_BITS = 12  # ids a millisecond; the other 48 of the 60 bits last until the year 10889
-_LAST_SECOND = 253402300799  # of the year 9999; an id that a stranger made up may lie beyond
+_COUNTER_BITS = 12  # for ids in the same millisecond; the other 48 bits last until the year 10889
+_LAST_SECOND = 253402300799  # end of the year 9999, datetime's limit; a forged id may exceed it
 
 LENGTH = len(_PREFIX) + _PLACES
 PATTERN = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{_PLACES}}}")
 
 
 def encode(value: int) -> str:
-    """Return a 60-bit number as an id; ids sort as their numbers do."""
+    """Return a 60-bit number as an id; ids sort like their numbers."""
     places = [_ALPHABET[(value >> 5 * place) & 31] for place in reversed(range(_PLACES))]
     return _PREFIX + "".join(places)
 
@@ -38,7 +38,7 @@ def moment(text: str) -> datetime:
 
 
 class Ids:
-    """Issues ids, each greater than all before it, whatever the clock does."""
+    """Issues ids, each greater than all previous ones, whatever the clock does."""
 
     def __init__(self) -> None:
         self._last = 0

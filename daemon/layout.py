@@ -1,19 +1,19 @@
-"""The names of digitd's own files and folders, in the inbox and in the outbox."""
+"""The names of digitd's own files and folders in the inbox and the outbox."""
 
 from daemon import ids
 
-# In the inbox. The work folder lies on the inbox's own file system, so that a claim is one
-# atomic rename.
+# In the inbox. The work folder is on the inbox's file system, so that a claim is one atomic
+# rename.
 WORK_FOLDER = ".digitd"
 
 # In the work folder:
 #   <id>-<name>   a claimed file
-#   <id>.name     its full name, where <id>-<name> would be too long for the file system
+#   <id>.name     its full name, if <id>-<name> is too long for the file system
 #   <id>.picture  its picture, not yet published
-ATTEMPTS = "attempts"  # which files were given to a worker, and which took one down
+ATTEMPTS = "attempts"  # the log of attempts to read each file
 STATUS_PAGE = "status"  # what `digitd status` shows
-WORK_LOCK = "lock"  # held for as long as a digitd reads this inbox
-NEW_ATTEMPTS = "attempts.new"  # the same while it is rewritten
+WORK_LOCK = "lock"  # locked while a digitd reads this inbox
+NEW_ATTEMPTS = "attempts.new"  # the log of attempts while it is rewritten
 NAME_SUFFIX = ".name"
 PICTURE_SUFFIX = ".picture"
 
@@ -21,9 +21,9 @@ PICTURE_SUFFIX = ".picture"
 TABLE = "predictions.csv"
 PICTURES, ORIGINALS, FAILED = "annotated", "originals", "failed"
 OUTBOX_LOCK = ".digitd.lock"
-PART_SUFFIX = ".part"  # a copy in the making, from another file system
+PART_SUFFIX = ".part"  # an unfinished copy from another file system
 
-NAME_BYTES = 255  # NAME_MAX of every Linux file system that people keep files on
+NAME_BYTES = 255  # NAME_MAX of all common Linux file systems
 
 
 def claimed_id(file_name: str) -> str | None:

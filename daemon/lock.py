@@ -9,13 +9,13 @@ from pathlib import Path
 from daemon.errors import BusyError, StorageError
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
 
-# `digitd status` takes a lock for some microseconds to see whether another process holds it.
+# `digitd status` takes the lock for a few microseconds to see whether another process holds it.
 _TRIES = 5
 _PAUSE_SECONDS = 0.1
 
 
 class Lock:
-    """A lock file, held from ``take`` to ``release`` or the end of the process."""
+    """A lock file, locked from ``take`` until ``release`` or the end of the process."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -23,7 +23,7 @@ class Lock:
 
     @property
     def held(self) -> bool:
-        """Whether this process holds the lock, on the file that is in the folder now."""
+        """Whether this process holds the lock on the file that is in the folder now."""
         return self._fd >= 0 and is_open_at(self._fd, self._file)
 
     def take(self) -> None:
@@ -31,7 +31,7 @@ class Lock:
 
         Raises:
             BusyError: another process holds it.
-            OSError: the file cannot be made.
+            OSError: the file cannot be created.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self._file, flags, 0o660)
@@ -46,8 +46,8 @@ class Lock:
             if self._fd != fd:
                 os.close(fd)
         raise BusyError(
-            f"another digitd holds {self._file.parent}: `digitd status` tells which; "
-            "stop it, or give this one folders of its own"
+            f"another digitd holds {self._file.parent}: run `digitd status` to see which, then "
+            "stop it, or configure other folders"
         )
 
     def release(self) -> None:
@@ -90,7 +90,7 @@ def is_running(inbox: Path, outbox: Path) -> bool:
 
 
 def is_open_at(fd: int, path: Path) -> bool:
-    """Return whether an open file is still the one at a path."""
+    """Return whether an open file is still the file at a path."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:

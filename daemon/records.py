@@ -1,4 +1,4 @@
-"""What travels between the modules: frozen records, from the claimed file to its row."""
+"""Frozen records that the modules exchange, from the claimed file to its row."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 
 class Doubt(StrEnum):
-    """Why a row is ``unsure``, as its ``reason`` says it."""
+    """The values of ``reason`` in an ``unsure`` row."""
 
     LOW_CONFIDENCE = "low confidence"
     NO_INK = "no ink"
@@ -32,7 +32,7 @@ class Doubt(StrEnum):
 class ReadOptions:
     """The settings that a reading depends on.
 
-    ``unsure_below`` is a confidence; ``None`` takes the model's own, fitted by calibration.
+    ``unsure_below`` is a confidence; ``None`` means the model's own, set by calibration.
     """
 
     model: Path
@@ -44,13 +44,13 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed file, waiting in the work folder for its row.
+    """A claimed file in the work folder that has no row yet.
 
     Attributes:
-        id: unique, and sorts by the time of the claim.
-        name: the name it was dropped under.
-        path: where it lies now.
-        size: bytes.
+        id: unique; ids sort by the time of the claim.
+        name: the name under which it was dropped.
+        path: where it is now.
+        size: in bytes.
         refusal: why it must not be decoded; empty if it may be.
     """
 
@@ -62,12 +62,12 @@ class Job:
 
     @property
     def received_at(self) -> datetime:
-        """When it was claimed, UTC."""
+        """When it was claimed (UTC)."""
         return ids.moment(self.id)
 
     @property
     def picture_path(self) -> Path:
-        """Where its picture waits to be published."""
+        """The path of its picture until it is published."""
         return self.path.with_name(f"{self.id}{PICTURE_SUFFIX}")
 
 
@@ -82,14 +82,14 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one image.
+    """The verdict on one image.
 
     Attributes:
-        digit: the most likely one; ``None`` where there is none to guess.
+        digit: the most likely digit; ``None`` if there is none.
         confidence: the digit's calibrated probability.
-        probabilities: of the digits 0 to 9 and of "not a digit", calibrated; they add up to 1.
-            ``None`` where the model was not asked.
-        reason: why it is not ``ok``; empty for ``ok``.
+        probabilities: calibrated, of the digits 0 to 9 and of "not a digit"; they add up to 1.
+            ``None`` if the model was not run.
+        reason: why the status is not ``ok``; empty for ``ok``.
     """
 
     status: Status
@@ -101,9 +101,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read in one parcel: the verdict, the model's short hash, the picture as a PNG.
+    """The result for one parcel: the verdict, the model's short hash, the picture as a PNG.
 
-    ``picture`` is empty where pictures are switched off.
+    ``picture`` is empty if pictures are switched off.
     """
 
     verdict: Verdict
@@ -113,11 +113,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A job that was read; all that its row is made of.
+    """A job that was read, with everything that its row needs.
 
     Attributes:
-        sha256: hex digest of the file's bytes; empty where they could not be read.
-        model: the model's short hash; empty where none was asked.
+        sha256: hex digest of the file's bytes; empty if they could not be read.
+        model: the model's short hash; empty if no model was loaded.
         has_picture: whether ``job.picture_path`` was written.
     """
 
@@ -130,7 +130,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a row says that its files go, relative to the outbox; ``picture`` may be empty."""
+    """The paths of a row's files, relative to the outbox; ``picture`` may be empty."""
 
     job: Job
     picture: str

@@ -1,1 +1,1 @@
-"""What digitd promises, tested on the real program."""
+"""Tests of what digitd promises, on the real program."""

@@ -1,8 +1,8 @@
-"""The stand-in daemon on a disk that fails once, or a machine that dies, at the Nth call.
+"""The stand-in daemon with a disk that fails once, or a kill, at the Nth call.
 
-``python -m tests.faulty N ERRNO run --config FILE``: the Nth write, fsync, rename or mkdir of
-the daemon process on anything beside the config file raises ERRNO, once, and the log says which
-call it was. With SIGKILL in the place of ERRNO, the daemon and its workers are killed there.
+``python -m tests.faulty N ERRNO run --config FILE``: the daemon's Nth write, fsync, rename or mkdir
+in the folder of the config file raises ERRNO once, and the log says which call it was. With SIGKILL
+instead of ERRNO, the daemon and its workers are killed at that call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _path(descriptor: int) -> str:
 
 
 class FaultyDisk:
-    """Stands before the operating system's calls and fails one of them."""
+    """Wraps the operating system's calls and makes one of them fail."""
 
     def __init__(self, folder: Path, nth: int, fault: str) -> None:
         self._folder = str(folder)

@@ -1,7 +1,7 @@
-"""The long run: more arrivals than inotify can queue, while nobody listens.
+"""Flood test: more arrivals than inotify can queue while the daemon is stopped.
 
-``python -m tests.flood [--files 17000]``: the daemon is stopped, the files are made, the daemon
-goes on. inotify forgets what is over its limit (16,384 by default) without a word.
+``python -m tests.flood [--files 17000]``: stop the daemon, create the files, continue the daemon.
+inotify silently drops events over its limit (16,384 by default).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The long run: feed mutated image files to decode-and-preprocess; nothing may crash or hang.
+"""Fuzz test: feed mutated image files to decode-and-preprocess; nothing may crash or hang.
 
 ``python -m tests.fuzz [--count 100000] [--seed 7]``
 """
@@ -19,15 +19,15 @@ from daemon.errors import UnreadableError
 from daemon.reading import image
 from tests.harness import SAMPLES
 
-# The promises: memory above idle in megabytes, and seconds for one file.
+# The limits: memory above idle in megabytes, and seconds per file.
 _MEGABYTES = 700
 _SECONDS = 5.0
-# Values that lengths, sizes and counts break at.
+# Boundary values for lengths, sizes and counts.
 _EDGES = (0, 1, 0x7F, 0x80, 0xFF)
 
 
 def seeds() -> list[bytes]:
-    """Write the samples in each format, several depths and channels."""
+    """Return the samples in each format and in several depths and channel counts."""
     files = [path.read_bytes() for path in sorted(SAMPLES.glob("*.png"))]
     pixels = cv2.imread(str(SAMPLES / "digit7.png"), cv2.IMREAD_COLOR)
     assert pixels is not None
@@ -38,13 +38,13 @@ def seeds() -> list[bytes]:
             if extension not in {".png", ".tiff"} and variant.dtype == np.uint16:
                 continue
             done, data = cv2.imencode(extension, variant)
-            if done:  # GIF takes colours only
+            if done:  # GIF supports only colour
                 files.append(data.tobytes())
     return files
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Break a file as bad disks, half uploads and attackers do."""
+    """Mutate a file like a bad disk, an interrupted upload or an attacker."""
     broken = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 4, 16))):
         place = chance.randrange(len(broken))
@@ -60,7 +60,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
             case 4:
                 broken[place:place] = broken[place : place + chance.randrange(1, 64)]
             case _:
-                # Headers are where the sizes stand.
+                # Sizes are in the headers.
                 broken[min(place, chance.randrange(40))] = chance.randrange(256)
         if not broken:
             return b""
@@ -68,7 +68,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 
 def megabytes() -> float:
-    """Return the most memory that this process ever had."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -76,7 +76,7 @@ def megabytes() -> float:
 @click.option("--count", default=100_000, show_default=True)
 @click.option("--seed", default=7, show_default=True)
 def main(count: int, seed: int) -> None:
-    """Feed mutated files to the reader; fail on anything but a reading or a reason."""
+    """Feed mutated files to the reader; fail unless each gives a reading or a reason."""
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     files = seeds()
     for data in files:

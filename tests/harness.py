@@ -1,4 +1,4 @@
-"""Starts the real program in a folder of its own, drops real files, reads what comes out."""
+"""Start the real program in a temporary folder, drop real files, check the results."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
 DIGITD = [sys.executable, "-P", "-m", "daemon"]
-# The daemon with a reader of the tests' own instead of TensorFlow: it starts in half a second.
+# The daemon with a stand-in reader instead of TensorFlow; it starts in half a second.
 STAND_IN = [sys.executable, "-m", "tests.stand_in"]
 
-# Ten times what the slowest wait took with both cores busy otherwise.
+# Ten times the slowest wait with both cores busy.
 DEADLINE_SECONDS = 60.0
 
 
@@ -54,7 +54,7 @@ def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProc
 
 
 class Terminal:
-    """A terminal of 120 columns for a program to write to; ``text`` is all that was written."""
+    """A terminal with 120 columns for a program to write to; ``text`` is its whole output."""
 
     def __init__(self) -> None:
         self._ours, self.programs = pty.openpty()
@@ -72,14 +72,14 @@ class Terminal:
         os.close(self._ours)
 
     def _read(self) -> None:
-        with suppress(OSError):  # EIO: no program holds the terminal any more
+        with suppress(OSError):  # EIO: no program has the terminal open any more
             while data := os.read(self._ours, 65536):
                 self.text += data.decode(errors="replace")
 
 
 @contextmanager
 def files_limited_to(size: int) -> Iterator[None]:
-    """Let a write past this size of a file end short, and the next one fail."""
+    """Limit the size of files: a write beyond it is short, and the next one fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -122,7 +122,7 @@ class Box:
         self.config.write_text("".join(lines))
 
     def drop(self, name: str, data: bytes) -> None:
-        """Move a complete file in, as people's tools do."""
+        """Move a complete file into the inbox."""
         made = self.folder / f"made-{name}"
         made.write_bytes(data)
         made.rename(self.inbox / name)
@@ -143,14 +143,14 @@ class Box:
         return self.rows()
 
     def wait_until_settled(self) -> None:
-        """Wait until nothing is in work: every row's files are where the row says."""
+        """Wait until the work folder is empty, so that all files are published."""
         wait_until(lambda: not self.claimed(), "an empty work folder")
 
     def claimed(self) -> list[Path]:
         return list(self.work.glob("d*-*"))
 
     def check_books(self, dropped: dict[str, bytes]) -> None:
-        """Each dropped file has one row, its bytes and its picture; the audit agrees."""
+        """Check that each dropped file has one row, its bytes and a picture, and run the audit."""
         rows = self.rows()
         assert sorted(row["file"] for row in rows) == sorted(dropped)
         for row in rows:
@@ -162,7 +162,7 @@ class Box:
 
 
 class Running:
-    """A daemon that was started, with its workers in a process group of their own."""
+    """A running daemon, with its workers in a separate process group."""
 
     def __init__(self, box: Box, command: list[str] = DIGITD, *arguments: str) -> None:
         self.box = box

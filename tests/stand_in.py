@@ -1,4 +1,4 @@
-"""The daemon with a reader of the tests' own: it reads a file's text as orders to itself.
+"""The daemon with a stand-in reader, which executes each file's text as a command.
 
 ``python -m tests.stand_in run --config FILE [--once]``
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-# A worker of the tests' own that takes longer than this hangs.
+# A stand-in worker that takes longer than this counts as hung.
 PATIENCE = Patience(start=30, batch=3, file=0.05)
 
 
@@ -47,7 +47,7 @@ def _read(parcel: Parcel) -> Reading:
 
 
 def _obey(parcel: Parcel) -> Verdict:
-    # What stands before the PNG's end marker, which makes the inbox take it for complete.
+    # The text before the PNG's end marker, which makes the inbox treat the file as complete.
     order, _, value = parcel.data[8:].partition(b"\0")[0].decode("latin-1").partition(" ")
     match order:
         case "crash":
@@ -55,7 +55,7 @@ def _obey(parcel: Parcel) -> Verdict:
         case "sleep":
             time.sleep(float(value.split()[0]))
         case "swell":
-            # As in a container with little memory.
+            # Like in a container with little memory.
             resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))
             bytearray(1 << 31)
         case "raise":
@@ -66,12 +66,12 @@ def _obey(parcel: Parcel) -> Verdict:
 
 
 def png_like(order: str) -> bytes:
-    """Make a file that the inbox takes for a complete PNG and this reader for an order."""
+    """Return a file that is a complete PNG for the inbox and a command for this reader."""
     return b"\x89PNG\r\n\x1a\n" + order.encode("latin-1") + b"\0IEND\xaeB`\x82"
 
 
 def main() -> None:
-    # The workers find ``read`` under this module's name, and would find nothing in __main__.
+    # Pickle must find ``read`` under this module's name, not in __main__.
     from tests.stand_in import read  # noqa: PLC0415
 
     logs.set_up()
@@ -79,7 +79,7 @@ def main() -> None:
         config = Path(sys.argv[sys.argv.index("--config") + 1])
         Service(config, once="--once" in sys.argv, read=read, patience=PATIENCE).run()
     except DigitdError as error:
-        print(f"digitd: {error}", file=sys.stderr)  # noqa: T201 - as the command line says it
+        print(f"digitd: {error}", file=sys.stderr)  # noqa: T201 - like the command line
         sys.exit(error.exit_status)
 
 

@@ -1,4 +1,4 @@
-"""config.yaml: what is taken, and what is refused with file, key, value and what is allowed."""
+"""config.yaml: what is accepted, and what is refused with a message that helps to fix it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refusal(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     "text", ["", "# nothing\n", template()], ids=["empty", "comment", "template"]
 )
-def test_an_empty_file_and_the_template_are_the_defaults(tmp_path: Path, text: str) -> None:
+def test_empty_file_and_template_give_the_defaults(tmp_path: Path, text: str) -> None:
     config = load(written(tmp_path, text))
     assert config.inbox == tmp_path / "inbox"
     assert config.outbox == tmp_path / "outbox"
@@ -45,12 +45,12 @@ def test_an_empty_file_and_the_template_are_the_defaults(tmp_path: Path, text: s
     assert config.pictures is True
 
 
-def test_the_template_names_every_key() -> None:
+def test_template_lists_every_key() -> None:
     for key in Config.model_fields:
         assert f"\n{key}: " in template() or f"\n# {key}: " in template()
 
 
-def test_paths_are_relative_to_the_file_and_home_is_known(
+def test_paths_are_relative_to_the_file_and_tilde_is_expanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -91,9 +91,9 @@ def test_paths_are_relative_to_the_file_and_home_is_known(
         ("inbox: [a, b]", "inbox: [a, b] is not allowed"),
         ("inbox: 2026-11-21", "inbox: 2026-11-21 is not allowed"),
         ("outbox: ~nobody-of-that-name/x", "outbox: ~nobody-of-that-name/x is not allowed"),
-        ("bach_size: 5", "bach_size: there is no such key; did you mean batch_size?"),
-        ("zzz: 5", "zzz: there is no such key; the keys are inbox, outbox"),
-        ("1: 5", "1: there is no such key"),
+        ("bach_size: 5", "bach_size: no such key; did you mean batch_size?"),
+        ("zzz: 5", "zzz: no such key; the keys are inbox, outbox"),
+        ("1: 5", "1: no such key"),
         ("batch_size: 5\nbatch_size: 6", "batch_size is set twice"),
         ("- inbox", "expected lines of `key: value`, found [inbox]"),
         ("just words", "expected lines of `key: value`, found just words"),
@@ -104,7 +104,9 @@ def test_paths_are_relative_to_the_file_and_home_is_known(
         ("!!python/object/apply:os.system [id]", "is not valid YAML"),
     ],
 )
-def test_what_is_not_allowed_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_setting_is_refused_with_key_and_allowed_values(
+    tmp_path: Path, text: str, said: str
+) -> None:
     assert said in refusal(tmp_path, text)
 
 
@@ -117,7 +119,7 @@ def test_what_is_not_allowed_is_refused_by_name(tmp_path: Path, text: str, said:
         ("'a[,]b*'", ("a[,]b*",)),
     ],
 )
-def test_a_pattern_is_a_glob_or_a_list_of_globs(
+def test_pattern_is_a_glob_or_a_list_of_globs(
     tmp_path: Path, text: str, globs: tuple[str, ...]
 ) -> None:
     assert load(written(tmp_path, f"pattern: {text}\n")).pattern == globs
@@ -127,11 +129,11 @@ def test_a_pattern_is_a_glob_or_a_list_of_globs(
     "text",
     ["'*.png,*.jpg'", "'['", "'[a'", "'[9-0]'", "''", "[]", "['*.png', '']", "'.*'", "'a/*'"],
 )
-def test_a_pattern_that_can_match_nothing_is_refused(tmp_path: Path, text: str) -> None:
+def test_pattern_that_cannot_match_is_refused(tmp_path: Path, text: str) -> None:
     assert "is not allowed; it must be a glob" in refusal(tmp_path, f"pattern: {text}\n")
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_reported_at_once(tmp_path: Path) -> None:
     message = refusal(tmp_path, "batch_size: 0\nworkers: -1\nwat: 1\n")
     assert message.count("\n  ") == 3
 
@@ -146,15 +148,15 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "inbox: x\noutbox: link/out",
     ],
 )
-def test_inbox_and_outbox_may_not_lie_in_each_other(tmp_path: Path, text: str) -> None:
+def test_inbox_and_outbox_must_not_contain_each_other(tmp_path: Path, text: str) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "link").symlink_to("x")
-    assert "one may not lie inside the other" in refusal(tmp_path, text)
+    assert "one must not be inside the other" in refusal(tmp_path, text)
     load(written(tmp_path, "inbox: x\noutbox: xx\n"))
 
 
-def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not exist: write one with `digitd init`"):
+def test_error_says_why_the_config_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist: create it with `digitd init`"):
         load(tmp_path / "config.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path)
@@ -178,14 +180,14 @@ VALUES = st.recursive(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.dictionaries(st.sampled_from([*Config.model_fields, "other"]), VALUES, max_size=3))
-def test_any_settings_are_taken_or_refused_with_a_message(
+def test_any_settings_are_accepted_or_refused_with_a_message(
     tmp_path: Path, chosen: dict[str, Any]
 ) -> None:
     file = written(tmp_path, yaml.safe_dump(chosen, allow_unicode=False))
     try:
         config = load(file)
     except ConfigError as error:
-        assert str(file) in str(error)  # noqa: PT017 - either outcome is right
+        assert str(file) in str(error)  # noqa: PT017 - both outcomes are correct
     else:
         assert "other" not in chosen
         assert config.inbox.is_absolute()

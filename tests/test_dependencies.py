@@ -1,4 +1,4 @@
-"""What pyproject.toml admits can be imported, and is what the lock file pins."""
+"""The versions allowed by pyproject.toml can be imported and include the pinned ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PINNED = dict(
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda each: each.name)
-def test_the_pinned_version_is_one_that_is_admitted(requirement: Requirement) -> None:
+def test_pinned_version_is_in_the_allowed_range(requirement: Requirement) -> None:
     assert requirement.specifier.contains(PINNED[requirement.name])
 
 
-def test_no_watchdog_is_admitted_that_lacks_what_the_watch_imports() -> None:
+def test_allowed_watchdog_versions_have_what_watch_imports() -> None:
     (watchdog,) = (each for each in REQUIREMENTS if each.name == "watchdog")
     assert not watchdog.specifier.contains("6.0.0")

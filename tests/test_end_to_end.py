@@ -1,4 +1,4 @@
-"""The whole program with its own model on real files: drop, row, picture, books."""
+"""The whole program with the shipped model on real files: drop, row, picture, audit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.harness import DIGITD, ROOT, SAMPLES, Box, Running, Terminal, digitd,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# What a person reads in samples/digit1.png to digit12.png.
+# The digits in samples/digit1.png to digit12.png.
 SAMPLE_DIGITS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 7, 4)
 
 
@@ -40,7 +40,7 @@ def grey(number: int) -> NDArray[np.uint8]:
 
 
 def as_format(extension: str, number: int = 1, *, dtype: type = np.uint8) -> bytes:
-    """Write a sample anew in another format or depth."""
+    """Return a sample in another format or depth."""
     scale = 257 if dtype is np.uint16 else 1
     done, data = cv2.imencode(extension, grey(number).astype(dtype) * scale)
     assert done
@@ -48,13 +48,13 @@ def as_format(extension: str, number: int = 1, *, dtype: type = np.uint8) -> byt
 
 
 def palette_png(number: int) -> bytes:
-    """Write a sample as a two-colour palette PNG, through the program's own encoder."""
+    """Return a sample as a two-colour palette PNG, from digitd's own encoder."""
     palette = np.array([[250, 250, 240], [20, 20, 90]], np.uint8)
     return png.encode(np.where(grey(number) > 127, np.uint8(1), np.uint8(0)), palette)
 
 
 def rgba_png(number: int) -> bytes:
-    """Write a sample as black ink on full transparency."""
+    """Return a sample as black ink on a transparent background."""
     pixels = grey(number)
     layers = np.zeros((*pixels.shape, 4), np.uint8)
     layers[..., 3] = pixels
@@ -88,7 +88,7 @@ BLANK = cv2.imencode(".png", np.full((60, 60, 3), 230, np.uint8))[1].tobytes()
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Box, dict[str, bytes], str]:
-    """Run once over one of everything."""
+    """Run once with one file of each kind."""
     box = Box(tmp_path_factory.mktemp("once"))
     box.configure(max_file_mb=1)
     dropped = {f"digit{n}.png": sample(n) for n in range(1, 13)}
@@ -110,11 +110,11 @@ def test_every_file_has_its_row_its_bytes_and_its_picture(once: Once) -> None:
     box.check_books(dropped)
     audit = digitd("audit", "--config", box.config)
     assert audit.returncode == 0, audit.stdout
-    assert f"{len(dropped)} rows, {len(dropped)} files, 0 in work, 0 breaks" in audit.stdout
+    assert f"{len(dropped)} rows, {len(dropped)} files, 0 in work, 0 discrepancies" in audit.stdout
     assert [path.name for path in box.inbox.iterdir()] == [".digitd"]
 
 
-def test_the_table_has_the_documented_columns(once: Once) -> None:
+def test_table_has_the_documented_columns(once: Once) -> None:
     box, dropped, _ = once
     lines = (box.outbox / "predictions.csv").read_bytes().split(b"\n")
     assert lines[0] == (
@@ -129,13 +129,13 @@ def test_the_table_has_the_documented_columns(once: Once) -> None:
     assert row["received_at"] <= row["processed_at"]
 
 
-def test_the_samples_are_read_as_a_person_reads_them(once: Once) -> None:
+def test_samples_are_read_correctly(once: Once) -> None:
     box, _, _ = once
     read = [box.row(f"digit{n}.png")["digit"] for n in range(1, 13)]
     assert read == [str(digit) for digit in SAMPLE_DIGITS]
 
 
-def test_each_kind_of_broken_file_says_what_is_wrong(once: Once) -> None:
+def test_each_broken_file_gets_its_reason(once: Once) -> None:
     box, _, log = once
     for name, (_, why) in UNREADABLE.items():
         row = box.row(name)
@@ -146,7 +146,7 @@ def test_each_kind_of_broken_file_says_what_is_wrong(once: Once) -> None:
         assert f"{name}: error: {row['reason']}" in log
 
 
-def test_each_kind_of_good_file_is_read(once: Once) -> None:
+def test_each_valid_file_is_read(once: Once) -> None:
     box, _, _ = once
     for name in READABLE:
         row = box.row(name)
@@ -154,12 +154,12 @@ def test_each_kind_of_good_file_is_read(once: Once) -> None:
         assert row["original"] == f"originals/{name}"
 
 
-def test_a_blank_is_unsure_and_has_no_digit(once: Once) -> None:
+def test_blank_page_is_unsure_and_has_no_digit(once: Once) -> None:
     row = once[0].row("digit300.png")
     assert (row["status"], row["digit"], row["reason"]) == ("unsure", "", "no ink")
 
 
-def test_every_picture_is_one_that_a_person_can_look_at(once: Once) -> None:
+def test_every_picture_can_be_decoded(once: Once) -> None:
     box, dropped, _ = once
     pictures = list((box.outbox / "annotated").iterdir())
     assert len(pictures) == len(dropped)
@@ -169,13 +169,13 @@ def test_every_picture_is_one_that_a_person_can_look_at(once: Once) -> None:
         assert pixels.shape == (340, 768, 3)
 
 
-def test_once_ends_with_a_summary(once: Once) -> None:
+def test_run_once_ends_with_a_summary(once: Once) -> None:
     box, dropped, log = once
     counts = [sum(row["status"] == s for row in box.rows()) for s in ("ok", "unsure", "error")]
     assert f"{len(dropped)} files: {counts[0]} ok, {counts[1]} unsure, {counts[2]} error" in log
 
 
-def test_the_daemon_reads_live_drops_and_stays_small(tmp_path: Path) -> None:
+def test_daemon_reads_new_files_in_little_memory(tmp_path: Path) -> None:
     box = Box(tmp_path)
     with Running(box) as running:
         running.wait_for_log("is ready")
@@ -203,7 +203,7 @@ def test_the_daemon_reads_live_drops_and_stays_small(tmp_path: Path) -> None:
     assert stopped.returncode == 3
 
 
-def test_predict_reads_what_it_can_and_names_what_it_cannot(tmp_path: Path) -> None:
+def test_predict_reads_readable_files_and_reports_the_others(tmp_path: Path) -> None:
     files = [tmp_path / "list.png", tmp_path / "missing.png", tmp_path / "seven.png"]
     files[0].write_text("my shopping list")
     files[2].write_bytes(sample(7))
@@ -222,7 +222,7 @@ def test_predict_reads_what_it_can_and_names_what_it_cannot(tmp_path: Path) -> N
     assert (alone.returncode, alone.stderr) == (0, "")
 
 
-def test_check_tells_what_is_right_and_what_is_wrong(tmp_path: Path) -> None:
+def test_check_reports_what_is_valid_and_what_is_wrong(tmp_path: Path) -> None:
     box = Box(tmp_path)
     good = digitd("check", "--config", box.config)
     assert good.returncode == 0, good.stdout
@@ -234,35 +234,35 @@ def test_check_tells_what_is_right_and_what_is_wrong(tmp_path: Path) -> None:
     assert str(tmp_path / "none.keras") in bad.stdout
 
 
-def test_check_makes_no_folder_and_names_the_one_that_cannot_be_made(tmp_path: Path) -> None:
+def test_check_creates_no_folder_and_names_one_that_cannot_be_created(tmp_path: Path) -> None:
     box = Box(tmp_path)
     box.inbox.rmdir()
     box.configure(outbox="typo/outbox")
     found = digitd("check", "--config", box.config)
     assert found.returncode == 78
-    assert f"WRONG outbox: {tmp_path}/typo/outbox is no folder" in found.stdout
+    assert f"WRONG outbox: {tmp_path}/typo/outbox is not a folder" in found.stdout
     assert not box.inbox.exists()
     assert not (tmp_path / "typo").exists()
     box.configure(outbox="outbox")
     found = digitd("check", "--config", box.config)
     assert found.returncode == 0
-    assert "will be made" in found.stdout
+    assert "will be created" in found.stdout
     assert not box.inbox.exists()
 
 
 @pytest.mark.parametrize("arguments", [(), ("--once",)])
-def test_an_inbox_that_cannot_be_made_exits_78_and_prints_no_traceback(
+def test_inbox_that_cannot_be_created_exits_78_without_a_traceback(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     box = Box(tmp_path)
     box.configure(inbox="typo/inbox")
     run = digitd("run", "--config", box.config, *arguments)
     assert run.returncode == 78
-    assert "typo/inbox is no folder" in run.stderr
+    assert "typo/inbox is not a folder" in run.stderr
     assert "Traceback" not in run.stderr
 
 
-def test_reading_once_without_an_inbox_makes_it(tmp_path: Path) -> None:
+def test_run_once_creates_a_missing_inbox(tmp_path: Path) -> None:
     box = Box(tmp_path)
     box.inbox.rmdir()
     run = digitd("run", "--once", "--config", box.config)
@@ -271,7 +271,7 @@ def test_reading_once_without_an_inbox_makes_it(tmp_path: Path) -> None:
     assert box.inbox.is_dir()
 
 
-def test_a_byte_flipped_in_the_model_keeps_run_from_starting_with_78(tmp_path: Path) -> None:
+def test_run_with_a_corrupt_model_exits_78(tmp_path: Path) -> None:
     box = Box(tmp_path)
     data = bytearray(SHIPPED_MODEL.read_bytes())
     data[len(data) // 2] ^= 1
@@ -283,7 +283,7 @@ def test_a_byte_flipped_in_the_model_keeps_run_from_starting_with_78(tmp_path: P
     assert "Traceback" not in run.stderr
 
 
-def test_a_missing_model_keeps_run_from_starting_with_78(tmp_path: Path) -> None:
+def test_run_with_a_missing_model_exits_78(tmp_path: Path) -> None:
     box = Box(tmp_path)
     box.configure(model="none.keras")
     box.drop("digit1.png", sample(1))
@@ -306,12 +306,12 @@ def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path
     assert "already exists and was not changed" in again.stderr
 
 
-def test_the_config_of_the_checkout_is_the_one_that_init_writes() -> None:
+def test_config_in_the_repository_is_what_init_writes() -> None:
     assert (ROOT / "config.yaml").read_text() == CONFIG_TEMPLATE.read_text()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_the_unit_is_one_that_systemd_takes_and_a_tight_one(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_and_its_sandbox_is_strict(tmp_path: Path) -> None:
     folder = tmp_path / "a folder, 100% odd"
     folder.mkdir()
     box = Box(folder)
@@ -342,14 +342,14 @@ def test_the_unit_is_one_that_systemd_takes_and_a_tight_one(tmp_path: Path) -> N
     "command",
     ["", "run", "predict", "check", "status", "audit", "init", "service", "train", "evaluate"],
 )
-def test_each_command_has_help_with_an_example(command: str) -> None:
+def test_every_command_has_help_with_an_example(command: str) -> None:
     text = digitd(*command.split(), "--help")
     assert text.returncode == 0
     assert f"digitd {command}".strip() in text.stdout
     assert ("Example" in text.stdout) or not command
 
 
-def test_quiet_logs_less_verbose_more_and_the_version_has_a_short_option(tmp_path: Path) -> None:
+def test_quiet_verbose_and_the_short_version_option(tmp_path: Path) -> None:
     box = Box(tmp_path)
     box.drop("digit1.png", sample(1))
     run = digitd("run", "--once", "--quiet", "--config", box.config)
@@ -357,17 +357,17 @@ def test_quiet_logs_less_verbose_more_and_the_version_has_a_short_option(tmp_pat
     assert run.stdout == "1 file: 1 ok, 0 unsure, 0 error\n"
     box.drop("digit2.png", sample(2))
     verbose = digitd("run", "--once", "--verbose", "--config", box.config)
-    assert "DEBUG   1 files to a worker, the first digit2.png" in verbose.stderr
+    assert "DEBUG   1 files to a worker, the first is digit2.png" in verbose.stderr
     assert digitd("-V").stdout == digitd("--version").stdout == f"digitd, version {__version__}\n"
 
 
-def test_a_wrong_word_on_the_command_line_exits_2() -> None:
+def test_usage_error_exits_2() -> None:
     assert digitd("predict").returncode == 2
     assert digitd("frobnicate").returncode == 2
     assert digitd("run", "--config", os.devnull + "/x").returncode == 78
 
 
-def test_a_terminal_gets_log_lines_above_one_live_line(tmp_path: Path) -> None:
+def test_terminal_shows_log_lines_above_one_live_line(tmp_path: Path) -> None:
     box = Box(tmp_path)
     with Terminal() as terminal:
         process = subprocess.Popen(
@@ -382,7 +382,7 @@ def test_a_terminal_gets_log_lines_above_one_live_line(tmp_path: Path) -> None:
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
-    # As a terminal shows it: what follows a carriage return and an erase replaces the line.
+    # A terminal replaces the line with what follows a carriage return and an erase.
     lines = [line.rsplit("\r\033[K", 1)[-1] for line in terminal.text.split("\r\n")]
     assert sum("digit1.png: 1" in line for line in lines) == 1
     assert "stopped after 2 files" in lines[-2]

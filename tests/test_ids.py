@@ -1,4 +1,4 @@
-"""Ids: unique, in order, readable back, whatever the clock does."""
+"""Ids: unique, sorted and decodable, whatever the clock does."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ NUMBERS = st.integers(0, (1 << 60) - 1)
 
 @settings(deadline=None, max_examples=200)
 @given(NUMBERS, NUMBERS)
-def test_ids_sort_as_their_numbers_do_and_read_back(one: int, other: int) -> None:
+def test_ids_sort_like_their_numbers_and_decode(one: int, other: int) -> None:
     assert (ids.encode(one) < ids.encode(other)) == (one < other)
     assert ids.decode(ids.encode(one)) == one
     assert ids.PATTERN.fullmatch(ids.encode(one))
     assert len(ids.encode(one)) == ids.LENGTH
 
 
-def test_each_id_is_greater_than_the_one_before_however_fast_they_come() -> None:
+def test_each_id_is_greater_than_the_previous_one() -> None:
     made = ids.Ids()
     many = [made.next() for _ in range(20_000)]
     assert many == sorted(set(many))
 
 
-def test_ids_go_on_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_keep_increasing_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     made = ids.Ids()
     before = made.next()
     monkeypatch.setattr(time, "time_ns", lambda: 0)
     assert before < made.next() < made.next()
 
 
-def test_no_id_up_to_one_that_was_seen_is_given_again() -> None:
+def test_ids_are_greater_than_a_skipped_id() -> None:
     seen = ids.encode(ids.decode(ids.Ids().next()) + (3_600_000 << 12))
     made = ids.Ids()
     made.skip(seen)
@@ -44,7 +44,7 @@ def test_no_id_up_to_one_that_was_seen_is_given_again() -> None:
     assert made.next() > seen
 
 
-def test_an_id_tells_when_it_was_made_to_the_millisecond() -> None:
+def test_id_contains_its_time_to_the_millisecond() -> None:
     before = datetime.now(UTC)
     told = ids.moment(ids.Ids().next())
     after = datetime.now(UTC)
@@ -53,9 +53,9 @@ def test_an_id_tells_when_it_was_made_to_the_millisecond() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "d123", "d0123456789aB", "e0123456789ab", "d0123456789abc"])
-def test_what_is_not_an_id_is_not_taken_for_one(text: str) -> None:
+def test_pattern_rejects_malformed_ids(text: str) -> None:
     assert not ids.PATTERN.fullmatch(text)
 
 
-def test_an_id_that_a_stranger_made_up_has_a_moment_too() -> None:
+def test_forged_id_has_a_time_too() -> None:
     assert ids.moment("d" + "z" * 12).year == 9999

@@ -1,4 +1,4 @@
-"""Imports point one way, and the daemon's own process stays small."""
+"""Imports go in one direction, and the daemon process stays small."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = [
 
 
 def documented_order() -> list[str]:
-    """Return the dotted names in the package's docstring, from top to bottom."""
+    """Return the dotted module names in the package's docstring, from top to bottom."""
     order: list[str] = []
     parents: dict[int, str] = {}
     for indent, name, folder in re.findall(
@@ -39,7 +39,7 @@ ORDER = documented_order()
 
 
 def documented_name(dotted: str) -> str:
-    """Return the name under which the docstring lists a module: its own, or its folder's."""
+    """Return the listed name of a module: its own, or that of its folder."""
     while dotted not in ORDER and "." in dotted:
         dotted = dotted.rpartition(".")[0]
     return dotted
@@ -51,10 +51,10 @@ def module_of(file: Path) -> str:
 
 
 def imported(file: Path) -> set[str]:
-    """Return our modules that a file imports when it runs, wherever in it that stands."""
+    """Return digitd's modules that a file imports at run time, at any level."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        # What only a type checker reads makes no module load another.
+        # Imports for type checkers do not happen at run time.
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
     found = set()
@@ -71,14 +71,14 @@ def imported(file: Path) -> set[str]:
     return {documented_name(name) for name in ours}
 
 
-def test_the_docstring_lists_every_module_once() -> None:
+def test_docstring_lists_every_module_once() -> None:
     modules = [module_of(file) for file in FILES]
     within_training = {name for name in modules if name.startswith("training.")}
     assert sorted(ORDER) == sorted(set(modules) - within_training)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_a_module_imports_only_what_stands_below_it(file: Path) -> None:
+def test_module_imports_only_modules_below_it(file: Path) -> None:
     module = documented_name(module_of(file))
     below = set(ORDER[ORDER.index(module) + 1 :])
     if module == "training":  # its modules may import each other
@@ -87,7 +87,7 @@ def test_a_module_imports_only_what_stands_below_it(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_a_folder_imports_only_folders_below_it(file: Path) -> None:
+def test_folder_imports_only_folders_below_it(file: Path) -> None:
     folders = list(dict.fromkeys(name.partition(".")[0] for name in ORDER))
     folder = module_of(file).partition(".")[0]
     used = {name.partition(".")[0] for name in imported(file)}
@@ -100,7 +100,7 @@ def test_only_one_module_imports_keras() -> None:
     assert found == {"training.frameworks"}
 
 
-def test_a_daemon_process_loads_neither_tensorflow_nor_a_decoder() -> None:
+def test_daemon_process_loads_neither_tensorflow_nor_a_decoder() -> None:
     program = (
         "import sys, daemon.service.service, daemon.cli, daemon.service.status\n"
         "import daemon.service.check\n"

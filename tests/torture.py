@@ -1,4 +1,4 @@
-"""The long run: kill digitd at random moments under load, then prove that nothing was lost.
+"""Torture test: kill digitd at random moments under load, then prove that nothing was lost.
 
 ``python -m tests.torture [--kills 200] [--files 5000] [--real] [--folder DIR]``
 
@@ -28,12 +28,12 @@ from daemon.ledger.rows import COLUMNS
 from tests.harness import DIGITD, SAMPLES, STAND_IN, Box, Running, wait_until
 from tests.stand_in import png_like
 
-_HANDFUL = 5  # files dropped at a time, until a life has had its share
+_HANDFUL = 5  # files dropped at a time, until a run has all its files
 
 
 @dataclass
 class Watcher:
-    """Reads the table over and over, as people's scripts do, and counts half rows."""
+    """Reads the table continuously, like users' scripts, and counts incomplete rows."""
 
     table: Path
     looks: int = 0
@@ -55,8 +55,8 @@ class Watcher:
 def contents(real: bool, number: int) -> bytes:  # noqa: FBT001 - the option's value
     if real:
         return (SAMPLES / f"digit{number % 12 + 1}.png").read_bytes() + b"\0%d" % number
-    # So slow that a life of a second on average hardly gets through its share: every kill
-    # finds files at each step of their way.
+    # Slow enough that a run of one second on average barely finishes its files, so that every kill
+    # hits files at every step.
     return png_like(f"sleep 0.02 {number}")
 
 
@@ -66,7 +66,7 @@ def contents(real: bool, number: int) -> bytes:  # noqa: FBT001 - the option's v
 @click.option("--real", is_flag=True, help="Read with the shipped model.")
 @click.option("--seed", default=7, show_default=True)
 def main(kills: int, files: int, seed: int, *, real: bool) -> None:
-    """Kill digitd and its workers at random moments while files arrive; count what is left."""
+    """Kill digitd and its workers at random moments while files arrive; check the result."""
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     with tempfile.TemporaryDirectory(prefix="digitd-torture-") as folder:
         box = Box(Path(folder))
@@ -107,7 +107,7 @@ def main(kills: int, files: int, seed: int, *, real: bool) -> None:
 
 
 def report(box: Box, dropped: dict[str, bytes], killed: int, watcher: Watcher) -> int:
-    """Print what became of the files; return 1 if anything is wrong."""
+    """Print the result; return 1 if anything is wrong."""
     rows = box.rows()
     times = Counter(row["file"] for row in rows)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in dropped.items()}

@@ -1,1 +1,1 @@
-"""From the inbox to a claimed file."""
+"""Find complete files in the inbox and claim them."""

@@ -1,10 +1,10 @@
-"""Which files were given to a worker, and what came of it: kept on disk through crashes.
+"""Log each attempt to read a file and its outcome on disk, so that crashes are counted.
 
 The file ``attempts`` in the work folder is a log of lines ``<id> <event>``:
 
     begun   the file was given to a worker, in a batch
-    alone   it was given to a worker once more, with no other file in the batch
-    ended   that attempt ended, and did no harm
+    alone   it was given to a worker again, with no other file in the batch
+    ended   that attempt ended without a crash
     down    that attempt ended with the death of the worker
 """
 
@@ -20,26 +20,26 @@ from daemon.records import Job
 
 log = logging.getLogger(__name__)
 
-# A file is given up when it took two workers down, the second time with no other file in the
-# batch. That digitd was killed proves nothing against the files in its workers' hands. But if it
-# dies five times in a row with the same file alone in hand (out of memory, say), that file is the
-# cause. Three were too few: with a kill every second and slow fsyncs, 2 or 3 of 5,000 harmless
-# files reached them (tests/torture.py).
+# A file is given up after two workers died on it, the second time with no other file in the batch.
+# If digitd itself is killed, the files that its workers were reading are not to blame. But if it
+# dies five times in a row while a worker reads the same file alone (out of memory, for example),
+# that file is the cause. Three times would be too few: with a kill every second and slow fsyncs,
+# 2 or 3 of 5,000 harmless files reached that count (tests/torture.py).
 _DOWNS = 2
 _LONE_DEATHS = 5
-# The log is rewritten with the files that are still here when it grows beyond this; in a
-# daemon that is never idle it grows by 20 bytes a file.
+# When the log grows beyond this, it is rewritten with only the files still in the work folder. In
+# a daemon that is never idle it grows by 20 bytes per file.
 _LOG_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
 class _Record:
-    """The attempts at one file that have not ended, those of them alone, and its downs."""
+    """Counts for one file: open attempts, those of them alone, and deaths of a worker."""
 
     open: int = 0
     lone: int = 0
     downs: int = 0
-    why_down: str = "crashed it, or hung it"
+    why_down: str = "it crashed or hung"
 
     def count(self, event: str) -> None:
         if event in {"begun", "alone"}:
@@ -52,7 +52,7 @@ class _Record:
 
 
 class Attempts:
-    """The attempts at the files in one work folder."""
+    """The log of attempts to read the files in one work folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ATTEMPTS
@@ -60,7 +60,7 @@ class Attempts:
         self._records: dict[str, _Record] = {}
 
     def open(self, claimed: Iterable[str]) -> None:
-        """Open the log, and count the attempts of earlier runs at the claimed ids."""
+        """Open the log and count earlier runs' attempts at the claimed ids."""
         self.close()
         self._descriptor = os.open(
             self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
@@ -79,41 +79,41 @@ class Attempts:
             self._descriptor = -1
 
     def begin(self, jobs: Sequence[Job]) -> None:
-        """Log, before a worker gets these jobs, that they are given to one.
+        """Log that these jobs are about to be given to a worker.
 
         Raises:
-            OSError: it cannot be logged, so it must not be done.
+            OSError: the log cannot be written, so the jobs must not be given to a worker.
         """
         event = "alone" if len(jobs) == 1 and self.is_suspect(jobs[0]) else "begun"
         _append(self._descriptor, _lines(event, jobs))
         self._count(event, jobs)
 
     def end(self, jobs: Sequence[Job]) -> None:
-        """Log that the jobs came back from their worker unread, and did no harm."""
+        """Log that the jobs came back from their worker unread, without a crash."""
         self._note("ended", jobs)
 
     def down(self, jobs: Sequence[Job], why: str) -> None:
-        """Log that a worker died, or had to be killed, with these jobs in hand."""
+        """Log that a worker died or had to be killed while reading these jobs."""
         self._note("down", jobs)
         for job in jobs:
             self._records[job.id].why_down = why
 
     def is_suspect(self, job: Job) -> bool:
-        """Tell whether an attempt at a job went wrong, so that it must be read alone."""
+        """Return whether an attempt at a job failed, so that it must be read alone."""
         record = self._records.get(job.id)
         return record is not None and record.open + record.downs > 0
 
     def refusal(self, job: Job) -> str:
-        """Say why a job is given up and must not be decoded again; empty if it is not."""
+        """Return why a job is given up and must not be decoded again; empty if it is not."""
         record = self._records.get(job.id, _Record())
         if record.downs >= _DOWNS:
             return f"took its worker process down {record.downs} times: {record.why_down}"
         if record.lone >= _LONE_DEATHS:
-            return f"digitd itself ended {record.lone} times while reading it"
+            return f"digitd itself died {record.lone} times while reading it"
         return ""
 
     def forget(self, job: Job) -> None:
-        """Drop the record of a job that has left the work folder."""
+        """Delete the record of a job that has left the work folder."""
         self._records.pop(job.id, None)
         if not self._records:
             os.ftruncate(self._descriptor, 0)
@@ -124,7 +124,7 @@ class Attempts:
         self._count(event, jobs)
         try:
             _append(self._descriptor, _lines(event, jobs))
-        except OSError as error:  # the record in memory holds for as long as this run
+        except OSError as error:  # the record in memory is enough for this run
             log.warning("%s: cannot be written: %s", self._path, error.strerror)
 
     def _count(self, event: str, jobs: Sequence[Job]) -> None:
@@ -132,7 +132,7 @@ class Attempts:
             self._records.setdefault(job.id, _Record()).count(event)
 
     def _shorten_if_long(self) -> None:
-        """Rewrite a long log with what still counts."""
+        """Rewrite a long log with only the files that still have a record."""
         if os.fstat(self._descriptor).st_size <= _LOG_BYTES:
             return
         logged = self._path.read_text("ascii", errors="replace").splitlines()
@@ -155,7 +155,7 @@ def _lines(event: str, jobs: Sequence[Job]) -> list[str]:
 
 
 def _append(descriptor: int, lines: Sequence[str]) -> None:
-    # The line break stands in front: a line that a full disk cut spoils none after it.
+    # The line break comes first, so that a line cut by a full disk cannot corrupt the next one.
     data = "".join(f"\n{line}" for line in lines).encode()
     if os.write(descriptor, data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ATTEMPTS)

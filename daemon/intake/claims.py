@@ -1,4 +1,4 @@
-"""Claim files by rename, and find those that an earlier run left in the work folder."""
+"""Claim files by rename, and find files that an earlier run left in the work folder."""
 
 import errno
 import logging
@@ -17,11 +17,11 @@ _SUFFIXES = frozenset({layout.PICTURE_SUFFIX, layout.NAME_SUFFIX})
 
 
 class Claims:
-    """The work folder of one inbox, held against every other digitd.
+    """The work folder of one inbox, locked against other instances of digitd.
 
     Attributes:
         folder: the work folder.
-        attempts: what came of giving its files to workers.
+        attempts: the log of attempts to read its files.
     """
 
     def __init__(self, inbox: Path) -> None:
@@ -33,14 +33,14 @@ class Claims:
         self._was_open = False
 
     def tend(self) -> bool:
-        """Make and hold the work folder if it is not held, or was replaced with the inbox.
+        """Create and lock the work folder if it is not locked, or was replaced with the inbox.
 
         Returns:
-            Whether that was needed. There may be files in it that an earlier run claimed.
+            Whether that was needed. The folder may then contain files that an earlier run claimed.
 
         Raises:
-            BusyError: another digitd holds it.
-            OSError: it cannot be made or written.
+            BusyError: another digitd has locked it.
+            OSError: it cannot be created or written.
         """
         if self._lock.held:
             return False
@@ -56,12 +56,12 @@ class Claims:
             self.close()
             raise
         if self._was_open:
-            log.warning("%s was replaced: going on in the new one", self.folder)
+            log.warning("%s was replaced: using the new one", self.folder)
         self._was_open = True
         return True
 
     def close(self) -> None:
-        """Release the work folder."""
+        """Unlock the work folder."""
         self.attempts.close()
         self._lock.release()
 
@@ -70,10 +70,10 @@ class Claims:
         self._ids.skip(seen)
 
     def claim(self, name: str) -> Job | None:
-        """Move a complete file out of the inbox; ``None`` if it is not there any more.
+        """Move a complete file to the work folder; return its job, or ``None`` if it is gone.
 
         Raises:
-            OSError: it cannot be moved now (disk full, no permission); it stays in the inbox.
+            OSError: it cannot be moved now (disk full, no permission) and stays in the inbox.
         """
         job_id = self._ids.next()
         path = self._claimed_path(job_id, name)
@@ -95,30 +95,30 @@ class Claims:
             name = path.name.removeprefix(f"{job_id}-")
             whole = self._name_path(job_id)
             if whole.is_file():
-                # A power failure may have left it empty; the cut name is better than none.
+                # A power failure may have left it empty. Then use the truncated name.
                 name = os.fsdecode(whole.read_bytes()) or name
             jobs.append(Job(job_id, name, path, path.lstat().st_size))
         return jobs
 
     def sweep(self, held: set[str]) -> None:
-        """Remove pictures and names that belong to none of the ids in ``held``."""
+        """Remove pictures and name files whose id is not in ``held``."""
         for path in self.folder.iterdir():
-            # A claimed file's own name may end so too; only ours are an id and no more.
+            # A claimed file's name may have the same suffix. Ours consist of an id and the suffix.
             ours = ids.PATTERN.fullmatch(path.stem) is not None and path.suffix in _SUFFIXES
             if ours and path.stem not in held:
                 path.unlink()
 
     def forget(self, job: Job) -> None:
-        """Drop what was kept about a job whose file has left the work folder."""
+        """Delete the name file and the attempts of a job whose file has left the work folder."""
         try:
             if len(os.fsencode(job.path.name)) == layout.NAME_BYTES:
                 self._name_path(job.id).unlink(missing_ok=True)
             self.attempts.forget(job)
-        except OSError as error:  # the next start sweeps what is left
+        except OSError as error:  # the next start removes what is left
             log.warning("%s: cannot be written: %s", self.folder, error.strerror)
 
     def _claimed_path(self, job_id: str, name: str) -> Path:
-        """Return where to claim a file to; a name too long for that is written down first."""
+        """Return the path to claim a file to; save its name first if the path truncates it."""
         claimed = os.fsencode(f"{job_id}-{name}")
         if len(claimed) >= layout.NAME_BYTES:
             self._name_path(job_id).write_bytes(os.fsencode(name))

@@ -1,4 +1,4 @@
-"""Tell when a file in the inbox is complete: by its own end, or by staying unchanged."""
+"""Decide when a file in the inbox is complete: by its end marker, or by staying unchanged."""
 
 import errno
 import logging
@@ -15,24 +15,24 @@ from daemon.untrusted import Stamp, open_file
 
 log = logging.getLogger(__name__)
 
-# How soon an unfinished file, or one that could not be opened, is looked at again when no event
-# comes.
+# An unfinished file, or one that could not be opened, is checked again this often even if no event
+# arrives.
 _RECHECK_SECONDS = 1.0
-_HAS_END = frozenset({formats.Kind.PNG, formats.Kind.JPEG})  # formats whose end can be seen
+_HAS_END = frozenset({formats.Kind.PNG, formats.Kind.JPEG})  # formats with an end marker
 
 
 class State(Enum):
-    """What one look at a file says."""
+    """The result of checking a file once."""
 
     COMPLETE = auto()
-    UNFINISHED = auto()  # look again when it is due
+    UNFINISHED = auto()  # check again when it is due
     GONE = auto()
     IRREGULAR = auto()  # a symlink, a folder, a FIFO, a socket, a device
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A file whose end was not seen: its stamp, since when it has that, when to look again.
+    """An unfinished file: its stamp, when that was first seen, when to check again.
 
     Times are in seconds of ``time.monotonic``.
     """
@@ -43,15 +43,15 @@ class _Pending:
 
 
 class Completeness:
-    """The files of one folder that were looked at and were not complete at first sight."""
+    """The files of one folder that were not complete when first checked."""
 
     def __init__(self, folder: Path, *, settle_seconds: float, incomplete_seconds: float) -> None:
         """Take the settings.
 
         Args:
             folder: the inbox.
-            settle_seconds: how long a file must be unchanged whose content cannot tell.
-            incomplete_seconds: the same for an image whose end is missing.
+            settle_seconds: how long a file in a format without an end marker must be unchanged.
+            incomplete_seconds: the same for a PNG or JPEG whose end marker is missing.
         """
         self._folder = folder
         self._settle_seconds = settle_seconds
@@ -60,27 +60,27 @@ class Completeness:
 
     @property
     def names(self) -> set[str]:
-        """The files that were not complete at first sight, and are not claimed yet."""
+        """The files that were not complete when first checked and are not claimed yet."""
         return set(self._pending)
 
     def due(self) -> list[str]:
-        """Return the names that must be looked at again now."""
+        """Return the names that must be checked again now."""
         now = time.monotonic()
         return [name for name, pending in self._pending.items() if pending.due <= now]
 
     def next_due(self) -> float:
-        """Return when the next name is due, in seconds of ``time.monotonic``; inf if none is."""
+        """Return when the next name is due, in seconds of ``time.monotonic``; inf if none."""
         return min((pending.due for pending in self._pending.values()), default=math.inf)
 
     def hurry(self, name: str) -> bool:
-        """Make an unfinished file due now, as something happened to it; tell whether it is one."""
+        """Make an unfinished file due now, after an event; return whether it is unfinished."""
         pending = self._pending.get(name)
         if pending is not None:
             pending.due = 0.0
         return pending is not None
 
     def check(self, name: str) -> State:
-        """Look at a file. Asked again about a complete file, it says the same until it changes."""
+        """Return a file's state; a complete file stays complete until it changes."""
         state = self._look(name)
         if state is State.COMPLETE and name in self._pending:
             self._pending[name].due = math.inf
@@ -89,7 +89,7 @@ class Completeness:
         return state
 
     def forget(self, name: str) -> None:
-        """Drop what is known of a file that was claimed."""
+        """Delete the record of a file that was claimed."""
         self._pending.pop(name, None)
 
     def _look(self, name: str) -> State:
@@ -106,7 +106,7 @@ class Completeness:
                 kind, lambda length, offset: os.pread(descriptor, length, offset), info.st_size
             ):
                 return State.COMPLETE
-        except OSError as error:  # EIO, ESTALE: the disk's fault or the network's
+        except OSError as error:  # EIO, ESTALE: a fault of the disk or the network
             return self._retry_later(name, error)
         finally:
             os.close(descriptor)
@@ -114,7 +114,7 @@ class Completeness:
         return self._when_unchanged(name, info, quiet)
 
     def _look_from_outside(self, name: str, error: OSError) -> State:
-        """Look at a file that cannot be opened."""
+        """Return the state of a file that cannot be opened."""
         try:
             info = os.lstat(self._folder / name)
         except FileNotFoundError:
@@ -124,18 +124,19 @@ class Completeness:
         if not stat.S_ISREG(info.st_mode):
             return State.IRREGULAR
         if error.errno in {errno.EACCES, errno.EPERM}:
-            # Whoever copies sets the permissions last; if they stay so, its row will say it.
+            # Copy programs set the permissions last. If they never allow reading, the row will
+            # report that.
             return self._when_unchanged(name, info, self._settle_seconds)
         return self._retry_later(name, error)
 
     def _retry_later(self, name: str, error: OSError) -> State:
-        log.warning("%r cannot be opened now, trying again: %s", name, error.strerror)
+        log.warning("%r cannot be opened, trying again: %s", name, error.strerror)
         now = time.monotonic()
         self._pending[name] = _Pending(None, now, now + _RECHECK_SECONDS)
         return State.UNFINISHED
 
     def _when_unchanged(self, name: str, info: os.stat_result, quiet: float) -> State:
-        """Call the file complete when its size and mtime stood still for ``quiet`` seconds."""
+        """Return COMPLETE if size and mtime have not changed for ``quiet`` seconds."""
         now = time.monotonic()
         stamp = Stamp.of(info)
         pending = self._pending.get(name)

@@ -1,4 +1,4 @@
-"""Find complete files: events only wake us, a listing of the folder is the truth."""
+"""Find complete files: from events, and from listings of the folder in case events are missed."""
 
 import errno
 import heapq
@@ -18,25 +18,25 @@ from daemon.intake.watch import Mode, Watch, sends_events
 
 log = logging.getLogger(__name__)
 
-# Names held at a time, so that the daemon stays small however many files wait: a name takes
-# about 300 bytes. The folder is listed again when these are through, which takes 8 s or more;
-# at 100,000 files listing takes 0.25 s.
+# Maximum number of names in memory, about 300 bytes each, however many files are in the inbox. The
+# folder is listed again when these are done, which takes 8 s or more. Listing 100,000 files takes
+# 0.25 s.
 _BACKLOG = 8192
-# Polling lists the inbox this often, but never spends more than a twentieth of the time on it.
+# Polling lists the inbox this often, but spends at most a twentieth of the time on it.
 _POLL_SECONDS = 1.0
 _POLL_SHARE = 20
-# watchdog's threads and the folder's identity are checked this often.
+# How often watchdog's threads and the folder's identity are checked.
 _TEND_SECONDS = 2.0
 
 
 class Inbox:
-    """The complete files of one folder, in numeric order at first, then as they arrive.
+    """The complete files of one folder: first those already there, in numeric order, then new ones.
 
     The watch's threads only append to ``_arrived``; everything else runs in the daemon's loop.
     """
 
     def __init__(self, config: Config, wake: Callable[[], None]) -> None:
-        """Take the settings; ``wake`` wakes the loop, and is called from any thread."""
+        """Take the settings; ``wake`` wakes the loop and may be called from any thread."""
         self.folder = config.inbox
         self.mode: Mode = "polling"
         self._config = config
@@ -59,11 +59,11 @@ class Inbox:
         self._scan_at = self._tend_at = 0.0
 
     def open(self, *, live: bool = True) -> None:
-        """List the folder; if ``live``, watch it from before that on and list it again and again.
+        """List the folder; if ``live``, start watching it first and list it again periodically.
 
         Raises:
             OSError: the folder cannot be listed.
-            ConfigError: ``watch: inotify`` is asked for and cannot be had.
+            ConfigError: ``watch: inotify`` is configured but inotify is not available.
         """
         self._live = live
         self._rearm()
@@ -76,10 +76,10 @@ class Inbox:
             self._watch = None
 
     def tend(self) -> None:
-        """Take in what was heard; list, look again at unfinished files and watch as is due.
+        """Process events, and do what is due: list, check unfinished files, restart the watch.
 
         Raises:
-            OSError: the folder cannot be listed; it is watched again when it can.
+            OSError: the folder cannot be listed; it is watched again once it can be.
         """
         now = time.monotonic()
         if now >= self._tend_at:
@@ -103,7 +103,8 @@ class Inbox:
     def take(self, most: int) -> Iterator[str]:
         """Yield the names of up to ``most`` complete files.
 
-        Claim each before asking for the next. One that could not be claimed comes again first.
+        Claim each file before taking the next. A file that could not be claimed comes first in the
+        next call.
         """
         taken = 0
         while taken < most and self._backlog:
@@ -115,48 +116,48 @@ class Inbox:
             self._backlog.pop(name, None)
 
     def leave(self, name: str, why: str) -> None:
-        """Leave a file alone, and log that once."""
+        """Log once that a file is left alone."""
         if name not in self._left_alone:
             self._left_alone.add(name)
             log.warning("%r in the inbox %s: left alone", name, why)
 
     @property
     def waiting(self) -> int:
-        """Files known and not yet taken; those that are not complete are among them."""
+        """The number of files that are known and not yet taken, including unfinished ones."""
         return len(self._backlog) + len(self._completeness.names)
 
     @property
     def writable(self) -> bool:
-        """Files can be moved out of the folder, as far as the folder itself goes."""
+        """Whether the folder's permissions allow files to be moved out of it."""
         return os.access(self.folder, os.W_OK | os.X_OK)
 
     def seconds_until_due(self) -> float:
-        """Return how soon ``tend`` has work even if nothing is heard."""
+        """Return in how many seconds ``tend`` has work even if no event arrives."""
         due = min(self._scan_at, self._tend_at, self._completeness.next_due())
         return max(0.0, due - time.monotonic())
 
     @property
     def exhausted(self) -> bool:
-        """Nothing that was there at the last scan is left to take."""
+        """Whether every file found by the last scan has been taken."""
         return not (self._backlog or self._completeness.names or self._arrived or self._more)
 
     def _check(self, name: str) -> bool:
-        """Tell whether a file is complete; leave it alone if it is no regular file."""
+        """Return whether a file is complete; leave it alone if it is not a regular file."""
         state = self._completeness.check(name)
         if state is State.IRREGULAR:
-            self.leave(name, "is no regular file")
+            self.leave(name, "is not a regular file")
         return state is State.COMPLETE
 
     def _rearm(self) -> None:
-        """Watch the folder anew, and have it listed.
+        """Start a new watch on the folder and make a listing due.
 
         Raises:
             OSError: it cannot be watched now.
-            ConfigError: ``watch: inotify`` is asked for and cannot be had.
+            ConfigError: ``watch: inotify`` is configured but inotify is not available.
         """
         self.close()
         self._armed = False
-        # The identity first: a folder replaced from here on is noticed, never missed.
+        # Take the identity first, so that a folder replaced after this is noticed.
         first = self._identity is None
         self._identity = _identity(self.folder)
         self.mode = "polling"
@@ -176,19 +177,19 @@ class Inbox:
                 raise
             if self._config.watch == "inotify":
                 if not first:
-                    raise  # it could be had before, so this may pass
+                    raise  # it was available before, so this may be temporary
                 raise ConfigError(
-                    f"watch: inotify cannot be had ({error.strerror}): raise "
+                    f"watch: inotify is not available ({error.strerror}): raise "
                     "fs.inotify.max_user_watches and max_user_instances with sysctl, "
                     "or set watch: auto"
                 ) from error
             log.warning("inotify is exhausted (%s): polling instead", error.strerror)
 
     def _hear_of(self, name: str) -> None:
-        """Note an arrival; called from the watch's thread."""
+        """Record an arrival; called from the watch's thread."""
         if len(self._arrived) < _BACKLOG:
             self._arrived.append(name)
-        else:  # the loop is paused, for hours perhaps; what is there is listed after that
+        else:  # the loop is paused, perhaps for hours; the folder is listed after that
             self._missed = True
         self._wake()
 
@@ -211,7 +212,7 @@ class Inbox:
         ignored: set[str] = set()
         known = self._completeness.names | self._backlog.keys()
         room = _BACKLOG - len(self._backlog)
-        # What was left alone is looked at again, but never in the place of other files.
+        # Files that were left alone are checked again, but after all other files.
         first = heapq.nsmallest(
             room + 1,
             (name for name in self._matching(ignored) if name not in known),
@@ -222,7 +223,7 @@ class Inbox:
         self._left_alone = {name for name in left_alone if os.path.lexists(self.folder / name)}
         self._log_ignored(ignored)
         took = time.monotonic() - started
-        log.debug("listed %s in %.3f s: %d files to look at", self.folder, took, len(self._backlog))
+        log.debug("listed %s in %.3f s: %d files to check", self.folder, took, len(self._backlog))
         every = self._config.rescan_seconds
         if self.mode == "polling":
             every = min(every, max(_POLL_SECONDS, _POLL_SHARE * took))
@@ -237,7 +238,7 @@ class Inbox:
                 ignored.add(name)
 
     def _log_ignored(self, ignored: set[str]) -> None:
-        """Log, once each, the files whose names do not match."""
+        """Log each file whose name does not match, once."""
         for name in sorted(ignored - self._ignored):
             log.warning(
                 "%r in the inbox is ignored: its name does not match %s",

@@ -1,4 +1,4 @@
-"""The names in a folder that match a pattern, and their order."""
+"""List the names in a folder that match a pattern, and sort them."""
 
 import fnmatch
 import os
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 _NUMBER = re.compile(r"\d+")
-_NUMBER_WIDTH = 20  # longer numbers are no counts
+_NUMBER_WIDTH = 20  # longer digit sequences are not sorted by value
 
 
 class Listing:
-    """The files of a folder by whether their names match one of several globs."""
+    """The files of a folder, split by whether their names match one of several globs."""
 
     def __init__(self, folder: Path, globs: Sequence[str]) -> None:
         self._folder = folder
         self._match = re.compile("|".join(map(fnmatch.translate, globs))).match
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the matching names in no order.
+        """Yield the matching names in no particular order.
 
         Raises:
             OSError: the folder cannot be listed.
@@ -34,12 +34,12 @@ class Listing:
         return (name for name, matches in self.split() if not matches)
 
     def split(self) -> Iterator[tuple[str, bool]]:
-        """Yield each name that matches or is ignored, and whether it matches, in one listing.
+        """Yield each name that matches or is ignored, and whether it matches, from one listing.
 
         Raises:
             OSError: the folder cannot be listed.
         """
-        # One by one: a list of 100,000 names would leave its 8 MB behind in the process.
+        # One by one: the process would never return the 8 MB of a list of 100,000 names.
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 matches = self.matches(entry.name)
@@ -47,16 +47,16 @@ class Listing:
                     yield entry.name, matches
 
     def matches(self, name: str) -> bool:
-        """Tell whether a name matches.
+        """Return whether a name matches.
 
-        As in a shell, a glob does not match names that begin with a dot: uploads in progress
-        have such names (rsync's, browsers'), and so has our own work folder.
+        As in a shell, a glob does not match names that begin with a dot. Uploads in progress
+        (rsync, browsers) and digitd's own work folder have such names.
         """
         return not name.startswith(".") and self._match(name) is not None
 
 
 def count(names: Iterable[str]) -> int:
-    """Count names; 0 if their folder cannot be listed."""
+    """Return the number of names; 0 if their folder cannot be listed."""
     try:
         return sum(1 for _ in names)
     except OSError:
@@ -65,5 +65,5 @@ def count(names: Iterable[str]) -> int:
 
 def natural(name: str) -> str:
     """Return the sort key that puts ``digit2`` before ``digit10``."""
-    # One string: it takes half the time of a tuple of numbers, and a quarter of the memory.
+    # One string takes half the time of a tuple of numbers and a quarter of the memory.
     return _NUMBER.sub(lambda number: number[0].zfill(_NUMBER_WIDTH), name)

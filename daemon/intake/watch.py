@@ -1,4 +1,4 @@
-"""Watch a folder with a watchdog observer that only passes names on."""
+"""Watch a folder with a watchdog observer that only passes on file names."""
 
 import os
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
 
 Mode = Literal["inotify", "polling"]
 
-# File systems on which the kernel does not see the changes of other clients.
+# File systems on which the kernel does not see changes by other clients.
 _SILENT = ("nfs", "cifs", "smb", "9p", "fuse", "virtiofs", "vboxsf", "afs", "ceph", "lustre")
 
 
 class _ArrivalEmitter(InotifyEmitter):
     """Subscribes only to events that can complete a file: created, moved in, closed after writing.
 
-    Claims move files out of the inbox. watchdog 7.1 holds each such event, and all events behind
-    it, for 0.5 s to pair it with an arrival elsewhere, so this does not subscribe to them. A
-    rename within the inbox is then reported as a creation under the new name.
+    Claims move files out of the inbox. watchdog 7.1 delays each such event, and all events after
+    it, by 0.5 s to pair it with an arrival elsewhere, so this does not subscribe to them. A rename
+    within the inbox is then reported as a creation under the new name.
     """
 
     def get_event_mask_from_filter(self) -> Mask:
@@ -39,7 +39,7 @@ class _ArrivalEmitter(InotifyEmitter):
 
 
 class _Handler(FileSystemEventHandler):
-    """Passes names on. If it raised, watchdog's thread would end silently."""
+    """Passes on names. It must not raise, or watchdog's thread would end silently."""
 
     def __init__(self, arrived: Callable[[str], None]) -> None:
         self._arrived = arrived
@@ -53,12 +53,12 @@ class Watch:
     """inotify on one folder."""
 
     def __init__(self, folder: Path, arrived: Callable[[str], None]) -> None:
-        """Start watching; ``arrived`` is called with names, on another thread.
+        """Start watching; ``arrived`` is called with each name, on another thread.
 
         Raises:
-            OSError: the folder is gone, or inotify's limits are reached (ENOSPC, EMFILE).
+            OSError: the folder is missing, or inotify's limits are reached (ENOSPC, EMFILE).
         """
-        # Not watchdog's shared descriptor, which is never replaced after its thread has died.
+        # Not watchdog's shared descriptor, because it is never replaced after its thread dies.
         self._descriptor = InotifyFD()
         self._descriptor.start()
         self._observer = BaseObserver(_ArrivalEmitter, inotify_fd=self._descriptor)
@@ -70,9 +70,9 @@ class Watch:
             raise
 
     def alive(self) -> bool:
-        """Return whether every thread runs; the observer can outlive its emitter."""
+        """Return whether all threads are running; the observer can outlive its emitter."""
         threads = [self._descriptor, self._observer, *self._observer.emitters]
-        return len(threads) > 2 and all(thread.is_alive() for thread in threads)  # noqa: PLR2004 - one emitter at least
+        return len(threads) > 2 and all(thread.is_alive() for thread in threads)  # noqa: PLR2004 - at least one emitter
 
     def close(self) -> None:
         """Stop watching."""
@@ -83,9 +83,9 @@ class Watch:
 
 
 def sends_events(folder: Path) -> bool:
-    """Return whether the folder's file system reports all changes, by /proc/self/mountinfo.
+    """Return whether the folder's file system reports all changes, from /proc/self/mountinfo.
 
-    True where there is no such file (not Linux).
+    ``True`` if that file does not exist (not Linux).
     """
     device = folder.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"

@@ -1,4 +1,4 @@
-"""The folders of the outbox: choose names in them, and move files there."""
+"""Choose file names in the outbox's folders, and move files there."""
 
 import errno
 import filecmp
@@ -17,7 +17,7 @@ from daemon.records import Placement, Result, Status
 log = logging.getLogger(__name__)
 
 _FOLDERS = (PICTURES, ORIGINALS, FAILED)
-# A longer ending is no extension, but part of a name with a dot in it.
+# A longer suffix is not an extension, but part of a name that contains a dot.
 _LONGEST_SUFFIX = 16
 
 
@@ -26,11 +26,11 @@ class Archive:
 
     def __init__(self, outbox: Path) -> None:
         self._outbox = outbox
-        # Names of rows whose files are not at their places yet.
+        # Names in rows whose files are not published yet.
         self._reserved: set[str] = set()
 
     def open(self) -> None:
-        """Make the folders where they are missing; remove copies that were cut off."""
+        """Create missing folders, and remove unfinished copies."""
         for name in _FOLDERS:
             folder = self._outbox / name
             folder.mkdir(mode=0o770, exist_ok=True)
@@ -40,7 +40,7 @@ class Archive:
     def place(self, result: Result) -> Placement:
         """Choose where a result's files go, and reserve these names.
 
-        The name is the file's own, or has the id added where that is taken.
+        A file keeps its name. If that is taken, its id is added.
         """
         name = rows.printable(result.job.name)
         if len(_picture_name(name).encode()) > NAME_BYTES or self._is_taken(name):
@@ -51,15 +51,15 @@ class Archive:
         return Placement(result.job, picture, f"{folder}/{name}")
 
     def reserve(self, placement: Placement) -> None:
-        """Keep the names of a row that an earlier run committed."""
+        """Reserve the names of a row that an earlier run committed."""
         self._reserved.add(_reserved_name(placement))
 
     def release(self, placement: Placement) -> None:
-        """Give names back, whose row was not committed or whose files are at their places."""
+        """Free reserved names, after the commit failed or the files were published."""
         self._reserved.discard(_reserved_name(placement))
 
     def publish(self, placement: Placement) -> None:
-        """Move a picture and an original to where their row says; see ``Outbox.publish``."""
+        """Move a picture and an original to the paths in their row; see ``Outbox.publish``."""
         if placement.picture:
             _move(placement.job.picture_path, self._outbox / placement.picture)
         _move(placement.job.path, self._outbox / placement.original)
@@ -74,15 +74,15 @@ class Archive:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file to where its row says, if that is not done yet."""
+    """Move a file to the path in its row, unless that is already done."""
     if not os.path.lexists(source):
         if not os.path.lexists(target):
-            log.error("%s was taken out of the work folder before it was published", source)
+            log.error("%s was removed from the work folder before it was published", source)
         return
     try:
         _move_to_free(source, target)
     except FileExistsError:
-        # An earlier run may have copied it and ended before it could remove the source.
+        # An earlier run may have copied the file and ended before it removed the source.
         if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
             raise
         source.unlink()
@@ -91,7 +91,7 @@ def _move(source: Path, target: Path) -> None:
 def _move_to_free(source: Path, target: Path) -> None:
     try:
         rename.rename_noreplace(source, target)
-    except FileNotFoundError:  # someone tidied up: the folder, and what was in it
+    except FileNotFoundError:  # someone removed the folder
         target.parent.mkdir(mode=0o770)
         rename.rename_noreplace(source, target)
     except OSError as error:
@@ -102,14 +102,14 @@ def _move_to_free(source: Path, target: Path) -> None:
 
 
 def _copy_over(source: Path, target: Path) -> None:
-    """Move a file to another file system: never half there, never on neither."""
+    """Move a file to another file system: copy to a temporary name, fsync, rename, unlink."""
     if not stat.S_ISREG(source.lstat().st_mode):
-        # It took the place of the file that was found: a symlink would be copied from outside
-        # the inbox, and a FIFO never end.
-        raise PermissionError(errno.EPERM, "is no regular file, and is not copied", str(source))
+        # Something replaced the file after it was checked. Copying a symlink would read from
+        # outside the inbox, and copying a FIFO would never end.
+        raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
     part = target.with_name(f".{source.name[: ids.LENGTH]}{PART_SUFFIX}")
     shutil.copyfile(source, part, follow_symlinks=False)
-    with suppress(OSError):  # not every file system knows owners, permissions and times
+    with suppress(OSError):  # not every file system supports owners, permissions and times
         shutil.copystat(source, part, follow_symlinks=False)
     with part.open("rb") as copied:
         os.fsync(copied.fileno())
@@ -131,7 +131,7 @@ def _picture_name(name: str) -> str:
 
 
 def _with_id(name: str, job_id: str) -> str:
-    """Put an id between a name's stem and its extension, cutting the stem where it must be."""
+    """Return a name with an id before its extension, with the stem cut if it is too long."""
     suffix = PurePath(name).suffix
     if len(suffix) > _LONGEST_SUFFIX:
         suffix = ""

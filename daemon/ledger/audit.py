@@ -1,4 +1,4 @@
-"""Prove that each original has one row, and each row its original and its picture."""
+"""Check that each original has one row, and each row its original and its picture."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ _OWN = frozenset({layout.ATTEMPTS, layout.NEW_ATTEMPTS, layout.STATUS_PAGE, layo
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was counted, and every discrepancy, each with what to do about it."""
+    """Counts, and a line for each discrepancy that says what to do about it."""
 
     rows: int
     files: int
@@ -30,20 +30,20 @@ class Audit:
 def audit(config: Config, progress: Callable[[int], None] = lambda _: None) -> Audit:
     """Check the table against the files, byte for byte.
 
-    Files that a running digitd has in hand are no discrepancies.
+    Files that a running digitd is working on are not discrepancies.
 
     Args:
         config: names the inbox and the outbox.
-        progress: called with how many more originals were checked.
+        progress: called with the number of originals checked since the last call.
     """
     running = is_running(config.inbox, config.outbox)
     work_folder = config.inbox / WORK_FOLDER
-    # List the published files before reading the table, and the work folder after it: files move
-    # the other way, so that none is missed in between.
+    # List the published files first, then read the table, then list the work folder. Files move in
+    # the opposite direction, so none is missed.
     published = {place: _names(config.outbox / place) for place in (ORIGINALS, FAILED, PICTURES)}
     breaks: list[str] = []
     found = list(_read(config.outbox / TABLE, breaks))
-    # Rotated tables are not checked, but the files that they name are known.
+    # Rotated tables are not checked, but the files that they name are not reported as unknown.
     aside = [row for table in rotated(config.outbox) for row in _read(table, [])]
     breaks.extend(_doubled(found))
     for row in found:
@@ -69,20 +69,20 @@ def _read(table: Path, breaks: list[str]) -> Iterator[dict[str, str]]:
         data = table.read_bytes()
     except FileNotFoundError:
         return
-    if not data:  # as logrotate's `create` leaves it; the next row brings the header
+    if not data:  # logrotate's `create` leaves it empty; the header comes with the next row
         return
     lines = data.split(b"\n")
     if lines[0].rstrip(b"\r") != rows.header().strip().encode():
         breaks.append(f"{TABLE}: the first line is not the header; move the file away")
     if lines.pop():
         breaks.append(
-            f"{TABLE}: the last line has no end (a torn row); the next start of digitd cuts it "
-            "and reads the file again"
+            f"{TABLE}: the last line has no newline (a torn row); digitd removes it at the next "
+            "start and reads the file again"
         )
     for number, line in enumerate(lines[1:], 2):
         fields = rows.parse(line.decode("utf-8", "replace"))
         if fields is None:
-            breaks.append(f"{TABLE}, line {number}: not a whole row; mend or remove the line")
+            breaks.append(f"{TABLE}, line {number}: not a complete row; fix or remove the line")
         else:
             yield fields
 
@@ -109,7 +109,7 @@ def _missing(outbox: Path, row: dict[str, str]) -> Iterator[str]:
             yield f"{who}: {row['original']} is not the file that was read (its sha256 differs)"
     picture = outbox / row["picture"]
     if row["picture"] and not (picture.is_file() and picture.stat().st_size):
-        # An empty picture was written just before a power failure.
+        # A power failure just after a picture was written may leave it empty.
         yield (
             f"{who}: its picture {row['picture']} is missing or empty; "
             "`digitd predict --picture` makes a new one"
@@ -135,13 +135,13 @@ def _stuck(work: list[str], found: list[dict[str, str]], *, running: bool) -> It
         if name in _OWN or (ours and running):
             continue
         if not ours:
-            yield f"{shown}: a stranger in the work folder; move it out"
+            yield f"{shown}: does not belong in the work folder; move it out"
         elif name[ids.LENGTH :] in {layout.PICTURE_SUFFIX, layout.NAME_SUFFIX}:
-            continue  # goes with its original
+            continue  # reported with its original
         elif name[: ids.LENGTH] in done:
-            yield f"{shown}: has its row and was not published; the next start of digitd does it"
+            yield f"{shown}: has a row but is not published; digitd publishes it at the next start"
         else:
-            yield f"{shown}: claimed and not read yet; the next start of digitd reads it"
+            yield f"{shown}: claimed but not read yet; digitd reads it at the next start"
 
 
 def _names(folder: Path) -> list[str]:

@@ -1,8 +1,8 @@
-"""Commit and publish: the only module that writes results.
+"""Commit rows and publish files; no other module writes results.
 
-A batch is committed when its rows, which name where each file will go, are in predictions.csv
-and fsynced. Only then are pictures and originals renamed into place. Whatever ends the program
-in between, the row tells the next start what is left to do.
+A batch is committed when its rows, which say where each file will go, are in predictions.csv and
+fsynced. Only then are pictures and originals renamed into place. If the program ends in between,
+the rows tell the next start what is left to do.
 """
 
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ from daemon.ledger.table import Table, rows_from_the_end
 from daemon.lock import Lock
 from daemon.records import Job, Placement, Result
 
-# No more files than this are claimed and without a row at any time, so a row's place in the
-# file differs from its id's by no more; see ``Outbox.find``.
+# At most this many files are claimed and without a row at any time. So at most this many rows with
+# a lower id come after a row in the table; see ``Outbox.find``.
 CLAIMED_AT_MOST = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The rows that claimed files already have, and the highest id in the table, if any."""
+    """The rows that claimed files already have, and the highest id found in the table."""
 
     placements: list[Placement]
     highest_id: str | None
 
 
 class Outbox:
-    """One outbox, held against every other digitd."""
+    """One outbox, locked against other instances of digitd."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,8 +44,8 @@ class Outbox:
         """Open the outbox if it is not open, or if the folder was replaced.
 
         Raises:
-            BusyError: another digitd holds it.
-            ConfigError: predictions.csv is not one of ours.
+            BusyError: another digitd has locked it.
+            ConfigError: predictions.csv is not digitd's.
             OSError: it cannot be written.
         """
         if self._lock.held:
@@ -60,15 +60,15 @@ class Outbox:
             raise
 
     def close(self) -> None:
-        """Release the folder."""
+        """Close the table and unlock the folder."""
         self._table.close()
         self._lock.release()
 
     def commit(self, results: Sequence[Result]) -> list[Row]:
-        """Write the rows of a batch, durably, all or none.
+        """Append the rows of a batch and fsync them, all or none; return the rows.
 
         Raises:
-            ConfigError, OSError: nothing was committed; the batch may be committed later.
+            ConfigError, OSError: nothing was committed; the batch can be committed later.
         """
         if not results:
             return []
@@ -84,26 +84,26 @@ class Outbox:
         return rows
 
     def publish(self, placement: Placement) -> None:
-        """Move a committed row's picture and original to the places that the row names.
+        """Move a committed row's picture and original to the paths in the row.
 
         Raises:
-            FileExistsError: something else is there, and nothing is ever overwritten.
-            OSError: it was not done, or not all of it; it may be tried again.
+            FileExistsError: another file is there; nothing is ever overwritten.
+            OSError: not all files were moved; it can be tried again.
         """
         self._archive.publish(placement)
 
     def find(self, jobs: Sequence[Job]) -> Found:
-        """Find the rows of jobs that an earlier run committed, and keep their names for them.
+        """Return the rows of jobs that an earlier run committed, and reserve their names.
 
-        Reads the table from its end, and then those that were rotated away. A row with a lower
-        id than all jobs was committed before them, except for those that were claimed together
-        with them: after so many such rows there is nothing more to find.
+        Reads the table backwards, then the rotated tables. Rows with a lower id than all jobs were
+        committed before the jobs, except at most ``CLAIMED_AT_MOST`` that were claimed at the same
+        time. After more such rows there is nothing left to find.
         """
         wanted = {job.id: job for job in jobs}
         oldest = min(wanted, default="~")
         placements = []
         highest = None
-        older: set[str] = set()  # a set: a copy of the table may lie beside it
+        older: set[str] = set()  # a set, because a copy of the table may be next to it
         for fields in rows_from_the_end(self.folder):
             highest = max(highest or "", fields["id"])
             job = wanted.pop(fields["id"], None)

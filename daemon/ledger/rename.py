@@ -1,4 +1,4 @@
-"""Rename a file without ever replacing another."""
+"""Rename a file without replacing another."""
 
 import ctypes
 import errno
@@ -7,7 +7,7 @@ from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
-# What file systems say that have no such rename: NFS, some FUSE.
+# Errors from file systems that don't support RENAME_NOREPLACE: NFS, some FUSE.
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -16,8 +16,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def rename_noreplace(source: Path, target: Path) -> None:
     """Rename ``source`` to ``target``; see renameat2(2), RENAME_NOREPLACE.
 
-    Where the file system cannot refuse to replace, this looks before it renames: there another
-    process that puts a file at ``target`` in that instant loses it.
+    If the file system does not support that, this checks for a file at ``target`` before the
+    rename. A file that another process creates there between the two is lost.
 
     Raises:
         FileExistsError: something is at ``target``.

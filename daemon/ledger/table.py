@@ -1,4 +1,4 @@
-"""predictions.csv: append rows durably, mend its end, find rows in it."""
+"""predictions.csv: append rows durably, repair its end, find rows in it."""
 
 import errno
 import logging
@@ -18,22 +18,22 @@ _BLOCK = 1 << 20
 
 
 class Table:
-    """The file that rows are appended to, until logrotate moves it and another is begun."""
+    """The file that rows are appended to; a new one is started after logrotate moves it."""
 
     def __init__(self, outbox: Path) -> None:
         self.path = outbox / TABLE
         self._descriptor = -1
-        self._valid_size: int | None = None  # set while a failed append is not undone yet
+        self._valid_size: int | None = None  # set until a failed append is undone
 
     def open(self) -> None:
-        """Open it, or begin it; cut a torn tail off.
+        """Open or create the table; cut off a torn row at its end.
 
         Raises:
-            ConfigError: there is another file of that name.
+            ConfigError: there is another file with that name.
         """
         self.close()
         if not self.path.exists():
-            # By rename, so that no reader ever finds the file without its header.
+            # Created by rename, so that no reader ever sees the file without its header.
             new = self.path.with_name(f".{TABLE}{PART_SUFFIX}")
             new.touch(mode=0o660)
             new.write_bytes(rows.header().encode())
@@ -47,7 +47,7 @@ class Table:
             raise
 
     def close(self) -> None:
-        """Close it."""
+        """Close the table."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor, self._valid_size = -1, None
@@ -56,12 +56,12 @@ class Table:
         """Append whole lines and fsync them, all or none.
 
         Raises:
-            ConfigError: another file has taken the table's place.
-            OSError: what was appended, if anything, will be cut off before the next append.
+            ConfigError: another file has replaced the table.
+            OSError: a partial append is undone before the next one.
         """
         self._undo()
         if not self._is_current():
-            log.info("%s was moved away: beginning a new one", self.path)
+            log.info("%s was moved away: starting a new one", self.path)
             self.open()
         self._append(lines)
 
@@ -69,10 +69,10 @@ class Table:
         size = os.fstat(self._descriptor).st_size
         try:
             if os.write(self._descriptor, lines) != len(lines):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))  # noqa: TRY301 - undone below as any other failure
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))  # noqa: TRY301 - undone below like any other failure
             os.fsync(self._descriptor)
         except OSError:
-            # Half of it, or all of it but perhaps not on the disk.
+            # Part of it was written, or all of it but perhaps not to the disk.
             self._valid_size = size
             self._undo()
             raise
@@ -84,7 +84,7 @@ class Table:
             self._valid_size = None
 
     def _is_current(self) -> bool:
-        """Tell whether the table is where it was, and not emptied (logrotate's copytruncate)."""
+        """Return whether the table was not moved and not emptied (logrotate's copytruncate)."""
         return (
             self._descriptor >= 0
             and is_open_at(self._descriptor, self.path)
@@ -93,12 +93,12 @@ class Table:
 
     def _complete_header(self) -> None:
         if not _has_header(self.path):
-            # Empty, as logrotate's `create` leaves it; or the header itself was torn.
+            # Empty (logrotate's `create`), or the header itself was torn.
             os.ftruncate(self._descriptor, 0)
             self._append(rows.header().encode())
 
     def _mend_tail(self) -> None:
-        """Cut a row that a power failure tore; its file is still claimed, and is read again."""
+        """Cut off a row torn by a power failure; its file is still claimed and is read again."""
         size = os.fstat(self._descriptor).st_size
         tail = os.pread(self._descriptor, _BLOCK, max(0, size - _BLOCK))
         keep = len(tail)
@@ -110,21 +110,21 @@ class Table:
             os.fsync(self._descriptor)
             if not keep:
                 self._mend_tail()
-        elif not tail.endswith(b"\n"):  # an editor took the last line's end away
+        elif not tail.endswith(b"\n"):  # an editor removed the last newline
             os.write(self._descriptor, b"\n")
 
 
 def check_header(outbox: Path) -> None:
-    """Raise ConfigError if an outbox has a table that is not one of ours."""
+    """Raise ConfigError if an outbox has a predictions.csv that is not digitd's."""
     with suppress(FileNotFoundError):
         _has_header(outbox / TABLE)
 
 
 def _has_header(path: Path) -> bool:
-    """Tell whether a table has its header, which may be torn or missing.
+    """Return whether a table has its complete header; ``False`` if it is torn or missing.
 
     Raises:
-        ConfigError: it begins with something else.
+        ConfigError: the table begins with something else.
     """
     header = rows.header().encode()
     with path.open("rb") as file:
@@ -139,13 +139,13 @@ def _has_header(path: Path) -> bool:
 
 
 def rotated(outbox: Path) -> list[Path]:
-    """Return the tables that logrotate moved aside and did not compress, the newest first."""
+    """Return the uncompressed tables that logrotate moved aside, newest first."""
     tables = [path for path in outbox.glob(f"{TABLE}?*") if path.is_file() and path.suffix != ".gz"]
     return sorted(tables, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def rows_from_the_end(outbox: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows by column name, the last one first, rotated tables included."""
+    """Yield the rows as dicts, last one first, including rotated tables."""
     for path in (outbox / TABLE, *rotated(outbox)):
         for line in _lines_from_the_end(path):
             fields = rows.parse(line.decode("utf-8", "replace"))
@@ -154,10 +154,10 @@ def rows_from_the_end(outbox: Path) -> Iterator[dict[str, str]]:
 
 
 def _is_whole(tail: bytes, end: int) -> bool:
-    """Tell whether the last line up to ``end`` is whole, or else torn by a power failure.
+    """Return whether the last line up to ``end`` is whole; ``False`` if a power failure tore it.
 
-    A torn line has no end, or holds the zeros of a block that never reached the disk. Any other
-    odd line is somebody's edit, and is not ours to cut.
+    A torn line has no newline, or contains the zeros of a block that never reached the disk. Any
+    other malformed line was edited by someone and must be kept.
     """
     start = tail.rfind(b"\n", 0, end - 1) + 1
     line = tail[start:end]
@@ -167,7 +167,7 @@ def _is_whole(tail: bytes, end: int) -> bool:
 
 
 def _lines_from_the_end(path: Path) -> Iterator[bytes]:
-    """Yield a file's lines, last one first, reading no more of it than is asked for."""
+    """Yield a file's lines, last one first, reading only as much as is consumed."""
     with path.open("rb") as file:
         position = file.seek(0, os.SEEK_END)
         rest = b""

@@ -1,1 +1,1 @@
-"""Bytes to pixels to ink to 28x28 to probabilities to a verdict."""
+"""Read an image: bytes, pixels, ink, 28x28, probabilities, verdict."""

@@ -1,35 +1,35 @@
-"""What the bytes of an image file tell: format, size in pixels, whether its end is there."""
+"""Parse image headers: format, size in pixels, whether the end marker is present."""
 
 import struct
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 ReadAt = Callable[[int, int], bytes]
-"""``read_at(length, offset)``, at most ``length`` bytes; fewer only at the end."""
+"""``read_at(length, offset)`` returns ``length`` bytes, or fewer at the end of the file."""
 
 
 HEAD_BYTES = 16  # enough for every signature below
-# The end marker is searched in this many last bytes: phones and editors append trailers of some
-# kilobytes. Files with longer trailers are read after the settle time.
+# The end marker is searched for in the last 64 KiB, because phones and editors append trailers of
+# a few kilobytes. Files with longer trailers are read after the settle time.
 TAIL_BYTES = 65536
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"  # the chunk's type with its checksum, which is always the same
-# Editors write some hundreds for a large image; each costs the decoder an allocation.
+# Editors write a few hundred chunks for a large image. Each costs the decoder an allocation.
 _PNG_CHUNKS = 50_000
 _JPEG = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = 0xDA
-# The frame headers that carry a size: SOF0 to SOF15, without DHT, JPG and DAC among them.
+# Frame headers with a size: SOF0 to SOF15, except DHT, JPG and DAC, which share that range.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Real files have some dozens of segments before the scan. A file of fill bytes alone would take
-# minutes.
+# Real files have a few dozen segments before the scan. Without a limit, a file that consists of
+# fill bytes would take minutes.
 _JPEG_STEPS = 5000
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 
 
 class Kind(StrEnum):
-    """Image formats, told by content and not by file name."""
+    """Image formats, identified by content and not by file name."""
 
     PNG = "PNG"
     JPEG = "JPEG"
@@ -51,7 +51,7 @@ _SIGNATURES = (
 
 
 def sniff(head: bytes) -> Kind | None:
-    """Return the format, from a file's first ``HEAD_BYTES``; ``None`` if it is not supported."""
+    """Return the format from a file's first ``HEAD_BYTES``; ``None`` if it is not supported."""
     if head.startswith(b"RIFF"):
         return Kind.WEBP if head[8:12] == b"WEBP" else None
     return next((kind for start, kind in _SIGNATURES if head.startswith(start)), None)
@@ -63,19 +63,19 @@ def within(data: bytes) -> ReadAt:
 
 
 def has_end(kind: Kind, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> bool:
-    """Return whether a PNG or JPEG has its end marker; false for other formats, which have none.
+    """Return whether a PNG or JPEG has its end marker; ``False`` for all other formats.
 
     Args:
-        kind: as ``sniff`` told it.
-        read_at: the file's bytes.
-        size: how many there are.
-        tail: how many last bytes to look at.
+        kind: the format that ``sniff`` returned.
+        read_at: reads the file.
+        size: the file's size in bytes.
+        tail: number of bytes at the end to search.
     """
     start = max(0, size - tail)
     if kind is Kind.PNG:
         return _PNG_END in read_at(size - start, start)
     if kind is Kind.JPEG:
-        # An embedded thumbnail has an end marker of its own, before the image's scan.
+        # An embedded thumbnail has its own end marker, before the image's scan.
         for marker, offset in _jpeg_segments(read_at):
             if marker == _JPEG_SCAN:
                 start = max(start, offset)
@@ -84,21 +84,21 @@ def has_end(kind: Kind, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> b
 
 
 def fault(data: bytes) -> str:
-    """Return what is wrong with the chunks of a PNG; empty if nothing is, or if it is no PNG.
+    """Return what is wrong with a PNG's chunks; empty if nothing is, or if it is not a PNG.
 
-    OpenCV 5.0 allocates a chunk before it checks that the file is that long: a PNG of 400 bytes
-    took 1.8 GB and 4 s.
+    OpenCV 5.0 allocates a chunk before it checks that the file is that long: a 400-byte PNG took
+    1.8 GB and 4 s.
     """
     if not data.startswith(_PNG):
         return ""
     offset = len(_PNG)
     for _ in range(_PNG_CHUNKS):
         if len(data) < offset + 8:
-            return "the end of its chunks is missing"
+            return "the last chunk is missing"
         length, name = struct.unpack_from(">I4s", data, offset)
         offset += 12 + length
         if offset > len(data):
-            return "one of its chunks is longer than the file"
+            return "a chunk is longer than the file"
         if name == b"IEND":
             return ""
     return f"it has more than {_PNG_CHUNKS} chunks"
@@ -121,7 +121,7 @@ def _jpeg_segments(read_at: ReadAt) -> Iterator[tuple[int, int]]:
         if len(header) < 4 or header[0] != 0xFF:  # noqa: PLR2004 - a marker is 0xFF, code, length
             return
         marker = header[1]
-        if marker == 0xFF:  # noqa: PLR2004 - fill bytes may stand before a marker
+        if marker == 0xFF:  # noqa: PLR2004 - fill bytes may precede a marker
             offset += 1
             continue
         length = int.from_bytes(header[2:4], "big")
@@ -155,11 +155,11 @@ def _bmp_dimensions(data: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", data, 18)
     else:
         width, height = struct.unpack_from("<ii", data, 18)
-    return abs(width), abs(height)  # a negative height is a picture stored from the top
+    return abs(width), abs(height)  # a negative height means that rows are stored top to bottom
 
 
 def _webp_dimensions(data: bytes) -> tuple[int, int] | None:
-    if len(data) < 30:  # noqa: PLR2004 - as long as any of the three headers is
+    if len(data) < 30:  # noqa: PLR2004 - the longest of the three headers
         return None
     match data[12:16]:
         case b"VP8X":

@@ -1,4 +1,4 @@
-"""Ink to the glyph: the 28x28 that the model sees."""
+"""Scale ink to the glyph: the 28x28 image that the model gets."""
 
 from typing import Any
 
@@ -6,28 +6,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# OpenCV's hints know no exact type of pixel; each docstring says which it is.
+# OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
 Bytes = NDArray[Any]
 Floats = NDArray[Any]
 
-GLYPH = 28  # the model's side, px: MNIST's
-BOX = 20  # longest side of the ink within it, px: MNIST's (LeCun et al. 1998)
+GLYPH = 28  # side of the glyph, px, as in MNIST
+BOX = 20  # longest side of the ink in the glyph, px, as in MNIST (LeCun et al. 1998)
 
-FAINT = 0.125  # share of the ink's contrast that still belongs to a stroke's soft edge
-CORE = 0.5  # share from which a pixel is inside a stroke
-# Ink whose box is this long is left as it is, unscaled: MNIST's own digits come out
-# unblurred (their boxes, less the faintest edge pixels, are 18 to 20).
+FAINT = 0.125  # minimum share of the ink's contrast for a pixel on a stroke's soft edge
+CORE = 0.5  # minimum share for a pixel inside a stroke
+# Ink with a longest side in this range is not scaled, so that MNIST's own digits are not blurred
+# (without the faintest edge pixels their boxes are 18 to 20 px).
 AS_IS = range(18, BOX + 1)
-# Strokes thinner than this are thickened, glyph px. A pencil line at 28x28 is 1, most of
-# MNIST is 2 to 4.
+# Strokes thinner than this are thickened, in glyph px. A pencil line at 28x28 is 1 px wide, most
+# MNIST strokes are 2 to 4 px.
 THINNEST_STROKE = 2.0
-# Where strokes are measured and thickened the ink is at least this long, px: at four times
-# the glyph's scale a quarter of a pixel counts.
+# Ink is enlarged to at least this length before strokes are measured and thickened, px: four times
+# the glyph's scale gives a resolution of a quarter of a glyph pixel.
 FINE = 4 * BOX
 
 
 def fit(ink: Floats) -> Bytes:
-    """Scale ink into the glyph's box, hairlines thickened, and centre it by mass.
+    """Return the glyph: ink scaled to the box, thin strokes thickened, centred by mass.
 
     Args:
         ink: (h, w) float32, 0 to 1.
@@ -39,14 +39,14 @@ def fit(ink: Floats) -> Bytes:
     ink = ink[top:bottom, left:right]
     longest = max(ink.shape)
     scale = 1.0 if longest in AS_IS else BOX / longest
-    # Bring small drawings to where their strokes can be measured.
+    # Enlarge small drawings so that their strokes can be measured.
     finer = max(1.0, FINE / BOX * scale)
     fine: Floats = ink
     if finer > 1.0:
         fine = cv2.resize(ink, None, fx=finer, fy=finer, interpolation=cv2.INTER_LINEAR)
     wanted = THINNEST_STROKE * finer / scale
     missing = (wanted - _stroke_width(fine)) / 2
-    if missing > 0.25 * finer:  # less than a quarter of a pixel a side is not seen
+    if missing > 0.25 * finer:  # less than a quarter of a pixel per side is invisible
         fine = _thicken(fine, missing)
     elif scale == 1.0:
         return _centred(ink)
@@ -62,13 +62,16 @@ def blank() -> Bytes:
 
 
 def bounding_box(mask: Bytes) -> tuple[int, int, int, int]:
-    """Return (top, bottom, left, right) around the pixels of (H, W) that are not 0."""
+    """Return (top, bottom, left, right) of the box around the nonzero pixels of (H, W)."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 def _stroke_width(ink: Floats) -> float:
-    """Mean stroke width, px: across a stroke w wide the distances to its edge average w/4 + 1/2."""
+    """Return the mean stroke width, px.
+
+    The mean distance to the edge within a stroke of width w is w/4 + 1/2.
+    """
     core: Bytes = (ink > CORE).astype(np.uint8)
     core = cv2.copyMakeBorder(core, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     distance = cv2.distanceTransform(core, cv2.DIST_L2, 3)
@@ -77,7 +80,7 @@ def _stroke_width(ink: Floats) -> float:
 
 
 def _thicken(ink: Floats, by: float) -> Floats:
-    """Grow strokes by so many px on each side, round, with a soft edge."""
+    """Return ink with strokes grown by ``by`` px on each side, with round ends and soft edges."""
     margin = int(np.ceil(by)) + 1
     ink = np.pad(ink, margin)
     away = cv2.distanceTransform((ink <= CORE).astype(np.uint8), cv2.DIST_L2, 5)
@@ -86,7 +89,7 @@ def _thicken(ink: Floats, by: float) -> Floats:
 
 
 def _centred(ink: Floats) -> Bytes:
-    """Put ink of at most 28x28 where its centre of mass is the glyph's middle, if it fits."""
+    """Return the glyph with ink (at most 28x28) centred by mass, or as near to that as fits."""
     height, width = ink.shape
     total = float(ink.sum()) or 1.0
     down = float(ink.sum(axis=1) @ np.arange(height)) / total

@@ -1,6 +1,6 @@
 """Decode image bytes, validate them, and find the digit."""
 
-# A number of channels or a character code is clearest as itself.
+# Literal channel counts and character codes are clearer than named constants.
 # ruff: noqa: PLR2004
 
 import os
@@ -22,18 +22,18 @@ from daemon.reading import formats, ink
 from daemon.reading.formats import Kind
 from daemon.records import Doubt
 
-# OpenCV's hints know no exact type of pixel; each docstring says which it is.
+# OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
 Bytes = NDArray[Any]
 
 
 PREPROCESSING_VERSION = 1
-"""Raised whenever the same bytes may give another glyph: a model knows only its own."""
+"""Increment this when the same bytes may give a different glyph; a model works with one version."""
 
-# Ink is searched in at most this many pixels a side. A digit that spans a twentieth of a photo is
-# still 25 px wide. The time of every later step grows with it.
+# Larger images are scaled down to this side, px, before ink is searched for. A digit that spans a
+# twentieth of a photo is then still 25 px wide. The time of every later step grows with this.
 WORK_SIDE = 512
-SMALLEST_SIDE = 8  # with fewer pixels no digit can be told from another
-THUMBNAIL_SIDE = 252  # what the annotated picture has room for
+SMALLEST_SIDE = 8  # px; digits cannot be told apart in fewer
+THUMBNAIL_SIDE = 252  # px, the size of the panel in the annotated picture
 STRIP_PIXELS = 1 << 20  # a large image's alpha is blended this many pixels at a time
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -48,21 +48,21 @@ _UPRIGHT = {
     8: (True, True, False),
 }
 
-# OpenCV's threads would compete with the other workers.
+# OpenCV's threads would compete with the other workers for cores.
 cv2.setNumThreads(1)
-# A file's faults belong into its row, not on stderr. (libpng and libjpeg print all the same.)
+# A file's faults are reported in its row, not on stderr. (libpng and libjpeg still print theirs.)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image made ready.
+    """A preprocessed image.
 
     Attributes:
-        thumbnail: (h, w, 3) uint8 RGB, longest side at most 252 px, upright, on its paper.
+        thumbnail: (h, w, 3) uint8 RGB, longest side at most 252 px, upright, alpha blended.
         glyph: (28, 28) uint8, white ink on black; zeros if there is no ink.
-        mask: (H, W) uint8, 1 where the image was taken for ink; in the thumbnail's proportions.
-        flaw: why the model is not asked; ``None`` where it is.
+        mask: (H, W) uint8, 1 where ink was found; in the thumbnail's proportions.
+        flaw: why the model is not run; ``None`` if it is.
     """
 
     thumbnail: Bytes
@@ -76,10 +76,10 @@ def prepare(data: bytes, *, max_megapixels: float) -> Prepared:
 
     Args:
         data: the whole file.
-        max_megapixels: refuse larger images by their header, before decoding.
+        max_megapixels: larger images are refused by their header, before decoding.
 
     Raises:
-        UnreadableError: it is no image that can be read; the text says why.
+        UnreadableError: it cannot be read as an image; the text says why.
     """
     pixels = _decode(data, _checked(data, max_megapixels))
     drawing = ink.trace(pixels)
@@ -89,7 +89,11 @@ def prepare(data: bytes, *, max_megapixels: float) -> Prepared:
 
 
 def _checked(data: bytes, max_megapixels: float) -> Kind:
-    """Return the format; refuse, without decoding, what is no image, truncated or too large."""
+    """Return the format after checking the header, without decoding.
+
+    Raises:
+        UnreadableError: it is not an image, truncated, broken, too small or too large.
+    """
     if not data:
         raise UnreadableError("the file is empty")
     kind = formats.sniff(data[: formats.HEAD_BYTES])
@@ -103,13 +107,12 @@ def _checked(data: bytes, max_megapixels: float) -> Kind:
         raise UnreadableError(f"the {kind} header says {width}x{height} pixels")
     if max(width, height) < SMALLEST_SIDE:
         raise UnreadableError(
-            f"too small: {width}x{height} pixels, at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are "
-            "needed"
+            f"too small: {width}x{height} pixels, the minimum is {SMALLEST_SIDE}x{SMALLEST_SIDE}"
         )
     if width * height > max_megapixels * 1e6:
         raise UnreadableError(
             f"too large: {width}x{height} is {width * height / 1e6:.1f} megapixels, "
-            f"{max_megapixels:g} are allowed"
+            f"the limit is {max_megapixels:g}"
         )
     # OpenCV decodes a truncated JPEG silently, with grey for the missing part.
     if kind in {formats.Kind.PNG, formats.Kind.JPEG} and not formats.has_end(
@@ -122,7 +125,7 @@ def _checked(data: bytes, max_megapixels: float) -> Kind:
 
 
 def _what_else(data: bytes) -> str:
-    """Return what a file is that is no image."""
+    """Return a description of a file that is not an image."""
     if data.startswith(_LFS):
         return "a Git LFS pointer, not the image itself: run `git lfs pull` where it came from"
     head = data[:512]
@@ -132,7 +135,7 @@ def _what_else(data: bytes) -> str:
 
 
 def _decode(data: bytes, kind: Kind) -> Bytes:
-    """Decode to upright (H, W, 3) uint8 BGR, longest side at most ``WORK_SIDE``."""
+    """Return the image upright, (H, W, 3) uint8 BGR, longest side at most ``WORK_SIDE``."""
     raw = np.frombuffer(data, np.uint8)
     try:
         if kind is formats.Kind.JPEG:
@@ -148,7 +151,7 @@ def _decode(data: bytes, kind: Kind) -> Bytes:
 
 
 def _jpeg_flag(data: bytes) -> int:
-    """Return the flag with which the JPEG decoder shrinks a large image: it saves memory."""
+    """Return the OpenCV flag that makes the JPEG decoder shrink large images, to save memory."""
     longest = max(formats.dimensions(data) or (0, 0))
     for divisor, flag in (
         (8, cv2.IMREAD_REDUCED_COLOR_8),
@@ -161,7 +164,7 @@ def _jpeg_flag(data: bytes) -> int:
 
 
 def _colours(pixels: NDArray[Any]) -> Bytes:
-    """Convert any channels and depth to (H, W, 3) uint8 at working size, alpha blended."""
+    """Return pixels of any depth and channels as (H, W, 3) uint8, alpha blended, scaled down."""
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         _blend(pixels)
     elif pixels.ndim == 3 and pixels.shape[2] == 2:
@@ -179,16 +182,16 @@ def _colours(pixels: NDArray[Any]) -> Bytes:
 
 
 def _blend(pixels: NDArray[Any]) -> None:
-    """Blend transparent pixels with paper, in place, as there may be no memory for a copy.
+    """Blend transparent pixels with a paper colour, in place: there may be no memory for a copy.
 
     If most pixels are transparent, the visible ones are ink, and the paper is white or black,
-    whichever is farther from them. Otherwise the paper has the most common visible colour.
+    whichever contrasts more. Otherwise the paper has the median visible colour.
     """
     full = np.iinfo(pixels.dtype).max
     alpha = pixels[..., 3]
     if int(alpha.min()) == full:
         return
-    step = max(1, max(pixels.shape[:2]) // WORK_SIDE)  # a sample is enough to choose by
+    step = max(1, max(pixels.shape[:2]) // WORK_SIDE)  # a sample is enough
     sample = pixels[::step, ::step]
     visible = sample[sample[..., 3] > full // 2][:, :3]
     if not len(visible):
@@ -205,7 +208,7 @@ def _blend(pixels: NDArray[Any]) -> None:
 
 
 def _at_most(pixels: NDArray[Any], side: int) -> NDArray[Any]:
-    """Shrink by area averaging so that the longest side is at most ``side`` px."""
+    """Return pixels shrunk by area averaging so that the longest side is at most ``side`` px."""
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -215,20 +218,21 @@ def _at_most(pixels: NDArray[Any], side: int) -> NDArray[Any]:
 
 
 def _orientation(kinds: object, chunks: object) -> int:
-    """Read the orientation, 1 to 8, from the Exif block that the decoder found; 1 if none."""
+    """Return the orientation, 1 to 8, from the decoded Exif block; 1 if there is none."""
     found = dict(zip(np.ravel(kinds).tolist() if kinds is not None else (), chunks, strict=False))  # type: ignore[call-overload]
     block = found.get(cv2.IMAGE_METADATA_EXIF)
     exif = Image.Exif()
     try:
         exif.load(b"" if block is None else np.asarray(block).tobytes())
         return int(exif.get(ExifTags.Base.Orientation, 1))
-    # The pixels may be fine even so. Pillow raises these for broken blocks (fuzzed).
+    # A broken Exif block doesn't make the pixels unreadable. Pillow raises these errors for broken
+    # blocks (found by fuzzing).
     except (SyntaxError, ValueError, TypeError, OSError, struct.error):
         return 1
 
 
 def _turned(pixels: Bytes, orientation: int) -> Bytes:
-    """Rotate and flip as Exif says (CIPA DC-008, tag 0x0112)."""
+    """Return pixels rotated and flipped by Exif orientation (CIPA DC-008, tag 0x0112)."""
     transpose, rows, columns = _UPRIGHT.get(orientation, (False, False, False))
     if transpose:
         pixels = pixels.transpose(1, 0, 2)

@@ -1,4 +1,4 @@
-"""Pixels to ink to the glyph: the same code for training and for serving."""
+"""Turn pixels into ink and ink into the glyph; training and serving share this code."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from daemon.records import Doubt
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What was drawn.
+    """The digit found in an image.
 
     Attributes:
         glyph: (28, 28) uint8, white ink on black; zeros if there is no ink.
-        mask: (H, W) uint8, 1 where the image was taken for ink.
-        flaw: why the model is not asked; ``None`` if it is.
+        mask: (H, W) uint8, 1 where ink was found.
+        flaw: why the model is not run; ``None`` if it is.
     """
 
     glyph: Bytes
@@ -26,10 +26,10 @@ class Drawing:
 
 
 def trace(pixels: Bytes) -> Drawing:
-    """Find the ink and bring it to the model's size and place.
+    """Find the ink in an image, and scale and centre it for the model.
 
     Args:
-        pixels: (H, W, 3) uint8, any colours; 512 px a side is plenty.
+        pixels: (H, W, 3) uint8, any colours; 512 px a side is enough.
     """
     mask = np.zeros(pixels.shape[:2], np.uint8)
     contrast = paper.ink_contrast(pixels)
@@ -41,6 +41,6 @@ def trace(pixels: Bytes) -> Drawing:
 
 
 def trace_ink(ink: Bytes) -> Drawing:
-    """Trace training data: (H, W) uint8, white ink on black, given a margin to be paper."""
+    """Trace training data, (H, W) uint8, white ink on black, after adding a margin of paper."""
     margin = max(2, max(ink.shape) // 8)
     return trace(cv2.cvtColor(np.pad(ink, margin), cv2.COLOR_GRAY2BGR))

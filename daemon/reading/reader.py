@@ -1,4 +1,4 @@
-"""Read a batch: a pure function from bytes to readings."""
+"""Read a batch of images: a pure function from bytes to readings."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,14 +11,15 @@ from daemon.reading import image, model
 from daemon.reading.picture.painter import Painter
 from daemon.records import Doubt, Parcel, Reading, ReadOptions, Status, Verdict
 
-# Above this probability of "not a digit" no digit is guessed. Below it the most likely one is
-# given as well; it was right for 10 of the 15 validation digits that were taken for none. In the
-# calibration data 17 % are no digit, among dropped files 3 %, where 0.98 therefore means 0.9.
+# Above this probability of "not a digit" the row has no digit. Below it the row also gives the most
+# likely digit, which was right for 10 of the 15 validation digits classified as "not a digit". In
+# the calibration data 17 % are not digits, among dropped files 3 %, so 0.98 corresponds to 0.9
+# there.
 SURELY_NONE = 0.98
 
 
 class Reader:
-    """A loaded model, and the painter of its pictures."""
+    """A loaded model and the painter for its pictures."""
 
     def __init__(self, options: ReadOptions) -> None:
         self.model = model.load(options.model)
@@ -29,7 +30,7 @@ class Reader:
         self._painter = Painter() if options.pictures else None
 
     def read(self, parcels: Sequence[Parcel]) -> list[Reading]:
-        """Read all parcels in one forward pass."""
+        """Return a reading for each parcel, using one forward pass."""
         prepared = [self._prepare(parcel) for parcel in parcels]
         asked = [p.glyph for p in prepared if isinstance(p, image.Prepared) and p.flaw is None]
         scores = iter(self.model.scores(asked))
@@ -49,8 +50,8 @@ class Reader:
             return image.prepare(parcel.data, max_megapixels=self._max_megapixels)
         except UnreadableError as error:
             return error
-        # The one broad catch: whatever a hostile file makes the decoder raise becomes its row, and
-        # the other files are read.
+        # The only broad catch: whatever exception a hostile file causes in the decoder becomes the
+        # reason in its row, and the other files are still read.
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
@@ -79,11 +80,11 @@ def _reader(options: ReadOptions) -> Reader:
 
 
 def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    """Read each parcel; the model is loaded by the first call in a process.
+    """Read each parcel; the first call in a process loads the model.
 
     Returns:
-        One reading a parcel, in their order. A file that cannot be read is an ``error``
-        reading, never an exception.
+        One reading per parcel, in the same order. A file that cannot be read gets an ``error``
+        reading and never raises.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -98,9 +99,9 @@ def judge(
 
     Args:
         prepared: the image.
-        scores: (11,) calibrated probabilities, the last of "not a digit"; ``None`` for an image
-            with a flaw.
-        unsure_below: confidence under which the verdict is ``unsure``.
+        scores: (11,) calibrated probabilities, the last one for "not a digit"; ``None`` for an
+            image with a flaw.
+        unsure_below: a verdict with less confidence is ``unsure``.
     """
     if scores is None:
         return Verdict(Status.UNSURE, reason=prepared.flaw or "")

@@ -1,6 +1,6 @@
-"""Contrast to the strokes of the digit: no specks, no ruled lines, nothing from the next box."""
+"""Find the digit's strokes in ink contrast; discard specks, ruled lines and neighbouring boxes."""
 
-# Two lines, two digits, two boxes: a count is clearest as itself.
+# The literal 2 (lines, digits, boxes) is clearer than a named constant.
 # ruff: noqa: PLR2004
 
 from dataclasses import dataclass
@@ -13,22 +13,27 @@ from numpy.typing import NDArray
 from daemon.reading.glyph import FINE, Bytes, Floats, bounding_box
 from daemon.reading.paper import STRONG, WEAK, components, quantile
 
-_SMALLEST, _SMALLEST_PX = 0.025, 4  # a stroke is this long, as a share of the page and in px
+_SMALLEST, _SMALLEST_PX = 0.025, 4  # minimum length of a stroke, as a share of the page and in px
 
-_RULE_SPAN = 0.7  # a straight line over this share of a side was printed there
-_RULE_THICK = 0.04  # ... if it is thinner than this share
-_BOXED = 0.4  # a box to write in is at least this share of the page's width and height ...
-_FOUR_CORNERED, _HOLLOW = 0.88, 0.35  # ... fills its own rectangle so far, with so little ink
+_RULE_SPAN = 0.7  # a straight line over this share of a side is a printed line ...
+_RULE_THICK = 0.04  # ... if it is thinner than this share of a side
+_BOXED = 0.4  # a printed box spans at least this share of the page's width and height ...
+# ... its outline fills at least this share of its rectangle, and its ink less than this share of
+# the outline.
+_FOUR_CORNERED, _HOLLOW = 0.88, 0.35
 
-# A component with at least this share of the main one's ink is a stroke, and belongs to it
-# when no farther than this share of its size: the floating hat of a 5.
+# A component with at least this share of the main component's ink is a stroke. It belongs to the
+# digit if it is no farther away than this share of the main component's size, such as the detached
+# top bar of a 5.
 _HAT, _HAT_REACH = 0.03, 0.5
-# Less than that is dirt, unless it is this near: a crumb of a broken stroke.
+# A lighter component, down to this share, belongs only if it is this close: a fragment of a broken
+# stroke. Anything else is dirt.
 _CRUMB, _CRUMB_REACH = 0.005, 0.1
-_MOST_STROKES = 32  # heaviest ones looked at: noise has thousands, and each is held to each
+# Only the heaviest components are considered: noise has thousands, and each pair is compared.
+_MOST_STROKES = 32
 
-_TALL = 0.6  # a second digit is at least this share of the tallest one's height
-_ANOTHER = 0.3  # ... and has at least this share of its ink, where it lies farther off
+_TALL = 0.6  # a second digit has at least this share of the tallest one's height ...
+_ANOTHER = 0.3  # ... and, if it is farther away, at least this share of its ink
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,9 @@ class Strokes:
     """The strokes of a drawing.
 
     Attributes:
-        ink: (h, w) float32, 0 to 1, cut to the box of the strokes.
-        mask: (H, W) uint8, 1 on the strokes, as large as the contrast.
-        several: whether they are plainly several digits.
+        ink: (h, w) float32, 0 to 1, cropped to the strokes' bounding box.
+        mask: (H, W) uint8, 1 on the strokes; the same size as the contrast.
+        several: whether they are clearly several digits.
     """
 
     ink: Floats
@@ -47,17 +52,17 @@ class Strokes:
 
 
 def find(contrast: Floats) -> Strokes | None:
-    """Keep the strokes of the digit: no specks, no ruled lines, nothing from the next box.
+    """Return the digit's strokes without specks, ruled lines and parts of neighbouring boxes.
 
     Args:
         contrast: (H, W) float32, about 0 to 1; see ``paper.Contrast``.
 
     Returns:
-        ``None`` where no stroke is left.
+        The strokes, or ``None`` if there are none.
     """
     mask = (contrast > WEAK).astype(np.uint8)
     count, labels, stats = components(mask)
-    # With too few pixels a printed line cannot be told from a stroke.
+    # In small images a printed line cannot be told from a stroke.
     if max(mask.shape) >= FINE and (printed := _printed(mask, labels, stats)).any():
         count, labels, stats = components(mask & ~printed)
     strong = np.bincount(labels[contrast > STRONG], minlength=count)
@@ -72,7 +77,7 @@ def find(contrast: Floats) -> Strokes | None:
     chosen[kept] = 1
     keep = chosen[labels]
     top, bottom, left, right = bounding_box(keep)
-    # The strokes' soft edges, a pixel wide, lie outside the mask.
+    # The strokes' soft edges, one pixel wide, lie outside the mask.
     edge = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)
     ink = contrast[edge] * cv2.dilate(keep[edge], np.ones((3, 3), np.uint8))
     full = quantile(ink[ink > STRONG], 0.6)
@@ -83,11 +88,11 @@ def find(contrast: Floats) -> Strokes | None:
 
 
 def _printed(mask: Bytes, labels: NDArray[Any], stats: NDArray[Any]) -> Bytes:
-    """Find what was printed on the page: boxes to write in, ruled and squared lines."""
+    """Return a mask of what was printed on the page: boxes to write in, ruled lines, grids."""
     height, width = mask.shape
     printed = np.zeros_like(mask)
     large = (stats[:, 2] > _BOXED * width) & (stats[:, 3] > _BOXED * height)
-    if len(stats) > 2:  # a page, a box and something in it
+    if len(stats) > 2:  # the page, a box and something in it
         for index in np.flatnonzero(large)[1:]:
             box = (labels == index).astype(np.uint8)
             if _box_like(box):
@@ -98,19 +103,19 @@ def _printed(mask: Bytes, labels: NDArray[Any], stats: NDArray[Any]) -> Bytes:
         (int(_RULE_SPAN * width), (1, -1), left.sum(axis=1).max()),
         (int(_RULE_SPAN * height), (-1, 1), left.sum(axis=0).max()),
     ):
-        if crossed < length:  # no line has ink enough
+        if crossed < length:  # no row or column has enough ink
             continue
         along = np.ones(length, np.uint8).reshape(shape)
         across = np.ones(thick, np.uint8).reshape(shape[::-1])
         lines: Bytes = cv2.morphologyEx(left, cv2.MORPH_OPEN, along)
-        # Where the ink is broad across the line, it is a brush's, or a stroke's that crosses.
+        # Ink that is thick across the line is a brush stroke or a stroke that crosses the line.
         broad: Bytes = cv2.morphologyEx(left, cv2.MORPH_OPEN, across)
         printed |= _to_the_edge(lines) & ~broad
     return printed
 
 
 def _to_the_edge(lines: Bytes) -> Bytes:
-    """Keep the lines that run to the page's edge, as no 1 and no bar of a 7 does."""
+    """Return the lines that reach the page's edge, unlike a 1 or the bar of a 7."""
     count, labels, stats = components(lines)
     if count == 1:
         return lines
@@ -123,7 +128,10 @@ def _to_the_edge(lines: Bytes) -> Bytes:
 
 
 def _box_like(mask: Bytes) -> bool:
-    """Tell a closed box from a 0: an ellipse fills 0.785 of the rectangle around it."""
+    """Return whether a component is a closed box and not a 0.
+
+    An ellipse fills only 0.785 of its bounding rectangle.
+    """
     outline = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
     inside = cv2.contourArea(outline)
     (_, (width, height), _) = cv2.minAreaRect(outline)
@@ -133,8 +141,8 @@ def _box_like(mask: Bytes) -> bool:
 def _belonging(
     stats: NDArray[Any], weight: NDArray[Any], strong: NDArray[Any], main: int
 ) -> list[int]:
-    """Components that are strokes of the drawing, grown from the main one outwards."""
-    if len(stats) == 2:  # paper and the main one
+    """Return the indices of the digit's components, grown outwards from the main one."""
+    if len(stats) == 2:  # the paper and the main component
         return [main]
     boxes = stats[:, : cv2.CC_STAT_AREA]
     size = max(boxes[main, 2:])
@@ -153,17 +161,17 @@ def _belonging(
 
 
 def _gap(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Distance between two boxes (left, top, width, height), px."""
+    """Return the distance between two boxes (left, top, width, height), px."""
     across = max(one[0], other[0]) - min(one[0] + one[2], other[0] + other[2])
     down = max(one[1], other[1]) - min(one[1] + one[3], other[1] + other[3])
     return float(np.hypot(max(across, 0), max(down, 0)))
 
 
 def _several(stats: NDArray[Any]) -> bool:
-    """Tell whether tall parts stand side by side, in a box wider than it is high.
+    """Return whether tall components are side by side in a box that is wider than high.
 
-    Two halves of one 0, or a 4 in two strokes, stand side by side too, but in a box that is
-    higher than wide; those the model judges.
+    The halves of a broken 0 and the two strokes of a 4 are side by side too, but in a box that is
+    higher than wide. Those are left to the model.
     """
     if len(stats) < 2:
         return False
@@ -179,7 +187,10 @@ def _several(stats: NDArray[Any]) -> bool:
 
 
 def _another(stats: NDArray[Any], height: int, page: tuple[int, ...]) -> bool:
-    """Tell whether another drawing as tall lies farther off; one cut by the edge is no matter."""
+    """Return whether a second, similarly tall drawing lies farther away and within the page.
+
+    Drawings that touch the page's edge don't count.
+    """
     left, top, width, tall = stats[:, :4].T
     inside = (left > 0) & (top > 0) & (left + width < page[1]) & (top + tall < page[0])
     return bool((inside & (tall >= _TALL * height)).any())

@@ -1,4 +1,4 @@
-"""Say whether ``digitd run`` would start: try what it needs, and change nothing."""
+"""Check whether ``digitd run`` would start, without changing anything."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from daemon.workers.pool import Pool, worker_count
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried: what there is to say, and what is wrong with it, if anything."""
+    """The result of one check: a line for the user, and the fault if there is one."""
 
     text: str
     fault: DigitdError | OSError | None = None
 
 
 def check(config: Config) -> Iterator[Finding]:
-    """Try what a start needs, the slow things last; the config itself is valid by now."""
+    """Yield a finding for each thing that a start needs, slow checks last; ``config`` is valid."""
     yield Finding("config: every key is valid")
     try:
         folders.check(config)
@@ -30,8 +30,8 @@ def check(config: Config) -> Iterator[Finding]:
         yield Finding(describe(error), error)
     else:
         for key, folder in (("inbox", config.inbox), ("outbox", config.outbox)):
-            there = "is there, can be listed and written"
-            yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be made'}")
+            there = "exists, can be listed and written"
+            yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be created'}")
         if config.inbox.exists():
             yield _watch(config)
     yield _model(config)
@@ -49,7 +49,7 @@ def _watch(config: Config) -> Finding:
     if inbox.mode == config.watch:
         why = ", as configured"
     elif inbox.mode == "polling":
-        why = "; the file system sends no events, or inotify is used up"
+        why = "; the file system sends no events, or inotify's limits are reached"
     return Finding(f"watch: by {inbox.mode}{why}")
 
 

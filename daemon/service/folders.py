@@ -1,4 +1,4 @@
-"""The two folders that config.yaml names: make them, or check that a start could use them."""
+"""Create the inbox and the outbox, or check that a start could use them."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ from daemon.lock import is_held
 
 
 def make(config: Config) -> None:
-    """Make the inbox and the outbox where they are missing.
+    """Create the inbox and the outbox if they are missing.
 
     Raises:
-        ConfigError: one cannot be made, or not be used by this user.
-        OSError: one cannot be made now (disk full, read-only).
+        ConfigError: this user cannot create or use one.
+        OSError: one cannot be created now (disk full, read-only).
     """
     for key, folder in (("inbox", config.inbox), ("outbox", config.outbox)):
         _check(key, folder)
@@ -23,14 +23,14 @@ def make(config: Config) -> None:
 
 
 def check(config: Config, in_force: Config | None = None) -> None:
-    """Check that a start could use both folders, without making or changing anything.
+    """Check that a start could use both folders, without creating or changing anything.
 
     Args:
         config: names the folders.
-        in_force: the settings of the digitd that asks, whose own folders no other holds.
+        in_force: the settings of the calling digitd, which itself holds the locks on its folders.
 
     Raises:
-        ConfigError: one cannot be made or used, or the outbox has a table that is not ours.
+        ConfigError: one cannot be created or used, or predictions.csv is not digitd's.
         BusyError: another digitd holds one.
         OSError: one cannot be used now.
     """
@@ -45,19 +45,19 @@ def check(config: Config, in_force: Config | None = None) -> None:
     for folder, lock in locks.items():
         if folder not in ours and is_held(lock):
             raise BusyError(
-                f"another digitd holds {folder}: `digitd status` tells which; stop it, or name "
-                "another folder"
+                f"another digitd holds {folder}: run `digitd status` to see which, then stop it, "
+                "or name another folder"
             )
 
 
 def _check(key: str, folder: Path) -> None:
     parent = folder.parent
     if not folder.exists() and parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
-        return  # it can be made
+        return  # it can be created
     if not folder.is_dir():
         raise ConfigError(
-            f"{key}: {folder} is no folder and cannot be made one: make it, or name another in "
-            "the config"
+            f"{key}: {folder} is not a folder and cannot be created: create it, or name another "
+            "in the config"
         )
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigError(

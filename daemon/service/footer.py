@@ -1,4 +1,4 @@
-"""One live line at the bottom of a terminal: what was read, how fast, what waits."""
+"""Show a live line at the bottom of a terminal: rows, rate and backlog."""
 
 import logging
 import os
@@ -10,13 +10,13 @@ from daemon.records import Status
 from daemon.service.service import Progress
 
 _REDRAW_SECONDS = 0.2
-_RATE_SECONDS = 5.0  # the rate is that of the last so many
+_RATE_SECONDS = 5.0  # the rate is averaged over this time
 _CLEAR_LINE = "\r\033[K"
-_NARROWEST = 20  # columns; less than any terminal that people read
+_NARROWEST = 20  # columns; used if the terminal reports fewer
 
 
 class Footer:
-    """The line. Log through ``handler``, so that log lines appear above it."""
+    """The live line. Log through ``handler`` so that log lines appear above it."""
 
     def __init__(self, terminal: TextIO) -> None:
         self.handler = _Above(self, terminal)
@@ -26,7 +26,7 @@ class Footer:
         self._samples: deque[tuple[float, int]] = deque()  # (time, rows so far)
 
     def show(self, progress: Progress) -> None:
-        """Draw the line again, at most five times a second."""
+        """Redraw the line, at most five times a second."""
         now = time.monotonic()
         if now < self._drawn_at + _REDRAW_SECONDS:
             return
@@ -41,13 +41,13 @@ class Footer:
 
     def restore(self) -> None:
         """Draw the line as it was."""
-        # One column is left free: a full line would make the terminal scroll.
+        # Leave one column free, because a full line would make the terminal scroll.
         columns = max(_NARROWEST, os.get_terminal_size(self._terminal.fileno()).columns) - 1
         self._terminal.write(_CLEAR_LINE + self._text[:columns])
         self._terminal.flush()
 
     def _rate(self, now: float, rows: int) -> float:
-        """Return files per second over the last seconds."""
+        """Return files per second over the last ``_RATE_SECONDS``."""
         self._samples.append((now, rows))
         while len(self._samples) > 1 and self._samples[1][0] <= now - _RATE_SECONDS:
             self._samples.popleft()

@@ -54,7 +54,7 @@ def set_up(level: int = logging.INFO, handler: logging.StreamHandler[TextIO] | N
 
     Args:
         level: the lowest level to log.
-        handler: writes the lines; ``None`` for one that only writes them to stderr.
+        handler: writes the lines; ``None`` for a plain handler on stderr.
     """
     handler = handler or logging.StreamHandler(sys.stderr)
     if _is_journal(sys.stderr.fileno()):

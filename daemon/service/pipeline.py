@@ -1,4 +1,4 @@
-"""The files in hand, from claim to publish: a queue before the workers and two behind them."""
+"""Move files from claim to publish: one queue before the workers and two after them."""
 
 import errno
 import logging
@@ -17,24 +17,24 @@ from daemon.workers.pool import Down, Finished, Pool, Returned
 
 log = logging.getLogger(__name__)
 
-# A batch's files add up to no more than this, so that photographs come in small batches: 64 of
-# them would keep their rows waiting for 4 s.
+# Maximum size of a batch's files in total, so that photos come in small batches: a batch of 64
+# photos would delay their rows by 4 s.
 _BATCH_BYTES = 8_000_000
-# A batch's names take no more than this, so that all that a worker is sent fits into the pipe
-# (208 KiB), and one that is stopped blocks nobody.
+# Maximum size of a batch's names, so that everything in flight to a worker fits into the pipe
+# (208 KiB) and a stopped worker doesn't block the loop.
 _BATCH_NAME_BYTES = 40_000
-_JOB_BYTES = 150  # what a job takes in the pipe besides its name, which is there twice
-# So many committed files may wait for a place that cannot be written before intake stops too.
+_JOB_BYTES = 150  # size of a job in the pipe without its name, which is sent twice
+# If more committed files than this cannot be published, intake stops too.
 _PARKED_AT_MOST = 64
-# Errors of a place in the outbox that are one file's matter (its name, its permissions, what is
-# there already) and not the disk's: they must not hold up the others.
+# Errors when publishing that concern one file (its name, its permissions, a file at its target) and
+# not the disk. They must not block the other files.
 _ONE_FILES_FAULT = frozenset(
     {errno.EACCES, errno.EPERM, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG}
 )
 
 
 class Pipeline:
-    """Moves files on. Whatever raises here leaves each file where it was, to be moved later."""
+    """Moves files to their next step. If a method raises, the files stay and can be moved later."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Pipeline:
         outbox: Outbox,
         on_row: Callable[[Row], None],
     ) -> None:
-        """Take the parts; ``on_row`` gets each row once it is committed."""
+        """Take the components; ``on_row`` gets each committed row."""
         self._inbox = inbox
         self._claims = claims
         self._pool = pool
@@ -57,7 +57,7 @@ class Pipeline:
         self._fault: ModelError | OSError | None = None
 
     def recover(self) -> None:
-        """Take up the files in the work folder that are not in hand: an earlier run left them."""
+        """Queue the files that an earlier run left in the work folder."""
         in_hand = self._ids_in_hand()
         jobs = [job for job in self._claims.leftovers() if job.id not in in_hand]
         found = self._outbox.find(jobs)
@@ -76,7 +76,7 @@ class Pipeline:
             )
 
     def collect(self) -> None:
-        """Take what the workers have done; never raises."""
+        """Collect the workers' outcomes; never raises."""
         for outcome in self._pool.tend():
             match outcome:
                 case Finished(jobs, results):
@@ -85,7 +85,7 @@ class Pipeline:
                     self._forget_missing(jobs, results)
                 case Down(jobs, why, stderr):
                     log.warning(
-                        "a worker went down (%s) with %d files in hand, the first %s%s",
+                        "a worker went down (%s) while reading %d files, the first is %s%s",
                         why,
                         len(jobs),
                         printable(jobs[0].name),
@@ -98,12 +98,12 @@ class Pipeline:
                     self._fault = fault or self._fault
 
     def feed(self, batch_size: int) -> None:
-        """Keep the workers busy, from the work folder first and then from the inbox.
+        """Give batches to the workers, from the work folder first and then from the inbox.
 
         Raises:
-            ModelError, OSError: a worker could not go on, or a file not be claimed now.
+            ModelError, OSError: a worker cannot continue, or a file cannot be claimed now.
         """
-        # After a fault one batch at a time is tried, until one is read.
+        # After a fault, try one batch at a time until one succeeds.
         while self._pool.has_room() and not (self._fault and self._pool.busy):
             if not self._claimed and self.in_hand + batch_size <= CLAIMED_AT_MOST:
                 self._claim(batch_size)
@@ -122,12 +122,12 @@ class Pipeline:
             if alone:
                 jobs = [replace(jobs[0], refusal=self._claims.attempts.refusal(jobs[0]))]
             self._pool.submit(jobs, alone=alone)
-            log.debug("%d files to a worker, the first %s", len(jobs), printable(jobs[0].name))
+            log.debug("%d files to a worker, the first is %s", len(jobs), printable(jobs[0].name))
         if self._fault is not None:
             raise self._fault
 
     def commit(self) -> None:
-        """Write the rows of what was read; see ``Outbox.commit`` for what is raised."""
+        """Commit the rows of all finished batches; raises what ``Outbox.commit`` raises."""
         while self._read:
             rows = self._outbox.commit(self._read[0])
             self._read.popleft()
@@ -136,11 +136,11 @@ class Pipeline:
                 self._on_row(row)
 
     def publish(self) -> None:
-        """Move the files of committed rows to their places.
+        """Move the files of committed rows to the paths in their rows.
 
         Raises:
-            OSError: the outbox cannot take them now.
-            StorageError: too many files found their place taken or closed.
+            OSError: the outbox cannot be written now.
+            StorageError: too many files cannot be published for reasons of their own.
         """
         failure: OSError | None = None
         for _ in range(len(self._unpublished)):
@@ -159,27 +159,27 @@ class Pipeline:
             raise failure
         if len(self._parked) > _PARKED_AT_MOST:
             raise StorageError(
-                f"{len(self._parked)} files have their row and cannot be published, see the log"
+                f"{len(self._parked)} files have their row but cannot be published, see the log"
             )
 
     def unpark(self) -> None:
-        """Try again, with the next ``publish``, what found its place taken or closed."""
+        """Have the next ``publish`` try the parked files again."""
         self._unpublished.extend(self._parked)
         self._parked.clear()
 
     def take_back(self) -> None:
-        """Log that what the workers still have in hand will not be read by them."""
+        """Log that the batches in flight were not read, without blaming their files."""
         if jobs := list(self._pool.jobs):
             self._claims.attempts.end(jobs)
 
     @property
     def parked(self) -> int:
-        """Files whose row is written and whose place was taken or closed."""
+        """The number of files that have their row but could not be published."""
         return len(self._parked)
 
     @property
     def in_hand(self) -> int:
-        """Files claimed and not yet published."""
+        """The number of files claimed and not yet published."""
         return (
             len(self._claimed)
             + sum(1 for _ in self._pool.jobs)
@@ -206,7 +206,7 @@ class Pipeline:
                     self._claimed.append(job)
 
     def _next_batch(self, batch_size: int) -> list[Job]:
-        """Take the next jobs that may be read together, the first of them in any case."""
+        """Return the next jobs that may be read together; always at least one."""
         jobs: list[Job] = []
         size = letters = 0
         while self._claimed and len(jobs) < batch_size:
@@ -223,14 +223,14 @@ class Pipeline:
         return jobs
 
     def _take_down(self, jobs: list[Job], why: str) -> None:
-        """Log a worker's end, and have its jobs read again, each alone."""
+        """Log a worker's death, and queue its jobs to be read again, each alone."""
         self._claims.attempts.down(jobs, why)
         for job in reversed(jobs):
             if not job.refusal:
                 self._claimed.appendleft(job)
                 continue
-            # A worker is asked to draw the row's picture even for a file that is given up. It
-            # did not survive that either: the row goes without.
+            # For a file that is given up, a worker only draws the picture. It did not survive that
+            # either, so the row gets no picture.
             try:
                 result = unread_result(job)
             except OSError as error:
@@ -241,11 +241,11 @@ class Pipeline:
                 self._forget_missing([job], self._read[-1])
 
     def _forget_missing(self, jobs: list[Job], results: list[Result]) -> None:
-        """Forget the jobs without a result: someone took their files away."""
+        """Forget the jobs without a result; someone removed their files."""
         have_result = {result.job.id for result in results}
         for job in jobs:
             if job.id not in have_result:
                 log.error(
-                    "%s was taken from the work folder before it had a row", printable(job.name)
+                    "%s was removed from the work folder before it had a row", printable(job.name)
                 )
                 self._claims.forget(job)

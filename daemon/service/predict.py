@@ -1,4 +1,4 @@
-"""Read given files in place: what ``digitd predict`` does."""
+"""Read files in place, for ``digitd predict``."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -17,8 +17,8 @@ def predict(reader: Reader, files: Iterable[Path], pictures: Path | None) -> Ite
 
     Args:
         reader: the loaded model.
-        files: read in this order, none of them changed.
-        pictures: a folder for the annotated pictures; made if missing, nothing in it
+        files: the files to read, in this order; they are not changed.
+        pictures: a folder for the annotated pictures; created if missing. Nothing in it is
             overwritten.
 
     Raises:
@@ -38,7 +38,7 @@ def predict(reader: Reader, files: Iterable[Path], pictures: Path | None) -> Ite
 
 
 def _load(file: Path) -> tuple[Parcel, str]:
-    """Return a file's bytes and their sha256, or why they cannot be read."""
+    """Return a file's bytes and sha256, or why it cannot be read and an empty string."""
     try:
         data = file.read_bytes()
     except OSError as error:

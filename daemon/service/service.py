@@ -1,4 +1,4 @@
-"""The daemon's life: signals, one session after another, reload."""
+"""Run the daemon: handle signals, run one session after another, reload."""
 
 import logging
 import signal
@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work has come.
+    """The daemon's progress.
 
     Attributes:
         state: starting, running or paused.
-        rows: how many rows were written since the start, by status.
-        backlog: files that are known and have not been published yet.
+        rows: the number of rows written since the start, by status.
+        backlog: the number of files that are known and not published yet.
     """
 
     state: str
@@ -44,7 +44,7 @@ class Progress:
 
 
 class Service:
-    """One digitd on one config file."""
+    """One instance of digitd with one config file."""
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class Service:
 
         Args:
             config_file: relative paths in it are relative to its folder.
-            once: stop when what is in the inbox now is read.
+            once: stop when the files now in the inbox are read.
             on_row: gets each committed row.
-            on_turn: is told how far the work has come, in every iteration of the loop.
-            read: reads a batch of bytes in a worker; it can be pickled.
-            patience: how long a worker may take.
+            on_turn: gets the progress in every iteration of the loop.
+            read: reads a batch of parcels in a worker; must be picklable.
+            patience: the timeouts of a worker.
         """
         self._file = config_file
         self._once = once
@@ -75,22 +75,22 @@ class Service:
         self._config = config.load(config_file)
         self._bell = Bell()
         self._is_stopping = self._is_reload_asked = False
-        self._new = self._config  # settings on trial, and the pool that tries them
+        self._new = self._config  # settings being tried, and the pool that tries them
         self._trial: Pool | None = None
         self._counts: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:
-        """Files in the inbox that match, and those that an earlier run claimed."""
+        """The number of matching files in the inbox and of files that an earlier run claimed."""
         return files_left(self._config)
 
     def run(self) -> Counter[str]:
-        """Read until stopped or, once, until all that was there is read; count rows by status.
+        """Read files until stopped, or with ``once`` until none is left; return rows by status.
 
         Raises:
             BusyError: another digitd holds the inbox or the outbox.
             ConfigError, ModelError: a folder or the model cannot be used.
-            StorageError: reading once, a folder cannot be used now.
+            StorageError: with ``once``, a folder cannot be used now.
         """
         since = timestamp(datetime.now(UTC))
         is_reloaded = True
@@ -115,7 +115,7 @@ class Service:
         return self._counts
 
     def _loop(self, session: Session) -> bool:
-        """Keep a session going until it ends; tell whether another is to follow."""
+        """Run a session until it ends; return whether to start another one."""
         while True:
             session.turn()
             self._on_turn(Progress(session.page.state, self._counts, session.backlog))
@@ -127,9 +127,9 @@ class Service:
             session.wait(self._trial)
 
     def _is_reloaded(self, in_force: Config) -> bool:
-        """Reload as SIGHUP asks: validate beside the session; it ends only when all is well.
+        """Advance a reload after SIGHUP; return whether the new settings passed all checks.
 
-        Nothing is opened for that but one worker, which reads the known digit.
+        The session keeps running while one extra worker reads the known digit with the new model.
         """
         try:
             if self._is_reload_asked:
@@ -148,7 +148,7 @@ class Service:
                 return False
             self._config = self._new
         except (OSError, DigitdError) as error:
-            log.error("not reloaded, the settings stay as they are: %s", describe(error))
+            log.error("not reloaded, the settings stay unchanged: %s", describe(error))
         self._end_trial()
         return self._config is not in_force
 
@@ -167,7 +167,7 @@ class Service:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Have signals only set flags and wake the loop."""
+        """Install signal handlers that only set flags and wake the loop."""
         handlers = {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
@@ -192,7 +192,7 @@ class Service:
 
 
 def summary(counts: Counter[str]) -> str:
-    """Say how many rows there were, by status."""
+    """Return the number of rows by status, as text."""
     parts = (f"{counts[status]} {status}" for status in Status)
     return f"{counts.total()} {'file' if counts.total() == 1 else 'files'}: {', '.join(parts)}"
 

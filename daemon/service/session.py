@@ -1,4 +1,4 @@
-"""One configuration in force: open the folders, move files on, close the folders."""
+"""Run one configuration: open the folders, process files, close the folders."""
 
 import logging
 import os
@@ -23,12 +23,11 @@ from daemon.workers.pool import Pool
 
 log = logging.getLogger(__name__)
 
-# systemd gives a service 90 s to stop, and people 10: so long may the batches in hand take.
+# Time to finish the batches in flight when stopping. systemd waits 90 s by default, people 10 s.
 _STOP_SECONDS = 7.0
-# After a fault that is no file's the next try comes after this many seconds, doubled up to the
-# most.
+# Backoff after a fault that no file caused, in seconds: the first delay, doubled up to the maximum.
 _RETRY_SECONDS, _RETRY_AT_MOST = 0.5, 8.0
-# Files that could not be published for a reason of their own are tried again this often.
+# How often publishing is retried for files that could not be published for their own reasons.
 _UNPARK_SECONDS = 10.0
 
 
@@ -42,7 +41,7 @@ class _Pause:
 
 
 class Session:
-    """From opening the folders of one config to closing them; reading once or watching."""
+    """The time from opening the folders of one config to closing them; once or continuously."""
 
     def __init__(
         self,
@@ -54,14 +53,14 @@ class Session:
         once: bool,
         since: str,
     ) -> None:
-        """Take the parts; nothing is opened and no worker started yet.
+        """Take the components; this opens no folder and starts no worker.
 
         Args:
             config: the settings.
-            pool: made for these settings.
+            pool: a pool with these settings.
             bell: wakes the loop.
             on_row: gets each committed row.
-            once: finish when what is in the inbox now is read.
+            once: finish when the files now in the inbox are read.
             since: when digitd started.
         """
         self.config = config
@@ -79,24 +78,24 @@ class Session:
         self._unpark_at = 0.0
 
     def start(self) -> None:
-        """Open the folders; a fault that may pass only pauses.
+        """Open the folders; after a temporary fault, pause.
 
         Raises:
-            DigitdError: another digitd holds one, or one can never be used as configured.
+            DigitdError: another digitd holds one, or one cannot be used as configured.
         """
         try:
             self._open()
         except OSError as error:
             self._pause_for(error)
-        log.info("starting %d worker(s): loading the model takes some seconds", self._pool.size)
+        log.info("starting %d worker(s): loading the model takes a few seconds", self._pool.size)
 
     def turn(self) -> None:
-        """Move everything on as far as it goes now.
+        """Do all work that can be done now without waiting.
 
         Raises:
-            BusyError: another digitd holds a folder that was gone for a while.
-            ModelError: no worker was ever ready, as the model cannot be used.
-            DigitdError: reading once, what would only pause a daemon.
+            BusyError: another digitd has locked a folder that was missing for a while.
+            ModelError: no worker ever became ready, because the model cannot be used.
+            DigitdError: with ``once``, any fault that would otherwise pause the daemon.
         """
         self._pipeline.collect()
         self._welcome_first_worker()
@@ -112,7 +111,7 @@ class Session:
         self._status.show(self.page)
 
     def wait(self, trial: Pool | None) -> None:
-        """Sleep until there is something to do, for this session or for a pool on trial."""
+        """Sleep until there is work for this session or for the pool that a reload tries."""
         if self._pause is None:
             seconds = self._inbox.seconds_until_due()
         else:
@@ -126,7 +125,7 @@ class Session:
 
     @property
     def is_finished(self) -> bool:
-        """Reading once, all that was there is done, but for what could not be published."""
+        """Whether, with ``once``, all files are done except those that cannot be published."""
         return (
             self._once
             and self._is_open
@@ -137,12 +136,12 @@ class Session:
 
     @property
     def backlog(self) -> int:
-        """Files that are known and have not been published yet."""
+        """The number of files that are known and not published yet."""
         return self._inbox.waiting + self._pipeline.in_hand
 
     @property
     def parked(self) -> int:
-        """Files whose row is written and that could not be published."""
+        """The number of files that have their row but could not be published."""
         return self._pipeline.parked
 
     @property
@@ -160,9 +159,9 @@ class Session:
         )
 
     def stop(self) -> None:
-        """Finish the batches in hand if there is time, and close everything.
+        """Finish the batches in flight if there is time, and close everything.
 
-        What is not finished stays in the work folder for the next start.
+        Unfinished files stay in the work folder for the next start.
         """
         deadline = time.monotonic() + _STOP_SECONDS
         try:
@@ -173,7 +172,7 @@ class Session:
             self._pipeline.commit()
             self._pipeline.publish()
         except (OSError, DigitdError) as error:
-            log.warning("stopping with files in hand, for the next start: %s", describe(error))
+            log.warning("stopped early, the next start finishes the rest: %s", describe(error))
         if self._is_open:
             self._status.show(replace(self.page, state="stopped"))
         self._pool.close()
@@ -182,7 +181,7 @@ class Session:
         self._outbox.close()
 
     def _open(self) -> None:
-        """Hold both folders, take up what an earlier run left, look for what has come."""
+        """Lock both folders, recover what an earlier run left, start watching the inbox."""
         folders.make(self.config)
         self._outbox.tend()
         self._claims.tend()
@@ -199,7 +198,7 @@ class Session:
         if self._claims.tend():
             self._pipeline.recover()
         self._inbox.tend()
-        # Feed the workers first: they read while rows are written.
+        # Feed the workers first, so that they read while rows are written.
         if self._is_ready:
             self._pipeline.feed(self.config.batch_size)
         self._pipeline.commit()
@@ -229,7 +228,7 @@ class Session:
         notify(f"READY=1\nSTATUS=reading {self.config.inbox}")
 
     def _pause_for(self, fault: OSError | DigitdError) -> None:
-        """Pause for a fault that is no file's, or raise it if reading once."""
+        """Pause for a fault that no file caused; with ``once``, raise it."""
         why = describe(fault)
         if self._once:
             raise fault if isinstance(fault, DigitdError) else StorageError(why)
@@ -241,5 +240,5 @@ class Session:
 
     def _resume(self) -> None:
         if self._pause is not None:
-            log.info("resumed, this is resolved: %s", self._pause.why)
+            log.info("resumed, no longer a problem: %s", self._pause.why)
             self._pause = None

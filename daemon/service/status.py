@@ -1,4 +1,4 @@
-"""What ``digitd status`` shows: a page that the daemon writes, and counts of the table."""
+"""Write the daemon's status page, and read it for ``digitd status`` with counts of the table."""
 
 import csv
 import json
@@ -19,18 +19,17 @@ from daemon.lock import is_running
 from daemon.records import Status
 from daemon.service.notify import notify, watchdog_seconds
 
-# One block of any file system, written whole and in place: it can be written on a full disk,
-# which it may have to report.
+# One file system block, written whole and in place, so that it can also be written on a full disk.
 _PAGE_BYTES = 4096
 _STATUS = COLUMNS.index("status")
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
 _PAGE_SECONDS = 1.0
-_TEXT_BYTES = 1000  # of a file name or reason, so that the page always fits
+_TEXT_BYTES = 1000  # maximum length of a text, so that the page always fits
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What only the running daemon knows. Times are ISO 8601 UTC."""
+    """The part of the status that only the running daemon knows. Times are ISO 8601 UTC."""
 
     pid: int
     since: str
@@ -52,7 +51,7 @@ class StatusPage:
         self._watchdog = watchdog_seconds()
 
     def show(self, page: Page) -> None:
-        """Ping the watchdog; write the page at once for a new state, else once a second."""
+        """Ping the watchdog; write the page at once if the state changed, else once a second."""
         now = time.monotonic()
         if self._watchdog is not None and now >= self._ping_at:
             self._ping_at = now + self._watchdog / 4
@@ -62,13 +61,13 @@ class StatusPage:
         self._page_at = now + _PAGE_SECONDS
         if page == self._last and self._path.exists():
             return
-        with suppress(OSError):  # the folder itself may be missing, which is logged elsewhere
+        with suppress(OSError):  # the folder may be missing, which is logged elsewhere
             self._write(page)
             self._last = page
             notify(f"STATUS={page.state}: {page.why or self._inbox}")
 
     def seconds_until_ping(self) -> float:
-        """Return how soon the watchdog must be pinged; inf if there is none."""
+        """Return in how many seconds the watchdog must be pinged; inf if there is none."""
         return math.inf if self._watchdog is None else self._ping_at - time.monotonic()
 
     def _write(self, page: Page) -> None:
@@ -86,7 +85,7 @@ def _cut(value: str | int) -> str | int:
 
 
 def read(config: Config) -> dict[str, Any]:
-    """Return the status of the digitd that a config describes, running or not."""
+    """Return the status of the digitd with this config, running or not."""
     running = is_running(config.inbox, config.outbox)
     page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
     counts, last, last_error = _count(config.outbox / TABLE)
@@ -119,7 +118,7 @@ def _read_page(path: Path) -> dict[str, Any]:
 
 
 def files_left(config: Config) -> int:
-    """Count the files that have no row yet: in the inbox, and claimed."""
+    """Return the number of files without a row: in the inbox and claimed."""
     return _waiting(config) + _claimed(config.inbox / WORK_FOLDER)
 
 
@@ -135,17 +134,17 @@ def _claimed(folder: Path) -> int:
 
 
 def _count(table: Path) -> tuple[Counter[str], dict[str, Any] | None, dict[str, Any] | None]:
-    """Count the rows by status; return the last row too, and the last error."""
+    """Return the number of rows by status, the last row and the last ``error`` row."""
     counts: Counter[str] = Counter()
     last: list[str] = []
     last_error: list[str] = []
     try:
         with table.open(encoding="utf-8", errors="replace", newline="") as lines:
-            # Lists, not dicts: a table of a million rows takes 2.5 s instead of 4.5.
+            # Lists instead of dicts: a table of a million rows takes 2.5 s instead of 4.5 s.
             for cells in csv.reader(lines):
                 status = cells[_STATUS] if len(cells) == len(COLUMNS) else ""
                 if status not in STATUSES:
-                    continue  # the header, or a line that `digitd audit` names
+                    continue  # the header, or a line that `digitd audit` reports
                 counts[status] += 1
                 last = cells
                 if status == Status.ERROR:
@@ -156,7 +155,7 @@ def _count(table: Path) -> tuple[Counter[str], dict[str, Any] | None, dict[str, 
 
 
 def _brief(cells: list[str]) -> dict[str, Any] | None:
-    """Return what is shown of a row, with the types that `predict --json` has."""
+    """Return the fields of a row that are shown, with the types of `predict --json`."""
     if not cells:
         return None
     row: dict[str, Any] = dict(zip(COLUMNS, cells, strict=True))

@@ -12,13 +12,13 @@ def unit(config: Config, config_file: Path, user: str) -> str:
     """Return a systemd unit that runs this installation on a config.
 
     Args:
-        config: its folders are made writable, and nothing else.
-        config_file: the file it came from.
+        config: names the folders; only these are writable for the service.
+        config_file: the file that the config was loaded from.
         user: the system user to run as.
     """
     parent = _common_parent(config.inbox, config.outbox)
-    # Two writable paths are two mounts, so every file is copied between them. That is still
-    # better than making the whole file system writable.
+    # Two writable paths are two mounts, so every file is copied from one to the other. That is
+    # still better than making the whole file system writable.
     writable = (config.inbox, config.outbox) if parent == Path("/") else (parent,)
     return UNIT_TEMPLATE.read_text(encoding="utf-8").format(
         shown=str(config.inbox).replace("%", "%%"),
@@ -35,7 +35,7 @@ def unit(config: Config, config_file: Path, user: str) -> str:
 
 
 def _word(path: Path) -> str:
-    """Return a path as one word of a unit file: systemd.service(5), "Command lines"."""
+    """Return a path quoted as one word of a unit file; see systemd.service(5), "Command lines"."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"')
     text = text.replace("%", "%%")
     return f'"{text}"' if text != str(path) or any(map(str.isspace, text)) else text

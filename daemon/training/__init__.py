@@ -1,21 +1,21 @@
 """Build a model from data and measure it.
 
-In the order the data take:
+In the order in which the data pass through them:
 
-    data        the sets, as drawings with labels
-    hands       drawings as people really make them: pencil, brush, slant, scans
-    strokes     digits drawn from lines and curves, in the styles MNIST lacks
-    fonts       digits, letters and signs rendered from fonts
-    negatives   what is not a digit
-    pool        all of it through the reader: 28x28 glyphs, kept between runs
-    augment     what is varied anew in each epoch
-    frameworks  Keras and TensorFlow, imported when they are needed
-    network     the network: built, compiled, saved and loaded
-    learner     one step of training: averaged weights, checkpoints
-    train       the loop over the epochs, and what follows it
+    data        load the sets: drawings with labels
+    hands       redraw digits the way people draw them: pencil, brush, slant, scans
+    strokes     draw digits from lines and curves, in styles that MNIST lacks
+    fonts       render digits, letters and symbols from fonts
+    negatives   generate images of "not a digit"
+    pool        run everything through the reader and cache the 28x28 glyphs
+    augment     vary the glyphs at random in each epoch
+    frameworks  import Keras and TensorFlow when they are needed
+    network     build, compile, save and load the network
+    learner     one training step: averaged weights, checkpoints
+    train       the loop over the epochs, then compilation and calibration
     calibrate   temperature and the threshold of `unsure`, on validation data
     evaluate    measure a model on MNIST or a folder of images
-    unseen      images of no digit to measure on: pairs, letters, blanks, noise
-    report      words for the commands
+    unseen      test images without a single digit: pairs, letters, blanks, noise
+    report      text output of the commands
     plots       curves, confusion matrix, examples, worst mistakes
 """

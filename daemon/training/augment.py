@@ -1,4 +1,4 @@
-"""What is varied anew each time a glyph is shown: place, slant, wobble, gaps, stroke, softness."""
+"""Augment glyphs at random: position, slant, elastic distortion, gaps, stroke width, blur."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    # OpenCV's hints know no exact type of pixel; each docstring says which it is.
+    # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
     Bytes = NDArray[Any]
 
-WOBBLES = (
-    4096  # displacement fields made once and drawn from: making one takes longer than using it
-)
-# Spreads of the variation, found good for MNIST by many (Simard et al. 2003; Ciresan et al.
-# 2010 turn by 7.5 to 15 degrees and scale by 15 %): here as standard deviations.
+# Displacement fields are generated once and sampled: generating one takes longer than applying it.
+WOBBLES = 4096
+# Standard deviations of each transform. They follow what works for MNIST in the literature
+# (Simard et al. 2003; Ciresan et al. 2010 rotate by 7.5 to 15 degrees and scale by 15 %).
 TURN, SLANT, SCALE, SHIFT, BEND = 0.10, 0.12, 0.07, 0.7, 0.6
-# Shares of glyphs whose strokes are grown, shrunk, softened or dimmed.
+# Fractions of glyphs whose strokes are thickened, thinned, blurred or dimmed.
 GROWN, SHRUNK, SOFTENED, DIMMED = 0.08, 0.08, 0.12, 0.15
-# Share of glyphs whose pen skips, and the least and most px of the gap that it leaves in a
-# stroke: a loop that is not quite closed is still one.
+# Fraction of glyphs drawn with a skipping pen, and the minimum and maximum gap in a stroke, px.
+# It teaches the model that a loop with a small gap is still a loop.
 SKIPPED, GAPS = 0.10, (3, 4)
 
 
 class Augmenter:
-    """Varies batches of glyphs; the same seed gives the same variations.
+    """Augments batches of glyphs; the same seed gives the same result.
 
     Args:
-        rng: where the randomness comes from.
-        strength: of all variations; 1 is as above, 0 leaves glyphs as they are.
+        rng: the random generator.
+        strength: scales every transform; 1 uses the constants above, 0 changes nothing.
     """
 
     def __init__(self, rng: Generator, strength: float = 1.0) -> None:
@@ -46,7 +45,7 @@ class Augmenter:
         self._grid = np.stack((x, y))
 
     def __call__(self, glyphs: Bytes) -> Bytes:
-        """Vary glyphs (N, 28, 28) uint8."""
+        """Return augmented copies of glyphs (N, 28, 28) uint8."""
         across, down = self._maps(len(glyphs))
         rare = 1 / max(self._strength, 1e-3)
         tools = self._rng.random(len(glyphs)) * rare
@@ -64,12 +63,12 @@ class Augmenter:
         return varied
 
     def _maps(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Where each pixel (N, 28, 28) of the varied glyphs comes from."""
+        """Return the source x and y, (N, 28, 28) each, of every pixel of the augmented glyphs."""
         rng, strength = self._rng, self._strength
         turn, slant = rng.normal(0, strength, (2, count)) * ((TURN,), (SLANT,))
         wide, high = np.exp(rng.normal(0, SCALE * strength, (2, count)))
         cos, sin = np.cos(turn), np.sin(turn)
-        # Rotation by turn, after slanting, after scaling.
+        # Scale first, then slant, then rotate by `turn`.
         to = np.stack(
             (cos * wide, (cos * slant - sin) * high, sin * wide, (sin * slant + cos) * high)
         ).astype(np.float32)[:, :, None, None]
@@ -93,7 +92,7 @@ class Augmenter:
         return glyph
 
     def _skip(self, glyph: Bytes) -> None:
-        """Leave a gap in a stroke."""
+        """Erase a small square of one stroke, in place."""
         inked = np.argwhere(glyph > HALF)
         if len(inked):
             down, across = inked[self._rng.integers(len(inked))]

@@ -1,6 +1,6 @@
-"""The sets that a model is made from: drawings with labels, white ink on black."""
+"""Load the training and test sets: images with labels, white ink on black."""
 
-# Three axes and nine as the highest digit are clearest as themselves.
+# The literals 3 (axes) and 9 (highest digit) are clearer than named constants.
 # ruff: noqa: PLR2004
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Drawings:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """What to train on, and MNIST's test digits where MNIST is among it."""
+    """The training sets, and MNIST's test digits if MNIST is one of them."""
 
     training: tuple[Drawings, ...]
     test: Drawings | None
 
 
 def load(paths: Sequence[Path]) -> Sets:
-    """Load ``.npz`` sets; none means MNIST through ``keras.datasets``, which downloads it.
+    """Load ``.npz`` sets; without paths, download MNIST through ``keras.datasets``.
 
-    A file has ``images`` and ``labels``, or MNIST's four keys as Keras names them.
+    A file contains ``images`` and ``labels``, or MNIST's four arrays under Keras's names.
 
     Raises:
-        DataError: a file is missing or not such a set.
+        DataError: a file is missing or does not contain such a set.
     """
     if not paths:
         (x_train, y_train), (x_test, y_test) = _downloaded()
@@ -63,7 +63,7 @@ def load(paths: Sequence[Path]) -> Sets:
 
 
 def load_test(path: Path) -> Drawings:
-    """Load what ``path`` holds to be measured on: MNIST's test digits, or all of another set."""
+    """Load a set to evaluate on: MNIST's test digits, or all of any other set."""
     arrays = _arrays(path)
     if "x_test" in arrays:
         return _drawings(f"{MNIST} test", arrays["x_test"], arrays["y_test"], path)
@@ -77,7 +77,7 @@ def _arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: is not an .npz file of arrays") from error
+        raise DataError(f"{path}: is not an .npz file of arrays: name another file") from error
     if {"x_train", "y_train", "x_test", "y_test"} <= set(arrays):
         return arrays
     if {"images", "labels"} <= set(arrays):
@@ -90,7 +90,7 @@ def _arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
 def _drawings(
     name: str, images: NDArray[np.uint8], labels: NDArray[np.uint8], path: Path | None = None
 ) -> Drawings:
-    """Check the arrays of a set, which came from ``path`` or were downloaded."""
+    """Return a set after checking its arrays; without ``path`` they were downloaded."""
     if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
         raise DataError(f"{path or name}: images must be (N, H, W) uint8, with N labels")
     if labels.size and not 0 <= labels.min() <= labels.max() <= 9:
@@ -104,5 +104,5 @@ def _downloaded() -> tuple[tuple[NDArray[np.uint8], ...], tuple[NDArray[np.uint8
     # Keras turns urllib's errors and a wrong checksum into bare exceptions.
     except Exception as error:
         raise DataError(
-            f"MNIST could not be downloaded ({error}): give it with --data mnist.npz"
+            f"MNIST could not be downloaded ({error}): pass a local copy with --data mnist.npz"
         ) from error

@@ -1,6 +1,6 @@
-"""Digits, letters and signs rendered from the fonts of the machine that trains."""
+"""Render digits, letters and symbols from the fonts installed on the training machine."""
 
-# Two pixels of ink are clearest as themselves.
+# The literal 2 (px of ink) is clearer than a named constant.
 # ruff: noqa: PLR2004
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = Path("/usr/share/fonts")  # where Debian's font packages install
-SIZE = 64  # px a letter is rendered at
+SIZE = 64  # font size for rendering, px
 DIGITS = "0123456789"
-# Letters and signs that nobody would take for a digit. Left out are those that many hands
-# write as one: O o D Q (0), I l i | (1), Z z (2), E (3, mirrored), S s (5), b G (6), T F (7),
-# B (8), g q (9), y Y (4), J j, and the like.
+# Letters and symbols that nobody would mistake for a digit. Characters that many people write
+# like a digit are excluded: O o D Q (0), I l i | (1), Z z (2), E (3, mirrored), S s (5), b G (6),
+# T F (7), B (8), g q (9), y Y (4), J j, and similar ones.
 NO_DIGITS = "AHKLMNPRUVWXacdefhkmnprtuvwx&@#%*+=?<>{}$~^αδλμπφψωΔΣΨΩЖЮШФßæñ"
-# Fonts that no model is trained on, so that letters can be measured on unseen hands.
+# Held-out fonts: no model is trained on them, so letters can be measured on unseen handwriting.
 KEPT_APART = ("Delphine", "Ecolier", "femkeklaver", "DancingScript", "BecauseWeLearn", "Domestic")
 
 
 def found(*, kept_apart: bool = False) -> tuple[Path, ...]:
-    """Find the fonts that have the ten digits and the Latin letters, in a fixed order."""
+    """Return the fonts that have the ten digits and the Latin letters, sorted by path.
+
+    Args:
+        kept_apart: return the held-out fonts instead of those for training.
+    """
     files = sorted((*FOLDER.rglob("*.ttf"), *FOLDER.rglob("*.otf")))
     return tuple(
         path
@@ -39,7 +43,10 @@ def found(*, kept_apart: bool = False) -> tuple[Path, ...]:
 
 
 def rendered(font: Path, text: str) -> NDArray[np.uint8] | None:
-    """Render a text, (H, W) uint8 cut to its ink, white on black; ``None`` if it has none."""
+    """Return a text as (H, W) uint8, white on black, cropped to its ink.
+
+    ``None`` if there is no ink or the text is too wide.
+    """
     face = _face(font)
     left, top, right, bottom = face.getbbox(text)
     if right - left < 2 or bottom - top < 2 or right - left > 8 * SIZE:
@@ -51,7 +58,7 @@ def rendered(font: Path, text: str) -> NDArray[np.uint8] | None:
 
 
 def has(font: Path, text: str) -> bool:
-    """Tell whether a font draws each character, not its box for a missing one."""
+    """Return whether a font has a glyph for every character, not just its missing-glyph box."""
     missing = _pixels(font, "\uffff")
     return all(_pixels(font, character) not in {missing, b""} for character in text)
 
@@ -74,5 +81,5 @@ def _usable(font: Path) -> bool:
 
 
 def drawable(font: Path, characters: Sequence[str]) -> list[str]:
-    """Keep the characters that a font has."""
+    """Return the characters that a font has glyphs for."""
     return [character for character in characters if has(font, character)]

@@ -1,6 +1,6 @@
-"""Drawings as people really make them: pencils, brushes, slant, wobble, soft scans."""
+"""Redraw digits the way people draw them: pencils, brushes, slant, wobble, soft scans."""
 
-# Shares of tools stand where the tool is drawn, with their reason.
+# The probability of each tool is a literal where the tool is chosen.
 # ruff: noqa: PLR2004
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    # OpenCV's hints know no exact type of pixel; each docstring says which it is.
+    # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
     Bytes = NDArray[Any]
 
-SIDE = 64  # px a side on which strokes are bent and thinned: a MNIST stroke is 6 to 9 there
-HALF = 127  # ink whiter than this is inside a stroke
-REACH = 44  # longest side of the ink on it, before it is bent
+SIDE = 64  # side of the canvas for distorting and thinning, px; an MNIST stroke is 6 to 9 px there
+HALF = 127  # a pixel brighter than this is inside a stroke
+REACH = 44  # longest side of the ink on that canvas before distortion, px
 
 
 def bent(ink: Bytes, rng: Generator, strength: float = 1.0) -> Bytes:
-    """Redraw ink (H, W) on (64, 64) as another hand might: slanted, turned, squeezed, wobbly."""
+    """Return ink (H, W) distorted on (64, 64): slanted, rotated, squeezed and warped at random."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not rows.size:
         return np.zeros((SIDE, SIDE), np.uint8)
@@ -44,13 +44,16 @@ def bent(ink: Bytes, rng: Generator, strength: float = 1.0) -> Bytes:
 
 
 def wobble(side: int, strength: float, rng: Generator) -> NDArray[Any]:
-    """Displacements (side, side) float32, px, smooth over a fifth of it (Simard et al. 2003)."""
+    """Return smooth random displacements in px, (side, side) float32 (Simard et al. 2003).
+
+    They are interpolated from a 5x5 grid.
+    """
     coarse = rng.normal(0, strength, (5, 5)).astype(np.float32)
     return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
 def thinned(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Thin strokes to one pixel, (N, H, W) at once (Zhang and Suen 1984)."""
+    """Return masks (N, H, W) with their strokes thinned to one pixel (Zhang and Suen 1984)."""
     padded = np.pad(masks, ((0, 0), (1, 1), (1, 1)))
     changed = True
     while changed:
@@ -63,10 +66,10 @@ def thinned(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _peels(padded: NDArray[np.bool_], *, first: bool) -> NDArray[np.bool_]:
-    """Tell which pixels one pass of thinning takes away."""
+    """Return a mask of the pixels that one thinning pass removes."""
     up, down = slice(None, -2), slice(2, None)
     mid = slice(1, -1)
-    # P2 to P9 of the paper: clockwise from the north.
+    # P2 to P9 in the paper, clockwise from north.
     around = [
         padded[:, rows, columns]
         for rows, columns in (
@@ -91,9 +94,9 @@ def _peels(padded: NDArray[np.bool_], *, first: bool) -> NDArray[np.bool_]:
 
 
 def pencilled(line: NDArray[np.bool_], rng: Generator) -> Bytes:
-    """Draw a one-pixel line as a paint program's pencil does: hard edges, at 28x28 mostly.
+    """Draw a one-pixel line like a paint program's pencil: hard edges, usually at 28x28.
 
-    Of the images that people drop, 79 % are 28x28 and 72 % of those were drawn so.
+    79 % of the images that people drop are 28x28, and 72 % of those were drawn this way.
     """
     canvas = 28 if rng.random() < 0.85 else int(rng.integers(29, 80))
     points = np.argwhere(line).astype(np.float32)
@@ -109,7 +112,7 @@ def pencilled(line: NDArray[np.bool_], rng: Generator) -> Bytes:
 
 
 def brushed(line: NDArray[np.bool_], rng: Generator) -> Bytes:
-    """Draw a line (64, 64) with a pen or brush of even width, from thin to very fat."""
+    """Draw a line (64, 64) with a pen or brush of nearly constant width, thin to very thick."""
     width = np.exp(rng.uniform(np.log(2.5), np.log(15.0)))
     margin = 12
     line = np.pad(line, margin)
@@ -120,7 +123,7 @@ def brushed(line: NDArray[np.bool_], rng: Generator) -> Bytes:
 
 
 def scanned(ink: Bytes, rng: Generator) -> Bytes:
-    """Soften, shrink and compress as cameras, scanners and JPEG do."""
+    """Return ink blurred, downscaled, dimmed and compressed like a photo or a scan."""
     side = max(ink.shape)
     ink = cv2.GaussianBlur(ink, (0, 0), side / 64 * rng.uniform(0.3, 1.6))
     scale = rng.uniform(18, 48) / side
@@ -135,7 +138,7 @@ def scanned(ink: Bytes, rng: Generator) -> Bytes:
 
 
 def redrawn(line: NDArray[np.bool_], rng: Generator) -> Bytes:
-    """Draw a line (64, 64) with whatever is at hand."""
+    """Draw a line (64, 64) with a random tool."""
     tool = rng.random()
     if tool < 0.55:
         return pencilled(line, rng)

@@ -1,6 +1,6 @@
-"""What is not a digit: letters, signs, scribbles, lines, things, several digits at once."""
+"""Generate images of "not a digit": letters, symbols, scribbles, objects, groups of digits."""
 
-# Shares of kinds stand where the kind is drawn.
+# The probability of each kind is a literal where the kind is drawn.
 # ruff: noqa: PLR2004
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    # OpenCV's hints know no exact type of pixel; each docstring says which it is.
+    # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
     Bytes = NDArray[Any]
 
 # Where Debian's dataset-fashion-mnist installs (MIT licence).
@@ -27,7 +27,7 @@ _IDX_HEADER = 16  # bytes before the pixels
 
 
 def things() -> Bytes:
-    """Load Fashion-MNIST's training images, (N, 28, 28); none where it is not installed."""
+    """Return Fashion-MNIST's training images, (N, 28, 28); N is 0 if it is not installed."""
     if not FASHION.exists():
         return np.zeros((0, 28, 28), np.uint8)
     with gzip.open(FASHION) as file:
@@ -55,7 +55,7 @@ def scribble(rng: Generator) -> NDArray[np.bool_]:
 
 
 def sign(rng: Generator) -> NDArray[np.bool_]:
-    """Draw a line, cross, tick, arrow, box or the like as a one-pixel line on (64, 64)."""
+    """Draw a symbol (minus, cross, tick, arrow, box, ...) as a one-pixel line on (64, 64)."""
     shapes: tuple[tuple[tuple[tuple[float, float], ...], ...], ...] = (
         (((0.0, 0.5), (1.0, 0.5)),),  # minus
         (((0.0, 0.35), (1.0, 0.35)), ((0.0, 0.65), (1.0, 0.65))),  # equals
@@ -79,7 +79,7 @@ def sign(rng: Generator) -> NDArray[np.bool_]:
 
 
 def blot(rng: Generator) -> Bytes:
-    """Draw blots or specks, (64, 64): a thumb, a stain, noise."""
+    """Return random blots or specks, (64, 64), like thumbprints, stains or noise."""
     noise = rng.normal(0, 1, (hands.SIDE, hands.SIDE)).astype(np.float32)
     field = cv2.GaussianBlur(noise, (0, 0), float(np.exp(rng.uniform(-0.5, 2.3))))
     level = float(np.quantile(field, rng.uniform(0.6, 0.97)))
@@ -87,14 +87,14 @@ def blot(rng: Generator) -> Bytes:
 
 
 def letters(font: Path, rng: Generator) -> Bytes | None:
-    """Render one to three letters or signs that no digit looks like."""
+    """Render one to three letters or symbols that don't look like digits."""
     characters = fonts.drawable(font, fonts.NO_DIGITS)
     count = 1 if rng.random() < 0.85 else int(rng.integers(2, 4))
     return fonts.rendered(font, "".join(rng.choice(characters, count)))
 
 
 def beside(inks: list[Bytes], rng: Generator) -> Bytes:
-    """Put digits side by side, (H, W): apart, touching or a little into one another."""
+    """Return digits side by side, (H, W): apart, touching or slightly overlapping."""
     height = 40
     sized = []
     for ink in inks:

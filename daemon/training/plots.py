@@ -1,4 +1,4 @@
-"""Pictures of a training and of a measurement, as PNG files."""
+"""Plot training curves and evaluation results as PNG files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,19 +13,19 @@ from daemon.training.evaluate import Answer, Evaluation
 from daemon.training.learner import Epoch
 
 DPI = 110
-WORST = 24  # mistakes on the sheet: what a person looks through in a minute
-# Of a sheet of answers: a pair of images with two lines of words above it.
+WORST = 24  # mistakes per sheet: as many as a person can check in a minute
+# Layout of a sheet of answers: each is a pair of images with two lines of text above it.
 _SIDE_INCHES, _WORDS_INCHES, _TITLE_INCHES = 1.35, 0.36, 0.45
 _PAIR_INCHES = 3.0, _SIDE_INCHES + _WORDS_INCHES + 0.12
 RIGHT, WRONG, QUIET = "#2e7d32", "#c62828", "#757575"
 
 
 def curves(history: Sequence[Epoch], path: Path) -> None:
-    """Draw loss and accuracy over the epochs."""
+    """Plot loss and error rate per epoch."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, errors = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
-    # Markers: a single epoch is a point, and a line through one point shows nothing.
+    # Markers are needed for a single epoch: a line through one point is invisible.
     marks = {"marker": "o", "markersize": 3.0}
     smoothed = [e.loss for e in history]
     losses.plot(epochs, smoothed, label="training, smoothed labels", color=QUIET, **marks)
@@ -50,8 +50,8 @@ def curves(history: Sequence[Epoch], path: Path) -> None:
 
 
 def confusion(evaluation: Evaluation, path: Path) -> None:
-    """Draw how often each digit was read as which; mistakes are off the diagonal."""
-    # As wide as the matrix and its labels: a constrained layout leaves a margin on the right.
+    """Plot the confusion matrix."""
+    # Saved with a tight bounding box: a constrained layout leaves a margin on the right.
     figure = Figure(figsize=(7.5, 7.2))
     axes = figure.subplots()
     counts = evaluation.confusion
@@ -72,7 +72,7 @@ def confusion(evaluation: Evaluation, path: Path) -> None:
 
 
 def mistakes(evaluation: Evaluation, path: Path) -> None:
-    """Draw the worst mistakes: the original, what the model saw, what was said."""
+    """Draw the most confident mistakes: the original, the model's input, the verdict."""
     shown = evaluation.mistakes[:WORST]
     if len(shown) < len(evaluation.mistakes):
         title = f"The {len(shown)} most confident of {len(evaluation.mistakes)} mistakes"
@@ -82,14 +82,14 @@ def mistakes(evaluation: Evaluation, path: Path) -> None:
 
 
 def examples(evaluation: Evaluation, path: Path) -> None:
-    """Draw a few answers, right and wrong, evenly spaced."""
+    """Draw a sheet of sample answers, right and wrong."""
     _sheet(evaluation.examples, "Examples", path)
 
 
 def _sheet(answers: Sequence[Answer], title: str, path: Path) -> None:
     columns = 4
     rows = max(1, -(-len(answers) // columns))
-    # Fixed places instead of a layout engine: all titles of a row stand at one height, whatever
+    # Fixed positions instead of a layout engine, so that the titles of a row line up whatever
     # the shapes of the images.
     height = _TITLE_INCHES + rows * _PAIR_INCHES[1]
     figure = Figure(figsize=(columns * _PAIR_INCHES[0], height))
@@ -102,7 +102,7 @@ def _sheet(answers: Sequence[Answer], title: str, path: Path) -> None:
 
 
 def _pair(figure: Figure, left: float, top: float, answer: Answer) -> None:
-    """Draw an answer as two images of the same size under their words; places are in inches."""
+    """Draw an answer as two images of the same size below its text; positions are in inches."""
     dropped, seen = (_square(figure, left + 0.1 + i * (_SIDE_INCHES + 0.1), top) for i in (0, 1))
     verdict = answer.verdict
     if answer.prepared is not None:
@@ -110,7 +110,7 @@ def _pair(figure: Figure, left: float, top: float, answer: Answer) -> None:
         seen.imshow(answer.prepared.glyph, cmap="gray", vmin=0, vmax=255)
     said = "no digit" if verdict.digit is None else f"{verdict.digit}"
     sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
-    # `$` would begin a formula; a name is long in some folders.
+    # `$` would start a formula. Some names are long, so only the end is shown.
     name = answer.name.replace("$", r"\$")[-22:]
     colour = RIGHT if answer.right else WRONG
     width, height = figure.get_size_inches()

@@ -1,6 +1,6 @@
-"""All training material through the reader: 28x28 glyphs by group, kept between runs."""
+"""Run all training data through the reader and cache the resulting 28x28 glyphs by group."""
 
-# Shares of tools and kinds stand where they are drawn.
+# The probabilities of tools and kinds are literals where they are drawn.
 # ruff: noqa: PLR2004
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
 
 NOT_A_DIGIT = CLASSES - 1
-CHUNK = 1000  # drawings made and read as one piece of work, with a random stream of their own
-RECIPE = 2  # raised when the same settings make another pool
+CHUNK = 1000  # drawings per unit of work; each unit has its own random stream
+RECIPE = 2  # increment this when the same settings produce a different pool
 
-# How much of each batch comes from a group, and how many glyphs are made of it; together they
-# say how often a glyph is seen again. MNIST has its own bar, so it has the most; pencils are
-# what people use; the sets and styles that are not MNIST keep the model from learning its
-# habits alone. A set not named here counts as SET.
+# Each group's share of a batch. Together with the number of glyphs in the group it determines how
+# often a glyph is repeated. MNIST has the largest share because it has its own accuracy target.
+# Pencils come next because people draw with them. The other sets and styles keep the model from
+# overfitting to MNIST's handwriting. A set not listed here gets SET.
 SHARES = {
     "mnist": 0.54,
     "pencil": 0.14,
@@ -46,7 +46,7 @@ SHARES = {
     "semeion": 0.015,
 }
 SET = 0.035
-REDRAWN = 2  # times each set but MNIST is redrawn with other tools
+REDRAWN = 2  # how often each set except MNIST is redrawn with other tools
 STROKES, FONTS, NOT = 24_000, 12_000, 48_000
 
 
@@ -59,7 +59,7 @@ class Pool:
     groups: NDArray[np.str_]
 
     def split(self, share: float, seed: int) -> tuple[Pool, Pool]:
-        """Set a share apart, the same each time; returns what stays and what is set apart."""
+        """Return (rest, held out), where ``share`` is held out; the seed fixes the split."""
         order = np.random.default_rng(seed).permutation(len(self.labels))
         cut = round(share * len(order))
         return self._only(order[cut:]), self._only(order[:cut])
@@ -70,7 +70,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One piece of work: which maker, how many glyphs, with which randomness, from what."""
+    """One unit of work for a process: the maker, the number of glyphs, the seed, the input."""
 
     maker: str
     group: str
@@ -88,20 +88,20 @@ def gather(
     scale: float = 1.0,
     tell: Callable[[float], None],
 ) -> Pool:
-    """Make the pool, or take it from ``folder`` where the same one was made before.
+    """Return the pool: from the cache in ``folder``, or built and cached there.
 
     Args:
         sets: digits to train on.
-        folder: where to keep the pool.
-        seed: of all randomness.
-        scale: makes everything but the sets themselves so many times larger.
-        tell: called with the share done, 0 to 1.
+        folder: the cache.
+        seed: for all random generators.
+        scale: multiplies the number of generated glyphs; the sets themselves keep their size.
+        tell: called with the fraction done, 0 to 1.
     """
     work = _planned(sets, seed, scale)
     kept = folder / f"pool-{_key(work)}.npz"
     if not kept.exists():
         parts = []
-        # Spawned, since TensorFlow's threads may not survive a fork.
+        # Spawn, because TensorFlow's threads may not survive a fork.
         with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as workers:
             for done, part in enumerate(workers.map(_made, work), 1):
                 parts.append(part)
@@ -120,13 +120,13 @@ def gather(
 
 
 def as_it_is(drawings: data.Drawings) -> Pool:
-    """Pass a set through the reader, every drawing kept: to measure on."""
+    """Run a set through the reader for evaluation; no drawing is discarded."""
     glyphs = np.stack([ink.trace_ink(image).glyph for image in drawings.images])
     return Pool(glyphs, drawings.labels, np.repeat(drawings.name, len(glyphs)))
 
 
 def share(group: str) -> float:
-    """Share of each batch that comes from a group, before they are made to add up to 1."""
+    """Return a group's share of each batch, before normalisation to a sum of 1."""
     return SHARES.get(group, SET)
 
 
@@ -139,7 +139,7 @@ def _key(work: Sequence[Work]) -> str:
 
 
 def _planned(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[Work]:
-    """Cut everything that is to be made into pieces of work."""
+    """Split the whole pool into units of work."""
     work: list[Work] = []
     nothing = np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64)
 
@@ -177,7 +177,7 @@ def _planned(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[Wor
 
 
 def _made(work: Work) -> tuple[Bytes, NDArray[np.int64]]:
-    """Make one piece: (N, 28, 28) glyphs and their labels; what left no ink is dropped."""
+    """Return one unit's glyphs (N, 28, 28) and labels; drawings without ink are discarded."""
     rng = np.random.default_rng(work.seed)
     drawn = _MAKERS[work.maker](work, rng)
     glyphs = [(ink.trace_ink(image).glyph, label) for image, label in drawn]
@@ -230,7 +230,7 @@ def _letters(work: Work, rng: Generator) -> Iterator[tuple[Bytes, int]]:
 
 
 def _with_a_tool(inks: list[Bytes], rng: Generator) -> Iterator[Bytes]:
-    """Draw half of the rendered inks, (64, 64) each, with other tools, a third of it scanned."""
+    """Yield the rendered inks, (64, 64) each: half redrawn with other tools, 15 % scanned."""
     for image, line in zip(inks, hands.thinned(np.stack(inks) > hands.HALF), strict=True):
         tool = rng.random()
         if tool < 0.5 and line.any():

@@ -1,6 +1,6 @@
-"""Digits drawn from lines and curves, in the styles that MNIST has too few of."""
+"""Draw digits from lines and curves, in styles that are rare in MNIST."""
 
-# A stroke is read best on one line.
+# A stroke is easier to read on one line.
 # ruff: noqa: E501
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _O = tuple(
     (round(0.5 + 0.32 * float(np.sin(a)), 3), round(0.5 - 0.48 * float(np.cos(a)), 3))
     for a in np.linspace(0.15, 2 * np.pi + 0.05, 13)
 )
-# Each style is its strokes; each stroke its points in a unit box, x to the right, y down. A
-# point given twice in a row is a corner, the others are rounded.
+# A style is a tuple of strokes. A stroke is a tuple of points in a unit box, x to the right, y
+# down. A point that is repeated is a sharp corner; the others are rounded.
 STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
     0: (
         (_O,),
@@ -34,14 +34,14 @@ STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
     ),
     1: (
         (((0.5, 0.0), (0.5, 1.0)),),
-        # European: with an upstroke, from short to as long as the stem
+        # European: with an upstroke, from short to as long as the stem.
         (((0.3, 0.25), (0.55, 0.0), (0.55, 0.0), (0.55, 1.0)),),
         (((0.15, 0.4), (0.55, 0.0), (0.55, 0.0), (0.55, 1.0)),),
         (((0.1, 0.6), (0.6, 0.0), (0.6, 0.0), (0.58, 1.0)),),
         (((0.05, 0.8), (0.55, 0.0), (0.55, 0.0), (0.55, 1.0)),),
         (((0.3, 0.2), (0.5, 0.0), (0.5, 0.0), (0.5, 1.0)), ((0.2, 1.0), (0.8, 1.0))),
         (((0.15, 0.35), (0.5, 0.0), (0.5, 0.0), (0.5, 1.0)), ((0.1, 1.0), (0.9, 1.0))),
-        # on a base wider than it is high
+        # On a base that is wider than the digit is tall.
         (((0.35, 0.4), (0.52, 0.25), (0.52, 0.25), (0.5, 0.85)), ((-0.1, 0.85), (1.1, 0.85))),
     ),
     2: (
@@ -73,7 +73,7 @@ STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
         (((0.8, 0.0), (0.25, 0.0), (0.25, 0.0), (0.2, 0.45), (0.2, 0.45), (0.65, 0.42), (0.85, 0.72),
           (0.55, 1.0), (0.15, 0.9)),),
         (((0.25, 0.12), (0.22, 0.5), (0.22, 0.5), (0.65, 0.45), (0.8, 0.75), (0.5, 1.0), (0.2, 0.9)),
-         ((0.3, 0.0), (0.85, 0.02))),  # its hat floats
+         ((0.3, 0.0), (0.85, 0.02))),  # detached top bar
         (((0.8, 0.0), (0.2, 0.0), (0.2, 0.0), (0.2, 0.48), (0.2, 0.48), (0.8, 0.48), (0.8, 0.48),
           (0.8, 1.0), (0.8, 1.0), (0.2, 1.0)),),  # square
     ),
@@ -103,7 +103,7 @@ STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
         (((0.5, 0.0), (0.25, 0.22), (0.5, 0.45), (0.75, 0.22), (0.5, 0.0)),
          ((0.5, 0.45), (0.18, 0.72), (0.5, 1.0), (0.82, 0.72), (0.5, 0.45))),  # two rings
         (((0.9, 0.05), (0.5, 0.5), (0.2, 0.8), (0.45, 1.0), (0.75, 0.8), (0.5, 0.5), (0.2, 0.25),
-          (0.45, 0.0), (0.75, 0.2)),),  # open above
+          (0.45, 0.0), (0.75, 0.2)),),  # open at the top
     ),
     9: (
         (((0.75, 0.2), (0.5, 0.0), (0.22, 0.2), (0.35, 0.48), (0.7, 0.4), (0.78, 0.15), (0.75, 0.5),
@@ -116,13 +116,13 @@ STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
         (((0.8, 0.45), (0.2, 0.45), (0.2, 0.45), (0.2, 0.0), (0.2, 0.0), (0.8, 0.0), (0.8, 0.0),
           (0.8, 1.0), (0.8, 1.0), (0.2, 1.0)),),  # square
         (((0.65, 0.42), (0.25, 0.45), (0.25, 0.45), (0.22, 0.05), (0.22, 0.05), (0.8, 0.0), (0.8, 0.0),
-          (0.8, 1.0)),),  # square, its loop open
+          (0.8, 1.0)),),  # square, with an open loop
     ),
 }  # fmt: skip
 
 
 def drawn(digit: int, rng: Generator) -> NDArray[np.bool_]:
-    """Draw one of a digit's styles as a one-pixel line on (64, 64), each time by another hand."""
+    """Return a digit in a random style and distortion, as a one-pixel line on (64, 64)."""
     styles = STYLES[digit]
     strokes = styles[rng.integers(len(styles))]
     aspect = rng.uniform(0.5, 0.95)
@@ -140,7 +140,7 @@ def drawn(digit: int, rng: Generator) -> NDArray[np.bool_]:
 
 
 def rounded(points: NDArray[np.float64], rounds: int = 3) -> NDArray[np.float64]:
-    """Round a polygon's corners (Chaikin 1974); a point given twice stays a corner."""
+    """Return points with the corners rounded (Chaikin 1974); repeated points stay sharp."""
     for _ in range(rounds):
         first, second = points[:-1], points[1:]
         cut = np.stack((0.75 * first + 0.25 * second, 0.25 * first + 0.75 * second), axis=1)

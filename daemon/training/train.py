@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.reading import model
-from daemon.training import calibrate, data, network, pool
+from daemon.training import calibrate, data, frameworks, network, pool
 from daemon.training.augment import Augmenter
 from daemon.training.learner import LEARNING_RATE, STEPS, Epoch, Learner
 from daemon.training.learner import left as share_left
@@ -97,6 +97,7 @@ def train(
     Raises:
         DataError: the data are not what they should be, or there is nothing to resume.
     """
+    frameworks.tensorflow()  # a missing package is found before the pool takes minutes
     sets = data.load(settings.data)
     whole = pool.gather(
         sets.training, folder, seed=settings.seed, scale=settings.scale, tell=progress.making

@@ -1,4 +1,4 @@
-"""Images of no digit to measure on: letters of fonts never trained on, pairs, blanks, noise."""
+"""Generate test images without a single digit: held-out letters, pairs, blanks, noise."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
     Page = NDArray[Any]  # (H, W, 3) uint8
 
-# Letters that no digit looks like in any hand: fewer than what is trained on.
+# Letters that don't look like a digit in any handwriting; a subset of those in the training data.
 LETTERS = "AEFHKMNRWXkmwx"
-SIDE = 96  # px of a page with a letter
+SIDE = 96  # side of a page with a letter, px
 
 
 def write(mnist: Path, folder: Path, *, seed: int = 1, count: int = 500) -> None:
-    """Write a folder for ``digitd evaluate``: so many pairs, letters, blanks and noisy pages.
+    """Write a folder for ``digitd evaluate`` with pairs, letters, blank pages and noisy pages.
 
     Args:
-        mnist: MNIST's ``.npz``; the pairs are of its test digits.
-        folder: is made; ``labels.csv`` and the images are written into it.
-        seed: of all randomness.
-        count: images of each kind.
+        mnist: MNIST's ``.npz``; the pairs are made of its test digits.
+        folder: created if missing; gets ``labels.csv`` and the images.
+        seed: for all random generators.
+        count: number of images of each kind.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def write(mnist: Path, folder: Path, *, seed: int = 1, count: int = 500) -> None
 
 
 def _pairs(digits: data.Drawings, rng: Generator) -> Iterator[Page]:
-    """Two digits side by side as they come, 28 px each, from 8 px apart to 2 px overlapping."""
+    """Yield two unscaled 28 px digits side by side, from 8 px apart to 2 px overlapping."""
     while True:
         left, right = digits.images[rng.integers(0, len(digits.images), 2)]
         closer = int(rng.integers(0, 11))
@@ -63,7 +63,7 @@ def _pairs(digits: data.Drawings, rng: Generator) -> Iterator[Page]:
 
 
 def _letters(rng: Generator) -> Iterator[Page]:
-    """A letter in ink on paper, from fonts kept apart, about half the page high."""
+    """Yield a dark letter from a held-out font on white paper, 40 to 80 % of the page in size."""
     faces = fonts.found(kept_apart=True)
     while True:
         ink = fonts.rendered(faces[rng.integers(len(faces))], str(rng.choice(list(LETTERS))))
@@ -78,22 +78,22 @@ def _letters(rng: Generator) -> Iterator[Page]:
 
 
 def _blanks(rng: Generator) -> Iterator[Page]:
-    """One colour, or a gentle slope of it."""
+    """Yield a page of one colour, or with a gentle brightness gradient."""
     while True:
         side = int(rng.choice((28, 120, 400)))
         page = np.full((side, side, 3), rng.integers(0, 256, 3), np.float32)
-        if rng.random() < 0.5:  # noqa: PLR2004 - half of them
+        if rng.random() < 0.5:  # noqa: PLR2004 - half of the pages
             page *= np.linspace(rng.uniform(0.6, 1), 1, side, dtype=np.float32)[:, None]
         yield page.clip(0, 255).astype(np.uint8)
 
 
 def _noises(rng: Generator) -> Iterator[Page]:
-    """Sensor noise, coarse or fine, grey or coloured, weak or strong."""
+    """Yield sensor noise: coarse or fine, grey or coloured, weak or strong."""
     while True:
         side = int(rng.choice((28, 120, 400)))
         noise: Page = rng.normal(0, 1, (side, side, int(rng.choice((1, 3)))))
         coarse = rng.uniform(0.0, 2.0)
-        if coarse > 0.5:  # noqa: PLR2004 - a smaller blur leaves the noise as it is
+        if coarse > 0.5:  # noqa: PLR2004 - a smaller blur would not change the noise
             noise = cv2.GaussianBlur(noise, (0, 0), coarse).reshape(side, side, -1)
         noise *= rng.uniform(2, 45) / noise.std()
         yield (rng.integers(60, 196) + noise).clip(0, 255).astype(np.uint8)

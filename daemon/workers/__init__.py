@@ -1,1 +1,1 @@
-"""The processes that read."""
+"""The worker processes, which read files."""

@@ -13,23 +13,23 @@ from daemon.records import Job, Parcel, Reading, ReadOptions, Result, Status, Ve
 from daemon.untrusted import Stamp, open_file
 
 Read = Callable[[ReadOptions, Sequence[Parcel]], list[Reading]]
-"""Reads a batch of bytes; a pure function that can be pickled. See ``reading.reader.read``."""
+"""Reads a batch of parcels; must be pure and picklable. See ``reading.reader.read``."""
 
 
-# A file modified while being read is read again, so that its row is of the bytes that are kept;
-# but a file that is written to without end must not hold up the others.
+# A file modified while being read is read again, so that its row matches the bytes that are kept.
+# The limit keeps a file that is written to constantly from blocking the others.
 _REREADS = 2
-# A read error (EIO) is tried again so often, and then taken for a bad sector.
+# A read that fails this many times with EIO counts as a bad sector.
 _TRIES = 3
 _PAUSE_SECONDS = 0.5
-# Errors that are the file's own. All others (ESTALE, EMFILE, …) say that the storage or this
-# process is in trouble, and the batch is read later.
+# Errors caused by the file. All others (ESTALE, EMFILE, …) are faults of the storage or of this
+# process, and the batch is read later.
 _FILES_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EIO})
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A job's bytes, and the stamp of the file just before they were read."""
+    """A job's bytes and the file's stamp just before they were read."""
 
     job: Job
     parcel: Parcel
@@ -38,7 +38,7 @@ class _Loaded:
 
 
 def read_batch(read: Read, options: ReadOptions, jobs: Sequence[Job]) -> list[Result]:
-    """Read claimed files and write their pictures beside them.
+    """Read claimed files and write their pictures into the work folder.
 
     Returns:
         A result for each job whose file is still in the work folder, in the order of ``jobs``.
@@ -62,9 +62,9 @@ def read_batch(read: Read, options: ReadOptions, jobs: Sequence[Job]) -> list[Re
 
 
 def unread_result(job: Job) -> Result | None:
-    """Return the ``error`` result of a refused job without asking a reader for its picture.
+    """Return the ``error`` result of a refused job, without a picture and without a reader.
 
-    ``None`` if its file is gone from the work folder.
+    ``None`` if its file is no longer in the work folder.
 
     Raises:
         OSError: the storage cannot be used now.
@@ -85,7 +85,7 @@ def _result(loaded: _Loaded, reading: Reading) -> Result:
 
 
 def _load(job: Job, max_bytes: int) -> _Loaded | None:
-    """Load a claimed file; ``None`` if someone took it out of the work folder."""
+    """Return a loaded claimed file; ``None`` if it is no longer in the work folder."""
     tries = _TRIES
     while True:
         tries -= 1
@@ -107,9 +107,9 @@ def _load_once(job: Job, max_bytes: int) -> _Loaded:
     info = os.fstat(descriptor)
     if not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
-        return _Loaded(job, Parcel(job.name, b"", job.refusal or "is no regular file"))
+        return _Loaded(job, Parcel(job.name, b"", job.refusal or "is not a regular file"))
     stamp = Stamp.of(info)
-    # Buffered: a raw read may return less than all of a file over 2 GB, or on a network.
+    # Buffered, because a raw read of more than 2 GB, or from a network file system, may be short.
     with open(descriptor, "rb") as file:  # noqa: PTH123 - opened above
         if not job.refusal and info.st_size <= max_bytes:
             data = file.read(max_bytes + 1)
@@ -118,13 +118,13 @@ def _load_once(job: Job, max_bytes: int) -> _Loaded:
             file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     refusal = job.refusal or (
-        f"too large: {info.st_size / 1e6:.1f} MB, allowed are {max_bytes / 1e6:g} MB"
+        f"too large: {info.st_size / 1e6:.1f} MB, the limit is {max_bytes / 1e6:g} MB"
     )
     return _Loaded(job, Parcel(job.name, b"", refusal), sha256, stamp)
 
 
 def _was_modified(loaded: _Loaded) -> bool:
-    """Tell whether a file was written to since it was loaded; no if it is gone."""
+    """Return whether a file was written to since it was loaded; ``False`` if it is gone."""
     if loaded.stamp is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Hand batches to worker processes that may die, and replace those that did."""
+"""Give batches to worker processes, and replace workers that die."""
 
 import logging
 import math
@@ -17,21 +17,21 @@ from daemon.workers.worker import read as read_with_model
 
 log = logging.getLogger(__name__)
 
-# More workers than this gain little on one inbox, and each costs 700 MB.
+# More workers than this gain little on one inbox, and each takes 700 MB.
 _AUTO_WORKERS = 4
-# Batches sent to a worker and not answered: one that it reads, and two that keep it busy while
-# the daemon lists an inbox of 100,000 files (0.3 s).
+# Batches in flight per worker: one that it reads, and two queued so that it stays busy while the
+# daemon lists an inbox of 100,000 files (0.3 s).
 _BATCHES_PER_WORKER = 3
-# A worker that dies while it starts may have been killed by chance; one that does so this often
-# will not start.
+# One worker that dies during its start may have been killed by chance. After this many in a row,
+# workers cannot start.
 _START_TRIES = 3
-# After a failed start the next try comes after this many seconds, doubled up to the most.
+# Backoff after a failed start, in seconds: the first delay, doubled up to the maximum.
 _RESTART_SECONDS, _RESTART_AT_MOST = 0.5, 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A batch was read. Jobs without a result were taken out of the work folder."""
+    """A batch was read. Jobs without a result are no longer in the work folder."""
 
     jobs: list[Job]
     results: list[Result]
@@ -41,7 +41,7 @@ class Finished:
 class Down:
     """A worker died or hung while reading these jobs, and one of them may be the cause.
 
-    ``stderr`` is the end of what it printed.
+    ``stderr`` is the end of the worker's stderr.
     """
 
     jobs: list[Job]
@@ -51,7 +51,7 @@ class Down:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Jobs that were not read, through no fault of theirs; ``fault`` says whose, if known."""
+    """Jobs that were not read, though not to blame; ``fault`` is the cause, if known."""
 
     jobs: list[Job]
     fault: ModelError | OSError | None = None
@@ -61,9 +61,9 @@ Outcome = Finished | Down | Returned
 
 
 class Pool:
-    """As many worker processes as asked for, all on this machine.
+    """A fixed number of worker processes on this machine.
 
-    Only ``tend`` starts, replaces and kills workers; call it whenever one of ``waitables`` is
+    Only ``tend`` starts, replaces and kills workers. Call it whenever one of ``waitables`` is
     ready, and after ``seconds_until_due``.
     """
 
@@ -79,7 +79,7 @@ class Pool:
         self._read = read
         self._patience = patience
         self._workers: list[WorkerProcess] = []
-        self._failures = 0  # starts that failed, in a row
+        self._failures = 0  # consecutive failed starts
         self._start_at = 0.0
         self._fault: ModelError | OSError | None = None
 
@@ -90,40 +90,40 @@ class Pool:
 
     @property
     def fault(self) -> ModelError | OSError | None:
-        """Why no worker is ready and none will be soon; ``None`` while that may still change."""
+        """Why no worker can start; ``None`` while one is ready or may still become ready."""
         return self._fault if self.known is None else None
 
     @property
     def jobs(self) -> Iterator[Job]:
-        """The jobs that were submitted and have no outcome yet."""
+        """The submitted jobs that have no outcome yet."""
         return (job for worker in self._workers for batch in worker.batches for job in batch)
 
     @property
     def busy(self) -> bool:
-        """A worker has something to read."""
+        """Whether any worker has a batch."""
         return any(worker.batches for worker in self._workers)
 
     @property
     def waitables(self) -> list[Connection | int]:
-        """What ``multiprocessing.connection.wait`` finds ready when ``tend`` has work."""
+        """Objects for ``multiprocessing.connection.wait``; one is ready when ``tend`` has work."""
         return [each for worker in self._workers for each in worker.waitables]
 
     def seconds_until_due(self) -> float:
-        """Return how soon ``tend`` has work even if nothing is ready: a start, or a timeout."""
+        """Return in how many seconds a start or a timeout is due in ``tend``."""
         due = min((worker.deadline for worker in self._workers), default=math.inf)
         if len(self._workers) < self.size:
             due = min(due, self._start_at)
         return max(0.0, due - time.monotonic())
 
     def has_room(self, *, alone: bool = False) -> bool:
-        """Tell whether a batch may be submitted now, alone or not."""
+        """Return whether a batch may be submitted now."""
         return self._free(alone=alone) is not None
 
     def submit(self, jobs: list[Job], *, alone: bool = False) -> None:
-        """Give a batch to the worker that has the least to do; only if the pool ``has_room``.
+        """Give a batch to the worker with the fewest batches; only if the pool ``has_room``.
 
-        Where it goes ``alone`` its worker gets nothing else until it has answered, so that it is
-        certain what was in hand if the daemon dies.
+        With ``alone``, that worker gets nothing else until it has answered. If the daemon dies, it
+        is then certain which file was being read.
         """
         free = self._free(alone=alone)
         if free is None:
@@ -132,7 +132,7 @@ class Pool:
         free.send(jobs)
 
     def tend(self) -> list[Outcome]:
-        """Collect what the workers did, replace those that died, start those that are missing."""
+        """Return the workers' outcomes; replace workers that died and start missing ones."""
         outcomes = [outcome for worker in [*self._workers] for outcome in self._collect(worker)]
         if time.monotonic() >= self._start_at:
             while len(self._workers) < self.size:
@@ -140,7 +140,7 @@ class Pool:
         return outcomes
 
     def close(self) -> None:
-        """Kill the workers. What they had in hand stays unread in the work folder."""
+        """Kill the workers. Their batches stay unread in the work folder."""
         for worker in self._workers:
             worker.kill()
         self._workers.clear()
@@ -174,7 +174,7 @@ class Pool:
         said, was_reading = worker.stderr(), worker.was_reading()
         self._dismiss(worker)
         if worker.known is None:
-            error = WorkerStartError(f"a worker ended while it loaded the model: {why}")
+            error = WorkerStartError(f"a worker ended while loading the model: {why}")
             log.warning("%s: starting another", error)
             self._start_failed(error)
             return
@@ -199,7 +199,7 @@ class Pool:
 
 
 def worker_count(wanted: Literal["auto"] | int) -> int:
-    """Return how many workers a setting means on this machine."""
+    """Return the number of workers for a setting on this machine."""
     return min(_cores(), _AUTO_WORKERS) if wanted == "auto" else wanted
 
 

@@ -16,9 +16,9 @@ from daemon.workers.batch import Read
 from daemon.workers.worker import Reply
 
 _SPAWN = multiprocessing.get_context("spawn")
-# How long a process that closed its pipe may take to end.
+# Time for a process to exit after it closed its pipe.
 _EXIT_SECONDS = 1.0
-# Of what a worker said before it died, only the end is worth reading.
+# How much of the end of a dead worker's stderr is logged.
 _STDERR_BYTES = 4096
 
 
@@ -26,8 +26,8 @@ _STDERR_BYTES = 4096
 class Patience:
     """How many seconds a worker may take before it counts as hung.
 
-    Imports and loading the model take a second on two idle cores; with a cold disk or a busy
-    machine many times that. A batch of 64 small files takes 0.2 s on one slow core, a file
+    Importing packages and loading the model takes 1 s on two idle cores, and many times that with
+    a cold disk or on a busy machine. A batch of 64 small files takes 0.2 s on one slow core, a file
     of 50 megapixels 2 s.
     """
 
@@ -37,12 +37,12 @@ class Patience:
 
 
 class WorkerProcess:
-    """A worker, from its start to its end.
+    """One worker process.
 
     Attributes:
         known: its reading of the known digit; ``None`` until it is ready.
-        batches: what it was sent and has not answered; it reads the first of them.
-        reserved: whether it gets no other batch until it has answered.
+        batches: the batches in flight; it reads the first of them.
+        reserved: whether it must get no other batch until it has answered.
         deadline: when it counts as hung, in seconds of ``time.monotonic``; inf if it is idle.
     """
 
@@ -54,7 +54,7 @@ class WorkerProcess:
         self._patience = patience
         self._limit = patience.start
         self._closed = False
-        # Files in memory work on a full disk, and leave nothing behind.
+        # Files in memory work on a full disk and need no cleanup.
         self._stderr = os.memfd_create("digitd-worker-stderr")
         self._progress = os.memfd_create("digitd-worker-progress")
         self._connection, theirs = _SPAWN.Pipe()
@@ -66,20 +66,20 @@ class WorkerProcess:
 
     @property
     def waitables(self) -> tuple[Connection | int, ...]:
-        """What ``multiprocessing.connection.wait`` finds ready when there is news."""
+        """Objects for ``multiprocessing.connection.wait``; one is ready on a reply or an exit."""
         sentinel = self._process.sentinel
         return (sentinel,) if self._closed else (self._connection, sentinel)
 
     def send(self, jobs: list[Job]) -> None:
-        """Give it a batch to read after those that it has."""
+        """Append a batch to the worker's queue."""
         self.batches.append(jobs)
         if len(self.batches) == 1:
             self._expect_answer()
-        with suppress(OSError):  # it has just died, as ``failure`` will say
+        with suppress(OSError):  # it has just died; ``failure`` will report it
             self._connection.send(jobs)
 
     def receive(self) -> Reply | None:
-        """Return its next reply; ``None`` if there is none yet, or if the worker died."""
+        """Return the next reply; ``None`` if there is none yet, or if the worker died."""
         try:
             if self._closed or not self._connection.poll():
                 return None
@@ -94,16 +94,16 @@ class WorkerProcess:
         return reply
 
     def answered(self) -> list[Job]:
-        """Take the batch off the list that the last reply was for, and return it."""
+        """Remove and return the batch that the last reply was for."""
         jobs = self.batches.popleft()
         self.reserved = False
         self._expect_answer()
         return jobs
 
     def failure(self) -> str:
-        """Say how the worker died, or that it hangs; empty if it works.
+        """Return how the worker died, or that it hangs; empty if it works.
 
-        Call it after ``receive`` has returned ``None``: what it said last still counts.
+        Call this after ``receive`` has returned ``None``, so that its last replies are not lost.
         """
         if not self._process.is_alive():
             return self._end()
@@ -112,17 +112,17 @@ class WorkerProcess:
         return ""
 
     def was_reading(self) -> bool:
-        """Return whether it had begun to read the first of its batches when it ended."""
+        """Return whether the worker was reading its first batch when it ended."""
         return os.pread(self._progress, 1, 0) == worker.READING
 
     def stderr(self) -> str:
-        """Return the end of what it printed on stderr since its last batch began."""
+        """Return the end of the worker's stderr since its last batch began."""
         size = os.fstat(self._stderr).st_size
         tail = os.pread(self._stderr, _STDERR_BYTES, max(0, size - _STDERR_BYTES))
         return tail.decode("utf-8", "replace").strip()
 
     def kill(self) -> None:
-        """End the process at once: all it holds in memory can be made again."""
+        """Kill the process; nothing that it has in memory needs to be saved."""
         self._process.kill()
         self._process.join()
         self._process.close()
@@ -131,14 +131,14 @@ class WorkerProcess:
         os.close(self._progress)
 
     def _expect_answer(self) -> None:
-        """Set the deadline for the first of its batches."""
+        """Set the deadline for the first batch."""
         self.deadline = math.inf
         if self.batches:
             self._limit = self._patience.batch + self._patience.file * len(self.batches[0])
             self.deadline = time.monotonic() + self._limit
 
     def _end(self) -> str:
-        """Say how the process ended; where Python ended it, the last line is the exception."""
+        """Return how the process ended; after an exception, with the last line of its stderr."""
         code = self._process.exitcode or 0
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"

@@ -1,4 +1,4 @@
-"""What runs in a worker process."""
+"""The main function of a worker process; importing this module imports no decoder."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from daemon.records import Job, Parcel, Reading, ReadOptions, Result, Status
 from daemon.workers.batch import Read, read_batch
 
 Reply = Reading | list[Result] | ModelError | OSError
-"""First the reading of the known digit, then the results of each batch; or why there are none."""
+"""First the reading of the known digit, then each batch's results, or an error instead."""
 
 
 READING, IDLE = b"r", b"i"  # what a worker writes into its progress file
@@ -29,22 +29,22 @@ def main(
 ) -> None:
     """Read the known digit, then one batch of jobs after another, until the pipe closes.
 
-    An error that nobody foresaw ends the process, with its traceback on stderr; the pool then
-    has each file of the batch read alone, to find the one that caused it.
+    An unexpected error ends the process, with its traceback on stderr. The daemon then has each
+    file of the batch read alone, to find the one that caused it.
 
     Args:
-        connection: brings lists of jobs, takes replies.
-        read: reads a batch of bytes.
-        options: its settings.
-        stderr: path of the file that takes what is printed on stderr.
-        progress: path of the file that says whether a batch is being read, so that none is blamed
-            that never was.
+        connection: receives lists of jobs and sends replies.
+        read: reads a batch of parcels.
+        options: the settings for ``read``.
+        stderr: path of the file that stderr is redirected to.
+        progress: path of the file that says whether a batch is being read, so that a batch that
+            was never started is not blamed.
     """
-    # A terminal's Ctrl-C and a service manager's stop reach every process of the group; the
-    # daemon alone decides what becomes of the batch in hand.
+    # Ctrl-C in a terminal and a service manager's stop signal reach every process of the group.
+    # Only the daemon decides what happens to the batches in flight.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # libpng, libjpeg and OpenCV complain of broken files on stderr, without naming them.
+    # libpng, libjpeg and OpenCV report broken files on stderr without naming them.
     descriptor = os.open(stderr, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 2)
     os.close(descriptor)
@@ -60,7 +60,7 @@ def main(
             jobs: list[Job] = connection.recv()
         except EOFError:
             return
-        os.ftruncate(2, 0)  # so that it holds what was said about this batch, and stays small
+        os.ftruncate(2, 0)  # so that it only has messages about this batch and stays small
         os.pwrite(state, READING, 0)
         reply: Reply
         try:
@@ -72,8 +72,8 @@ def main(
 
 
 def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    """Read a batch with the model, as ``reading.reader.read`` does."""
-    from daemon.reading import reader  # noqa: PLC0415 - 0.7 s and 60 MB, which the daemon never pays
+    """Read a batch with the model; see ``reading.reader.read``."""
+    from daemon.reading import reader  # noqa: PLC0415 - 0.7 s and 60 MB, only needed in workers
 
     return reader.read(options, parcels)
 
@@ -86,7 +86,7 @@ def _die_with_parent() -> None:
 
 
 def _read_known_digit(read: Read, options: ReadOptions) -> Reading:
-    """Read a digit that is known: a worker is ready only if it really reads."""
+    """Read the known digit, to prove that this worker can read before it is used."""
     (reading,) = read(options, [Parcel(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())])
     verdict = reading.verdict
     if verdict.status is Status.ERROR or verdict.digit != KNOWN_DIGIT:

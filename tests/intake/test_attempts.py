@@ -1,4 +1,4 @@
-"""Attempts, counted on disk: through a worker's death, digitd's own, and a full disk."""
+"""Attempts are counted on disk through the death of a worker or digitd, and on a full disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def job(folder: Path) -> Job:
 
 
 def opened(folder: Path, *jobs: Job) -> Attempts:
-    """Open the attempts as a new run does that finds these jobs in the work folder."""
+    """Open the attempts like a new run that finds these jobs in the work folder."""
     attempts = Attempts(folder)
     attempts.open(job.id for job in jobs)
     return attempts
@@ -41,7 +41,7 @@ def log(folder: Path) -> list[str]:
     return (folder / "attempts").read_text().split("\n")[1:]
 
 
-def test_an_attempt_is_on_disk_before_the_worker_gets_the_file(
+def test_attempt_is_on_disk_before_the_worker_gets_the_file(
     attempts: Attempts, tmp_path: Path
 ) -> None:
     one = job(tmp_path)
@@ -51,7 +51,7 @@ def test_an_attempt_is_on_disk_before_the_worker_gets_the_file(
     assert log(tmp_path) == [f"{one.id} begun", f"{one.id} alone"]
 
 
-def test_two_deaths_of_a_worker_end_in_a_refusal(attempts: Attempts, tmp_path: Path) -> None:
+def test_file_is_refused_after_two_workers_died(attempts: Attempts, tmp_path: Path) -> None:
     guilty, neighbour = job(tmp_path), job(tmp_path)
     assert not attempts.is_suspect(guilty)
     attempts.begin([guilty, neighbour])
@@ -65,11 +65,9 @@ def test_two_deaths_of_a_worker_end_in_a_refusal(attempts: Attempts, tmp_path: P
     assert attempts.refusal(neighbour) == ""
 
 
-def test_an_attempt_that_ended_without_harm_makes_no_suspect(
-    attempts: Attempts, tmp_path: Path
-) -> None:
+def test_attempt_without_a_crash_makes_no_file_suspect(attempts: Attempts, tmp_path: Path) -> None:
     one = job(tmp_path)
-    for _ in range(5):  # a full disk, say: the batch comes back unread
+    for _ in range(5):  # for example, on a full disk the batch comes back unread
         attempts.begin([one])
         attempts.end([one])
     assert not attempts.is_suspect(one)
@@ -79,7 +77,9 @@ def test_an_attempt_that_ended_without_harm_makes_no_suspect(
     again.close()
 
 
-def test_a_workers_death_is_remembered_by_the_next_run(attempts: Attempts, tmp_path: Path) -> None:
+def test_death_of_a_worker_is_remembered_by_the_next_run(
+    attempts: Attempts, tmp_path: Path
+) -> None:
     one = job(tmp_path)
     attempts.begin([one])
     attempts.down([one], "took longer than 21 s")
@@ -94,7 +94,7 @@ def test_a_workers_death_is_remembered_by_the_next_run(attempts: Attempts, tmp_p
     third.close()
 
 
-def test_opening_again_counts_no_attempt_twice(attempts: Attempts, tmp_path: Path) -> None:
+def test_reopening_counts_no_attempt_twice(attempts: Attempts, tmp_path: Path) -> None:
     one = job(tmp_path)
     attempts.begin([one])
     attempts.down([one], "died")
@@ -104,7 +104,7 @@ def test_opening_again_counts_no_attempt_twice(attempts: Attempts, tmp_path: Pat
     assert attempts.refusal(one) == ""
 
 
-def test_a_digitd_that_died_blames_a_file_only_when_it_was_alone_in_hand_five_times(
+def test_file_is_blamed_only_after_digitd_died_five_times_with_it_alone(
     tmp_path: Path,
 ) -> None:
     one, other = job(tmp_path), job(tmp_path)
@@ -117,12 +117,12 @@ def test_a_digitd_that_died_blames_a_file_only_when_it_was_alone_in_hand_five_ti
         run.begin([one])
         run.close()
     last = opened(tmp_path, one, other)
-    assert last.refusal(one) == "digitd itself ended 5 times while reading it"
+    assert last.refusal(one) == "digitd itself died 5 times while reading it"
     assert last.refusal(other) == ""
     last.close()
 
 
-def test_a_line_that_a_full_disk_cut_spoils_none_after_it(
+def test_line_cut_by_a_full_disk_does_not_corrupt_the_next(
     attempts: Attempts, tmp_path: Path
 ) -> None:
     one = job(tmp_path)
@@ -136,16 +136,14 @@ def test_a_line_that_a_full_disk_cut_spoils_none_after_it(
     again.close()
 
 
-def test_an_attempt_that_cannot_be_logged_is_not_counted(
-    attempts: Attempts, tmp_path: Path
-) -> None:
+def test_attempt_that_cannot_be_logged_is_not_counted(attempts: Attempts, tmp_path: Path) -> None:
     one = job(tmp_path)
     with files_limited_to(10), pytest.raises(OSError, match=r"No space left|File too large"):
         attempts.begin([one])
     assert not attempts.is_suspect(one)
 
 
-def test_what_has_left_the_work_folder_is_forgotten(attempts: Attempts, tmp_path: Path) -> None:
+def test_job_that_left_the_work_folder_is_forgotten(attempts: Attempts, tmp_path: Path) -> None:
     first, second = job(tmp_path), job(tmp_path)
     attempts.begin([first, second])
     attempts.forget(first)
@@ -155,23 +153,21 @@ def test_what_has_left_the_work_folder_is_forgotten(attempts: Attempts, tmp_path
     assert not attempts.is_suspect(first)
 
 
-def test_the_log_of_a_daemon_that_is_never_idle_stays_short(
-    attempts: Attempts, tmp_path: Path
-) -> None:
+def test_log_of_a_daemon_that_is_never_idle_stays_short(attempts: Attempts, tmp_path: Path) -> None:
     crashed, waiting = job(tmp_path), job(tmp_path)
     attempts.begin([crashed])
     attempts.down([crashed], "died")
     attempts.begin([crashed])
     attempts.begin([waiting])
     longest = 0
-    for _ in range(2000):  # always some in hand, as when files keep coming
+    for _ in range(2000):  # there is always a file in flight, as under constant load
         jobs = [job(tmp_path) for _ in range(64)]
         attempts.begin(jobs)
         for one in jobs:
             attempts.forget(one)
         longest = max(longest, (tmp_path / "attempts").stat().st_size)
     assert longest < 1_100_000
-    attempts.begin([job(tmp_path)])  # still the file that is read at the next start
+    attempts.begin([job(tmp_path)])  # still the log that the next start reads
     again = opened(tmp_path, crashed, waiting)
     assert again.is_suspect(waiting)
     again.down([crashed], "died")

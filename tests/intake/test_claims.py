@@ -1,4 +1,4 @@
-"""Claims, attempts and what is left for the next start: all of it real files in a real inbox."""
+"""Claims and leftovers of earlier runs, with real files in a real inbox."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def claim(claims: Claims, inbox: Path, name: str = "digit7.png", data: bytes = b
     return job
 
 
-def test_a_claim_moves_the_very_file_out_of_the_inbox(claims: Claims, inbox: Path) -> None:
+def test_claim_moves_the_file_out_of_the_inbox(claims: Claims, inbox: Path) -> None:
     (inbox / "digit7.png").write_bytes(b"seven")
     inode = (inbox / "digit7.png").stat().st_ino
     job = claims.claim("digit7.png")
@@ -58,18 +58,18 @@ def test_a_claim_moves_the_very_file_out_of_the_inbox(claims: Claims, inbox: Pat
     assert job.path.name == f"{job.id}-digit7.png"
 
 
-def test_the_same_name_again_is_another_job(claims: Claims, inbox: Path) -> None:
+def test_same_name_again_is_another_job(claims: Claims, inbox: Path) -> None:
     first, second = claim(claims, inbox, data=b"first"), claim(claims, inbox, data=b"second")
     assert first.id < second.id
     assert first.path.read_bytes() == b"first"
     assert second.path.read_bytes() == b"second"
 
 
-def test_a_file_that_vanished_before_its_claim_is_no_job(claims: Claims) -> None:
+def test_file_that_vanished_before_its_claim_is_not_a_job(claims: Claims) -> None:
     assert claims.claim("digit7.png") is None
 
 
-def test_a_claim_with_the_work_folder_gone_raises_and_leaves_the_file(
+def test_claim_without_the_work_folder_raises_and_leaves_the_file(
     claims: Claims, inbox: Path
 ) -> None:
     (inbox / "digit7.png").write_bytes(b"seven")
@@ -79,7 +79,9 @@ def test_a_claim_with_the_work_folder_gone_raises_and_leaves_the_file(
     assert (inbox / "digit7.png").read_bytes() == b"seven"
 
 
-def test_files_left_by_an_earlier_run_come_back_oldest_first(claims: Claims, inbox: Path) -> None:
+def test_files_left_by_an_earlier_run_are_returned_oldest_first(
+    claims: Claims, inbox: Path
+) -> None:
     names = [
         "digit10.png",
         "digit2.png",
@@ -95,8 +97,8 @@ def test_files_left_by_an_earlier_run_come_back_oldest_first(claims: Claims, inb
     again.close()
 
 
-def test_ids_of_a_new_run_follow_those_of_the_files_left_behind(inbox: Path) -> None:
-    # As after the clock was set back by a day.
+def test_ids_of_a_new_run_are_greater_than_those_of_leftovers(inbox: Path) -> None:
+    # As if the clock was set back by a day.
     claims = opened(inbox)
     later = ids.encode(ids.decode(ids.Ids().next()) + (86_400_000 << 12))
     (claims.folder / f"{later}-digit1.png").write_bytes(b"one")
@@ -105,7 +107,7 @@ def test_ids_of_a_new_run_follow_those_of_the_files_left_behind(inbox: Path) -> 
     claims.close()
 
 
-def test_strangers_in_the_work_folder_are_no_jobs_and_stay(claims: Claims) -> None:
+def test_foreign_files_in_the_work_folder_are_not_jobs_and_stay(claims: Claims) -> None:
     (claims.folder / "notes.txt").write_bytes(b"mine")
     (claims.folder / "notes.picture").write_bytes(b"mine")
     (claims.folder / "not-an-id.png").write_bytes(b"mine")
@@ -121,7 +123,7 @@ def test_strangers_in_the_work_folder_are_no_jobs_and_stay(claims: Claims) -> No
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "x" * 241, "x" * 242, "x" * 240])
-def test_a_name_as_long_as_the_file_system_allows_is_claimed_and_comes_back_whole(
+def test_name_of_maximum_length_is_claimed_and_restored(
     claims: Claims, inbox: Path, name: str
 ) -> None:
     job = claim(claims, inbox, name)
@@ -137,15 +139,13 @@ def test_a_name_as_long_as_the_file_system_allows_is_claimed_and_comes_back_whol
     again.close()
 
 
-def test_a_long_name_lost_to_a_power_failure_leaves_the_cut_one(
-    claims: Claims, inbox: Path
-) -> None:
+def test_truncated_name_is_used_if_the_name_file_is_empty(claims: Claims, inbox: Path) -> None:
     job = claim(claims, inbox, "x" * 255)
     (claims.folder / f"{job.id}{NAME_SUFFIX}").write_bytes(b"")
     assert claims.leftovers()[0].name == "x" * (255 - len(f"{job.id}-"))
 
 
-def test_the_sweep_removes_pictures_and_names_without_a_file_and_no_others(
+def test_sweep_removes_only_pictures_and_name_files_without_a_claimed_file(
     claims: Claims, inbox: Path
 ) -> None:
     kept, gone = claim(claims, inbox, "x" * 255), claim(claims, inbox, "y" * 255)
@@ -161,7 +161,7 @@ def test_the_sweep_removes_pictures_and_names_without_a_file_and_no_others(
 
 
 @pytest.mark.parametrize("name", ["holiday.picture", "family.name"])
-def test_the_sweep_removes_no_dropped_file_however_it_is_called(
+def test_sweep_removes_no_dropped_file_whatever_its_name(
     claims: Claims, inbox: Path, name: str
 ) -> None:
     job = claim(claims, inbox, name)
@@ -171,7 +171,7 @@ def test_the_sweep_removes_no_dropped_file_however_it_is_called(
     assert job.path.read_bytes() == b"seven"
 
 
-def test_a_second_digitd_cannot_hold_the_same_inbox(claims: Claims, inbox: Path) -> None:
+def test_second_digitd_cannot_lock_the_same_inbox(claims: Claims, inbox: Path) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only their number
     with pytest.raises(BusyError, match="another digitd holds"):
         Claims(inbox).tend()
@@ -180,7 +180,7 @@ def test_a_second_digitd_cannot_hold_the_same_inbox(claims: Claims, inbox: Path)
     opened(inbox).close()
 
 
-def test_a_start_that_failed_half_way_can_be_tried_again(inbox: Path) -> None:
+def test_failed_open_can_be_retried(inbox: Path) -> None:
     claims = Claims(inbox)
     blocked = inbox / WORK_FOLDER / "attempts"
     blocked.mkdir(parents=True)
@@ -195,9 +195,7 @@ def test_a_start_that_failed_half_way_can_be_tried_again(inbox: Path) -> None:
     claims.close()
 
 
-def test_an_inbox_that_is_gone_for_a_while_and_made_again_is_held_again(
-    claims: Claims, inbox: Path
-) -> None:
+def test_recreated_inbox_is_locked_again(claims: Claims, inbox: Path) -> None:
     claim(claims, inbox)
     shutil.rmtree(inbox)
     for _ in range(2):
@@ -212,7 +210,7 @@ def test_an_inbox_that_is_gone_for_a_while_and_made_again_is_held_again(
         Claims(inbox).tend()
 
 
-def test_an_inbox_that_was_moved_away_and_back_gives_its_claimed_files_back(
+def test_claimed_files_are_recovered_when_a_moved_inbox_returns(
     claims: Claims, inbox: Path, tmp_path: Path
 ) -> None:
     job = claim(claims, inbox)
@@ -226,7 +224,7 @@ def test_an_inbox_that_was_moved_away_and_back_gives_its_claimed_files_back(
     assert claims.leftovers() == [job]
 
 
-def test_a_work_folder_that_is_a_link_is_refused(inbox: Path, tmp_path: Path) -> None:
+def test_work_folder_that_is_a_symlink_is_refused(inbox: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (inbox / WORK_FOLDER).symlink_to(tmp_path / "other")
     with pytest.raises(NotADirectoryError):

@@ -1,4 +1,4 @@
-"""The inbox and its watch: real files, real events, threads that really die."""
+"""The inbox and its watch, with real files, real events and threads that die."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 # Ten times the slowest of these on two busy cores.
 DEADLINE_SECONDS = 20.0
-NEVER = 86_400.0  # a rescan that no test lives to see: what is found was heard of
+NEVER = 86_400.0  # no rescan happens during a test, so files are found only by events
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50) + b"\0\0\0\0IEND\xaeB`\x82"
-# A thumbnail with an end of its own comes before the image's scan.
+# A thumbnail with its own end marker comes before the image's scan.
 JPEG = b"\xff\xd8\xff\xe1\x00\x08\xff\xd8\xff\xd9\0\0\xff\xda\x00\x02" + bytes(50) + b"\xff\xd9"
 
 
@@ -45,9 +45,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Loop:
-    """Tends an inbox and claims what it hands out, as the daemon's loop does."""
+    """Tends an inbox and claims what it hands out, like the daemon's loop."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:  # noqa: ANN401 - any of the config's
+    def __init__(self, folder: Path, **options: Any) -> None:  # noqa: ANN401 - any setting
         settings = {"settle_seconds": 0.2, "incomplete_seconds": 0.4, "rescan_seconds": NEVER}
         config = Config(inbox=folder, outbox=folder.parent / "outbox", **(settings | options))
         self.bell = threading.Event()
@@ -114,7 +114,7 @@ def drop(folder: Path, name: str, data: bytes = PNG) -> None:
     made.rename(folder / name)
 
 
-def test_files_there_at_start_come_in_numeric_order(folder: Path) -> None:
+def test_files_present_at_start_come_in_numeric_order(folder: Path) -> None:
     for name in names(*range(120)):
         drop(folder, name)
     with running(folder, live=False) as loop:
@@ -122,7 +122,7 @@ def test_files_there_at_start_come_in_numeric_order(folder: Path) -> None:
     assert loop.claimed == names(*range(120))
 
 
-def test_numeric_order_is_by_value_in_every_part() -> None:
+def test_every_number_in_a_name_is_sorted_by_value() -> None:
     found = ["b1.png", "a10b10.png", "a2b10.png", "a10b2.png"]
     assert sorted(found, key=natural) == ["a2b10.png", "a10b2.png", "a10b10.png", "b1.png"]
     assert sorted(["digit2.png", "digit10.png", "digit02.png"], key=natural)[2] == "digit10.png"
@@ -130,11 +130,11 @@ def test_numeric_order_is_by_value_in_every_part() -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.text(alphabet=string.printable + "٣²½\udcff", max_size=12), max_size=6))
-def test_any_names_can_be_put_in_order(found: list[str]) -> None:
+def test_any_names_can_be_sorted(found: list[str]) -> None:
     assert sorted(map(natural, found)) == sorted(map(natural, found[::-1]))
 
 
-def test_names_that_do_not_match_and_hidden_ones_are_left_alone(
+def test_hidden_names_and_names_that_do_not_match_are_left_alone(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in (
@@ -182,7 +182,9 @@ def link_in(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("arrive", [write_in_place, rename_within, move_in, link_in])
-def test_each_way_of_arriving_is_heard_of(folder: Path, arrive: Callable[[Path], None]) -> None:
+def test_every_way_of_arriving_causes_an_event(
+    folder: Path, arrive: Callable[[Path], None]
+) -> None:
     with running(folder) as loop:
         assert loop.inbox.mode == "inotify"
         loop.turn()
@@ -191,8 +193,8 @@ def test_each_way_of_arriving_is_heard_of(folder: Path, arrive: Callable[[Path],
     assert loop.data == [PNG]
 
 
-def test_claims_do_not_hold_up_what_is_heard_of(folder: Path) -> None:
-    # watchdog would keep each of our own moves for half a second, and all behind it.
+def test_claims_do_not_delay_events(folder: Path) -> None:
+    # watchdog would delay each of our own moves, and all events after it, by half a second.
     with running(folder) as loop:
         started = time.monotonic()
         for number in range(10):
@@ -204,10 +206,12 @@ def test_claims_do_not_hold_up_what_is_heard_of(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [PNG, JPEG], ids=["png", "jpeg"])
-def test_an_image_waits_for_its_end_and_then_for_nothing_more(
+def test_image_is_handed_out_as_soon_as_it_has_its_end_marker(
     folder: Path, monkeypatch: pytest.MonkeyPatch, whole: bytes
 ) -> None:
-    monkeypatch.setattr("daemon.intake.completeness._RECHECK_SECONDS", NEVER)  # its end is heard of
+    monkeypatch.setattr(
+        "daemon.intake.completeness._RECHECK_SECONDS", NEVER
+    )  # only an event can reveal its end
     with running(folder, incomplete_seconds=NEVER, settle_seconds=3600.0) as loop:
         with (folder / "digit1.png").open("wb", buffering=0) as file:
             file.write(whole[:-1])
@@ -219,13 +223,13 @@ def test_an_image_waits_for_its_end_and_then_for_nothing_more(
 
 
 @pytest.mark.parametrize("whole", [PNG, JPEG], ids=["png", "jpeg"])
-def test_stray_bytes_after_the_end_of_an_image_make_no_one_wait(folder: Path, whole: bytes) -> None:
+def test_image_with_a_trailer_is_handed_out_at_once(folder: Path, whole: bytes) -> None:
     drop(folder, "digit1.png", whole + b"stray" * 1000)
     with running(folder, incomplete_seconds=NEVER, settle_seconds=3600.0) as loop:
         loop.until_claimed(1)
 
 
-def test_an_image_without_its_end_is_handed_out_after_the_incomplete_time(folder: Path) -> None:
+def test_image_without_an_end_marker_is_handed_out_after_incomplete_seconds(folder: Path) -> None:
     drop(folder, "digit1.png", PNG[:-5])
     with running(folder, incomplete_seconds=0.5, settle_seconds=0.0) as loop:
         started = time.monotonic()
@@ -234,7 +238,7 @@ def test_an_image_without_its_end_is_handed_out_after_the_incomplete_time(folder
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"BM bitmap", bytes(range(100))])
-def test_a_file_whose_content_cannot_tell_is_handed_out_when_it_settled(
+def test_file_in_another_format_is_handed_out_after_settle_seconds(
     folder: Path, data: bytes
 ) -> None:
     drop(folder, "digit1.png", data)
@@ -244,7 +248,7 @@ def test_a_file_whose_content_cannot_tell_is_handed_out_when_it_settled(
         assert time.monotonic() - started >= 0.3
 
 
-def test_each_change_begins_the_quiet_time_anew(folder: Path, impatient: None) -> None:
+def test_each_change_restarts_the_settle_time(folder: Path, impatient: None) -> None:
     del impatient
     with (
         running(folder, settle_seconds=0.4) as loop,
@@ -271,16 +275,16 @@ def make_socket(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "kind"),
     [
-        (make_link, "is no regular file"),
-        (lambda path: path.symlink_to("/dev/zero"), "is no regular file"),
-        (lambda path: path.symlink_to(path.name), "is no regular file"),
-        (os.mkfifo, "is no regular file"),
-        (make_socket, "is no regular file"),
-        (lambda path: path.mkdir(), "is no regular file"),
+        (make_link, "is not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is not a regular file"),
+        (lambda path: path.symlink_to(path.name), "is not a regular file"),
+        (os.mkfifo, "is not a regular file"),
+        (make_socket, "is not a regular file"),
+        (lambda path: path.mkdir(), "is not a regular file"),
     ],
     ids=["link", "link to a device", "link to itself", "fifo", "socket", "folder"],
 )
-def test_what_is_no_regular_file_is_left_alone_and_said_once(
+def test_non_regular_file_is_left_alone_and_logged_once(
     folder: Path,
     caplog: pytest.LogCaptureFixture,
     make: Callable[[Path], None],
@@ -297,7 +301,7 @@ def test_what_is_no_regular_file_is_left_alone_and_said_once(
     assert caplog.text.count(f"'digit1.png' in the inbox {kind}: left alone") == 1
 
 
-def test_a_file_in_the_place_of_what_was_left_alone_is_found(folder: Path) -> None:
+def test_regular_file_that_replaces_a_non_regular_one_is_found(folder: Path) -> None:
     (folder / "digit1.png").symlink_to("nowhere")
     with running(folder) as loop:
         loop.turn()
@@ -306,7 +310,7 @@ def test_a_file_in_the_place_of_what_was_left_alone_is_found(folder: Path) -> No
         loop.until_claimed(1)
 
 
-def test_a_file_that_vanishes_while_it_is_waited_for_is_forgotten(folder: Path) -> None:
+def test_unfinished_file_that_vanishes_is_forgotten(folder: Path) -> None:
     drop(folder, "digit1.png", b"text")
     with running(folder, live=False, settle_seconds=3600.0) as loop:
         loop.turn()
@@ -317,7 +321,7 @@ def test_a_file_that_vanishes_while_it_is_waited_for_is_forgotten(folder: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open every file")
-def test_a_file_that_may_not_be_opened_is_handed_out_when_it_settled(folder: Path) -> None:
+def test_file_without_read_permission_is_handed_out_after_settle_seconds(folder: Path) -> None:
     (folder / "digit1.png").write_bytes(PNG)
     (folder / "digit1.png").chmod(0)
     with running(folder) as loop:
@@ -328,21 +332,19 @@ def test_a_file_that_may_not_be_opened_is_handed_out_when_it_settled(folder: Pat
     assert found == ["digit1.png"]
 
 
-def test_a_file_that_could_not_be_claimed_comes_again_and_first(folder: Path) -> None:
+def test_file_that_could_not_be_claimed_comes_first_next_time(folder: Path) -> None:
     for name in names(1, 2, 3):
         drop(folder, name)
     with running(folder) as loop:
         taken = loop.inbox.take(3)
         assert next(taken) == "digit1.png"
-        taken.close()  # type: ignore[attr-defined]  # a generator, left as the pipeline leaves it
+        taken.close()  # type: ignore[attr-defined]  # a generator, closed early as in the pipeline
         loop.until_claimed(3)
     assert loop.claimed == names(1, 2, 3)
 
 
 @pytest.mark.parametrize("how", ["overwritten", "replaced"])
-def test_a_file_that_changes_before_it_is_claimed_is_waited_for_again(
-    folder: Path, how: str
-) -> None:
+def test_file_that_changes_before_its_claim_is_checked_again(folder: Path, how: str) -> None:
     drop(folder, "digit1.png")
     with running(folder, incomplete_seconds=NEVER) as loop:
         assert next(loop.inbox.take(1)) == "digit1.png"
@@ -356,7 +358,7 @@ def test_a_file_that_changes_before_it_is_claimed_is_waited_for_again(
     assert loop.data == [PNG + b"second"]
 
 
-def test_no_more_names_are_held_than_the_backlog_has_room_for(
+def test_number_of_names_in_memory_is_bounded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.intake.inbox._BACKLOG", 8)
@@ -368,7 +370,7 @@ def test_no_more_names_are_held_than_the_backlog_has_room_for(
     assert loop.claimed == names(*range(50))
 
 
-def test_a_crowd_of_links_does_not_keep_files_from_being_found(
+def test_many_symlinks_do_not_crowd_out_files(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.intake.inbox._BACKLOG", 8)
@@ -381,7 +383,7 @@ def test_a_crowd_of_links_does_not_keep_files_from_being_found(
     assert loop.claimed == names(30, 31)
 
 
-def test_files_that_came_while_nobody_listened_are_found_without_a_rescan(
+def test_files_beyond_the_event_limit_are_found_without_a_rescan(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.intake.inbox._BACKLOG", 8)
@@ -395,7 +397,7 @@ def test_files_that_came_while_nobody_listened_are_found_without_a_rescan(
     assert sorted(loop.claimed, key=natural) == names(*range(100))
 
 
-def test_an_inbox_that_was_replaced_is_watched_anew(folder: Path, impatient: None) -> None:
+def test_replaced_inbox_is_watched_again(folder: Path, impatient: None) -> None:
     del impatient
     with running(folder) as loop:
         loop.turn()
@@ -410,9 +412,7 @@ def test_an_inbox_that_was_replaced_is_watched_anew(folder: Path, impatient: Non
     assert loop.claimed == names(1, 2)
 
 
-def test_an_inbox_that_was_away_is_watched_again_when_it_is_back(
-    folder: Path, impatient: None
-) -> None:
+def test_missing_inbox_is_watched_again_when_it_returns(folder: Path, impatient: None) -> None:
     del impatient
     with running(folder) as loop:
         loop.turn()
@@ -426,7 +426,7 @@ def test_an_inbox_that_was_away_is_watched_again_when_it_is_back(
 
 
 @pytest.mark.parametrize("thread", ["_descriptor", "_observer", "emitter"])
-def test_a_watch_thread_that_died_is_noticed_and_replaced(
+def test_dead_watch_thread_is_noticed_and_replaced(
     folder: Path, impatient: None, caplog: pytest.LogCaptureFixture, thread: str
 ) -> None:
     del impatient
@@ -450,7 +450,7 @@ def test_a_watch_thread_that_died_is_noticed_and_replaced(
     assert "died: watching again" in caplog.text
 
 
-def test_closing_ends_every_thread_and_descriptor_of_the_watch(folder: Path) -> None:
+def test_close_ends_all_threads_and_descriptors_of_the_watch(folder: Path) -> None:
     def held() -> tuple[int, int]:
         return threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
@@ -470,7 +470,7 @@ def test_polling_finds_files_without_a_watch(folder: Path, impatient: None) -> N
             loop.until_claimed(number + 1)
 
 
-def test_reading_once_neither_watches_nor_lists_again(folder: Path, impatient: None) -> None:
+def test_run_once_neither_watches_nor_lists_again(folder: Path, impatient: None) -> None:
     del impatient
     drop(folder, "digit1.png")
     with running(folder, live=False) as loop:
@@ -483,11 +483,11 @@ def test_reading_once_neither_watches_nor_lists_again(folder: Path, impatient: N
 
 @contextmanager
 def descriptors_left(count: int) -> Iterator[None]:
-    """Let this process open so many descriptors more."""
+    """Limit this process to ``count`` more descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))  # noqa: PTH208 - only the names
     fillers = [os.open("/", os.O_RDONLY)]
-    while fillers[-1] < highest:  # descriptors that were closed leave holes
+    while fillers[-1] < highest:  # closed descriptors leave gaps
         fillers.append(os.open("/", os.O_RDONLY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(3, fillers[-1] + 1 + count), hard))
     try:
@@ -498,15 +498,15 @@ def descriptors_left(count: int) -> Iterator[None]:
             os.close(fd)
 
 
-def test_with_inotify_exhausted_the_inbox_is_polled_or_refused_as_configured(
+def test_exhausted_inotify_falls_back_to_polling_or_fails_as_configured(
     folder: Path, impatient: None
 ) -> None:
     del impatient
     asked = Loop(folder, watch="inotify")
-    with descriptors_left(0), pytest.raises(ConfigError, match="watch: inotify cannot be had"):
+    with descriptors_left(0), pytest.raises(ConfigError, match="watch: inotify is not available"):
         asked.inbox.open()
     loop = Loop(folder)
-    with descriptors_left(2):  # one for inotify itself, and too few for its pipe
+    with descriptors_left(2):  # enough for inotify itself, but not for its pipe
         loop.inbox.open()
     assert loop.inbox.mode == "polling"
     drop(folder, "digit1.png")
@@ -514,20 +514,22 @@ def test_with_inotify_exhausted_the_inbox_is_polled_or_refused_as_configured(
     loop.inbox.close()
 
 
-def test_a_watch_that_could_not_be_renewed_is_renewed_later(folder: Path, impatient: None) -> None:
+def test_watch_that_could_not_be_restarted_is_restarted_later(
+    folder: Path, impatient: None
+) -> None:
     del impatient
     with running(folder, watch="inotify") as loop:
         loop.turn()
         folder.rename(folder.parent / "old")
         folder.mkdir()
-        with descriptors_left(-1000):  # the old watch's own are no use either
+        with descriptors_left(-1000):  # not even those of the old watch can be reused
             loop.until(lambda: not loop.tended)
         loop.until(lambda: loop.inbox.mode == "inotify")
         drop(folder, "digit1.png")
         loop.until_claimed(1)
 
 
-def test_a_watch_on_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_watch_on_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     threads = threading.active_count()
     with pytest.raises(OSError, match=os.strerror(errno.ENOENT)):
         Watch(tmp_path / "gone", lambda _: None)
@@ -537,13 +539,13 @@ def test_a_watch_on_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> No
         time.sleep(0.01)
 
 
-def test_the_file_systems_of_this_machine_are_told_to_send_events(tmp_path: Path) -> None:
+def test_file_systems_of_this_machine_send_events(tmp_path: Path) -> None:
     assert sends_events(tmp_path)
     with pytest.raises(FileNotFoundError):
         sends_events(tmp_path / "gone")
 
 
-def test_the_loop_sleeps_until_the_first_file_is_due(folder: Path) -> None:
+def test_loop_sleeps_until_the_first_file_is_due(folder: Path) -> None:
     with running(folder, settle_seconds=0.3) as loop:
         loop.turn()
         assert loop.inbox.seconds_until_due() > 1

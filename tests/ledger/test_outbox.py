@@ -1,4 +1,4 @@
-"""Rows committed and files published, with the disk failing, the table torn, the names hostile."""
+"""Commit and publish, with a failing disk, a torn table and hostile names."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
-    """Lend a folder on another file system than ``tmp_path``."""
+    """Yield a folder on a different file system from ``tmp_path``."""
     shm = Path("/dev/shm")  # noqa: S108 - made unique below
     if not os.access(shm, os.W_OK) or shm.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second file system to write to")
@@ -98,7 +98,7 @@ def table(outbox: Outbox) -> list[dict[str, str]]:
 
 
 def published(outbox: Outbox) -> dict[str, bytes]:
-    """Return all files in the outbox's folders by their relative paths."""
+    """Return all files in the outbox's folders by relative path."""
     return {
         str(path.relative_to(outbox.folder)): path.read_bytes()
         for path in outbox.folder.glob("*/*")
@@ -106,7 +106,7 @@ def published(outbox: Outbox) -> dict[str, bytes]:
     }
 
 
-def test_a_row_is_committed_before_its_files_are_published(outbox: Outbox, work: Path) -> None:
+def test_row_is_committed_before_its_files_are_published(outbox: Outbox, work: Path) -> None:
     made = result(work)
     (row,) = outbox.commit([made])
     assert [row["id"] for row in table(outbox)] == [made.job.id]
@@ -118,7 +118,7 @@ def test_a_row_is_committed_before_its_files_are_published(outbox: Outbox, work:
     assert list(work.iterdir()) == []
 
 
-def test_a_batch_of_rows_keeps_its_order_under_one_header(outbox: Outbox, work: Path) -> None:
+def test_batch_keeps_its_order_under_one_header(outbox: Outbox, work: Path) -> None:
     for batch in (range(3), range(3, 5)):
         file(outbox, [result(work, f"digit{number}.png") for number in batch])
     assert [row["file"] for row in table(outbox)] == [f"digit{n}.png" for n in range(5)]
@@ -127,13 +127,13 @@ def test_a_batch_of_rows_keeps_its_order_under_one_header(outbox: Outbox, work: 
     assert frame["p7"].tolist() == [0.99] * 5
 
 
-def test_a_file_that_cannot_be_read_goes_to_failed_unchanged(outbox: Outbox, work: Path) -> None:
+def test_unreadable_file_is_moved_to_failed_unchanged(outbox: Outbox, work: Path) -> None:
     (row,) = file(outbox, [result(work, verdict=BROKEN, data=b"\0junk")])
     assert row.original == "failed/digit7.png"
     assert (outbox.folder / row.original).read_bytes() == b"\0junk"
 
 
-def test_without_pictures_a_row_names_none(outbox: Outbox, work: Path) -> None:
+def test_row_names_no_picture_if_there_is_none(outbox: Outbox, work: Path) -> None:
     (row,) = file(outbox, [result(work, picture=b"")])
     assert row.picture == ""
     assert list(published(outbox)) == ["originals/digit7.png"]
@@ -143,14 +143,14 @@ def test_without_pictures_a_row_names_none(outbox: Outbox, work: Path) -> None:
     ("first", "second"),
     [
         ("digit7.png", "digit7.png"),
-        ("a.jpg", "a.jpg.png"),  # both pictures would be a.jpg.png
+        ("a.jpg", "a.jpg.png"),  # both pictures would be named a.jpg.png
         ("a.jpg.png", "a.jpg"),
-        ("ü\udcff.png", "ü\\xff.png"),  # both are shown as the second
+        ("ü\udcff.png", "ü\\xff.png"),  # both are escaped to the second name
     ],
 )
 @pytest.mark.parametrize("when", ["same batch", "committed before", "published before"])
 @pytest.mark.parametrize("verdict", [SEVEN, BROKEN])
-def test_no_two_files_are_published_under_one_name(
+def test_files_with_the_same_name_are_published_under_different_names(
     outbox: Outbox, work: Path, first: str, second: str, when: str, verdict: Verdict
 ) -> None:
     one = result(work, first, data=b"one", picture=b"one")
@@ -173,7 +173,7 @@ def test_no_two_files_are_published_under_one_name(
 
 
 @pytest.mark.parametrize(("first", "second"), [(SEVEN, BROKEN), (BROKEN, SEVEN), (SEVEN, SEVEN)])
-def test_a_name_is_taken_by_an_original_without_a_picture_too(
+def test_original_without_a_picture_reserves_its_name(
     outbox: Outbox, work: Path, first: Verdict, second: Verdict
 ) -> None:
     for verdict in (first, second):
@@ -181,7 +181,7 @@ def test_a_name_is_taken_by_an_original_without_a_picture_too(
     assert len({Path(name).name for name in published(outbox)}) == 2
 
 
-def test_what_lies_at_a_files_place_is_never_overwritten(outbox: Outbox, work: Path) -> None:
+def test_publishing_never_overwrites_a_file(outbox: Outbox, work: Path) -> None:
     (row,) = outbox.commit([result(work)])
     place = outbox.folder / row.original
     place.write_bytes(b"a stranger's")
@@ -194,13 +194,13 @@ def test_what_lies_at_a_files_place_is_never_overwritten(outbox: Outbox, work: P
     assert place.read_bytes() == b"seven"
 
 
-def test_what_another_process_puts_there_in_the_last_instant_is_not_overwritten(
+def test_publishing_does_not_overwrite_a_file_created_at_the_last_moment(
     outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (row,) = outbox.commit([result(work)])
     place = outbox.folder / row.original
     place.write_bytes(b"a stranger's")
-    # As it looks to whoever asks just before the stranger's file comes.
+    # As if the check happened just before the other file was created.
     really_there = os.path.lexists
     monkeypatch.setattr(os.path, "lexists", lambda path: Path(path) != place and really_there(path))
     with pytest.raises(FileExistsError):
@@ -210,7 +210,7 @@ def test_what_another_process_puts_there_in_the_last_instant_is_not_overwritten(
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
-def test_a_file_system_that_cannot_refuse_to_replace_is_asked_first(
+def test_target_is_checked_first_without_rename_noreplace(
     outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr("daemon.ledger.rename._renameat2", lambda *_: number)
@@ -225,7 +225,7 @@ def test_a_file_system_that_cannot_refuse_to_replace_is_asked_first(
     assert place.read_bytes() == b"seven"
 
 
-def test_a_dangling_link_at_a_files_place_is_not_written_through(
+def test_publishing_does_not_write_through_a_dangling_symlink(
     outbox: Outbox, work: Path, tmp_path: Path
 ) -> None:
     (row,) = outbox.commit([result(work)])
@@ -235,9 +235,9 @@ def test_a_dangling_link_at_a_files_place_is_not_written_through(
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_publishing_again_finishes_what_was_half_done(outbox: Outbox, work: Path) -> None:
+def test_publishing_again_completes_an_interrupted_publish(outbox: Outbox, work: Path) -> None:
     (row,) = outbox.commit([result(work)])
-    # As a copy to another file system that ended before it could remove its source.
+    # Like a copy to another file system that was interrupted before the source was removed.
     (outbox.folder / row.original).write_bytes(b"seven")
     outbox.publish(row.placement)
     outbox.publish(row.placement)
@@ -245,14 +245,14 @@ def test_publishing_again_finishes_what_was_half_done(outbox: Outbox, work: Path
     assert list(work.iterdir()) == []
 
 
-def test_a_folder_that_someone_tidied_away_is_made_again(outbox: Outbox, work: Path) -> None:
+def test_removed_outbox_folder_is_recreated(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work, "digit1.png")])
     shutil.rmtree(outbox.folder / "annotated")
     (row,) = file(outbox, [result(work, "digit2.png")])
     assert (outbox.folder / row.picture).read_bytes() == b"picture"
 
 
-def test_publishing_to_another_file_system_copies_and_leaves_nothing_behind(
+def test_publishing_to_another_file_system_copies_and_removes_the_source(
     elsewhere: Path, work: Path
 ) -> None:
     outbox = opened(elsewhere)
@@ -266,9 +266,7 @@ def test_publishing_to_another_file_system_copies_and_leaves_nothing_behind(
     outbox.close()
 
 
-def test_a_copy_that_was_cut_off_is_never_seen_and_is_made_again(
-    elsewhere: Path, work: Path
-) -> None:
+def test_interrupted_copy_stays_hidden_and_is_repeated(elsewhere: Path, work: Path) -> None:
     outbox = opened(elsewhere)
     (row,) = outbox.commit([result(work, data=bytes(100_000))])
     with files_limited_to(50_000), pytest.raises(OSError, match="File too large"):
@@ -285,7 +283,7 @@ def test_a_copy_that_was_cut_off_is_never_seen_and_is_made_again(
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo"])
-def test_what_is_no_regular_file_is_never_copied_from_outside_the_inbox(
+def test_non_regular_file_is_never_copied(
     elsewhere: Path, work: Path, tmp_path: Path, kind: str
 ) -> None:
     outbox = opened(elsewhere)
@@ -302,9 +300,7 @@ def test_what_is_no_regular_file_is_never_copied_from_outside_the_inbox(
     outbox.close()
 
 
-def test_a_short_write_is_taken_back_and_the_batch_committed_later(
-    outbox: Outbox, work: Path
-) -> None:
+def test_short_write_is_undone_and_the_batch_committed_later(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work, "digit0.png")])
     before = (outbox.folder / TABLE).read_bytes()
     batch = [result(work, f"digit{number}.png") for number in range(1, 9)]
@@ -317,7 +313,7 @@ def test_a_short_write_is_taken_back_and_the_batch_committed_later(
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
-def test_rows_that_may_not_have_reached_the_disk_are_taken_back(
+def test_rows_are_undone_if_fsync_fails(
     outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     before = (outbox.folder / TABLE).read_bytes()
@@ -331,7 +327,7 @@ def test_rows_that_may_not_have_reached_the_disk_are_taken_back(
     assert [row["file"] for row in table(outbox)] == ["digit7.png"]
 
 
-def test_rows_that_could_not_be_taken_back_at_once_are_before_the_next(
+def test_failed_undo_is_repeated_before_the_next_append(
     outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = [result(work)]
@@ -352,9 +348,7 @@ def _failing(number: int) -> object:
     return fail
 
 
-def test_a_table_that_tore_anywhere_in_its_last_row_is_cut_to_whole_rows(
-    outbox: Outbox, work: Path
-) -> None:
+def test_row_torn_at_any_byte_is_cut_off(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work, "digit1.png"), result(work, 'zwölf, "12".png')])
     path = outbox.folder / TABLE
     whole = path.read_bytes()
@@ -377,7 +371,7 @@ def test_a_table_that_tore_anywhere_in_its_last_row_is_cut_to_whole_rows(
     ],
     ids=["zeros", "row and zeros", "zeros in a row", "megabytes", "half"],
 )
-def test_what_a_power_failure_left_of_a_row_is_cut_and_said(
+def test_row_torn_by_a_power_failure_is_cut_off_and_logged(
     outbox: Outbox, work: Path, caplog: pytest.LogCaptureFixture, tail: bytes
 ) -> None:
     file(outbox, [result(work)])
@@ -391,7 +385,7 @@ def test_what_a_power_failure_left_of_a_row_is_cut_and_said(
     assert "cut a torn row" in caplog.text
 
 
-def test_lines_that_somebody_edited_are_not_cut(outbox: Outbox, work: Path) -> None:
+def test_edited_lines_are_not_cut_off(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work)])
     path = outbox.folder / TABLE
     edited = path.read_bytes() + b"a note of mine\n" + rows.header().encode() + b"\n"
@@ -401,7 +395,7 @@ def test_lines_that_somebody_edited_are_not_cut(outbox: Outbox, work: Path) -> N
     assert path.read_bytes() == edited
 
 
-def test_a_last_row_whose_line_end_an_editor_took_is_kept_whole(outbox: Outbox, work: Path) -> None:
+def test_last_row_without_a_newline_is_kept(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work, "digit1.png")])
     path = outbox.folder / TABLE
     outbox.close()
@@ -411,7 +405,7 @@ def test_a_last_row_whose_line_end_an_editor_took_is_kept_whole(outbox: Outbox, 
     assert [row["file"] for row in table(outbox)] == ["digit1.png", "digit2.png"]
 
 
-def test_a_table_saved_with_crlf_is_still_ours(outbox: Outbox, work: Path) -> None:
+def test_table_saved_with_crlf_is_accepted(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work, "digit1.png")])
     path = outbox.folder / TABLE
     outbox.close()
@@ -421,7 +415,7 @@ def test_a_table_saved_with_crlf_is_still_ours(outbox: Outbox, work: Path) -> No
     assert [row["file"] for row in table(outbox)] == ["digit1.png", "digit2.png"]
 
 
-def test_a_table_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_foreign_table_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / TABLE).write_bytes(b"name,price\nmilk,1\n")
     outbox = Outbox(tmp_path)
     with pytest.raises(ConfigError, match="does not begin with digitd's columns"):
@@ -432,9 +426,7 @@ def test_a_table_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path) -
     outbox.close()
 
 
-def test_a_table_that_was_replaced_by_another_while_running_is_never_written_to(
-    outbox: Outbox, work: Path
-) -> None:
+def test_foreign_table_that_replaces_ours_is_never_written_to(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work, "digit1.png")])
     path = outbox.folder / TABLE
     path.rename(outbox.folder / "mine.csv")
@@ -450,7 +442,7 @@ def test_a_table_that_was_replaced_by_another_while_running_is_never_written_to(
 
 
 @pytest.mark.parametrize("how", ["moved", "moved, an empty one made", "copied and emptied"])
-def test_logrotate_loses_no_row_and_every_table_has_its_header(
+def test_logrotate_loses_no_row_and_every_table_has_a_header(
     outbox: Outbox, work: Path, how: str
 ) -> None:
     file(outbox, [result(work, "digit1.png")])
@@ -468,13 +460,13 @@ def test_logrotate_loses_no_row_and_every_table_has_its_header(
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, len(rows.header()) - 1])
-def test_a_table_whose_header_was_torn_gets_it_again(tmp_path: Path, length: int) -> None:
+def test_torn_header_is_rewritten(tmp_path: Path, length: int) -> None:
     (tmp_path / TABLE).write_text(rows.header()[:length])
     opened(tmp_path).close()
     assert (tmp_path / TABLE).read_text() == rows.header()
 
 
-def test_a_new_table_that_cannot_be_begun_is_begun_later(outbox: Outbox, work: Path) -> None:
+def test_new_table_that_cannot_be_created_is_created_later(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work, "digit1.png")])
     (outbox.folder / TABLE).rename(outbox.folder / f"{TABLE}.1")
     batch = [result(work, "digit2.png", picture=b"")]
@@ -485,7 +477,7 @@ def test_a_new_table_that_cannot_be_begun_is_begun_later(outbox: Outbox, work: P
     assert [row["file"] for row in table(outbox)] == ["digit2.png"]
 
 
-def test_a_leftover_with_its_row_is_recalled_and_published_as_the_row_says(
+def test_leftover_with_a_row_is_published_to_the_paths_in_its_row(
     outbox: Outbox, work: Path
 ) -> None:
     file(outbox, [result(work)])
@@ -501,7 +493,7 @@ def test_a_leftover_with_its_row_is_recalled_and_published_as_the_row_says(
     again.close()
 
 
-def test_a_recalled_files_name_is_kept_for_it(outbox: Outbox, work: Path) -> None:
+def test_name_of_a_leftover_with_a_row_stays_reserved(outbox: Outbox, work: Path) -> None:
     made = result(work, data=b"first")
     outbox.commit([made])
     outbox.close()
@@ -514,7 +506,7 @@ def test_a_recalled_files_name_is_kept_for_it(outbox: Outbox, work: Path) -> Non
     again.close()
 
 
-def test_a_row_is_recalled_from_tables_that_were_rotated_away(outbox: Outbox, work: Path) -> None:
+def test_row_is_found_in_rotated_tables(outbox: Outbox, work: Path) -> None:
     made = result(work)
     outbox.commit([made])
     (outbox.folder / TABLE).rename(outbox.folder / f"{TABLE}-20261121")
@@ -534,16 +526,14 @@ def test_rotated_tables_are_found_newest_first_without_the_compressed_ones(tmp_p
 
 
 def lines(count: int, made: Result) -> list[str]:
-    """Make rows of files that were claimed after this one."""
+    """Return rows of files that were claimed after this one."""
     placement = Placement(made.job, "annotated/x.png", "originals/x.png")
     line = rows.line(rows.Row(made, placement, made.job.received_at))
     return [line.replace(made.job.id, IDS.next()) for _ in range(count)]
 
 
-def test_a_row_is_recalled_from_behind_all_that_were_claimed_later(
-    outbox: Outbox, work: Path
-) -> None:
-    # A file whose place was taken waits for months; megabytes of rows follow its own.
+def test_row_is_found_before_many_rows_that_were_claimed_later(outbox: Outbox, work: Path) -> None:
+    # A file whose target exists may wait for months, with megabytes of rows after its own.
     made = result(work)
     outbox.commit([made])
     later = lines(8000, made)
@@ -557,10 +547,8 @@ def test_a_row_is_recalled_from_behind_all_that_were_claimed_later(
     assert [placement.job for placement in found.placements] == jobs[::-1]
 
 
-def test_a_row_is_recalled_from_behind_as_many_older_ones_as_may_be_in_hand(
-    outbox: Outbox, work: Path
-) -> None:
-    # Claimed before it, and read after it, by a slower worker.
+def test_row_is_found_before_the_maximum_number_of_older_rows(outbox: Outbox, work: Path) -> None:
+    # These were claimed before it, but read after it by a slower worker.
     older = lines(CLAIMED_AT_MOST, result(work))
     made = result(work)
     outbox.commit([made])
@@ -571,7 +559,7 @@ def test_a_row_is_recalled_from_behind_as_many_older_ones_as_may_be_in_hand(
     assert found.highest_id == made.job.id
 
 
-def test_a_copy_of_the_table_beside_it_does_not_end_the_search(outbox: Outbox, work: Path) -> None:
+def test_copy_of_the_table_does_not_end_the_search(outbox: Outbox, work: Path) -> None:
     older = lines(CLAIMED_AT_MOST, result(work))
     made = result(work)
     outbox.commit([made])
@@ -584,12 +572,12 @@ def test_a_copy_of_the_table_beside_it_does_not_end_the_search(outbox: Outbox, w
     assert [placement.job for placement in found.placements] == [made.job]
 
 
-def test_recalling_reads_no_more_of_a_long_table_than_it_must(outbox: Outbox, work: Path) -> None:
+def test_search_reads_only_the_end_of_a_long_table(outbox: Outbox, work: Path) -> None:
     older = lines(20_000, result(work))
     with (outbox.folder / TABLE).open("a") as file:
         file.write("".join(older))
         first = rows.header() + older[0]
-    # Were it read to its beginning, the row there would be found.
+    # If the table were read to its beginning, the row there would be found.
     path = outbox.folder / TABLE
     new = result(work)
     with path.open("r+") as file:
@@ -599,13 +587,11 @@ def test_recalling_reads_no_more_of_a_long_table_than_it_must(outbox: Outbox, wo
     assert found.highest_id == older[-1][: ids.LENGTH]
 
 
-def test_recalling_from_an_empty_table_finds_nothing(outbox: Outbox, work: Path) -> None:
+def test_search_in_an_empty_table_finds_nothing(outbox: Outbox, work: Path) -> None:
     assert outbox.find([result(work).job]) == Found([], None)
 
 
-def test_an_outbox_that_was_removed_is_opened_again_when_it_is_back(
-    outbox: Outbox, work: Path
-) -> None:
+def test_removed_outbox_is_reopened_when_it_returns(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work, "digit1.png")])
     shutil.rmtree(outbox.folder)
     batch = [result(work, "digit2.png")]
@@ -617,7 +603,7 @@ def test_an_outbox_that_was_removed_is_opened_again_when_it_is_back(
     assert [row["file"] for row in table(outbox)] == ["digit2.png"]
 
 
-def test_a_start_that_failed_half_way_can_be_tried_again(tmp_path: Path, work: Path) -> None:
+def test_failed_open_can_be_retried(tmp_path: Path, work: Path) -> None:
     outbox = Outbox(tmp_path)
     (tmp_path / "originals").write_bytes(b"in the way")
     for _ in range(2):
@@ -629,7 +615,7 @@ def test_a_start_that_failed_half_way_can_be_tried_again(tmp_path: Path, work: P
     outbox.close()
 
 
-def test_a_second_digitd_cannot_hold_the_same_outbox(outbox: Outbox) -> None:
+def test_second_digitd_cannot_lock_the_same_outbox(outbox: Outbox) -> None:
     with pytest.raises(BusyError):
         Outbox(outbox.folder).tend()
 
@@ -654,7 +640,7 @@ NAMES = st.binary(min_size=1, max_size=255).map(
 @example([".."] * 2)
 @example(["=cmd()", "+1", "-1", "@x"])
 @example(["a,b.png", 'a"b.png', "a;b.png", "a\tb.png", "a\r\nb.png", "a\u2028b.png"])
-def test_every_name_gets_a_place_in_the_outbox_and_one_line(
+def test_any_name_gets_a_path_in_the_outbox_and_one_line(
     outbox: Outbox, work: Path, names: list[str]
 ) -> None:
     batch = [result(work, name, data=name.encode("utf-8", "surrogateescape")) for name in names]

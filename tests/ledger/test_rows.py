@@ -1,4 +1,4 @@
-"""Rows written and read back, by our own parser, by csv and by pandas."""
+"""Rows are written and read back by digitd's parser, by csv and by pandas."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def make(name: str = "digit7.png", verdict: Verdict = SEVEN) -> rows.Row:
     return rows.Row(result, placement, MOMENT)
 
 
-def test_the_columns_are_the_contracts() -> None:
+def test_columns_match_the_documented_format() -> None:
     assert rows.header() == (
         "id,file,status,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,p_none,"
         "reason,picture,original,sha256,model,received_at,processed_at\n"
     )
 
 
-def test_a_row_is_one_line_with_every_column_in_its_place() -> None:
+def test_row_is_one_line_with_all_columns_in_order() -> None:
     assert rows.line(make()) == (
         f"{ID},digit7.png,ok,7,0.987654,"
         "0.000000,0.000000,0.500000,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,"
@@ -47,7 +47,7 @@ def test_a_row_is_one_line_with_every_column_in_its_place() -> None:
     )
 
 
-def test_what_there_is_none_of_is_empty_and_none() -> None:
+def test_missing_values_are_empty_cells_and_none() -> None:
     row = make(verdict=Verdict(Status.ERROR, reason="the file is empty"))
     fields = rows.parse(rows.line(row))
     assert fields is not None
@@ -65,7 +65,7 @@ def test_what_there_is_none_of_is_empty_and_none() -> None:
 @example(name="\r\n", reason="\x85\u2028\u2029\0")
 @example(name="x", reason="\ud800 \udfff")
 @example(name='","', reason='"\n"')
-def test_no_name_and_no_reason_can_break_a_line_or_be_a_formula(name: str, reason: str) -> None:
+def test_no_name_or_reason_can_break_a_line_or_be_a_formula(name: str, reason: str) -> None:
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
@@ -92,12 +92,12 @@ def test_no_name_and_no_reason_can_break_a_line_or_be_a_formula(name: str, reaso
         ("\u2028\x85\x00", "\\u2028\\x85\\x00"),
     ],
 )
-def test_a_name_is_shown_as_it_is_but_for_what_cannot_be_printed(name: str, shown: str) -> None:
+def test_only_unprintable_characters_in_a_name_are_escaped(name: str, shown: str) -> None:
     assert rows.printable(name) == shown
     assert rows.printable(shown) == shown
 
 
-def test_no_beginning_of_a_row_is_taken_for_a_whole_one() -> None:
+def test_no_prefix_of_a_row_is_parsed_as_a_row() -> None:
     line = rows.line(make()).rstrip("\n")
     assert rows.parse(line) is not None
     assert not [cut for cut in range(len(line)) if rows.parse(line[:cut])]
@@ -109,5 +109,5 @@ def test_no_beginning_of_a_row_is_taken_for_a_whole_one() -> None:
 @example("\0" * 100)
 @example('"' + "x" * 200_000)
 @example("," * 22)
-def test_what_is_no_row_is_not_parsed_and_raises_nothing(text: str) -> None:
+def test_malformed_rows_are_not_parsed_and_do_not_raise(text: str) -> None:
     assert rows.parse(text) is None

@@ -1,4 +1,4 @@
-"""What the first and last bytes of a file say, for files that OpenCV wrote and for garbage."""
+"""Image headers and end markers, for files written by OpenCV and for garbage."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ STARTS = [data[:size] for data in (*FILES.values(), *WEBP.values()) for size in 
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_each_kind_is_told_by_its_first_bytes_and_measured(kind: Kind) -> None:
+def test_format_and_size_are_read_from_the_header(kind: Kind) -> None:
     data = FILES[kind]
     assert formats.sniff(data[: formats.HEAD_BYTES]) is kind
     assert formats.dimensions(data) == (WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize("data", WEBP.values(), ids=WEBP)
-def test_each_kind_of_webp_is_measured(data: bytes) -> None:
+def test_size_of_each_webp_variant_is_read(data: bytes) -> None:
     assert formats.dimensions(data) == (WIDTH, HEIGHT)
     assert formats.dimensions(data[:29]) is None
 
 
-def test_a_tiff_of_the_other_byte_order_is_measured() -> None:
+def test_size_of_a_big_endian_tiff_is_read() -> None:
     entries = struct.pack(">HHIHH", 256, 3, 1, WIDTH, 0) + struct.pack(">HHII", 257, 4, 1, HEIGHT)
     data = b"MM\0*" + struct.pack(">IH", 8, 2) + entries
     assert formats.dimensions(data) == (WIDTH, HEIGHT)
@@ -68,13 +68,13 @@ def test_a_tiff_of_the_other_byte_order_is_measured() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"text", b"\x89PN", b"RIFF1234WAVE", b"%PDF-1.7", b"\0" * 16]
 )
-def test_what_is_no_image_has_no_kind_and_no_size(data: bytes) -> None:
+def test_non_image_has_no_format_and_no_size(data: bytes) -> None:
     assert formats.sniff(data) is None
     assert formats.dimensions(data) is None
 
 
 @pytest.mark.parametrize("kind", [Kind.PNG, Kind.JPEG])
-def test_an_end_is_there_only_when_the_last_byte_is(kind: Kind) -> None:
+def test_end_marker_is_found_only_if_it_is_complete(kind: Kind) -> None:
     data = FILES[kind]
     for cut in (len(data), len(data) - 1, len(data) // 2, 30):
         there = formats.has_end(kind, formats.within(data[:cut]), cut)
@@ -82,13 +82,13 @@ def test_an_end_is_there_only_when_the_last_byte_is(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.PNG, Kind.JPEG])
-def test_stray_bytes_after_the_end_hide_it_only_when_they_are_many(kind: Kind) -> None:
+def test_end_marker_is_found_before_a_short_trailer_but_not_a_long_one(kind: Kind) -> None:
     data = FILES[kind] + bytes(1000)
     assert formats.has_end(kind, formats.within(data), len(data))
     assert not formats.has_end(kind, formats.within(data), len(data), tail=500)
 
 
-def test_a_thumbnails_end_is_not_the_images() -> None:
+def test_end_marker_of_an_embedded_thumbnail_is_ignored() -> None:
     head, rest = FILES[Kind.JPEG][:2], FILES[Kind.JPEG][2:]
     thumbnail = FILES[Kind.JPEG]
     exif = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
@@ -100,12 +100,12 @@ def test_a_thumbnails_end_is_not_the_images() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.BMP, Kind.GIF, Kind.WEBP, Kind.TIFF])
-def test_the_other_kinds_have_no_end_to_look_for(kind: Kind) -> None:
+def test_other_formats_have_no_end_marker(kind: Kind) -> None:
     assert not formats.has_end(kind, formats.within(FILES[kind]), len(FILES[kind]))
 
 
 @pytest.mark.parametrize("filler", [b"\xff", b"\xff\xe0\0\x02", b"\xff\xe0\0\0"])
-def test_a_jpeg_of_nothing_but_fill_takes_no_time(filler: bytes) -> None:
+def test_jpeg_of_fill_bytes_is_parsed_quickly(filler: bytes) -> None:
     data = b"\xff\xd8" + filler * (20_000_000 // len(filler))
     started = time.monotonic()
     assert not formats.has_end(Kind.JPEG, formats.within(data), len(data))
@@ -117,7 +117,7 @@ def test_a_jpeg_of_nothing_but_fill_takes_no_time(filler: bytes) -> None:
 @given(st.sampled_from([b"", *STARTS]), st.binary(max_size=300))
 @example(b"BM", struct.pack("<12xIii", 40, -5, -(2**31)))
 @example(b"II*\0", struct.pack("<IH", 8, 65535))
-def test_garbage_after_any_start_raises_nothing_and_has_no_negative_size(
+def test_garbage_after_any_signature_does_not_raise_or_give_a_negative_size(
     start: bytes, garbage: bytes
 ) -> None:
     data = start + garbage

@@ -1,4 +1,4 @@
-"""Files made to break a reader: each is refused, quickly, in little memory, with a reason."""
+"""Malicious files: each is refused quickly, in little memory, with a reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 
 def png(width: int, height: int, *extra: bytes, pixels: bytes | None = None) -> bytes:
-    """Build a grey PNG; without pixels of its own, all of it is black."""
+    """Return a grey PNG; without ``pixels``, an all-black one."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     if pixels is None:
         pixels = zlib.compress(bytes((width + 1) * height), 9)
@@ -39,7 +39,7 @@ def png(width: int, height: int, *extra: bytes, pixels: bytes | None = None) -> 
 
 
 def endless(width: int, height: int) -> bytes:
-    """Build a PNG whose pixels are a small file of highly compressed nothing."""
+    """Return a small PNG whose pixel data decompress to 64 MiB of zeros."""
     packer = zlib.compressobj(9)
     pixels = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
     return png(width, height, pixels=pixels)
@@ -82,7 +82,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_with_a_reason(name: str) -> None:
+def test_decompression_bomb_is_refused_with_a_reason(name: str) -> None:
     make, reason = BOMBS[name]
     data = make()
     before = megabytes()
@@ -92,7 +92,7 @@ def test_a_bomb_is_refused_with_a_reason(name: str) -> None:
 
 
 @pytest.mark.timeout(20)
-def test_a_text_that_unpacks_to_much_does_no_harm() -> None:
+def test_png_text_chunk_bomb_is_harmless() -> None:
     data = png(28, 28, compressed_text())
     before = megabytes()
     assert image.prepare(data, max_megapixels=50).flaw == "no ink"

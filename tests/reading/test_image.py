@@ -1,4 +1,4 @@
-"""Bytes to glyph: what cannot be read is refused with its reason, all else is read alike."""
+"""Bytes to glyph: unreadable files get a reason, and all variants of a digit the same glyph."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from daemon.errors import UnreadableError
 from daemon.reading import image, ink
 from daemon.records import Doubt
 
-Pixels = NDArray[Any]  # OpenCV's hints know no exact type of pixel
+Pixels = NDArray[Any]  # OpenCV's type hints don't carry the pixel dtype
 
 MNIST = np.load(Path(__file__).parent.parent / "data" / "mnist-small.npz")
 DIGITS: list[Pixels] = [
@@ -38,7 +38,7 @@ def read(data: bytes) -> image.Prepared:
 
 
 def large(digit: int, side: int = 280) -> Pixels:
-    """A digit's ink, 0 to 1, enlarged smoothly."""
+    """Return a digit's ink, 0 to 1, enlarged smoothly."""
     grown = cv2.resize(DIGITS[digit], (side, side), interpolation=cv2.INTER_CUBIC)
     grown = cv2.GaussianBlur(grown, (0, 0), side / 60)
     return np.clip((grown.astype(float) - 90) / 110, 0, 1)
@@ -54,7 +54,7 @@ def painted(
 
 
 def alike(one: Pixels, other: Pixels) -> float:
-    """How alike two glyphs are, at the best shift of a pixel: 1 is the same."""
+    """Return the similarity of two glyphs at the best shift by a pixel; 1 is identical."""
     best = -1.0
     for down in (-1, 0, 1):
         for across in (-1, 0, 1):
@@ -72,7 +72,7 @@ def alike(one: Pixels, other: Pixels) -> float:
         (b"This is a 7.\n", "text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS"),
         (bytes(range(256)) * 8, "not an image"),
-        (png(np.zeros((7, 7), np.uint8)), "too small: 7x7 pixels, at least 8x8 are needed"),
+        (png(np.zeros((7, 7), np.uint8)), "too small: 7x7 pixels, the minimum is 8x8"),
         (png(DIGITS[3])[:20], "header"),
         (png(np.zeros((9000, 9000), np.uint8)), r"too large: 9000x9000 is 81\.0 megapixels"),
     ],
@@ -88,12 +88,12 @@ def alike(one: Pixels, other: Pixels) -> float:
         "too large",
     ],
 )
-def test_what_cannot_be_read_says_why(data: bytes, reason: str) -> None:
+def test_unreadable_file_gets_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(UnreadableError, match=reason):
         read(data)
 
 
-def test_a_png_with_a_broken_middle_is_unreadable() -> None:
+def test_png_with_corrupt_data_is_unreadable() -> None:
     data = bytearray(png(painted(large(5))))
     start = data.index(b"IDAT") + 40
     data[start : start + 200] = bytes(200)
@@ -101,8 +101,8 @@ def test_a_png_with_a_broken_middle_is_unreadable() -> None:
         read(bytes(data))
 
 
-def test_size_is_refused_before_a_pixel_is_decoded() -> None:
-    # 30000x30000 in 109 KB: decoding it takes 1.8 GB and seconds.
+def test_large_image_is_refused_before_decoding() -> None:
+    # 30000x30000 pixels in 109 KB. Decoding this takes 1.8 GB and several seconds.
     header = b"\0\0\x75\x30\0\0\x75\x30\1\0\0\0\0"
     chunk = len(header).to_bytes(4, "big") + b"IHDR" + header
     crc = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
@@ -180,7 +180,7 @@ def with_alpha(pen: int) -> bytes:
         "turned 270", "mirrored", "turned jpeg",
     ],
 )  # fmt: skip
-def test_formats_and_depths_are_read_alike(data: bytes) -> None:
+def test_all_formats_and_depths_give_the_same_glyph(data: bytes) -> None:
     prepared = read(data)
     assert prepared.flaw is None
     assert alike(prepared.glyph, read(png(painted(large(5)))).glyph) > 0.9
@@ -257,20 +257,20 @@ def off_centre() -> Pixels:
         "ruled", "squared", "shaded", "boxed", "boxed askew", "black bars", "specks",
     ],
 )  # fmt: skip
-def test_pens_and_papers_are_read_alike(page: Pixels) -> None:
+def test_all_pens_and_papers_give_the_same_glyph(page: Pixels) -> None:
     prepared = read(png(page))
     assert prepared.flaw is None
     assert alike(prepared.glyph, read(png(painted(large(5)))).glyph) > 0.88
 
 
-def test_no_ink_is_eaten_out_of_a_broad_brush() -> None:
+def test_broad_brush_strokes_stay_filled() -> None:
     glyph = read(png(brush())).glyph
     drawn = cv2.morphologyEx((glyph > 127).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
     assert drawn.sum() > 0.6 * (glyph > 127).sum()
 
 
 @pytest.mark.parametrize("thickness", [2, 90])
-def test_a_tall_stroke_is_no_printed_line(thickness: int) -> None:
+def test_tall_stroke_is_not_a_printed_line(thickness: int) -> None:
     page = np.full((400, 400), 255, np.uint8)
     cv2.line(page, (200, 60), (200, 350), 0, thickness)
     glyph = read(png(page)).glyph
@@ -278,7 +278,7 @@ def test_a_tall_stroke_is_no_printed_line(thickness: int) -> None:
     assert (glyph > 127)[6:22, 13:15].all()
 
 
-def test_hairlines_come_out_as_thick_as_strokes() -> None:
+def test_hairlines_are_thickened() -> None:
     for side in (28, 600):
         page = np.full((side, side), 255, np.uint8)
         cv2.polylines(
@@ -293,7 +293,7 @@ def test_hairlines_come_out_as_thick_as_strokes() -> None:
 
 @pytest.mark.parametrize("side", [28, 300])
 @pytest.mark.parametrize("paper", [(255, 255, 255), (0, 0, 0), (40, 160, 220), (127, 127, 128)])
-def test_a_blank_has_no_ink(side: int, paper: tuple[int, ...]) -> None:
+def test_blank_page_has_no_ink(side: int, paper: tuple[int, ...]) -> None:
     prepared = read(png(np.full((side, side, 3), paper, np.uint8)))
     assert prepared.flaw == Doubt.NO_INK
     assert not prepared.glyph.any()
@@ -301,7 +301,7 @@ def test_a_blank_has_no_ink(side: int, paper: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("side", [28, 300])
 @pytest.mark.parametrize("spread", [2, 8, 40])
-def test_noise_is_no_ink(side: int, spread: int) -> None:
+def test_noise_is_not_ink(side: int, spread: int) -> None:
     for _ in range(10):
         page = (128 + RNG.normal(0, spread, (side, side, 3))).clip(0, 255).astype(np.uint8)
         assert read(png(page)).flaw == Doubt.NO_INK
@@ -312,7 +312,7 @@ def test_digits_side_by_side_are_several() -> None:
     assert read(png(page)).flaw == Doubt.SEVERAL_DIGITS
 
 
-def test_a_floating_hat_belongs_and_a_speck_does_not() -> None:
+def test_detached_top_bar_is_kept_and_a_speck_is_not() -> None:
     page = np.full((280, 280), 255, np.uint8)
     body = np.array([(90, 90), (88, 140), (150, 135), (180, 180), (150, 230), (90, 220)])
     cv2.polylines(page, [body], isClosed=False, color=0, thickness=12)
@@ -325,7 +325,7 @@ def test_a_floating_hat_belongs_and_a_speck_does_not() -> None:
     assert np.array_equal(hat, speck)
 
 
-def test_mnist_comes_through_unblurred() -> None:
+def test_mnist_digits_are_not_blurred() -> None:
     kept = 0
     for digit in MNIST["x_test"]:
         glyph = ink.trace_ink(digit).glyph
@@ -334,18 +334,18 @@ def test_mnist_comes_through_unblurred() -> None:
     assert kept >= 80
 
 
-def test_training_and_serving_see_the_same() -> None:
+def test_training_and_serving_get_the_same_glyph() -> None:
     for digit in DIGITS:
         assert np.array_equal(ink.trace_ink(digit).glyph, read(png(digit)).glyph)
 
 
-def test_eight_pixels_are_enough() -> None:
+def test_image_of_8x8_pixels_is_read() -> None:
     page = np.full((8, 8), 255, np.uint8)
     page[1:7, 4] = 0
     assert read(png(page)).flaw is None
 
 
-def test_the_thumbnail_is_small_upright_rgb() -> None:
+def test_thumbnail_is_small_upright_rgb() -> None:
     page = np.zeros((300, 900, 3), np.uint8)
     page[:] = (200, 30, 10)
     thumbnail = read(png(page)).thumbnail
@@ -353,8 +353,8 @@ def test_the_thumbnail_is_small_upright_rgb() -> None:
     assert tuple(thumbnail[0, 0]) == (10, 30, 200)
 
 
-def test_it_is_quick() -> None:
-    # The bars are 1 and 60 ms on an idle core; both cores may be busy here.
+def test_preprocessing_is_fast() -> None:
+    # The targets are 1 and 60 ms on an idle core, but both cores may be busy here.
     for page, limit in ((painted(large(5, 28)), 0.004), (painted(large(5, 1440)), 0.24)):
         data = cv2.imencode(".jpg", page)[1].tobytes()
         spent = []
@@ -372,7 +372,7 @@ def test_fifty_megapixels_fit_in_memory(tmp_path: Path, depth: str, channels: in
     pixels[..., 3:] = np.iinfo(depth).max // 2
     file = tmp_path / "large.png"
     cv2.imwrite(str(file), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    # In a process of its own: the most memory ever used is what counts.
+    # In a separate process, to measure its peak memory.
     measure = f"""
 import pathlib, resource
 from daemon.reading import image
@@ -387,7 +387,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(used) < 600 * 1024  # KiB
 
 
-def test_the_mask_lies_on_the_ink_inside_a_frame() -> None:
+def test_mask_covers_the_ink_inside_a_frame() -> None:
     page = np.full((300, 400), 235, np.uint8)
     page[:, :40] = 10  # a scan's edge
     page[120:220, 200:212] = 20  # a 1
@@ -398,5 +398,5 @@ def test_the_mask_lies_on_the_ink_inside_a_frame() -> None:
     assert abs(columns.min() - 200) + abs(columns.max() - 211) <= 4
 
 
-def test_without_ink_the_mask_is_empty() -> None:
+def test_mask_is_empty_without_ink() -> None:
     assert not read(png(np.full((100, 100), 235, np.uint8))).mask.any()

@@ -1,4 +1,4 @@
-"""The model file: what is loaded, what is refused, what the answers look like."""
+"""The model file: what is loaded, what is refused, and what the model returns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def glyphs() -> list[np.ndarray]:
 
 
 def altered(folder: Path, **changes: object) -> Path:
-    """A copy of the shipped model with other settings inside."""
+    """Return a copy of the shipped model with changed settings."""
     copy = folder / "other.keras"
     with zipfile.ZipFile(SHIPPED_MODEL) as old, zipfile.ZipFile(copy, "w") as new:
         for name in old.namelist():
@@ -53,12 +53,12 @@ def without(folder: Path, member: str) -> Path:
     return copy
 
 
-def test_it_reads_mnist(shipped: model.Model, glyphs: list[np.ndarray]) -> None:
+def test_shipped_model_reads_mnist(shipped: model.Model, glyphs: list[np.ndarray]) -> None:
     scores = shipped.scores(glyphs)
     assert (scores.argmax(axis=1) == MNIST["y_test"]).mean() >= 0.98
 
 
-def test_it_reads_the_known_digit_surely(shipped: model.Model) -> None:
+def test_shipped_model_reads_the_known_digit_with_confidence(shipped: model.Model) -> None:
     known = prepare(KNOWN_DIGIT_PNG.read_bytes(), max_megapixels=1)
     scores = shipped.scores([known.glyph])
     assert scores[0].argmax() == KNOWN_DIGIT
@@ -66,7 +66,7 @@ def test_it_reads_the_known_digit_surely(shipped: model.Model) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 9, 17, 65])
-def test_any_number_of_glyphs_is_answered_in_order(
+def test_scores_keep_the_order_for_any_number_of_glyphs(
     shipped: model.Model, glyphs: list[np.ndarray], count: int
 ) -> None:
     scores = shipped.scores(glyphs[:count])
@@ -77,7 +77,7 @@ def test_any_number_of_glyphs_is_answered_in_order(
     assert np.allclose(scores[::7], np.array(alone).reshape(-1, DIGITS + 1), atol=1e-4)
 
 
-def test_its_settings_travel_with_it(shipped: model.Model) -> None:
+def test_settings_are_loaded_from_the_model_file(shipped: model.Model) -> None:
     assert len(shipped.hash) == 12
     assert shipped.settings.preprocessing == PREPROCESSING_VERSION
     assert 0.5 <= shipped.unsure_below < 1
@@ -85,7 +85,7 @@ def test_its_settings_travel_with_it(shipped: model.Model) -> None:
     assert shipped.settings.scores["mnist_test_accuracy"] > 0.99
 
 
-def test_it_is_at_most_five_megabytes() -> None:
+def test_shipped_model_is_at_most_five_megabytes() -> None:
     assert SHIPPED_MODEL.stat().st_size < 5_000_000
 
 
@@ -98,7 +98,9 @@ def test_it_is_at_most_five_megabytes() -> None:
     ],
     ids=["missing", "empty", "garbage"],
 )
-def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_file_that_is_not_a_model_is_refused(
+    tmp_path: Path, content: bytes | None, says: str
+) -> None:
     path = tmp_path / "mine.keras"
     if content is not None:
         path.write_bytes(content)
@@ -109,17 +111,17 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes | None, says
     assert "digitd train" in str(caught.value)
 
 
-def test_a_model_of_another_program_is_refused(tmp_path: Path) -> None:
+def test_model_of_another_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"has no digitd\.json inside"):
         model.load(without(tmp_path, model.SETTINGS_MEMBER))
 
 
-def test_a_model_that_was_not_compiled_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_model_that_was_not_compiled_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no digitd\.tflite inside.*digitd train --recompile"):
         model.load(without(tmp_path, model.NETWORK_MEMBER))
 
 
-def test_a_network_that_litert_cannot_load_is_refused(tmp_path: Path) -> None:
+def test_network_that_litert_cannot_load_is_refused(tmp_path: Path) -> None:
     copy = without(tmp_path, model.NETWORK_MEMBER)
     with zipfile.ZipFile(copy, "a") as archive:
         archive.writestr(model.NETWORK_MEMBER, b"no flatbuffer")
@@ -127,22 +129,22 @@ def test_a_network_that_litert_cannot_load_is_refused(tmp_path: Path) -> None:
         model.load(copy)
 
 
-def test_the_weights_are_not_needed_for_reading(tmp_path: Path, glyphs: list[np.ndarray]) -> None:
+def test_weights_are_not_needed_for_reading(tmp_path: Path, glyphs: list[np.ndarray]) -> None:
     scores = model.load(without(tmp_path, "model.weights.h5")).scores(glyphs)
     assert (scores.argmax(axis=1) == MNIST["y_test"]).mean() >= 0.98
 
 
-def test_a_model_for_another_reader_is_refused(tmp_path: Path) -> None:
+def test_model_for_another_preprocessing_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"version {PREPROCESSING_VERSION + 1} of the reader"):
         model.load(altered(tmp_path, preprocessing=PREPROCESSING_VERSION + 1))
 
 
-def test_settings_of_another_kind_are_refused(tmp_path: Path) -> None:
+def test_unknown_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"digitd\.json is broken"):
         model.load(altered(tmp_path, colour="red"))
 
 
-def test_the_threshold_comes_from_the_file(tmp_path: Path) -> None:
+def test_threshold_is_read_from_the_model_file(tmp_path: Path) -> None:
     assert model.load(altered(tmp_path, unsure_below=0.75)).unsure_below == 0.75
 
 
@@ -158,7 +160,7 @@ def test_loading_prints_nothing() -> None:
 
 
 def header_bytes(data: bytes) -> list[int]:
-    """Return the places of all bytes that the archive's own headers are made of."""
+    """Return the offsets of all bytes in the archive's headers."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         places = set(range(archive.start_dir, len(data)))
         for member in archive.infolist():
@@ -166,7 +168,7 @@ def header_bytes(data: bytes) -> list[int]:
     return sorted(places)
 
 
-def test_a_flipped_byte_anywhere_in_the_file_is_a_model_error_or_does_no_harm(
+def test_flipped_byte_in_the_model_is_a_model_error_or_harmless(
     tmp_path: Path,
 ) -> None:
     data = SHIPPED_MODEL.read_bytes()

@@ -1,4 +1,4 @@
-"""What a person is told: scores to a verdict."""
+"""The reader: from scores to a verdict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scores(digit: int, confidence: float, none: float) -> np.ndarray:
         (0.005, 0.99, Status.UNSURE, None, "not a digit"),
     ],
 )
-def test_scores_become_a_verdict(
+def test_verdict_follows_from_the_scores(
     confidence: float, none: float, status: Status, digit: int | None, reason: str
 ) -> None:
     prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0])
@@ -42,12 +42,12 @@ def test_scores_become_a_verdict(
     assert verdict.probabilities[10] == pytest.approx(none)
 
 
-def test_the_threshold_decides() -> None:
+def test_confidence_below_the_threshold_is_unsure() -> None:
     prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0])
     assert judge(prepared, scores(4, 0.8, 0.01), 0.75).status is Status.OK
 
 
-def test_a_flaw_is_told_without_a_guess() -> None:
+def test_image_with_a_flaw_gets_no_digit() -> None:
     prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0], Doubt.SEVERAL_DIGITS)
     verdict = judge(prepared, None, 0.9)
     assert (verdict.status, verdict.digit, verdict.confidence) == (Status.UNSURE, None, None)

@@ -1,4 +1,4 @@
-"""A disk that fails: every single write, fsync, rename and mkdir of one file's way through."""
+"""A failing disk or a kill at every write, fsync, rename and mkdir on the path of one file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA = png_like("fine")
 
 
 def faulty(folder: Path, nth: int, fault: str) -> tuple[Box, list[str]]:
-    """Prepare a box with one file in it, and the command that meets the fault."""
+    """Return a box with one file in it, and the command that causes the fault."""
     folder.mkdir()
     box = Box(folder)
     box.configure(model="model.keras")
@@ -30,12 +30,12 @@ def faulty(folder: Path, nth: int, fault: str) -> tuple[Box, list[str]]:
 
 
 def struck(running: Running) -> str:
-    """Return the call that failed, as the log says it; empty if there were fewer calls."""
+    """Return the call that failed, from the log; empty if there were fewer calls."""
     return running.log.partition("fault: ")[2].partition(" ")[0]
 
 
 def wait_for_end_or_row(running: Running) -> None:
-    """Wait until the daemon was killed, or has published the file and so outlived the fault."""
+    """Wait until the daemon was killed, or has published the file despite the fault."""
     box = running.box
     wait_until(
         lambda: running.process.poll() is not None or (bool(box.rows()) and not box.claimed()),
@@ -44,7 +44,7 @@ def wait_for_end_or_row(running: Running) -> None:
 
 
 @pytest.mark.timeout(400)  # some twenty starts each: 20 s on two idle cores
-def test_a_file_survives_each_single_fault_of_the_disk_on_its_way(tmp_path: Path) -> None:
+def test_file_survives_a_disk_fault_at_every_call(tmp_path: Path) -> None:
     failed = []
     for nth in itertools.count(1):
         box, command = faulty(tmp_path / str(nth), nth, ERRORS[nth % len(ERRORS)])
@@ -61,7 +61,7 @@ def test_a_file_survives_each_single_fault_of_the_disk_on_its_way(tmp_path: Path
 
 
 @pytest.mark.timeout(400)  # some twenty starts each: 20 s on two idle cores
-def test_a_file_survives_a_kill_at_each_step_of_its_way(tmp_path: Path) -> None:
+def test_file_survives_a_kill_at_every_call(tmp_path: Path) -> None:
     killed = []
     for nth in itertools.count(1):
         box, command = faulty(tmp_path / str(nth), nth, "SIGKILL")

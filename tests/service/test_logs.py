@@ -1,4 +1,4 @@
-"""What a program that logs through us writes to its stderr."""
+"""The stderr of a program that uses ``daemon.service.logs``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logging.getLogger("somebody.else").info("not ours")
 
 
 def run(program: str, stderr: int, **environment: str) -> None:
-    """Run a program with its stderr on a descriptor, which is closed afterwards."""
+    """Run a program with a descriptor as its stderr, and close the descriptor."""
     subprocess.run(
         [sys.executable, "-c", program],
         stderr=stderr,
@@ -46,7 +46,7 @@ def stderr_of(program: str, *, journal: bool) -> str:
         return written.read()
 
 
-def test_people_get_plain_lines_with_the_time_and_the_level() -> None:
+def test_plain_lines_have_the_time_and_the_level() -> None:
     lines = stderr_of(PROGRAM, journal=False).splitlines()
     assert [re.sub(r"^[\d-]+ [\d:]+[+-]\d{4} ", "", line) for line in lines] == [
         "INFO    read",
@@ -58,7 +58,7 @@ def test_people_get_plain_lines_with_the_time_and_the_level() -> None:
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} ", lines[n]) for n in (0, 2, 3))
 
 
-def test_the_journal_gets_the_priority_before_every_line_and_no_time() -> None:
+def test_journal_lines_have_a_priority_and_no_time() -> None:
     lines = stderr_of(PROGRAM, journal=True).splitlines()
     assert lines == ["<6>read", "<6>and written", "<4>odd", "<3>bad \\udcff"]
 
@@ -76,7 +76,7 @@ log.error("wrong")
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_a_terminal_gets_colours_unless_it_wants_none(no_color: str) -> None:
+def test_terminal_lines_have_colours_unless_no_color_is_set(no_color: str) -> None:
     terminal, program_end = pty.openpty()
     run(COLOURFUL, program_end, NO_COLOR=no_color)
     plain, unsure, wrong, _ = os.read(terminal, 4096).decode().split("\r\n")

@@ -1,4 +1,4 @@
-"""sd_notify to a real socket, and to none."""
+"""sd_notify with and without a real socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_a_state_reaches_whoever_listens(
+def test_state_is_sent_to_the_notify_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     name = str(tmp_path / "socket") if kind == "path" else f"\0digitd-test-{os.getpid()}"
@@ -27,7 +27,7 @@ def test_a_state_reaches_whoever_listens(
         assert listener.recv(4096) == b"READY=1\nSTATUS=reading /srv/zw\xc3\xb6lf \xff"
 
 
-def test_where_nobody_listens_nothing_happens(
+def test_notify_is_a_no_op_without_a_listener(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
@@ -38,7 +38,7 @@ def test_where_nobody_listens_nothing_happens(
     notify("READY=1")
 
 
-def test_the_watchdogs_time_is_told_only_to_the_process_it_is_for(
+def test_watchdog_seconds_are_only_for_the_named_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("WATCHDOG_PID", raising=False)

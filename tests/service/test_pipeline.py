@@ -1,4 +1,4 @@
-"""The files in hand: vanished, in the way of others, found twice; with a real worker process."""
+"""The pipeline with a real worker: files that vanish, that cannot be published, found twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEADLINE_SECONDS = 60.0
 
 
 class Line:
-    """A pipeline between two folders, turned by hand."""
+    """A pipeline between two folders, run step by step."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "model.keras").write_bytes(b"a model")
@@ -64,7 +64,7 @@ class Line:
         self.collect_until(lambda: self.pool.known is not None)
 
     def finish(self) -> None:
-        """Have all that was fed read, committed and published."""
+        """Wait until all batches are read, and commit and publish them."""
         self.collect_until(lambda: not self.pool.busy)
         self.pipeline.commit()
         self.pipeline.publish()
@@ -96,9 +96,9 @@ def line(tmp_path: Path) -> Iterator[Line]:
     line.close()
 
 
-def test_a_file_taken_out_of_the_work_folder_is_forgotten_and_holds_up_none(line: Line) -> None:
+def test_file_removed_from_the_work_folder_is_forgotten_and_blocks_no_other(line: Line) -> None:
     line.drop("digit1.png", "digit2.png")
-    # Tried once by a run that died, so that its attempt is logged.
+    # An earlier run that died tried it once, so an attempt is logged.
     name = next(line.inbox.take(1))
     job = line.claims.claim(name)
     assert job is not None
@@ -115,7 +115,7 @@ def test_a_file_taken_out_of_the_work_folder_is_forgotten_and_holds_up_none(line
     assert line.attempts == ""
 
 
-def test_a_file_whose_place_was_taken_waits_and_holds_up_no_other(line: Line) -> None:
+def test_file_whose_target_exists_waits_and_blocks_no_other(line: Line) -> None:
     line.drop("digit1.png", "digit2.png")
     line.pipeline.feed(64)
 
@@ -135,7 +135,7 @@ def test_a_file_whose_place_was_taken_waits_and_holds_up_no_other(line: Line) ->
     assert (line.outbox.folder / "originals/digit1.png").read_bytes() == stand_in.png_like("fine")
 
 
-def test_recovering_again_takes_up_no_file_twice(line: Line) -> None:
+def test_recovering_again_queues_no_file_twice(line: Line) -> None:
     line.drop("digit1.png", "digit2.png")
     for name in line.inbox.take(2):
         assert line.claims.claim(name) is not None
@@ -152,7 +152,7 @@ def test_recovering_again_takes_up_no_file_twice(line: Line) -> None:
     assert line.claimed == []
 
 
-def test_an_attempt_that_cannot_be_logged_is_not_made_and_the_file_waits(
+def test_file_waits_if_its_attempt_cannot_be_logged(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line.drop("digit1.png")
@@ -171,11 +171,11 @@ def test_an_attempt_that_cannot_be_logged_is_not_made_and_the_file_waits(
     assert [row.file for row in line.rows] == ["digit1.png"]
 
 
-def test_a_full_disk_for_pictures_condemns_no_file_however_often_it_is_tried(line: Line) -> None:
-    line.drop("digit1.png", "digit2.png", order="sleep 0.3")  # time to get in its way
+def test_full_disk_for_pictures_blames_no_file(line: Line) -> None:
+    line.drop("digit1.png", "digit2.png", order="sleep 0.3")  # time to block the picture's path
     line.pipeline.feed(64)
     for path in line.claimed:
-        # What a picture cannot be written over, as a full disk would have it.
+        # A folder at the picture's path makes writing fail, as a full disk would.
         line.claims.folder.joinpath(f"{path.name.partition('-')[0]}.picture").mkdir()
     for _ in range(5):
         line.collect_until(lambda: not line.pool.busy)

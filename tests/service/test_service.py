@@ -1,4 +1,4 @@
-"""The daemon's life, with a stand-in for the reader: signals, crashes, faults, restarts."""
+"""The daemon with a stand-in reader: signals, crashes, faults, restarts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def drop_many(box: Box, count: int, order: str = "fine", start: int = 1) -> dict
     return dropped
 
 
-def test_files_there_at_start_get_rows_in_numeric_order(box: Box) -> None:
+def test_files_present_at_start_get_rows_in_numeric_order(box: Box) -> None:
     dropped = drop_many(box, 23)
     with Running(box, STAND_IN):
         rows = box.wait_for_rows(23)
@@ -54,7 +54,7 @@ def test_files_there_at_start_get_rows_in_numeric_order(box: Box) -> None:
     box.check_books(dropped)
 
 
-def test_each_way_of_arriving_is_noticed_at_once(box: Box) -> None:
+def test_every_way_of_arriving_is_noticed_at_once(box: Box) -> None:
     box.configure(rescan_seconds=3600)
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -79,7 +79,7 @@ def test_each_way_of_arriving_is_noticed_at_once(box: Box) -> None:
     box.check_books({f"digit{n}.png": data for n in (1, 2, 3, 4, 6)})
 
 
-def test_a_file_that_grows_slowly_is_read_when_it_is_whole(box: Box) -> None:
+def test_slowly_growing_file_is_read_when_it_is_complete(box: Box) -> None:
     box.configure(incomplete_seconds=30)
     data = png_like("fine")
     with Running(box, STAND_IN) as running:
@@ -96,7 +96,7 @@ def test_a_file_that_grows_slowly_is_read_when_it_is_whole(box: Box) -> None:
     box.check_books({"digit1.png": data, "digit2.png": data})
 
 
-def test_a_file_written_to_while_it_is_read_is_read_again(box: Box) -> None:
+def test_file_modified_while_being_read_is_read_again(box: Box) -> None:
     data = png_like("sleep 1")
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -110,7 +110,7 @@ def test_a_file_written_to_while_it_is_read_is_read_again(box: Box) -> None:
     box.check_books({"digit1.png": data + b"more"})
 
 
-def test_a_file_written_to_without_end_holds_nobody_up(box: Box) -> None:
+def test_constantly_modified_file_does_not_block_others(box: Box) -> None:
     data = png_like("sleep 0.1")
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -136,7 +136,7 @@ def test_a_file_written_to_without_end_holds_nobody_up(box: Box) -> None:
     assert (box.outbox / "originals" / "digit1.png").read_bytes().startswith(data)
 
 
-def test_the_same_name_again_is_a_new_file(box: Box) -> None:
+def test_same_name_again_is_a_new_file(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         for n in range(3):
@@ -151,7 +151,7 @@ def test_the_same_name_again_is_a_new_file(box: Box) -> None:
         assert (box.outbox / row["original"]).read_bytes() == png_like(f"fine {n}")
 
 
-def test_sigterm_finishes_the_batch_in_hand(box: Box) -> None:
+def test_sigterm_finishes_the_batches_in_flight(box: Box) -> None:
     box.drop("digit1.png", png_like("sleep 1.5"))
     with Running(box, STAND_IN) as running:
         wait_until(lambda: bool(list(box.work.glob("d*-digit1.png"))), "a claim")
@@ -161,15 +161,15 @@ def test_sigterm_finishes_the_batch_in_hand(box: Box) -> None:
     box.check_books({"digit1.png": png_like("sleep 1.5")})
 
 
-def test_sigterm_while_the_model_loads_ends_at_once(box: Box) -> None:
-    del box.settings["model"]  # the shipped one is what takes seconds to load
+def test_sigterm_while_the_model_loads_stops_at_once(box: Box) -> None:
+    del box.settings["model"]  # the shipped model takes seconds to load
     box.configure()
     with Running(box) as running:
         wait_until(lambda: bool(running.workers()), "a worker")
         assert running.stop(seconds=10) == 0
 
 
-def test_a_second_digitd_on_the_same_outbox_exits_75_and_touches_nothing(box: Box) -> None:
+def test_second_digitd_on_the_same_outbox_exits_75_and_changes_nothing(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         before = status(box)
@@ -181,7 +181,7 @@ def test_a_second_digitd_on_the_same_outbox_exits_75_and_touches_nothing(box: Bo
         box.wait_for_rows(1)
 
 
-def test_killed_ten_times_under_load_no_file_is_lost_or_read_twice(box: Box) -> None:
+def test_ten_kills_under_load_lose_no_file_and_read_none_twice(box: Box) -> None:
     chance = random.Random(7)  # noqa: S311 - repeatable, not secret
     dropped: dict[str, bytes] = {}
     for _ in range(10):
@@ -207,7 +207,7 @@ def test_killed_ten_times_under_load_no_file_is_lost_or_read_twice(box: Box) -> 
         ("sleep 1000", "took longer than 3 s"),
     ],
 )
-def test_a_file_that_takes_its_worker_down_twice_is_an_error_and_its_neighbours_are_read(
+def test_file_that_kills_its_worker_twice_gets_an_error_and_the_others_are_read(
     box: Box, order: str, why: str
 ) -> None:
     dropped = drop_many(box, 5)
@@ -223,7 +223,7 @@ def test_a_file_that_takes_its_worker_down_twice_is_an_error_and_its_neighbours_
     box.check_books(dropped)
 
 
-def test_a_file_whose_error_cannot_be_drawn_has_a_row_without_a_picture(box: Box) -> None:
+def test_file_whose_error_picture_crashes_gets_a_row_without_a_picture(box: Box) -> None:
     dropped = drop_many(box, 3)
     box.drop("digit9-cursed.png", png_like("fine"))
     with Running(box, STAND_IN) as running:
@@ -236,7 +236,7 @@ def test_a_file_whose_error_cannot_be_drawn_has_a_row_without_a_picture(box: Box
     assert sum(row["status"] == "ok" for row in box.rows()) == len(dropped)
 
 
-def test_a_foreign_table_while_running_pauses_intake_until_it_is_gone(box: Box) -> None:
+def test_foreign_table_pauses_intake_until_it_is_removed(box: Box) -> None:
     table = box.outbox / "predictions.csv"
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -251,12 +251,12 @@ def test_a_foreign_table_while_running_pauses_intake_until_it_is_gone(box: Box) 
         assert running.stop() == 0
 
 
-def test_a_killed_worker_is_replaced_and_blames_no_file(box: Box) -> None:
+def test_killed_worker_is_replaced_and_no_file_is_blamed(box: Box) -> None:
     box.drop("digit1.png", png_like("sleep 2"))
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         wait_until(lambda: "begun" in (box.work / "attempts").read_text(), "an attempt")
-        # At the same instant, or the file would be given to the second before that is killed.
+        # Kill both at the same instant, or the second one would get the file before it is killed.
         running.send(signal.SIGSTOP)
         for worker in running.workers():
             os.kill(worker, signal.SIGKILL)
@@ -266,7 +266,7 @@ def test_a_killed_worker_is_replaced_and_blames_no_file(box: Box) -> None:
     assert box.row("digit1.png")["status"] == "ok"
 
 
-def test_the_workers_die_with_their_daemon(box: Box) -> None:
+def test_workers_die_with_the_daemon(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         workers = running.workers()
@@ -279,7 +279,7 @@ def test_the_workers_die_with_their_daemon(box: Box) -> None:
         )
 
 
-def test_an_outbox_that_is_gone_pauses_intake_and_comes_back(box: Box) -> None:
+def test_missing_outbox_pauses_intake_until_it_returns(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.outbox.rename(box.folder / "elsewhere")
@@ -293,7 +293,7 @@ def test_an_outbox_that_is_gone_pauses_intake_and_comes_back(box: Box) -> None:
     box.check_books(dropped)
 
 
-def test_an_inbox_that_is_made_again_is_watched_again(box: Box) -> None:
+def test_recreated_inbox_is_watched_again(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.inbox.rename(box.folder / "old")
@@ -306,7 +306,7 @@ def test_an_inbox_that_is_made_again_is_watched_again(box: Box) -> None:
     box.check_books(dropped)
 
 
-def test_a_table_that_logrotate_moved_is_begun_anew(box: Box) -> None:
+def test_new_table_is_started_after_logrotate(box: Box) -> None:
     table = box.outbox / "predictions.csv"
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -319,13 +319,13 @@ def test_a_table_that_logrotate_moved_is_begun_anew(box: Box) -> None:
     assert [row["file"] for row in box.rows()] == ["digit2.png"]
 
 
-def test_a_torn_last_row_is_cut_at_start_and_its_file_read_again(box: Box) -> None:
+def test_torn_last_row_is_cut_off_at_start_and_its_file_read_again(box: Box) -> None:
     dropped = drop_many(box, 3)
     with Running(box, STAND_IN, "--once") as running:
         assert running.process.wait(30) == 0
     table = box.outbox / "predictions.csv"
     *whole, last = table.read_bytes().splitlines(keepends=True)
-    # As a power failure leaves it: half of the last row, its file still claimed.
+    # As after a power failure: half of the last row, and its file still claimed.
     row = box.row("digit3.png")
     (box.outbox / row["original"]).rename(box.work / f"{row['id']}-digit3.png")
     (box.outbox / row["picture"]).unlink()
@@ -336,7 +336,7 @@ def test_a_torn_last_row_is_cut_at_start_and_its_file_read_again(box: Box) -> No
     box.check_books(dropped)
 
 
-def test_sighup_takes_new_settings_and_keeps_the_old_ones_when_they_are_wrong(box: Box) -> None:
+def test_sighup_applies_valid_settings_and_rejects_invalid_ones(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.configure(batch_size=0)
@@ -357,7 +357,7 @@ def test_sighup_takes_new_settings_and_keeps_the_old_ones_when_they_are_wrong(bo
         assert running.stop() == 0
 
 
-def test_a_reload_finishes_the_batches_in_flight_and_loses_nothing(box: Box) -> None:
+def test_reload_finishes_the_batches_in_flight_and_loses_nothing(box: Box) -> None:
     dropped = drop_many(box, 100, "sleep 0.01")
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -376,7 +376,7 @@ def test_a_reload_finishes_the_batches_in_flight_and_loses_nothing(box: Box) -> 
     box.check_books(dropped)
 
 
-def test_a_reload_moves_to_other_folders(box: Box) -> None:
+def test_reload_switches_to_other_folders(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.drop("digit1.png", png_like("fine"))
@@ -391,11 +391,11 @@ def test_a_reload_moves_to_other_folders(box: Box) -> None:
         assert running.stop() == 0
 
 
-def test_a_parked_file_does_not_keep_a_reload_from_reading_on(box: Box) -> None:
+def test_reload_works_with_a_file_that_cannot_be_published(box: Box) -> None:
     box.drop("digit1.png", png_like("fine"))
     with Running(box, STAND_IN, "--once") as running:
         assert running.process.wait(30) == 0
-    # As after a kill between commit and publish, with a stranger's file at its place.
+    # As after a kill between commit and publish, with another file at the target.
     (row,) = box.rows()
     original = box.outbox / row["original"]
     original.rename(box.work / f"{row['id']}-digit1.png")
@@ -416,7 +416,7 @@ def test_a_parked_file_does_not_keep_a_reload_from_reading_on(box: Box) -> None:
 
 
 @pytest.mark.parametrize("fault", ["a foreign table", "a file", "held", "no parent"])
-def test_a_reload_onto_an_outbox_that_cannot_be_used_keeps_the_old_settings(
+def test_reload_with_an_unusable_outbox_keeps_the_old_settings(
     box: Box, tmp_path: Path, fault: str
 ) -> None:
     other = tmp_path / "other"
@@ -437,7 +437,7 @@ def test_a_reload_onto_an_outbox_that_cannot_be_used_keeps_the_old_settings(
         running.wait_for_log("is ready")
         box.configure(outbox=other)
         running.send(signal.SIGHUP)
-        running.wait_for_log("not reloaded, the settings stay as they are")
+        running.wait_for_log("not reloaded, the settings stay unchanged")
         box.drop("digit1.png", png_like("fine"))
         box.wait_for_rows(1)
         assert str(other) in running.log
@@ -446,7 +446,7 @@ def test_a_reload_onto_an_outbox_that_cannot_be_used_keeps_the_old_settings(
         os.close(lock)
 
 
-def test_a_half_written_file_beside_busy_workers_costs_no_time(box: Box) -> None:
+def test_unfinished_file_does_not_keep_the_loop_spinning(box: Box) -> None:
     box.configure(incomplete_seconds=60, batch_size=1)
     drop_many(box, 12, "sleep 1.5")
     (box.inbox / "digit100.png").write_bytes(png_like("fine")[:-4])
@@ -465,7 +465,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_reading_once_makes_a_missing_inbox_and_finds_nothing(box: Box) -> None:
+def test_run_once_creates_a_missing_inbox_and_finds_nothing(box: Box) -> None:
     box.inbox.rmdir()
     with Running(box, STAND_IN, "--once") as running:
         assert running.process.wait(30) == 0, running.log
@@ -473,7 +473,7 @@ def test_reading_once_makes_a_missing_inbox_and_finds_nothing(box: Box) -> None:
     assert box.inbox.is_dir()
 
 
-def test_a_garbage_model_at_start_exits_78(box: Box) -> None:
+def test_garbage_model_at_start_exits_78(box: Box) -> None:
     (box.folder / "model.keras").write_bytes(b"garbage")
     box.drop("digit1.png", png_like("fine"))
     with Running(box, STAND_IN) as running:
@@ -481,19 +481,19 @@ def test_a_garbage_model_at_start_exits_78(box: Box) -> None:
     assert (box.inbox / "digit1.png").exists()
 
 
-def test_what_is_no_regular_file_is_left_alone_and_hangs_nothing(box: Box) -> None:
+def test_non_regular_files_are_left_alone_and_block_nothing(box: Box) -> None:
     (box.folder / "secret").write_bytes(png_like("fine"))
     (box.inbox / "digit1.png").symlink_to(box.folder / "secret")
     (box.inbox / "digit2.png").symlink_to("/dev/zero")
     os.mkfifo(box.inbox / "digit3.png")
     (box.inbox / "digit4.png").mkdir()
     with socket.socket(socket.AF_UNIX) as listener:
-        # By a short path: a socket's may be no longer than 107 bytes.
+        # A short path, because a socket's path is limited to 107 bytes.
         here = os.open(box.inbox, os.O_RDONLY)
         listener.bind(f"/proc/self/fd/{here}/digit6.png")
         os.close(here)
     strange = 5
-    if os.geteuid() == 0:  # only root makes devices
+    if os.geteuid() == 0:  # only root can create devices
         os.mknod(box.inbox / "digit7.png", stat.S_IFCHR | 0o600, os.makedev(1, 5))
         strange = 6
     box.drop("digit5.png", png_like("fine"))
@@ -532,7 +532,7 @@ def test_names_cannot_break_the_table_or_leave_the_outbox(box: Box) -> None:
     assert digitd("audit", "--config", box.config).returncode == 0
 
 
-def test_whoever_reads_the_table_live_finds_whole_rows_before_the_last_line_end(box: Box) -> None:
+def test_table_read_live_has_whole_rows_up_to_the_last_newline(box: Box) -> None:
     box.configure(batch_size=7)
     dropped = drop_many(box, 400)
     looks = 0
@@ -554,10 +554,10 @@ def test_whoever_reads_the_table_live_finds_whole_rows_before_the_last_line_end(
     box.check_books(dropped)
 
 
-def test_inotify_exhausted_means_polling_and_is_said(box: Box) -> None:
+def test_exhausted_inotify_falls_back_to_polling_and_is_logged(box: Box) -> None:
     limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     if limit > 1000:
-        pytest.skip("so many inotify instances are allowed that taking them all would harm others")
+        pytest.skip("the inotify limit is so high that exhausting it would harm other programs")
     libc = ctypes.CDLL(None)
     taken = []
     try:
@@ -586,7 +586,7 @@ def unmount(folder: Path) -> None:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_pauses_intake_and_blames_no_file(box: Box) -> None:
+def test_full_disk_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
     mount("-t", "tmpfs", "-o", "size=1m", "digitd-test", box.outbox)
     try:
         with Running(box, STAND_IN) as running:
@@ -608,7 +608,7 @@ def test_a_full_disk_pauses_intake_and_blames_no_file(box: Box) -> None:
         unmount(box.outbox)
 
 
-def test_a_read_only_outbox_pauses_intake_and_blames_no_file(box: Box) -> None:
+def test_read_only_outbox_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         mount("--bind", box.outbox, box.outbox)
@@ -624,7 +624,7 @@ def test_a_read_only_outbox_pauses_intake_and_blames_no_file(box: Box) -> None:
     box.check_books(dropped)
 
 
-def test_an_inbox_that_is_unmounted_pauses_intake_and_comes_back(box: Box) -> None:
+def test_unmounted_inbox_pauses_intake_until_it_returns(box: Box) -> None:
     kept = box.folder / "kept"
     kept.mkdir()
     mount("--bind", kept, box.inbox)
@@ -649,10 +649,10 @@ def test_an_inbox_that_is_unmounted_pauses_intake_and_comes_back(box: Box) -> No
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
-def test_an_inbox_that_cannot_be_listed_pauses_intake_and_comes_back(box: Box) -> None:
+def test_unlistable_inbox_pauses_intake_until_it_can_be_listed(box: Box) -> None:
     box.configure(rescan_seconds=1)
     command = STAND_IN
-    if os.geteuid() == 0:  # root reads everything, but for these
+    if os.geteuid() == 0:  # root can read everything, unless these capabilities are dropped
         command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *STAND_IN]
     with Running(box, command) as running:
         running.wait_for_log("is ready")

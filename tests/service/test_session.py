@@ -1,4 +1,4 @@
-"""One session, turned by hand: stopping in time with a batch in hand."""
+"""One session, run step by step: it stops in time with a batch in flight."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def turn_until(session: Session, condition: Callable[[], bool]) -> None:
         session.wait(None)
 
 
-def test_a_batch_that_takes_longer_than_stopping_may_is_left_for_the_next_start(
+def test_batch_that_exceeds_the_stop_timeout_is_left_for_the_next_start(
     config: Config, bell: Bell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.service.session._STOP_SECONDS", 0.5)
@@ -68,7 +68,7 @@ def test_a_batch_that_takes_longer_than_stopping_may_is_left_for_the_next_start(
     assert 0.4 < time.monotonic() - started < 5
     assert rows == []
     assert not is_running(config.inbox, config.outbox)
-    # It was not the file's fault, so it is not to be read alone.
+    # The file is not to blame, so it need not be read alone.
     assert attempts.read_text().split()[1::2] == ["begun", "ended"]
     (claimed,) = (config.inbox / ".digitd").glob("d*-digit1.png")
     claimed.write_bytes(stand_in.png_like("fine"))

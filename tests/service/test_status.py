@@ -1,4 +1,4 @@
-"""What `digitd status` makes of the table and the folders."""
+"""What `digitd status` reports about the table and the folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def row(name: str, verdict: Verdict) -> rows.Row:
     return rows.Row(result, Placement(job, "a/b", "c/d"), MOMENT)
 
 
-def test_rows_are_counted_by_status_and_nothing_else_is(config: Config) -> None:
+def test_only_rows_are_counted_by_status(config: Config) -> None:
     table = rows.line(row("digit1.png", SEVEN)), rows.line(row("digit2.png", BAD))
     text = f"{rows.header()}{table[0]}a note of mine\n{table[1]}{table[0]}"
     (config.outbox / "predictions.csv").write_text(text + table[1][:40])
@@ -41,7 +41,7 @@ def test_rows_are_counted_by_status_and_nothing_else_is(config: Config) -> None:
     assert found["last_error"]["reason"] == "the file is empty"
 
 
-def test_the_last_row_is_shown(config: Config) -> None:
+def test_status_shows_the_last_row(config: Config) -> None:
     text = rows.header() + rows.line(row("digit1.png", SEVEN))
     (config.outbox / "predictions.csv").write_text(text)
     assert status.read(config)["last"] == {
@@ -54,7 +54,7 @@ def test_the_last_row_is_shown(config: Config) -> None:
     }
 
 
-def test_without_a_table_there_is_nothing_to_count(config: Config) -> None:
+def test_status_without_a_table_counts_nothing(config: Config) -> None:
     found = status.read(config)
     assert found["ok"] == 0
     assert found["last"] is found["last_error"] is None

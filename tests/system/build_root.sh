@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Prepares what `make system-test` boots, in the folder given:
-#   root/    a small Debian with systemd, and digitd's dependencies in /opt/digitd; made once,
-#            until requirements.lock changes; remove the folder by hand to have it made anew
-#   wheels/  what builds digitd from this checkout; downloaded each time
-# Needs root, debootstrap and systemd-nspawn. The package mirror is this machine's own, as apt
-# knows it (or MIRROR= and SUITE=), and pip is used as it is configured here: nothing inside the
-# container needs a network.
+# Prepares the system that `make system-test` boots, in the given folder:
+#   root/    a small Debian with systemd, and digitd's dependencies in /opt/digitd; built once and
+#            again when requirements.lock changes; remove the folder to force a rebuild
+#   wheels/  the build backend; downloaded each time
+# Needs root, debootstrap and systemd-nspawn. Uses the package mirror of this machine's apt (or
+# MIRROR= and SUITE=) and this machine's pip configuration. The container needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,4 +1,4 @@
-"""Boots a root file system with its own systemd, runs commands in it, powers it off."""
+"""Boot a root file system with its own systemd, run commands in it, power it off."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 _BOOT_SECONDS = 60.0
 _COMMAND_SECONDS = 120.0
-# Nothing of this machine's environment is the container's.
+# The container inherits nothing from this machine's environment.
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CommandError(Exception):
-    """A command in the container failed; the text is all that it said."""
+    """A command in the container failed; the text is its whole output."""
 
 
 class Machine:
-    """A container: what it writes is gone when it is off, but for what is bound into it."""
+    """A container; what it writes is discarded at power-off, except in bound folders."""
 
     def __init__(self, root: Path, binds: Mapping[Path, str], log: Path) -> None:
-        """Boot ``root`` as a throw-away copy, with ``binds`` in it; the console goes to ``log``."""
+        """Boot a temporary copy of ``root`` with ``binds``; the console goes to ``log``."""
         self._log = log
         with log.open("wb") as console:
             self._nspawn = subprocess.Popen(
                 [
-                    # Never left behind, however the tests end.
+                    # The container ends with the tests, however they end.
                     *("setpriv", "--pdeathsig", "KILL"),
                     *("systemd-nspawn", "--boot", "--volatile=overlay", "--console=pipe"),
                     *(f"--directory={root}", "--machine=digitd-system-test", "--private-network"),
                     "--register=no",
-                    # Its own unit is where a systemd of the host would put it; there may be none.
+                    # Without systemd on the host, nspawn cannot create a unit for the container.
                     *(() if Path("/run/systemd/system").exists() else ("--keep-unit",)),
                     *(f"--bind={source}:{target}" for source, target in binds.items()),
                 ],
@@ -77,7 +77,7 @@ class Machine:
         return done.stdout
 
     def succeeds(self, *command: str | Path, user: str = "root") -> bool:
-        """Tell whether a command exits 0."""
+        """Return whether a command exits with 0."""
         return self._run(command, user, {}, None, _COMMAND_SECONDS).returncode == 0
 
     def show(self, unit: str, key: str) -> str:
@@ -94,7 +94,7 @@ class Machine:
         return {(pid, began) for pid, (of, began) in self._processes().items() if of == parent}
 
     def alive(self, processes: set[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Return those of some processes that are still there."""
+        """Return those of the given processes that still exist."""
         return processes & {(pid, began) for pid, (_, began) in self._processes().items()}
 
     def _processes(self) -> dict[int, tuple[int, int]]:
@@ -102,7 +102,7 @@ class Machine:
         found = {}
         for line in self.run("sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null; true").splitlines():
             pid, _, _ = line.partition(" ")
-            fields = line.rpartition(")")[2].split()  # the name before it may hold anything
+            fields = line.rpartition(")")[2].split()  # the name before it may contain anything
             found[int(pid)] = (int(fields[1]), int(fields[19]))
         return found
 
@@ -114,7 +114,7 @@ class Machine:
         )
 
     def _leader(self) -> str:
-        """Return the process id, out here, of the container's process 1."""
+        """Return the host's process id of the container's process 1."""
         pid = self._nspawn.pid
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
 

@@ -1,4 +1,4 @@
-"""digitd as the README installs it, under a real systemd: what the unit promises."""
+"""digitd under a real systemd, installed as in the README: what the unit promises."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ DIGITD = "/opt/digitd/bin/digitd"
 INIT_MADE = ("inbox", "outbox", "config.yaml")
 DROP_INS = "/run/systemd/system/digitd.service.d"
 WATCHDOG_SECONDS = 10
-# A start on two busy cores, many times over.
+# Many times the start on two busy cores.
 START_SECONDS = 180.0
 PRIORITY_WARNING, PRIORITY_INFO = "4", "6"
 
 
 def readme_commands() -> str:
-    """Return what the README says under "As a service", as it stands there."""
+    """Return the README's section "As a service", verbatim."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.partition("\n## As a service\n")[2].partition("\n## ")[0]
     commands = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
@@ -44,7 +44,7 @@ def readme_commands() -> str:
 
 
 class Site(Box):
-    """/srv/digits, which is the same folder in the container and out here."""
+    """/srv/digits, which is the same folder in the container and on the host."""
 
     def __init__(self, machine: Machine, folder: Path) -> None:
         self.machine = machine
@@ -52,7 +52,7 @@ class Site(Box):
         super().__init__(folder)
 
     def __post_init__(self) -> None:
-        """Leave the folder as `digitd init` made it."""
+        """Restore the folder to the state after `digitd init`."""
 
     def drop(self, name: str, data: bytes) -> None:
         self.dropped[name] = data
@@ -63,16 +63,19 @@ class Site(Box):
             self.drop(f"digit{number}.png", sample(number))
 
     def check_all(self) -> None:
-        """Every file ever dropped has its one row; digitd itself says so too."""
+        """Check that every dropped file has exactly one row, and run the audit."""
         wait_until(lambda: len(self.rows()) >= len(self.dropped), "a row each", START_SECONDS)
         self.wait_until_settled()
         self.check_books(self.dropped)
         audit = self.machine.run(DIGITD, "audit", "--config", DIGITS / "config.yaml")
-        assert f"{len(self.dropped)} rows, {len(self.dropped)} files, 0 in work, 0 breaks" in audit
+        assert (
+            f"{len(self.dropped)} rows, {len(self.dropped)} files, 0 in work, 0 discrepancies"
+            in audit
+        )
         log.info("digitd audit: %s", audit.strip())
 
     def undisturbed(self) -> bool:
-        """Tell whether it runs as it was installed, with nothing left to read."""
+        """Return whether the service runs with its original settings and nothing left to read."""
         return (
             self.state() == "active"
             and not self.machine.succeeds("test", "-e", DROP_INS)
@@ -166,19 +169,19 @@ def installed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Sit
 
 @pytest.fixture
 def site(machine: Machine, installed: Site) -> Iterator[Site]:
-    """digitd up and running on its default settings, whatever the test before left."""
+    """Return digitd running with default settings, whatever state the previous test left."""
     if not installed.undisturbed():
         installed.begin_anew()
     yield installed
-    # pytest shows this where the test failed.
+    # pytest shows this if the test failed.
     log.debug("%s", machine.run("journalctl", "--unit=digitd", "--no-pager", "--lines=80"))
 
 
-def test_the_readmes_commands_start_a_service_that_reads_what_is_dropped(site: Site) -> None:
+def test_readme_commands_start_a_service_that_reads_files(site: Site) -> None:
     machine = site.machine
     assert machine.succeeds("systemctl", "is-active", "digitd")
     assert machine.succeeds("systemctl", "is-enabled", "digitd")
-    # With Type=notify, active means that READY=1 came; STATUS= came the same way.
+    # With Type=notify, active means that READY=1 arrived; STATUS= arrived the same way.
     assert machine.show("digitd", "Type") == "notify"
     assert str(DIGITS / "inbox") in machine.show("digitd", "StatusText")
     site.drop("digit1.png", sample(1))
@@ -189,7 +192,7 @@ def test_the_readmes_commands_start_a_service_that_reads_what_is_dropped(site: S
     assert (site.outbox / "annotated" / "digit1.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_sandbox_is_in_force_and_not_only_asked_for(site: Site) -> None:
+def test_sandbox_is_in_effect(site: Site) -> None:
     machine, pid = site.machine, site.main_pid()
     about = dict(
         re.findall(r"^(\w+):\s*(.*)$", machine.run("cat", f"/proc/{pid}/status"), re.MULTILINE)
@@ -208,7 +211,7 @@ def test_the_sandbox_is_in_force_and_not_only_asked_for(site: Site) -> None:
     assert "hidepid=invisible" in machine.run("cat", f"/proc/{pid}/mountinfo")
 
 
-def test_a_kill_loses_nothing_and_systemd_starts_it_again(site: Site) -> None:
+def test_systemd_restarts_a_killed_service_and_nothing_is_lost(site: Site) -> None:
     restarts = site.restarts()
     site.drop_samples(range(100, 140))
     wait_until(lambda: len(site.rows()) > 1, "the first rows")
@@ -220,9 +223,9 @@ def test_a_kill_loses_nothing_and_systemd_starts_it_again(site: Site) -> None:
     assert site.restarts() == restarts + 1
 
 
-def test_reload_puts_a_changed_setting_in_force(site: Site) -> None:
+def test_reload_applies_a_changed_setting(site: Site) -> None:
     pid = site.main_pid()
-    site.drop("scan200.png", sample(1))  # not what the pattern says so far
+    site.drop("scan200.png", sample(1))  # does not match the pattern yet
     site.drop("digit200.png", sample(1))
     wait_until(lambda: len(site.rows()) == len(site.dropped) - 1, "a row")
     assert not [row for row in site.rows() if row["file"] == "scan200.png"]
@@ -231,10 +234,10 @@ def test_reload_puts_a_changed_setting_in_force(site: Site) -> None:
     wait_until(lambda: len(site.rows()) == len(site.dropped), "a row", START_SECONDS)
     site.check_all()
     assert site.main_pid() == pid
-    # Settings that are not allowed change nothing.
+    # Invalid settings change nothing.
     site.config.write_text("pattern: 7\n")
     site.systemctl("reload")
-    site.wait_for_message("not reloaded, the settings stay as they are")
+    site.wait_for_message("not reloaded, the settings stay unchanged")
     site.drop("scan201.png", sample(2))
     wait_until(lambda: len(site.rows()) == len(site.dropped), "a row")
     site.configure(pattern="scan*.png")
@@ -248,7 +251,7 @@ def hang_the_process(site: Site) -> None:
 
 
 def hang_the_loop(site: Site) -> None:
-    """Hang the loop alone: it opens a FIFO for its settings, and nobody writes to it."""
+    """Hang only the loop: the config is a FIFO that nobody writes to."""
     config = site.config.read_bytes()
     site.config.unlink()
     os.mkfifo(site.config)
@@ -260,14 +263,14 @@ def hang_the_loop(site: Site) -> None:
 
 
 @pytest.mark.parametrize("hang", [hang_the_process, hang_the_loop])
-def test_the_watchdog_restarts_what_hangs(site: Site, hang: Callable[[Site], None]) -> None:
+def test_watchdog_restarts_a_hung_service(site: Site, hang: Callable[[Site], None]) -> None:
     machine = site.machine
     machine.run("mkdir", "-p", DROP_INS)
     drop_in = f"[Service]\nWatchdogSec={WATCHDOG_SECONDS}\n"
     machine.run("tee", f"{DROP_INS}/watchdog.conf", given=drop_in)
     machine.run("systemctl", "daemon-reload")
     site.systemctl("restart")
-    # It is left alone while it works, which it also does when there is nothing to do.
+    # The watchdog does not restart it while its loop runs, even if it is idle.
     pid, restarts = site.main_pid(), site.restarts()
     idle = time.monotonic() + 1.5 * WATCHDOG_SECONDS
     while time.monotonic() < idle:
@@ -281,13 +284,13 @@ def test_the_watchdog_restarts_what_hangs(site: Site, hang: Callable[[Site], Non
     site.wait_for_restart(restarts)
     log.info("active again %.1f s after it hung", time.monotonic() - began)
     assert "Failed with result 'watchdog'" in machine.run("journalctl", "--unit=digitd", "_PID=1")
-    # Its last words tell where it hung.
+    # The end of its log shows where it hung.
     assert any(message.endswith(" in _loop") for message in site.messages())
     assert machine.alive(workers) == set()
     site.check_all()
 
 
-def test_stop_finishes_the_batch_in_hand_within_its_time(site: Site) -> None:
+def test_stop_finishes_the_batches_in_flight_in_time(site: Site) -> None:
     already = len(site.rows())
     workers = site.machine.children(site.main_pid())
     site.drop_samples(range(1000, 1600))
@@ -301,7 +304,7 @@ def test_stop_finishes_the_batch_in_hand_within_its_time(site: Site) -> None:
     assert took < 10
     assert site.machine.show("digitd", "Result") == "success"
     assert site.machine.alive(workers) == set()
-    # Each file that was given to a worker has its row, and lies where that says.
+    # Each file that was given to a worker has a row and is at the path in that row.
     begun = {line.split()[0] for line in (site.work / "attempts").read_text().split("\n") if line}
     assert begun <= {row["id"] for row in site.rows()}
     left = {path.name.split("-")[0] for path in site.work.glob("d*-*")}
@@ -310,7 +313,7 @@ def test_stop_finishes_the_batch_in_hand_within_its_time(site: Site) -> None:
     site.check_all()
 
 
-def test_another_user_of_the_group_drops_files_and_reads_the_answers(site: Site) -> None:
+def test_group_member_can_drop_files_and_read_the_answers(site: Site) -> None:
     machine = site.machine
     # As the README says.
     machine.run("chmod", "2770", DIGITS / "inbox")
@@ -326,7 +329,7 @@ def test_another_user_of_the_group_drops_files_and_reads_the_answers(site: Site)
     assert "digit2001.png" in machine.run("cat", table, user="alice")
 
 
-def test_a_bad_config_ends_it_with_78_and_for_good(site: Site) -> None:
+def test_bad_config_exits_78_without_a_restart(site: Site) -> None:
     site.config.write_text("workers: many\n")
     with pytest.raises(CommandError):
         site.systemctl("restart")
@@ -340,7 +343,7 @@ def test_a_bad_config_ends_it_with_78_and_for_good(site: Site) -> None:
     assert any("workers: many is not allowed" in message for message in site.messages())
 
 
-def test_the_journal_has_each_lines_priority(site: Site) -> None:
+def test_journal_has_the_priority_of_each_line(site: Site) -> None:
     site.drop("digit3001.png", b"my shopping list: milk, bread\n")
     site.drop("digit3002.png", sample(1))
     site.check_all()

@@ -1,4 +1,4 @@
-"""Measuring: what is counted, as what, and what the command says and draws."""
+"""Evaluation: what is counted, and what the command prints and plots."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MNIST = np.load(SMALL)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Eight digits, one of them mislabelled; a blank, two digits, an ambiguous and a hard one."""
+    """Write eight digits (one mislabelled), a blank, two digits, an ambiguous and a hard image."""
     images = tmp_path / "images"
     images.mkdir()
     lines = ["file,label,traits,writer"]
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_counted(folder: Path) -> None:
+def test_folder_of_images_is_evaluated(folder: Path) -> None:
     reader = model.load(SHIPPED_MODEL)
     found = evaluate.evaluate(reader, evaluate.cases(folder, ["hard"]))
     assert (found.count, found.right) == (8, 7)
@@ -63,7 +63,7 @@ def test_a_folder_is_counted(folder: Path) -> None:
     assert (all_of_it.count, all_of_it.right) == (9, 7)
 
 
-def test_the_command_says_and_draws(folder: Path, tmp_path: Path) -> None:
+def test_evaluate_command_prints_figures_and_writes_plots(folder: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "seen"
     said = digitd(
         "evaluate", folder, "--skip-traits", "hard", "--pictures", drawn, "--at-least", "0.8"
@@ -78,9 +78,7 @@ def test_the_command_says_and_draws(folder: Path, tmp_path: Path) -> None:
         assert min(picture.shape[:2]) > 100
 
 
-def test_figures_are_printed_as_json_and_answers_written_as_a_table(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_evaluate_prints_json_and_writes_a_table(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "answers.csv"
     said = digitd("evaluate", folder, "--skip-traits", "hard", "--json", "--table", table)
     assert said.returncode == 0, said.stderr
@@ -98,7 +96,7 @@ def test_figures_are_printed_as_json_and_answers_written_as_a_table(
     assert rows.set_index("file").loc["blank.png", "reason"] == "no ink"
 
 
-def test_a_table_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+def test_error_names_a_table_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
     said = digitd("evaluate", folder, "--table", tmp_path / "none" / "answers.csv")
     assert said.returncode == 1
     assert "answers.csv: cannot be written: No such file" in said.stderr
@@ -111,7 +109,7 @@ def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
     assert "100%" in terminal.text
 
 
-def test_below_the_bar_exits_1(folder: Path) -> None:
+def test_accuracy_below_at_least_exits_1(folder: Path) -> None:
     assert digitd("evaluate", folder, "--at-least", "0.95").returncode == 1
 
 
@@ -123,7 +121,7 @@ def test_below_the_bar_exits_1(folder: Path) -> None:
         ("file,label\nx.png,3\n", "x.png"),
     ],
 )
-def test_a_folder_without_its_table_is_named(
+def test_error_names_a_folder_without_labels(
     tmp_path: Path, content: str | None, says: str
 ) -> None:
     if content is not None:
@@ -132,13 +130,13 @@ def test_a_folder_without_its_table_is_named(
         list(evaluate.cases(tmp_path).each)
 
 
-def test_mnist_is_measured_on_its_test_digits() -> None:
+def test_mnist_is_evaluated_on_its_test_digits() -> None:
     found = evaluate.evaluate(model.load(SHIPPED_MODEL), evaluate.cases(SMALL))
     assert found.count == 100
     assert found.accuracy >= 0.98
 
 
-def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_not_a_data_set_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "set.npz"
     broken.write_bytes(b"no zip")
     with pytest.raises(DataError, match=r"set\.npz"):
@@ -148,8 +146,8 @@ def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
         evaluate.cases(tmp_path / "other.npz")
 
 
-def test_a_shaky_confidence_is_calibrated() -> None:
-    # Right 8 times in 10, but as sure as a logit of 12 makes one.
+def test_overconfident_scores_are_calibrated() -> None:
+    # Correct 8 times in 10, but with the confidence of a logit of 12.
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 4000)
     said = np.where(rng.random(4000) < 0.8, labels, (labels + 1) % 10)
@@ -169,7 +167,7 @@ def test_a_shaky_confidence_is_calibrated() -> None:
         (np.zeros((2, 8, 8), np.uint8), np.array([3, 10]), "labels must be 0 to 9"),
     ],
 )
-def test_a_set_that_is_wrong_is_named_by_its_file(
+def test_error_names_the_file_of_a_malformed_set(
     tmp_path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], said: str
 ) -> None:
     file = tmp_path / "mine.npz"
@@ -180,7 +178,7 @@ def test_a_set_that_is_wrong_is_named_by_its_file(
 
 
 @pytest.mark.parametrize("label", ["10", "12", "007", "٣"])
-def test_a_label_that_is_no_digit_is_not_counted(label: str) -> None:
+def test_image_with_a_label_that_is_not_a_digit_is_not_counted(label: str) -> None:
     answer = evaluate.Answer("x.png", label, Verdict(Status.OK, 3, 0.9), None)
     assert answer.label is None
     assert not answer.is_counted

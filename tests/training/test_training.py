@@ -1,4 +1,4 @@
-"""Training: the whole command on a few digits, its resumption, and what it is fed."""
+"""Training: the whole command on a few digits, resuming, and the training data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from daemon.training import (
 )
 from daemon.training.augment import Augmenter
 
-# Keras 3.15 copies its variables in a way that numpy 2.4 frowns on.
+# Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
@@ -51,7 +51,7 @@ def quietly(ended: list[learner.Epoch]) -> train.Progress:
     )
 
 
-def test_training_learns_resumes_and_saves_what_it_was(tmp_path: Path) -> None:
+def test_training_learns_resumes_and_records_its_settings(tmp_path: Path) -> None:
     epochs: list[learner.Epoch] = []
     settings = train.TrainSettings((SMALL,), epochs=1, scale=0.01)
     out = tmp_path / "new.keras"
@@ -68,7 +68,7 @@ def test_training_learns_resumes_and_saves_what_it_was(tmp_path: Path) -> None:
     assert model.load(out).hash != first.hash
 
 
-def test_the_command_trains_and_draws(tmp_path: Path) -> None:
+def test_train_command_writes_a_model_and_plots(tmp_path: Path) -> None:
     work = tmp_path / "runs"
     arguments = ["train", "--data", SMALL, "--work", work, "--epochs", 1, "--scale", 0.01]
     said = CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -81,7 +81,7 @@ def test_the_command_trains_and_draws(tmp_path: Path) -> None:
         assert min(picture.shape[:2]) > 100
 
 
-def test_a_model_is_compiled_again_from_its_weights(tmp_path: Path) -> None:
+def test_model_is_compiled_again_from_its_weights(tmp_path: Path) -> None:
     old = tmp_path / "old.keras"
     with zipfile.ZipFile(SHIPPED_MODEL) as shipped, zipfile.ZipFile(old, "w") as copy:
         for name in set(shipped.namelist()) - {model.NETWORK_MEMBER}:
@@ -105,7 +105,7 @@ def test_a_model_is_compiled_again_from_its_weights(tmp_path: Path) -> None:
     assert np.abs(exact - rough).mean() < 0.01
 
 
-def test_the_bar_of_the_training_begins_at_nothing_and_ends_full(
+def test_training_progress_bar_starts_empty_and_ends_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     master, slave = pty.openpty()
@@ -132,23 +132,23 @@ def test_the_bar_of_the_training_begins_at_nothing_and_ends_full(
     assert re.search(r"glyphs[^\r]*100%", text)
 
 
-def test_a_single_epoch_can_be_seen_in_the_curves(tmp_path: Path) -> None:
+def test_single_epoch_is_visible_in_the_curves(tmp_path: Path) -> None:
     file = tmp_path / "curves.png"
     plots.curves([learner.Epoch(1, 0.9, 0.2, 0.95, None)], file)
     picture = cv2.imread(str(file))
     assert picture is not None
     blue = (picture == (0xC0, 0x65, 0x15)).all(axis=2).astype(np.uint8)
-    # In each of the two panels the point, and the legend's line.
+    # Each of the two panels has the point and the legend's line.
     assert cv2.connectedComponents(blue)[0] - 1 >= 4
 
 
-def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+def test_resume_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
     settings = train.TrainSettings((SMALL,), epochs=1, scale=0.01)
     with pytest.raises(DataError, match="cannot be resumed"):
         train.train(settings, tmp_path / "new.keras", tmp_path, quietly([]), resume=True)
 
 
-def test_the_pool_has_every_group_and_is_kept(tmp_path: Path) -> None:
+def test_pool_has_every_group_and_is_cached(tmp_path: Path) -> None:
     sets = data.load([SMALL]).training
     told: list[float] = []
     made = pool.gather(sets, tmp_path, seed=0, scale=0.01, tell=told.append)
@@ -163,7 +163,7 @@ def test_the_pool_has_every_group_and_is_kept(tmp_path: Path) -> None:
     assert np.array_equal(made.glyphs, again.glyphs)
 
 
-def test_what_is_held_apart_is_not_trained_on(tmp_path: Path) -> None:
+def test_validation_split_is_disjoint_and_reproducible(tmp_path: Path) -> None:
     sets = data.load([SMALL]).training
     made = pool.gather(sets, tmp_path, seed=0, scale=0.01, tell=lambda _: None)
     training, held = made.split(0.1, 0)
@@ -173,7 +173,7 @@ def test_what_is_held_apart_is_not_trained_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_drawn_digits_are_lines_within_their_page(digit: int) -> None:
+def test_drawn_digits_stay_within_the_canvas(digit: int) -> None:
     rng = np.random.default_rng(0)
     for _ in range(30):
         line = strokes.drawn(digit, rng)
@@ -181,7 +181,7 @@ def test_drawn_digits_are_lines_within_their_page(digit: int) -> None:
         assert hands.redrawn(line, rng).max() > 30
 
 
-def test_thinning_leaves_lines_one_pixel_wide_in_one_piece() -> None:
+def test_thinning_leaves_connected_one_pixel_lines() -> None:
     thick = np.zeros((1, 64, 64), np.uint8)
     cv2.circle(thick[0], (32, 32), 20, 255, 7)
     line = hands.thinned(thick > 0)[0]
@@ -189,7 +189,7 @@ def test_thinning_leaves_lines_one_pixel_wide_in_one_piece() -> None:
     assert cv2.connectedComponents(line.astype(np.uint8))[0] == 2
 
 
-def test_augmenting_moves_digits_but_not_far() -> None:
+def test_augmentation_moves_digits_only_a_little() -> None:
     digits = np.load(SMALL)["x_train"][:64]
     augment = Augmenter(np.random.default_rng(0))
     varied = augment(digits)
@@ -203,12 +203,12 @@ def test_augmenting_moves_digits_but_not_far() -> None:
     assert np.abs(weak - 1.0 * digits).mean() < 0.7 * np.abs(varied - 1.0 * digits).mean()
 
 
-def test_now_and_then_the_pen_skips() -> None:
+def test_some_augmented_digits_have_a_gap() -> None:
     loops = np.zeros((200, 28, 28), np.uint8)
     for loop in loops:
         cv2.circle(loop, (14, 14), 8, 255, 2)
     varied = Augmenter(np.random.default_rng(0))(loops)
-    # Connected paper: one piece outside and one inside, or a single one through a gap.
+    # The paper has two components, outside and inside; a gap in the ring connects them into one.
     pieces = [
         cv2.connectedComponents((glyph < 60).astype(np.uint8), connectivity=4)[0] - 1
         for glyph in varied
@@ -216,7 +216,7 @@ def test_now_and_then_the_pen_skips() -> None:
     assert 5 <= pieces.count(1) <= 30
 
 
-def test_negatives_are_drawn() -> None:
+def test_negatives_are_not_empty() -> None:
     rng = np.random.default_rng(0)
     digits = list(np.load(SMALL)["x_train"][:3])
     for _ in range(20):
@@ -226,9 +226,9 @@ def test_negatives_are_drawn() -> None:
         assert negatives.beside(digits[:2], rng).any(axis=0).sum() > 30
 
 
-def test_no_font_is_both_trained_on_and_kept_apart() -> None:
+def test_held_out_fonts_are_not_used_for_training() -> None:
     assert not set(fonts.found()) & set(fonts.found(kept_apart=True))
 
 
-def test_letters_that_look_like_digits_are_no_negatives() -> None:
+def test_letters_that_look_like_digits_are_not_negatives() -> None:
     assert not set("OoDQlIi|ZzSsgqbB0123456789") & set(fonts.NO_DIGITS)

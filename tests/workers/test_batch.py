@@ -1,4 +1,4 @@
-"""One batch of claimed files: opened safely, hashed, read, its pictures written."""
+"""One batch of claimed files: open safely, hash, read, write the pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDS = ids.Ids()
 
 
 class Reader:
-    """Remembers what it was given; says "ok", or why a parcel was refused."""
+    """A reader that records its parcels and returns "ok" or the reason for a refusal."""
 
     def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.parcels: list[list[Parcel]] = []
@@ -49,7 +49,7 @@ def job(folder: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:
     return Job(job_id, name, path, len(data))
 
 
-def test_each_file_has_its_hash_its_verdict_and_its_picture_beside_it(tmp_path: Path) -> None:
+def test_each_file_gets_a_hash_a_verdict_and_a_picture(tmp_path: Path) -> None:
     jobs = [job(tmp_path, f"digit{n}.png", os.urandom(300_000)) for n in (3, 1, 2)]
     reader = Reader()
     results = read_batch(reader, OPTIONS, jobs)
@@ -63,7 +63,7 @@ def test_each_file_has_its_hash_its_verdict_and_its_picture_beside_it(tmp_path: 
         assert result.job.picture_path.read_bytes() == b"a picture of " + data
 
 
-def test_without_pictures_none_is_written(tmp_path: Path) -> None:
+def test_no_picture_is_written_if_pictures_are_off(tmp_path: Path) -> None:
     (result,) = read_batch(
         lambda _, parcels: [Reading(Verdict(Status.OK, 7, 0.9), "m") for _ in parcels],
         OPTIONS,
@@ -73,17 +73,17 @@ def test_without_pictures_none_is_written(tmp_path: Path) -> None:
     assert not result.job.picture_path.exists()
 
 
-def test_a_file_over_the_limit_is_refused_unread_and_hashed(tmp_path: Path) -> None:
+def test_file_over_the_limit_is_refused_but_hashed(tmp_path: Path) -> None:
     jobs = [job(tmp_path, data=bytes(1001)), job(tmp_path, data=bytes(1000))]
     reader = Reader()
     large, small = read_batch(reader, replace(OPTIONS, max_file_mb=0.001), jobs)
     assert [parcel.data for parcel in reader.parcels[0]] == [b"", bytes(1000)]
-    assert large.verdict.reason == "too large: 0.0 MB, allowed are 0.001 MB"
+    assert large.verdict.reason == "too large: 0.0 MB, the limit is 0.001 MB"
     assert large.sha256 == hashlib.sha256(bytes(1001)).hexdigest()
     assert small.verdict.status is Status.OK
 
 
-def test_a_refused_job_is_hashed_and_its_bytes_go_nowhere(tmp_path: Path) -> None:
+def test_refused_job_is_hashed_but_not_decoded(tmp_path: Path) -> None:
     refused = replace(job(tmp_path), refusal="took its worker process down 2 times")
     reader = Reader()
     (result,) = read_batch(reader, OPTIONS, [refused])
@@ -95,7 +95,7 @@ def test_a_refused_job_is_hashed_and_its_bytes_go_nowhere(tmp_path: Path) -> Non
     assert (unread.sha256, unread.has_picture) == (result.sha256, False)
 
 
-def test_a_file_that_was_taken_away_has_no_result(tmp_path: Path) -> None:
+def test_missing_file_has_no_result(tmp_path: Path) -> None:
     jobs = [job(tmp_path), job(tmp_path)]
     jobs[0].path.unlink()
     assert [result.job for result in read_batch(Reader(), OPTIONS, jobs)] == jobs[1:]
@@ -104,7 +104,7 @@ def test_a_file_that_was_taken_away_has_no_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "folder"])
-def test_what_is_no_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
+def test_non_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
     one = job(tmp_path)
     one.path.unlink()
     if kind == "symlink":
@@ -118,19 +118,19 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
     (result,) = read_batch(reader, OPTIONS, [one])
     assert reader.parcels[0][0].data == b""
     assert result.sha256 == ""
-    expected = "cannot be opened: " if kind == "symlink" else "is no regular file"
+    expected = "cannot be opened: " if kind == "symlink" else "is not a regular file"
     assert result.verdict.reason.startswith(expected)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_file_without_read_permission_is_refused_with_the_reason(tmp_path: Path) -> None:
     one = job(tmp_path)
     one.path.chmod(0)
     (result,) = read_batch(Reader(), OPTIONS, [one])
     assert result.verdict.reason == "cannot be opened: Permission denied"
 
 
-def test_a_file_modified_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+def test_file_modified_while_being_read_is_read_again(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "digit1.png"), job(tmp_path, "digit2.png")]
     reader = Reader()
 
@@ -149,7 +149,7 @@ def test_a_file_modified_while_it_is_read_is_read_again(tmp_path: Path) -> None:
     assert jobs[0].picture_path.read_bytes() == b"a picture of seven and more"
 
 
-def test_a_file_that_is_written_to_without_end_is_read_three_times(tmp_path: Path) -> None:
+def test_constantly_modified_file_is_read_three_times(tmp_path: Path) -> None:
     one = job(tmp_path)
 
     def append() -> None:
@@ -163,7 +163,7 @@ def test_a_file_that_is_written_to_without_end_is_read_three_times(tmp_path: Pat
 
 
 def failing_open(number: int, times: int) -> Callable[..., int]:
-    """Return an ``os.open`` that fails with an errno so many times."""
+    """Return an ``os.open`` that fails with an errno the given number of times."""
     real = os.open
     left = times
 
@@ -177,7 +177,7 @@ def failing_open(number: int, times: int) -> Callable[..., int]:
     return fail_first
 
 
-def test_a_read_error_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_error_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.workers.batch._PAUSE_SECONDS", 0.01)
     one = job(tmp_path)
     monkeypatch.setattr(os, "open", failing_open(errno.EIO, 2))
@@ -185,7 +185,7 @@ def test_a_read_error_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.verdict.status is Status.OK
 
 
-def test_a_bad_sector_is_its_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_sector_is_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.workers.batch._PAUSE_SECONDS", 0.01)
     one = job(tmp_path)
     monkeypatch.setattr(os, "open", failing_open(errno.EIO, 99))
@@ -194,7 +194,7 @@ def test_a_bad_sector_is_its_files_fault(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
-def test_a_file_server_that_went_away_is_no_files_fault(
+def test_unreachable_file_server_is_not_the_files_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     one = job(tmp_path)
@@ -203,7 +203,7 @@ def test_a_file_server_that_went_away_is_no_files_fault(
         read_batch(Reader(), OPTIONS, [one])
 
 
-def test_a_disk_without_room_for_a_picture_is_no_files_fault(tmp_path: Path) -> None:
+def test_full_disk_for_a_picture_is_not_the_files_fault(tmp_path: Path) -> None:
     one = job(tmp_path, data=bytes(1000))
     with files_limited_to(100), pytest.raises(OSError, match=r"No space left|File too large"):
         read_batch(Reader(), OPTIONS, [one])

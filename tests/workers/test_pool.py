@@ -1,4 +1,4 @@
-"""The pool with readers that crash, hang and raise: real worker processes, a second each."""
+"""The pool with readers that crash, hang and raise, in real worker processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IDS = ids.Ids()
 
 
 def obey(_: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    """Do what each file's bytes say; runs in the worker."""
+    """Execute each file's bytes as a command; runs in the worker."""
     for parcel in parcels:
         match parcel.data.split():
             case [b"exit", status]:
@@ -71,7 +71,7 @@ def no_model(_: ReadOptions, __: Sequence[Parcel]) -> list[Reading]:
 
 
 def hang_if_second(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    """Load at once in the first process that makes a mark, and for ever in every other."""
+    """Load at once in the first process that creates a marker file, and hang in all others."""
     if parcels[0].name == KNOWN_DIGIT_PNG.name:
         try:
             Path(options.model).touch(exist_ok=False)
@@ -81,7 +81,7 @@ def hang_if_second(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Read
 
 
 class Tended:
-    """A pool, tended as the daemon's loop does it."""
+    """A pool and a loop that calls ``tend`` like the daemon's."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
@@ -113,7 +113,7 @@ class Tended:
         self.submit(*jobs)
         return self.until_outcomes(len(self.outcomes) + 1)[-1]
 
-    # The processes themselves are looked at.
+    # The tests inspect the processes themselves.
     # ruff: noqa: SLF001
 
     def ready(self) -> list[int]:
@@ -166,7 +166,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_a_batch_comes_back_in_order_from_another_process(
+def test_batch_is_returned_in_order_from_another_process(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
     tended = make()
@@ -196,7 +196,9 @@ def test_two_workers_read_at_the_same_time(make: Callable[..., Tended], tmp_path
     assert len({pid_of(outcome) for outcome in outcomes}) == 2
 
 
-def test_each_worker_is_kept_busy_and_no_more(make: Callable[..., Tended], tmp_path: Path) -> None:
+def test_each_worker_gets_the_maximum_number_of_batches(
+    make: Callable[..., Tended], tmp_path: Path
+) -> None:
     tended = make(patience=LONG)
     tended.until_ready(2)
     submitted = 0
@@ -210,7 +212,7 @@ def test_each_worker_is_kept_busy_and_no_more(make: Callable[..., Tended], tmp_p
     assert sorted(pids.count(pid) for pid in set(pids)) == [3, 3]
 
 
-def test_a_batch_that_goes_alone_is_all_that_its_worker_has(
+def test_worker_with_a_lone_batch_gets_no_other_batch(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
     tended = make(patience=LONG)
@@ -236,7 +238,7 @@ def test_a_batch_that_goes_alone_is_all_that_its_worker_has(
         (b"mutter last words", "killed by SIGSEGV"),
     ],
 )
-def test_a_worker_that_goes_down_says_why_and_what_waited_behind_it_comes_back(
+def test_dead_worker_reports_why_and_its_queued_batches_are_returned(
     make: Callable[..., Tended], tmp_path: Path, order: bytes, reason: str
 ) -> None:
     tended = make(workers=1)
@@ -253,7 +255,7 @@ def test_a_worker_that_goes_down_says_why_and_what_waited_behind_it_comes_back(
     assert finished(tended.read(behind)).jobs == [behind]
 
 
-def test_what_a_worker_said_about_an_earlier_batch_is_not_quoted(
+def test_stderr_from_an_earlier_batch_is_not_reported(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
     tended = make(workers=1)
@@ -264,7 +266,7 @@ def test_what_a_worker_said_about_an_earlier_batch_is_not_quoted(
     assert later.stderr == ""
 
 
-def test_a_worker_that_is_killed_from_outside_names_the_signal_and_is_replaced(
+def test_killed_worker_is_reported_with_its_signal_and_replaced(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
     tended = make(patience=LONG)
@@ -282,7 +284,7 @@ def test_a_worker_that_is_killed_from_outside_names_the_signal_and_is_replaced(
     assert killed not in tended.ready()
 
 
-def test_a_worker_that_died_idle_is_replaced_and_no_file_is_blamed(
+def test_worker_that_dies_idle_is_replaced_and_no_file_is_blamed(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
     tended = make(workers=1)
@@ -295,20 +297,20 @@ def test_a_worker_that_died_idle_is_replaced_and_no_file_is_blamed(
     assert tended.outcomes == [outcome]
 
 
-def test_a_worker_that_is_killed_before_it_takes_a_batch_blames_no_file(
+def test_worker_killed_before_it_starts_a_batch_blames_no_file(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
     tended = make(workers=1, patience=LONG)
     tended.until_ready()
     (pid,) = tended.ready()
-    os.kill(pid, signal.SIGSTOP)  # it looks alive when the batch is sent
+    os.kill(pid, signal.SIGSTOP)  # it still looks alive when the batch is sent
     batch = job(tmp_path, "digit1.png")
     tended.submit(batch)
     os.kill(pid, signal.SIGKILL)
     assert tended.until_outcomes(1) == [Returned([batch])]
 
 
-def test_a_stopped_worker_blocks_nobody_and_is_killed_in_time(
+def test_stopped_worker_does_not_block_the_loop_and_is_killed(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
     tended = make(workers=1)
@@ -321,7 +323,7 @@ def test_a_stopped_worker_blocks_nobody_and_is_killed_in_time(
     for batch in batches:
         tended.submit(*batch)
     assert time.monotonic() - started < 1  # the batches fit into the pipe
-    # It had not begun to read any of them, so none is to blame.
+    # It had not started to read any of them, so none is to blame.
     assert tended.until_outcomes(3) == [Returned(batch) for batch in batches]
     assert gone(pid)
     assert finished(tended.read(batches[0][0])).jobs == batches[0][:1]
@@ -331,7 +333,7 @@ def test_a_stopped_worker_blocks_nobody_and_is_killed_in_time(
     ("order", "kind", "text"),
     [(b"model", ModelError, "the model went away"), (b"storage", OSError, "No space left")],
 )
-def test_a_fault_that_is_no_files_brings_the_batch_back(
+def test_batch_is_returned_after_a_fault_that_no_file_caused(
     make: Callable[..., Tended], tmp_path: Path, order: bytes, kind: type[Exception], text: str
 ) -> None:
     tended = make(workers=1)
@@ -347,13 +349,13 @@ def test_a_fault_that_is_no_files_brings_the_batch_back(
 @pytest.mark.parametrize(
     ("read", "kind", "text"),
     [
-        (exit_at_once, WorkerStartError, "a worker ended while it loaded the model: exit status 3"),
+        (exit_at_once, WorkerStartError, "a worker ended while loading the model: exit status 3"),
         (fail_to_import, WorkerStartError, r"exit status 1: ImportError: libsomething\.so\.2"),
         (no_model, ModelError, "there is no model"),
         (misread, ModelError, f"reads {KNOWN_DIGIT_PNG.name} as 1 .* it is a {KNOWN_DIGIT}"),
     ],
 )
-def test_a_worker_that_cannot_start_says_whose_fault_it_is(
+def test_worker_that_cannot_start_reports_the_cause(
     make: Callable[..., Tended], read: Read, kind: type[Exception], text: str
 ) -> None:
     tended = make(read)
@@ -364,9 +366,7 @@ def test_a_worker_that_cannot_start_says_whose_fault_it_is(
     assert not tended.pool.has_room()
 
 
-def test_a_fault_ends_when_a_worker_starts_after_all(
-    make: Callable[..., Tended], tmp_path: Path
-) -> None:
+def test_fault_is_cleared_when_a_worker_starts(make: Callable[..., Tended], tmp_path: Path) -> None:
     tended = make(needs_mark)
     tended.until(lambda: tended.pool.fault is not None)
     (tmp_path / "mark").touch()
@@ -381,7 +381,7 @@ def needs_mark(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]
     return obey(options, parcels)
 
 
-def test_a_worker_that_hangs_while_it_loads_is_killed(
+def test_worker_that_hangs_while_loading_is_killed(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
     tended = make(patience=Patience(start=5.0), workers=1)
@@ -392,11 +392,11 @@ def test_a_worker_that_hangs_while_it_loads_is_killed(
     assert len(finished(tended.read(job(tmp_path, "digit1.png"))).results) == 1
 
 
-def test_with_one_worker_ready_another_that_dies_loading_takes_nothing_from_it(
+def test_worker_that_dies_loading_does_not_affect_a_ready_one(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    # One is ready and the other never will be. That is killed, and so is each that follows;
-    # then the ready one hangs, and must be killed too.
+    # One worker is ready, and the other never will be: it is killed, and so is each replacement.
+    # Then the ready one hangs and must be killed too.
     tended = make(hang_if_second, Patience(start=60.0, batch=1.0, file=0.0))
     tended.until_ready()
     (ready,) = tended.ready()
@@ -412,12 +412,12 @@ def test_with_one_worker_ready_another_that_dies_loading_takes_nothing_from_it(
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.1, 0.3])
-def test_closing_while_a_worker_starts_waits_for_no_model(
+def test_close_does_not_wait_for_a_starting_worker(
     make: Callable[..., Tended], pause: float
 ) -> None:
     tended = make(hang_if_second)
     tended.pool.tend()
-    time.sleep(pause)  # into each stage of the start
+    time.sleep(pause)  # reaches a different stage of the start each time
     pids = tended.started()
     started = time.monotonic()
     tended.pool.close()
@@ -425,9 +425,7 @@ def test_closing_while_a_worker_starts_waits_for_no_model(
     assert all(map(gone, pids))
 
 
-def test_closing_ends_a_worker_with_a_batch_in_hand(
-    make: Callable[..., Tended], tmp_path: Path
-) -> None:
+def test_close_kills_a_worker_that_is_reading(make: Callable[..., Tended], tmp_path: Path) -> None:
     tended = make(patience=LONG)
     tended.until_ready(2)
     tended.submit(job(tmp_path, "digit1.png", b"hang"))
@@ -437,7 +435,7 @@ def test_closing_ends_a_worker_with_a_batch_in_hand(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_the_whole_group_ends_no_worker(
+def test_signal_to_the_process_group_ends_no_worker(
     make: Callable[..., Tended], tmp_path: Path, number: signal.Signals
 ) -> None:
     tended = make()
@@ -450,6 +448,6 @@ def test_a_signal_to_the_whole_group_ends_no_worker(
     assert tended.ready() == before
 
 
-def test_the_number_of_workers_is_as_asked_or_fits_the_machine() -> None:
+def test_number_of_workers_is_as_configured_or_fits_the_machine() -> None:
     assert worker_count(3) == 3
     assert 1 <= worker_count("auto") <= min(4, len(os.sched_getaffinity(0)))

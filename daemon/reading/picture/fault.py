@@ -1,4 +1,4 @@
-"""The picture of a file that could not be read: why, and how the file begins."""
+"""Draw the picture of a file that could not be read: the reason and the file's first bytes."""
 
 import numpy as np
 
@@ -24,13 +24,13 @@ _REASON = Box(MARGIN, 72, WIDTH - 2 * MARGIN, 96)
 _DUMP = Box(MARGIN, 204, WIDTH - 2 * MARGIN, 120)
 _DUMP_PAPER = 244  # grey level
 _DUMP_INK = ink(80, paper=_DUMP_PAPER)
-_COLUMNS = 16  # bytes a line, as `hexdump -C` has them
+_COLUMNS = 16  # bytes per line, as in `hexdump -C`
 _LINES = 6
 _WHITE = 255
 
 
 class FaultPainter:
-    """Draws pictures of files that could not be read, as large as those of the others."""
+    """Draws pictures of files that could not be read, in the same size as other pictures."""
 
     def __init__(self) -> None:
         self._title = Font("DejaVuSans-Bold", 17)
@@ -45,7 +45,7 @@ class FaultPainter:
         Args:
             name: the file's name; any string, of any length.
             reason: why it could not be read.
-            start: how the file begins, as many bytes as are known. People recognise a PDF, a web
+            start: the file's first bytes, as far as they are known. People recognise a PDF, a web
                 page or a Git LFS pointer by them.
         """
         canvas = np.full((HEIGHT, WIDTH), GREY[_WHITE])
@@ -53,7 +53,7 @@ class FaultPainter:
         write_paragraph(canvas, _REASON, self._reason, reason)
         if start:
             x, y, width, height = _DUMP
-            write(canvas, (x, y - 7), self._caption, "how the file begins", PALE_INK)
+            write(canvas, (x, y - 7), self._caption, "the file's first bytes", PALE_INK)
             canvas[y : y + height, x : x + width] = GREY[_DUMP_PAPER]
             for i, line in enumerate(_dumped(start[: _LINES * _COLUMNS])):
                 baseline = y + 2 + self._dump.ascent + i * self._dump.height
@@ -62,7 +62,7 @@ class FaultPainter:
 
 
 def _dumped(data: bytes) -> list[str]:
-    """Return 16 bytes a line: their offset, then in hexadecimal, then as ASCII."""
+    """Return lines with the offset of 16 bytes, the bytes in hexadecimal and as ASCII."""
     lines = []
     for offset in range(0, len(data), _COLUMNS):
         part = data[offset : offset + _COLUMNS]

@@ -8,8 +8,8 @@ import numpy as np
 from daemon.reading.picture import panels, png
 from daemon.records import DIGITS, Doubt, Status
 
-# Without a writable home or MPLCONFIGDIR, matplotlib warns at import that it caches in a
-# temporary folder. For a daemon's user that is normal.
+# Without a writable home or MPLCONFIGDIR, matplotlib warns at import that it uses a temporary
+# cache folder. For a daemon's user that is normal.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 import matplotlib as mpl  # noqa: E402 - after its logger is set
@@ -46,7 +46,7 @@ _ORIGINAL = Box(MARGIN, _TOP, panels.SIDE, panels.SIDE)
 _SEEN = Box(_ORIGINAL.x + panels.SIDE + 14, _TOP, panels.SIDE, panels.SIDE)
 _SAID_X = _SEEN.x + panels.SIDE + 18
 _SAID = Box(_SAID_X, _TOP, WIDTH - MARGIN - _SAID_X, panels.SIDE)
-# Within it: the labels, their bars, and the values in a column of their own on the right.
+# Inside it: the labels, their bars, and the values in a separate column on the right.
 _LABELS = (*map(str, range(DIGITS)), "none")
 _LABEL_WIDTH, _VALUE_WIDTH, _BAR_HEIGHT = 34, 58, 13
 _BARS = Box(_SAID.x + _LABEL_WIDTH, _TOP, _SAID.width - _LABEL_WIDTH - _VALUE_WIDTH, _BAR_HEIGHT)
@@ -54,28 +54,28 @@ _BAR_TOPS = [
     _TOP + round((i + 0.5) * panels.SIDE / len(_LABELS) - _BAR_HEIGHT / 2)
     for i in range(len(_LABELS))
 ]
-_CAPTION_Y = _TOP - 7  # its baseline
-_CAPITAL = 9  # pixels that a digit of 12 px text is tall
+_CAPTION_Y = _TOP - 7  # baseline of the captions
+_CAPITAL = 9  # height of a digit in 12 px text, px
 
 _FULL = 255
 _FRAME, _EMPTY, _TRACK, _BAR = 200, 240, 236, 150  # grey levels, 0 black
 _NOTE_INK = ink(PALE, paper=_EMPTY)
 
-_ALMOST_ONE = 0.9995  # from here on a tenth of a percent would be rounded to certainty
-# What the picture says for a reason in the table, where the model was not asked.
+_ALMOST_ONE = 0.9995  # from here on one decimal would round to 100.0 %
+# The picture's wording for each reason in the table for which the model is not run.
 _HEADLINES: dict[str, str] = {
     Doubt.NO_INK: "no digit found",
     Doubt.SEVERAL_DIGITS: "more than one digit found",
 }
 _EXPLANATIONS: dict[str, str] = {
-    Doubt.NO_INK: "No digit found: nothing here stands out from its background as ink does.",
+    Doubt.NO_INK: "No digit found: nothing stands out from the background the way ink does.",
     Doubt.SEVERAL_DIGITS: "More than one digit found. "
-    "digitd reads one digit per image: crop the image to each of them.",
+    "digitd reads one digit per image: crop a separate image for each digit.",
 }
 
 
 class Painter:
-    """Draws pictures of 768x340 px; matplotlib draws the part that all share, once.
+    """Draws pictures of 768x340 px; matplotlib draws the background once.
 
     Attributes:
         faults: draws the pictures of files that could not be read.
@@ -102,10 +102,10 @@ class Painter:
 
         Args:
             name: the file's name; any string, of any length.
-            verdict: what is said of the file.
-            thumbnail: (h, w, 3) uint8 RGB, the original made small enough to show.
-            glyph: (28, 28) uint8, white ink on black, what the model saw; all zero where there was
-                nothing to show it.
+            verdict: the verdict on the file.
+            thumbnail: (h, w, 3) uint8 RGB, the original scaled down.
+            glyph: (28, 28) uint8, white ink on black, the model's input; all zeros if there was
+                none.
             mask: (H, W) uint8, 1 on the ink that was found, in the thumbnail's proportions;
                 outlined on the thumbnail in the colour of the status.
         """
@@ -124,8 +124,8 @@ class Painter:
         if np.array_equal(red, green) and np.array_equal(green, blue):
             put(canvas, _ORIGINAL, panels.outlined(panels.fitted(GREY[red]), mask, TINT[_FULL]))
             return png.encode(canvas, palette)
-        # 256 colours are too few for a photo beside the rest. True colours for the lot take
-        # 3.3 ms instead of 1.7 (2 cores, 224x168 px photo).
+        # 256 colours are too few for a photo next to the rest of the picture. True colour takes
+        # 3.3 ms instead of 1.7 ms (2 cores, 224x168 px photo).
         coloured = cv2.applyColorMap(canvas, palette[:, None]).astype(np.uint8, copy=False)
         colour = np.array(STATUS_COLOURS[verdict.status], np.uint8)
         put(coloured, _ORIGINAL, panels.outlined(panels.fitted(thumbnail), mask, colour))
@@ -146,7 +146,7 @@ class Painter:
             write(canvas, (right, baseline), font, value, letters)
 
     def _explain(self, canvas: Canvas, verdict: Verdict) -> None:
-        """Write why the model was not asked where the bars would be."""
+        """Write why the model was not run, in place of the bars."""
         x, y, width, height = _SAID
         canvas[_CAPTION_Y - self._caption.ascent : y + height, x : x + width] = GREY[_FULL]
         write(canvas, (x, _CAPTION_Y), self._caption, "reason", PALE_INK)
@@ -154,14 +154,14 @@ class Painter:
         write_paragraph(canvas, _SAID, self._text, text)
 
     def _note(self, canvas: Canvas, box: Box, text: str) -> None:
-        """Write a note into the middle of an empty panel."""
+        """Write a note in the middle of an empty panel."""
         x = box.x + (box.width - self._text.width(text)) // 2
         baseline = box.y + (box.height + _CAPITAL) // 2
         write(canvas, (x, baseline), self._text, text, _NOTE_INK)
 
 
 def _headline(verdict: Verdict) -> str:
-    """Return the verdict in words, the status first."""
+    """Return the verdict in words, starting with the status."""
     if verdict.digit is None or verdict.confidence is None:
         return f"{verdict.status}: {_HEADLINES.get(verdict.reason, verdict.reason)}"
     said = f"{verdict.digit}, {_percent(verdict.confidence)} sure"
@@ -171,18 +171,18 @@ def _headline(verdict: Verdict) -> str:
 
 
 def _percent(probability: float) -> str:
-    """Return a probability as a person reads it, never as a certainty."""
+    """Return a probability as a percentage, never as 100 %."""
     return f"{probability:.1%}" if probability < _ALMOST_ONE else ">99.9%"
 
 
 def _background() -> Canvas:
-    """Draw what all pictures share: the empty panels, their captions, the bars' tracks.
+    """Draw the background of all pictures: empty panels, captions, the tracks of the bars.
 
     Returns:
         (340, 768) uint8 colour indices.
     """
     with mpl.rc_context():
-        mpl.rcdefaults()  # a person's matplotlibrc is for their own plots
+        mpl.rcdefaults()  # the user's matplotlibrc must not change the pictures
         figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI)
         agg = FigureCanvasAgg(figure)
         for box, caption in (
@@ -190,8 +190,8 @@ def _background() -> Canvas:
             (_SEEN, "what the model saw"),
             (_SAID, "probability of each digit"),
         ):
-            # matplotlib moves a thin line onto the pixels right of it and below it: these two
-            # corners put the frame on the pixels around the box.
+            # matplotlib snaps a thin line to the pixels on its right and below it. With these
+            # corners the frame lies on the pixels around the box.
             left, top, right, bottom = box.x - 1, box.y - 1, box.x + box.width, box.y + box.height
             axes = figure.add_axes(
                 (

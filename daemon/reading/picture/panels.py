@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 252  # of the square panels, px: 9 for each of the model's 28
-_HALF_INK = 127  # of a pixel scaled from several: more than half of it is ink
+SIDE = 252  # side of the square panels, px: 9 for each of the glyph's 28
+_HALF_INK = 127  # in a scaled mask, a pixel above this is more than half ink
 
 
 def fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image, grey or coloured, as large as the panel allows in its own proportions."""
+    """Return an image, grey or colour, scaled to fit the panel with its proportions kept."""
     height, width = pixels.shape[:2]
     longest = max(height, width)
     if 2 * longest <= SIDE:
@@ -20,7 +20,7 @@ def fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a small image with each pixel as large a square as the panel allows."""
+    """Return a small image enlarged to fit the panel, each pixel a square."""
     scale = SIDE // max(pixels.shape[:2])
     shape = scale * pixels.shape[1], scale * pixels.shape[0]
     return cv2.resize(pixels, shape, interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
@@ -29,7 +29,7 @@ def enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def outlined(
     pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, colour: NDArray[np.uint8] | np.uint8
 ) -> NDArray[np.uint8]:
-    """Draw a line of one pixel around the mask, which is scaled to the pixels."""
+    """Return pixels with a one-pixel outline around the mask, which is scaled to fit them."""
     if mask is None:
         return pixels
     height, width = pixels.shape[:2]

@@ -1,4 +1,4 @@
-"""Text drawn by matplotlib, from cached letters."""
+"""Draw text with matplotlib, using cached letters."""
 
 import unicodedata
 from functools import lru_cache
@@ -13,46 +13,46 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font, LoadFlags
 from numpy.typing import NDArray
 
-# Stands for characters that the font lacks, and for those that would break the line, turn its
-# direction or be invisible. DejaVu Sans has it.
+# Replaces characters that the font lacks, and those that break lines, change the text direction or
+# are invisible. DejaVu Sans has this one.
 PLACEHOLDER = "\N{WHITE SQUARE}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 OVERHANG = 2
-"""Pixels by which the ink of a line may reach over either end of its width, as a j does."""
+"""How far a line's ink may extend beyond either end of its width, px, as a j does."""
 
 # At 72 dots per inch a point is a pixel.
 _DPI = 72
 # FreeType's lengths are in 64ths of a pixel.
 _FREETYPE = 64
-# Parts of the em square that hold all of DejaVu Sans and its bold (measured at 11, 12 and
-# 17 px over U+0020 to U+1EFF): 1.15 up, 0.36 down; with U+2FFF, 2 em to either side.
+# The extent of DejaVu Sans and its bold in em (measured at 11, 12 and 17 px over U+0020 to U+1EFF):
+# 1.15 up, 0.36 down; with U+2FFF, 2 em to either side.
 _ASCENT, _DESCENT, _REACH = 1.15, 0.36, 2
 # Cached letters per font, about 600 bytes each. Names and reasons need fewer than 200 Latin
-# letters, digits and signs; names in many scripts evict the oldest.
+# letters, digits and symbols; names in many scripts evict the oldest entries.
 _CACHED_LETTERS = 1024
-# Cached lines per font, 1 to 16 kB each. Labels, percentages and most titles repeat from picture to
-# picture; drawing them anew took a third of a picture's time.
+# Cached lines per font, 1 to 16 kB each. Labels, percentages and most titles repeat in every
+# picture; drawing them each time took a third of a picture's time.
 _CACHED_LINES = 512
 
 
 class _Letter(NamedTuple):
     coverage: NDArray[np.uint8]  # (line height, width of the ink)
-    left: int  # from the pen to the ink; negative where it reaches back
+    left: int  # from the pen to the ink; negative if the ink starts before the pen
     advance: int
 
 
 class Font:
-    """One of matplotlib's own DejaVu fonts in one size.
+    """One of matplotlib's bundled DejaVu fonts in one size.
 
     Args:
-        face: file name without its end, such as ``DejaVuSans-Bold``.
+        face: file name without its extension, such as ``DejaVuSans-Bold``.
         size: of the em square, in pixels.
 
     Attributes:
-        ascent: rows of a line above its baseline, room for two accents on a capital.
-        height: rows of a line, the tails below the baseline included.
-        width: of a drawable text (see ``shown``), in pixels.
+        ascent: rows of a line above its baseline, enough for two accents on a capital.
+        height: rows of a line, including descenders.
+        width: returns the width of a drawable text (see ``shown``), in pixels.
     """
 
     def __init__(self, face: str, size: int) -> None:
@@ -62,20 +62,20 @@ class Font:
         self._properties = FontProperties(fname=file, size=size)
         self.ascent = ceil(_ASCENT * size)
         self.height = self.ascent + ceil(_DESCENT * size)
-        # Room on either side of the pen, where a cell is drawn and in a line.
+        # Space on either side of the pen, in a cell and in a line.
         self._margin = _REACH * size
         # Any: matplotlib's Agg backend carries no type hints.
         self._cell: Any = RendererAgg(2 * self._margin, self.height, _DPI)  # type: ignore[no-untyped-call]
         self._letter = lru_cache(_CACHED_LETTERS)(self._draw)
         self._line = lru_cache(_CACHED_LINES)(self._set)
-        # Asked of the same labels and percentages in every picture: 0.04 ms of it without a cache.
+        # The same labels and percentages are measured in every picture: 0.04 ms without a cache.
         self.width = lru_cache(_CACHED_LINES)(self._width)
 
     def shown(self, text: str) -> str:
         """Return the text with a placeholder for each character that cannot be drawn.
 
-        Any string will do, lone surrogates (bytes of a file name that are no UTF-8) and
-        control characters included. Accents typed apart are joined to their letters.
+        Any string is allowed, including control characters and lone surrogates (bytes of a file
+        name that are not UTF-8). Combining accents are composed with their letters.
         """
         return "".join(
             c if c.isprintable() and self._font.get_char_index(ord(c)) else PLACEHOLDER
@@ -86,14 +86,13 @@ class Font:
         """Draw one line of drawable text (see ``shown``).
 
         Returns:
-            (height, OVERHANG + width + OVERHANG) uint8, how much of each pixel is ink: 0
-            none, 255 all; to be read only. The pen starts OVERHANG from the left, on the row
-            ``ascent``.
+            (height, OVERHANG + width + OVERHANG) uint8, read-only: the ink coverage of each
+            pixel, 0 none, 255 full. The pen starts OVERHANG from the left, on the row ``ascent``.
         """
         return self._line(text)
 
     def _width(self, text: str) -> int:
-        """Return how many pixels wide the text is, all of it drawable (see ``shown``)."""
+        """Return the width of a drawable text (see ``shown``), in pixels."""
         return sum(self._letter(c).advance for c in text)
 
     def _set(self, text: str) -> NDArray[np.uint8]:
@@ -123,9 +122,9 @@ class Font:
 
 
 def shorten(font: Font, text: str, width: int) -> str:
-    """Take characters out of the middle of a text until it fits into ``width`` pixels.
+    """Return a text that fits into ``width`` pixels, with an ellipsis in the middle if it is cut.
 
-    A file name keeps its beginning and its end, which tell it from others.
+    A file name keeps its beginning and its end, which distinguish it from others.
     """
     if font.width(text) <= width:
         return text
@@ -134,10 +133,10 @@ def shorten(font: Font, text: str, width: int) -> str:
 
 
 def wrap(font: Font, text: str, width: int, lines: int) -> list[str]:
-    """Break a text into at most ``lines`` lines of ``width`` pixels.
+    """Return a text as at most ``lines`` lines of ``width`` pixels.
 
-    It breaks at spaces, or within a word that is wider than a line. What does not fit is
-    left out, and an ellipsis says so.
+    Lines break at spaces, or inside a word that is wider than a line. Text that does not fit is
+    replaced by an ellipsis.
     """
     done: list[str] = []
     words = text.split()
@@ -156,7 +155,7 @@ def wrap(font: Font, text: str, width: int, lines: int) -> list[str]:
 
 
 def _fitting(font: Font, text: str, width: int) -> str:
-    """Return the longest beginning of the text that is no wider than ``width`` pixels."""
+    """Return the longest prefix of the text that is at most ``width`` pixels wide."""
     for count in range(len(text)):
         width -= font.width(text[count])
         if width < 0:

@@ -1,4 +1,4 @@
-"""The annotated picture: decoded as a viewer decodes it, and looked at."""
+"""The annotated picture: decoded like in a viewer, and checked by its pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-# Where a person looks: rows, columns.
+# The regions of the picture: rows, columns.
 HEADLINE = np.s_[6:30, 12:756]
 NAME = np.s_[34:50, 12:756]
 ORIGINAL = np.s_[72:324, 16:268]
@@ -63,7 +63,7 @@ def look(
     glyph: Pixels = GLYPH,
     start: bytes = b"",
 ) -> Pixels:
-    """The picture as (340, 768, 3) RGB."""
+    """Return the picture as (340, 768, 3) RGB."""
     if verdict.status is Status.ERROR:
         png = painter.faults.paint(name, verdict.reason, start)
     else:
@@ -79,7 +79,7 @@ def has(pixels: Pixels, colour: tuple[int, int, int]) -> bool:
 
 
 def cut(ink: NDArray[np.generic]) -> NDArray[np.float64]:
-    """The smallest box around all ink that can be seen."""
+    """Return the image cropped to its visible ink."""
     seen = ink.astype(float) > 10
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(float)
@@ -108,7 +108,7 @@ def noise(height: int, width: int) -> Pixels:
         (noise(150, 252), [b"IHDR", b"IDAT", b"IEND"]),
     ],
 )
-def test_it_is_a_whole_png(painter: Painter, thumbnail: Pixels, kinds: list[bytes]) -> None:
+def test_picture_is_a_valid_png(painter: Painter, thumbnail: Pixels, kinds: list[bytes]) -> None:
     found = chunks(painter.paint("digit7.png", OK, thumbnail=thumbnail, glyph=GLYPH))
     assert [kind for kind, _ in found] == kinds
     channels = 1 if b"PLTE" in kinds else 3
@@ -118,7 +118,7 @@ def test_it_is_a_whole_png(painter: Painter, thumbnail: Pixels, kinds: list[byte
 
 @pytest.mark.parametrize("verdict", VERDICTS.values(), ids=VERDICTS)
 @pytest.mark.parametrize("thumbnail", [PAPER, noise(50, 40)])
-def test_the_headline_has_the_colour_of_the_status(
+def test_headline_has_the_status_colour(
     painter: Painter, verdict: Verdict, thumbnail: Pixels
 ) -> None:
     headline = look(painter, verdict, thumbnail=thumbnail)[HEADLINE]
@@ -133,23 +133,25 @@ def test_the_headline_has_the_colour_of_the_status(
         (NO_DIGIT, "unsure: not a digit"),
         (BLANK, "unsure: no digit found"),
         (ERROR, "error: could not be read"),
-        # No reading is certain, however near it comes.
+        # Even the highest probability is not shown as 100 %.
         (Verdict(Status.OK, 0, 1.0, (1.0, *[0.0] * 10)), "ok: 0, >99.9% sure"),
         (Verdict(Status.OK, 0, 0.99949, (1.0, *[0.0] * 10)), "ok: 0, 99.9% sure"),
     ],
 )
-def test_the_headline_says_it_in_words(painter: Painter, verdict: Verdict, words: str) -> None:
+def test_headline_gives_the_verdict_in_words(
+    painter: Painter, verdict: Verdict, words: str
+) -> None:
     paper_to_ink = 255 - look(painter, verdict)[HEADLINE].min(axis=-1).astype(float)
     ink = cut(paper_to_ink * 255 / (255 - min(COLOURS[verdict.status])))
     expected = cut(Font("DejaVuSans-Bold", 17).line(words))
-    # 32 tints serve for the 256 coverages, and the lightest is as good as white.
+    # There are 32 tints for 256 coverages, and the lightest is nearly white.
     assert ink.shape == expected.shape
     assert np.abs(ink - expected).max() < 10
 
 
 @pytest.mark.parametrize("chosen", range(10))
 @pytest.mark.parametrize("thumbnail", [PAPER, noise(50, 40)])
-def test_the_bar_of_the_chosen_digit_stands_out(
+def test_bar_of_the_chosen_digit_is_highlighted(
     painter: Painter, chosen: int, thumbnail: Pixels
 ) -> None:
     probabilities = [0.02] * 11
@@ -161,11 +163,11 @@ def test_the_bar_of_the_chosen_digit_stands_out(
     rows = np.flatnonzero(coloured.any(axis=1))
     assert int(rows.mean() / SPACING) == chosen
     assert len(rows) >= 10
-    # Its length is its probability, of a track as long as the column.
+    # The bar's length is its probability times the length of the track.
     assert coloured.sum(axis=1).max() == pytest.approx(0.8 * 108, abs=1)
 
 
-def test_bars_are_as_long_as_probable(painter: Painter) -> None:
+def test_bar_lengths_are_proportional_to_the_probabilities(painter: Painter) -> None:
     picture = look(painter, NO_DIGIT)
     lengths = [
         int((picture[72 + round(SPACING * (bar + 0.5)), BARS].max(axis=-1) < 200).sum())
@@ -175,7 +177,7 @@ def test_bars_are_as_long_as_probable(painter: Painter) -> None:
     assert not has(picture[RIGHT], COLOURS[Status.UNSURE])
 
 
-def test_values_are_told_to_a_tenth_of_a_percent(painter: Painter) -> None:
+def test_probabilities_are_shown_to_a_tenth_of_a_percent(painter: Painter) -> None:
     def value(p: float) -> Pixels:
         return look(painter, Verdict(Status.OK, 7, 0.5, (*LIKELY_7[:3], p, *LIKELY_7[4:])))[RIGHT]
 
@@ -183,19 +185,19 @@ def test_values_are_told_to_a_tenth_of_a_percent(painter: Painter) -> None:
     assert not np.array_equal(value(0.260), value(0.261))
 
 
-def test_a_small_original_is_enlarged_without_smoothing(painter: Painter) -> None:
+def test_small_original_is_enlarged_without_smoothing(painter: Painter) -> None:
     original = noise(28, 28)
     shown = look(painter, thumbnail=original)[ORIGINAL]
     assert np.array_equal(shown, original.repeat(9, axis=0).repeat(9, axis=1))
 
 
-def test_a_tiny_grey_original_is_enlarged_without_smoothing(painter: Painter) -> None:
+def test_tiny_grey_original_is_enlarged_without_smoothing(painter: Painter) -> None:
     original = np.where(noise(8, 8)[..., :1] < 128, 0, 255).astype(np.uint8).repeat(3, axis=2)
     shown = look(painter, thumbnail=original)[ORIGINAL][2:-2, 2:-2]
     assert np.array_equal(shown, original.repeat(31, axis=0).repeat(31, axis=1))
 
 
-def test_greys_are_kept(painter: Painter) -> None:
+def test_grey_levels_are_preserved(painter: Painter) -> None:
     original = np.arange(2, 254, dtype=np.uint8)[:, None, None].repeat(252, 1).repeat(3, 2)
     shown = look(painter, thumbnail=original)[ORIGINAL]
     assert np.abs(shown.astype(int) - original).max() <= 1
@@ -215,7 +217,7 @@ def test_greys_are_kept(painter: Painter) -> None:
     ],
 )
 @pytest.mark.parametrize("colour", [(20, 60, 200), (90, 90, 90)])
-def test_an_original_keeps_its_proportions(
+def test_original_keeps_its_proportions(
     painter: Painter, height: int, width: int, box: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
     original = np.full((height, width, 3), colour, np.uint8)
@@ -224,19 +226,19 @@ def test_an_original_keeps_its_proportions(
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     assert (len(rows), len(columns)) == box
     assert mask.sum() == box[0] * box[1]
-    # In the middle, whatever its shape.
+    # It is centred, whatever its shape.
     assert rows.mean() == pytest.approx(125.5, abs=1)
     assert columns.mean() == pytest.approx(125.5, abs=1)
 
 
 @pytest.mark.parametrize("thumbnail", [PAPER, noise(50, 40)])
-def test_what_the_model_saw_is_shown_as_it_was(painter: Painter, thumbnail: Pixels) -> None:
+def test_glyph_is_shown_unchanged(painter: Painter, thumbnail: Pixels) -> None:
     seen = look(painter, thumbnail=thumbnail)[SEEN]
     expected = GLYPH.repeat(9, axis=0).repeat(9, axis=1)[..., None]
     assert np.abs(seen.astype(int) - expected).max() <= 1
 
 
-def test_an_empty_panel_says_so(painter: Painter) -> None:
+def test_panel_without_a_glyph_has_a_note(painter: Painter) -> None:
     panel = look(painter, BLANK, glyph=NO_INK)[SEEN]
     ink: NDArray[np.bool_] = panel.max(axis=-1) < 160
     assert 50 < ink.sum() < 1000
@@ -244,29 +246,29 @@ def test_an_empty_panel_says_so(painter: Painter) -> None:
     assert np.flatnonzero(ink.any(axis=0)).mean() == pytest.approx(125.5, abs=3)
 
 
-def test_a_reason_stands_where_the_bars_would(painter: Painter) -> None:
+def test_reason_is_shown_in_place_of_the_bars(painter: Painter) -> None:
     def right(reason: str) -> Pixels:
         return look(painter, Verdict(Status.UNSURE, reason=reason))[RIGHT]
 
     said = right("no ink")
     assert not np.array_equal(said, right("several digits"))
     assert np.array_equal(right("some reason"), right("some\nreason"))
-    # No track of a bar is left behind it.
+    # No track of a bar is visible behind it.
     assert (said[-150:] == 255).all()
 
 
-def test_the_picture_of_an_unreadable_file_says_why(painter: Painter) -> None:
+def test_picture_of_an_unreadable_file_shows_the_reason(painter: Painter) -> None:
     picture = look(painter, ERROR)
     expected = cut(Font("DejaVuSans", 15).line("the file is empty"))
     said = picture[70:95, 12:756].max(axis=-1).astype(float)
     ink = cut(255 - said)
     assert ink.shape == expected.shape
     assert np.corrcoef(ink.ravel(), expected.ravel())[0, 1] > 0.99
-    # An empty file has no beginning to show.
+    # An empty file has no first bytes to show.
     assert (picture[120:] == 255).all()
 
 
-def test_the_picture_of_an_unreadable_file_shows_how_it_begins(painter: Painter) -> None:
+def test_picture_of_an_unreadable_file_shows_its_first_bytes(painter: Painter) -> None:
     def dump(start: bytes) -> Pixels:
         return look(painter, ERROR, start=start)[180:]
 
@@ -275,7 +277,7 @@ def test_the_picture_of_an_unreadable_file_shows_how_it_begins(painter: Painter)
     assert 0 < rows[0] < 20  # the caption
     assert not np.array_equal(pdf, dump(b"%PDF-1.5"))
     assert not np.array_equal(pdf, dump(b"%PDF-1.4\x00"))
-    # A megabyte takes no more room than the 96 bytes that are shown.
+    # A megabyte looks the same as its first 96 bytes.
     assert np.array_equal(dump(bytes(range(96))), dump(bytes(range(96)) + b"x" * 1_000_000))
 
 
@@ -294,7 +296,7 @@ LONG = "m" * 255
         Verdict(Status.OK, 7, 1.0, (1.0,) * 11),
     ],
 )
-def test_nothing_runs_over_the_borders(painter: Painter, verdict: Verdict) -> None:
+def test_nothing_is_drawn_beyond_the_margins(painter: Painter, verdict: Verdict) -> None:
     picture = look(painter, verdict, LONG, start=b"m" * 96)
     inside = np.zeros((340, 768), bool)
     inside[6:326, 14:756] = True
@@ -302,7 +304,7 @@ def test_nothing_runs_over_the_borders(painter: Painter, verdict: Verdict) -> No
     assert (picture[HEADLINE].min(axis=-1) < 128).any()
 
 
-def test_a_long_reason_uses_the_room_there_is(painter: Painter) -> None:
+def test_long_reason_fills_the_panel(painter: Painter) -> None:
     right = look(painter, Verdict(Status.UNSURE, reason=ENDLESS))[RIGHT]
     rows = np.flatnonzero((right.max(axis=-1) < 128).any(axis=1))
     columns = np.flatnonzero((right.max(axis=-1) < 128).any(axis=0))
@@ -310,7 +312,7 @@ def test_a_long_reason_uses_the_room_there_is(painter: Painter) -> None:
     assert columns[-1] > 160
 
 
-def test_names_that_differ_look_different(painter: Painter) -> None:
+def test_different_names_look_different(painter: Painter) -> None:
     names = [
         *("", "digit7.png", "digit8.png", "$x^2$", "x^2", "a\nb", "ab", "\udcff", "Zähler"),
         *("m" * 250 + "1.png", "m" * 250 + "2.png", "1" + LONG, "2" + LONG),
@@ -325,20 +327,20 @@ def test_any_name_and_reason_can_be_drawn(painter: Painter, name: str, reason: s
     assert has(picture[HEADLINE], COLOURS[Status.ERROR])
 
 
-def test_the_same_reading_gives_the_same_bytes(painter: Painter) -> None:
+def test_same_reading_gives_the_same_bytes(painter: Painter) -> None:
     first = painter.paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH)
     painter.faults.paint(LONG, "empty", b"")
     assert painter.paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH) == first
     assert Painter().paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH) == first
 
 
-def test_a_persons_own_plot_style_changes_nothing(painter: Painter) -> None:
+def test_users_matplotlib_style_is_ignored(painter: Painter) -> None:
     with mpl.rc_context({"axes.linewidth": 5, "axes.titleweight": "bold", "axes.grid": True}):
         styled = look(Painter())
     assert np.array_equal(styled, look(painter))
 
 
-def test_it_is_silent_without_a_home(tmp_path: Path) -> None:
+def test_painter_logs_nothing_without_a_home_folder(tmp_path: Path) -> None:
     program = (
         "from daemon.reading.picture.painter import Painter; "
         "p = Painter().faults.paint('\\udcff.png', 'x', b''); print(len(p))"
@@ -358,7 +360,7 @@ def test_it_is_silent_without_a_home(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", [28, 252, 504])
 @pytest.mark.parametrize("colour", [False, True])
 @pytest.mark.parametrize("verdict", [OK, UNSURE])
-def test_the_ink_that_was_found_is_outlined_in_the_colour_of_the_status(
+def test_ink_is_outlined_in_the_status_colour(
     painter: Painter,
     side: int,
     colour: bool,  # noqa: FBT001 - a parameter
@@ -375,6 +377,6 @@ def test_the_ink_that_was_found_is_outlined_in_the_colour_of_the_status(
     assert picture is not None
     line = (picture[ORIGINAL][..., ::-1] == COLOURS[verdict.status]).all(axis=2)
     rows, columns = np.nonzero(line)
-    # One pixel wide, around the middle half of the panel, nothing inside it or elsewhere.
+    # The outline is one pixel wide, around the middle half of the panel, and nowhere else.
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (62, 189, 62, 189)
     assert line.sum() == 4 * 127

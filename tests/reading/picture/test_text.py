@@ -1,4 +1,4 @@
-"""Text: drawn as matplotlib draws it, shortened and broken to fit, of any characters."""
+"""Text: drawn like matplotlib's, shortened and wrapped to fit, with any characters."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def font() -> Font:
 
 
 def cut(ink: np.ndarray) -> np.ndarray:
-    """The smallest box around all ink."""
+    """Return the image cropped to its ink."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 @pytest.mark.parametrize("text", ["7", "Å", "99.8%", "digit", "no ink", "Zähler", "jij", "1741"])
-def test_text_looks_as_matplotlib_draws_it(font: Font, text: str) -> None:
+def test_text_looks_the_same_as_matplotlibs(font: Font, text: str) -> None:
     with mpl.rc_context():
         mpl.rcdefaults()
         figure = Figure(figsize=(2, 1), dpi=72)
@@ -43,13 +43,13 @@ def test_text_looks_as_matplotlib_draws_it(font: Font, text: str) -> None:
     assert np.abs(theirs.astype(int) - ours).max() <= 1
 
 
-def test_accents_join_the_letter_before_them(font: Font) -> None:
+def test_combining_accents_are_drawn_on_the_preceding_letter(font: Font) -> None:
     plain, accented = font.line("x"), font.line("x\u0301")  # there is no such letter
     assert (accented >= plain).all()
     assert (accented > plain).any()
 
 
-def test_line_is_as_wide_as_announced(font: Font) -> None:
+def test_line_is_as_wide_as_width_returns(font: Font) -> None:
     for text in ("", "i", "WWW", "jjj", "e\u0301", "a long line of words, 99.9%"):
         assert font.line(text).shape == (font.height, font.width(text) + 2 * OVERHANG)
 
@@ -57,17 +57,17 @@ def test_line_is_as_wide_as_announced(font: Font) -> None:
 @pytest.mark.parametrize(
     "odd", ["\n", "\t", "\0", "\udcff", "日", "\u202e", "\u200d", "\U0010ffff"]
 )
-def test_what_cannot_be_drawn_has_a_placeholder(font: Font, odd: str) -> None:
+def test_undrawable_characters_are_replaced_by_a_placeholder(font: Font, odd: str) -> None:
     assert font.shown(f"a{odd}b") == f"a{PLACEHOLDER}b"
     assert font.line(PLACEHOLDER).any()
 
 
-def test_what_can_be_drawn_stays(font: Font) -> None:
+def test_drawable_characters_are_kept(font: Font) -> None:
     assert font.shown("$x_1$ Ärger №7 “q” 😀") == "$x_1$ Ärger №7 “q” 😀"
     assert font.shown("Za\u0308hler") == "Zähler"  # as macOS writes names
 
 
-def test_a_long_name_keeps_both_ends(font: Font) -> None:
+def test_long_name_keeps_both_ends(font: Font) -> None:
     name = "first" + "m" * 245 + "7.png"
     short = shorten(font, name, 300)
     assert 260 < font.width(short) <= 300
@@ -76,7 +76,7 @@ def test_a_long_name_keeps_both_ends(font: Font) -> None:
     assert short.count(ELLIPSIS) == 1
 
 
-def test_a_name_that_fits_is_left_alone(font: Font) -> None:
+def test_name_that_fits_is_unchanged(font: Font) -> None:
     assert shorten(font, "digit7.png", font.width("digit7.png")) == "digit7.png"
 
 
@@ -84,14 +84,14 @@ WORDS = "the file is cut short: /a/very/long/path/that/no/line/can/hold/in/one/p
 
 
 @pytest.mark.parametrize("width", [60, 100, 180, 2000])
-def test_lines_fit_and_lose_nothing(font: Font, width: int) -> None:
+def test_wrapped_lines_fit_and_lose_no_text(font: Font, width: int) -> None:
     lines = wrap(font, WORDS, width, lines=100)
     assert max(map(font.width, lines)) <= width
     assert "".join(lines).replace(" ", "") == WORDS.replace(" ", "")
     assert lines[0].split()[0] == "the"
 
 
-def test_what_does_not_fit_ends_in_an_ellipsis(font: Font) -> None:
+def test_text_that_does_not_fit_ends_with_an_ellipsis(font: Font) -> None:
     lines = wrap(font, WORDS, 100, lines=3)
     assert len(lines) == 3
     assert max(map(font.width, lines)) <= 100
@@ -100,27 +100,27 @@ def test_what_does_not_fit_ends_in_an_ellipsis(font: Font) -> None:
     assert WORDS.replace(" ", "").startswith(said.removesuffix(ELLIPSIS))
 
 
-def test_the_last_line_that_just_fits_has_no_ellipsis(font: Font) -> None:
+def test_last_line_that_just_fits_has_no_ellipsis(font: Font) -> None:
     lines = wrap(font, WORDS, 100, lines=100)
     assert wrap(font, WORDS, 100, lines=len(lines)) == lines
 
 
-def test_characters_without_end_do_not_fill_the_memory() -> None:
+def test_cache_of_letters_is_bounded() -> None:
     font = Font("DejaVuSans", 12)
     characters = [c for c in map(chr, range(0x20, 0x2FFF)) if font.shown(c) == c]
     assert len(characters) > 1600
-    # As many glyphs are let go as are added; five hundred weigh 250 kB.
+    # The cache evicts as many letters as it adds. Five hundred letters take 250 kB.
     assert grown(lambda n: font.width(characters[n]), 1100, 1600) < 120_000
 
 
-def test_names_without_end_do_not_fill_the_memory() -> None:
+def test_cache_of_lines_is_bounded() -> None:
     font = Font("DejaVuSans", 12)
-    # As many lines are let go as are added; five hundred of these weigh a megabyte.
+    # The cache evicts as many lines as it adds. Five hundred of these lines take a megabyte.
     assert grown(lambda n: font.line(f"name {n}"), 600, 1100) < 200_000
 
 
 def grown(use: Callable[[int], object], first: int, more: int) -> int:
-    """Tell how many bytes more are held after the later uses than after the first ones."""
+    """Return how many more bytes are allocated after the later uses than after the first ones."""
     tracemalloc.start()
     try:
         for number in range(first):
