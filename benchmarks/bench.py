@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     Lines = Iterator[tuple[str, str]]
 
 _HERE = Path(__file__).parent
-_RECIPE_FILES = 60
+_RECIPE_FILES = 40
+_ROUNDS = 5
 _FILES = 4000
 _DROPS = 60
 _PHOTOS = 120
@@ -44,37 +45,66 @@ _OLD_ROWS = 1_000_000
 
 
 def speed(folder: Path, rates: dict[str, float]) -> Lines:
-    """The recipe, digitd and the parts' limit on the same small files."""
+    """Compare the recipe, the parts' limit and digitd on the same small files, in turns.
+
+    The machine's speed drifts by 10 to 15 % within minutes, so each round measures all three.
+    """
     made = folder / "made"
     made.mkdir()
     material.small_pngs(made, _FILES)
-    rates["the usual recipe"] = recipe.files_per_second(made, _RECIPE_FILES)
-    for figure in made.glob("*.jpg"):
-        figure.unlink()
-    yield "the usual recipe, files/s", f"{rates['the usual recipe']:.2f}"
+    few = folder / "few"
+    few.mkdir()
+    for file in sorted(made.iterdir())[:_RECIPE_FILES]:
+        shutil.copy(file, few)
     (folder / "out").mkdir()
-    rates["digitd's parts, no books kept"] = parts.files_per_second(made, folder / "out")
-    yield "the parts' limit, files/s", f"{rates[_PARTS]:.0f}"
-    run = DaemonRun(folder / "speed")
-    shutil.copytree(made, run.inbox, dirs_exist_ok=True)
-    with run:
-        run.wait_until_ready()
-        before = run.daemon_cpu_seconds()
-        took = run.wait_for_rows(_FILES)
-        books = run.daemon_cpu_seconds() - before
-        rates["digitd, rows and pictures on"] = run.steady_files_per_second()
-        daemon, worker = run.megabytes()
-    yield f"digitd, {_FILES} files waiting, files/s", f"{rates[_DIGITD]:.0f}"
+    measured: dict[str, list[float]] = {_RECIPE: [], _PARTS: [], _DIGITD: []}
+    for turn in range(_ROUNDS):
+        measured[_RECIPE].append(recipe.files_per_second(few, _RECIPE_FILES))
+        for figure in few.glob("*.jpg"):
+            figure.unlink()
+        measured[_PARTS].append(parts.files_per_second(made, folder / "out"))
+        run = DaemonRun(folder / f"speed{turn}")
+        shutil.copytree(made, run.inbox, dirs_exist_ok=True)
+        with run:
+            run.wait_until_ready()
+            before = run.daemon_cpu_seconds()
+            took = run.wait_for_rows(_FILES)
+            rows_and_files = run.daemon_cpu_seconds() - before
+            measured[_DIGITD].append(run.steady_files_per_second())
+            memory = run.memory()
+    for name, each in measured.items():
+        rates[name] = statistics.median(each)
+        yield f"{name}, files/s", _spread(each, 2 if name == _RECIPE else 0)
+    against = [d / r for d, r in zip(measured[_DIGITD], measured[_RECIPE], strict=True)]
+    yield "digitd against the tutorial loop, of the same round", f"{_spread(against)}x"
+    share = [100 * d / p for d, p in zip(measured[_DIGITD], measured[_PARTS], strict=True)]
+    yield "digitd's share of the parts' limit, of the same round", f"{_spread(share)} %"
     yield "with start-up, files/s", f"{_FILES / took:.0f}"
-    yield "against the recipe", f"{rates[_DIGITD] / rates['the usual recipe']:.0f}x"
-    yield "share of the parts' limit", f"{rates[_DIGITD] / rates[_PARTS]:.0%}"
-    yield "memory of the daemon / a worker, MB", f"{daemon:.0f} / {worker:.0f}"
-    for part, each in parts.milliseconds(made).items():
-        yield f"one core's time for a file: {part}, ms", f"{each:.2f}"
-    yield "one core's time for a file: claim, row, publish, ms", f"{1000 * books / _FILES:.2f}"
+    yield (
+        f"a worker after {_FILES} files: resident / proportional, MB",
+        f"{memory.worker_resident:.0f} / {memory.worker_proportional:.0f}",
+    )
+    yield "the daemon: resident, MB", f"{memory.daemon_resident:.0f}"
+    yield "daemon, two workers and helpers: proportional, MB", f"{memory.all_proportional:.0f}"
+    for part, milliseconds in parts.milliseconds(made).items():
+        yield f"one core's time for a file: {part}, ms", f"{milliseconds:.2f}"
+    yield (
+        "one core's time for a file: claim, row, publish, ms",
+        f"{1000 * rows_and_files / _FILES:.2f}",
+    )
 
 
-_PARTS, _DIGITD = "digitd's parts, no books kept", "digitd, rows and pictures on"
+_RECIPE, _PARTS, _DIGITD = (
+    "the tutorial loop",
+    "digitd's parts, without claim and row",
+    "digitd, rows and pictures on",
+)
+
+
+def _spread(figures: list[float], digits: int = 0) -> str:
+    """Return the median of some rounds, with the lowest and the highest."""
+    low, high = min(figures), max(figures)
+    return f"{statistics.median(figures):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def growth(folder: Path, large: int) -> Lines:
@@ -89,7 +119,7 @@ def growth(folder: Path, large: int) -> Lines:
         with run:
             run.wait_for_rows(count)
             rate = run.steady_files_per_second()
-            daemon, _ = run.megabytes()
+            daemon = run.memory().daemon_resident
         yield (
             f"{count} waiting: files/s, daemon MB, scan",
             f"{rate:.0f}, {daemon:.0f} MB, {scan:.2f} s",
@@ -102,14 +132,18 @@ def latency(folder: Path) -> Lines:
     made.mkdir()
     material.small_pngs(made, _DROPS + 1)
     files = sorted(made.iterdir())
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import tensorflow"], check=True, capture_output=True)
-    bare = time.perf_counter() - started
+    command = [sys.executable, "-P", "-m", "daemon", "predict", str(files[0])]
+    walls = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - ours
+        walls.append(time.perf_counter() - started)
+    yield "`digitd predict` of one file, whole process, s", _spread(walls, 2)
     run = DaemonRun(folder / "latency")
     files.pop().rename(run.inbox / "digit0.png")
     with run:
         first = run.wait_for_growth(len(rows.header()))
-        yield "first row after start / bare import tensorflow, s", f"{first:.1f} / {bare:.1f}"
+        yield "start -> first row, s", f"{first:.2f}"
         time.sleep(10)  # the second worker settles
         took = []
         chance = np.random.default_rng(7)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 3600.0
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Megabytes; proportional ones count a page that several processes share in parts."""
+
+    daemon_resident: float
+    worker_resident: float
+    worker_proportional: float
+    all_proportional: float
 
 
 class DaemonRun:
@@ -64,7 +75,7 @@ class DaemonRun:
         return self.wait(lambda: b"is ready" in self._log.read_bytes(), 0.01)
 
     def wait_for_rows(self, count: int) -> float:
-        """Wait for so many rows, asking seldom: to look costs the machine too."""
+        """Wait until the table has this many rows; look only every 0.2 s, as looking takes time."""
         return self.wait(lambda: self._lines() > count, 0.2)
 
     def wait_for_growth(self, size: int) -> float:
@@ -84,13 +95,20 @@ class DaemonRun:
 
     def workers(self) -> list[int]:
         """Return the workers' process ids."""
-        children = Path(f"/proc/{self._process.pid}/task").glob("*/children")
-        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        pids = self._children()
         return [p for p in pids if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
-    def megabytes(self) -> tuple[float, float]:
-        """Resident memory of the daemon, and of its largest worker."""
-        return _megabytes(self._process.pid), max(map(_megabytes, self.workers()), default=0.0)
+    def memory(self) -> Memory:
+        """Return the memory of the daemon and its processes, in MB."""
+        workers = self.workers()
+        return Memory(
+            daemon_resident=_megabytes(self._process.pid, "Rss"),
+            worker_resident=max(_megabytes(pid, "Rss") for pid in workers),
+            worker_proportional=max(_megabytes(pid, "Pss") for pid in workers),
+            all_proportional=sum(
+                _megabytes(pid, "Pss") for pid in [self._process.pid, *self._children()]
+            ),
+        )
 
     def cpu_seconds(self) -> float:
         """Processor time of the daemon and its workers so far."""
@@ -100,13 +118,19 @@ class DaemonRun:
         """Processor time of the daemon's own process so far."""
         return _cpu_seconds(self._process.pid)
 
+    def _children(self) -> list[int]:
+        """Return the ids of the workers and of multiprocessing's resource tracker."""
+        children = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        return [int(pid) for file in children for pid in file.read_text().split()]
+
     def _lines(self) -> int:
         return self.table.read_bytes().count(b"\n") if self.table.exists() else 0
 
 
-def _megabytes(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2]
-    return int(status.split()[0]) / 1024
+def _megabytes(pid: int, what: str) -> float:
+    """Return the resident (``Rss``) or proportional (``Pss``) memory of a process."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().partition(f"\n{what}:")[2]
+    return int(rollup.split()[0]) / 1000 * 1.024
 
 
 def _cpu_seconds(pid: int) -> float:

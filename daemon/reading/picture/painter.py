@@ -54,8 +54,9 @@ _BAR_TOPS = [
     _TOP + round((i + 0.5) * panels.SIDE / len(_LABELS) - _BAR_HEIGHT / 2)
     for i in range(len(_LABELS))
 ]
-_CAPTION_Y = _TOP - 7  # baseline of the captions
 _CAPITAL = 9  # height of a digit in 12 px text, px
+_BASELINES = [top + (_BAR_HEIGHT + _CAPITAL) // 2 for top in _BAR_TOPS]
+_CAPTION_Y = _TOP - 7  # baseline of the captions
 
 _FULL = 255
 _FRAME, _EMPTY, _TRACK, _BAR = 200, 240, 236, 150  # grey levels, 0 black
@@ -88,6 +89,8 @@ class Painter:
         self._bold = Font("DejaVuSans-Bold", 12)
         self._caption = Font("DejaVuSans", 11)
         self._background = _background()
+        for label, baseline in zip(_LABELS, _BASELINES, strict=True):
+            write(self._background, (_SAID.x, baseline), self._text, label, DARK_INK)
 
     def paint(
         self,
@@ -132,18 +135,19 @@ class Painter:
         return png.encode(coloured)
 
     def _bars(self, canvas: Canvas, probabilities: tuple[float, ...], chosen: int | None) -> None:
-        for label, top, probability in zip(_LABELS, _BAR_TOPS, probabilities, strict=True):
-            length = round(probability * _BARS.width)
-            if label == str(chosen):
+        for index, probability in enumerate(probabilities):
+            if index == chosen:
                 bar, font, letters = TINT[_FULL], self._bold, TINT
+                write(canvas, (_SAID.x, _BASELINES[index]), font, _LABELS[index], letters)
             else:
-                bar, font, letters = GREY[_BAR], self._text, DARK_INK if length else PALE_INK
-            canvas[top : top + _BARS.height, _BARS.x : _BARS.x + length] = bar
+                bar, font, letters = GREY[_BAR], self._text, DARK_INK
+            length = round(probability * _BARS.width)
+            if length:
+                top = _BAR_TOPS[index]
+                canvas[top : top + _BARS.height, _BARS.x : _BARS.x + length] = bar
             value = _percent(probability)
-            baseline = top + (_BARS.height + _CAPITAL) // 2
             right = _SAID.x + _SAID.width - font.width(value)
-            write(canvas, (_SAID.x, baseline), font, label, letters)
-            write(canvas, (right, baseline), font, value, letters)
+            write(canvas, (right, _BASELINES[index]), font, value, letters)
 
     def _explain(self, canvas: Canvas, verdict: Verdict) -> None:
         """Write why the model was not run, in place of the bars."""
