@@ -52,15 +52,11 @@ def speed(folder: Path, rates: dict[str, float]) -> Lines:
     made = folder / "made"
     made.mkdir()
     material.small_pngs(made, _FILES)
-    few = folder / "few"
-    few.mkdir()
-    for file in sorted(made.iterdir())[:_RECIPE_FILES]:
-        shutil.copy(file, few)
     (folder / "out").mkdir()
     measured: dict[str, list[float]] = {_RECIPE: [], _PARTS: [], _DIGITD: []}
     for turn in range(_ROUNDS):
-        measured[_RECIPE].append(recipe.files_per_second(few, _RECIPE_FILES))
-        for figure in few.glob("*.jpg"):
+        measured[_RECIPE].append(recipe.files_per_second(made, _RECIPE_FILES))
+        for figure in made.glob("*.jpg"):
             figure.unlink()
         measured[_PARTS].append(parts.files_per_second(made, folder / "out"))
         run = DaemonRun(folder / f"speed{turn}")
