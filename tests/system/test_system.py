@@ -200,6 +200,7 @@ def test_sandbox_is_in_effect(site: Site) -> None:
     assert about["Uid"].split() == [machine.run("id", "-u", "digitd").strip()] * 4
     assert about["NoNewPrivs"] == "1"
     assert about["Seccomp"] == "2"
+    assert machine.show("digitd", "MemoryDenyWriteExecute") == "yes"
     assert int(about["CapBnd"], 16) == int(about["CapEff"], 16) == 0
     for namespace in ("net", "user", "ipc", "mnt", "uts"):
         ours, theirs = (machine.run("readlink", f"/proc/{p}/ns/{namespace}") for p in (1, pid))
