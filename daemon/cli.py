@@ -72,32 +72,24 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
       digitd run --once
     """
     from daemon.records import Status
-    from daemon.service.footer import Footer
+    from daemon.service import footer
     from daemon.service.service import Service, summary
 
     level = logs.level(quiet=quiet, verbose=verbose)
     if not once:
-        if not sys.stderr.isatty() or quiet:
+        if sys.stderr.isatty() and not quiet:
+            with footer.shown(sys.stderr, level) as show:
+                Service(config_file, on_turn=show).run()
+        else:
             logs.set_up(level)
             Service(config_file).run()
-            return
-        footer = Footer(sys.stderr)
-        logs.set_up(level, footer.handler)
-        try:
-            Service(config_file, on_turn=footer.show).run()
-        finally:
-            footer.clear()
         return
     # On a terminal, show a progress bar instead of one line per file, and list errors after it.
     watched = sys.stderr.isatty() and not quiet and not verbose
     logs.set_up(logging.ERROR if watched else level)
     failed: list[Row] = []
     bar = click.progressbar(
-        length=0,
-        label="reading",
-        show_pos=True,
-        file=sys.stderr,
-        hidden=not watched,
+        length=0, label="reading", show_pos=True, file=sys.stderr, hidden=not watched
     )
 
     def count(row: Row) -> None:

@@ -4,9 +4,12 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from daemon.records import Status
+from daemon.service import logs
 from daemon.service.service import Progress
 
 _REDRAW_SECONDS = 0.2
@@ -66,6 +69,17 @@ class _Above(logging.StreamHandler[TextIO]):
         self._footer.clear()
         super().emit(record)
         self._footer.restore()
+
+
+@contextmanager
+def shown(terminal: TextIO, level: int) -> Iterator[Callable[[Progress], None]]:
+    """Log to a terminal above a footer; give the function that updates it."""
+    footer = Footer(terminal)
+    logs.set_up(level, footer.handler)
+    try:
+        yield footer.show
+    finally:
+        footer.clear()
 
 
 def line(progress: Progress, rate: float) -> str:
