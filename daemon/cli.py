@@ -98,8 +98,8 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
             failed.append(row)
 
     service = Service(config_file, once=True, on_row=count)
+    bar.length = service.waiting
     with bar:
-        bar.length = service.waiting
         counts = service.run()
     for row in failed:
         click.echo(f"{row.file}: {row.verdict.reason}; it is now {row.original}", err=True)

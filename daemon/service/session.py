@@ -87,7 +87,7 @@ class Session:
             self._open()
         except OSError as error:
             self._pause_for(error)
-        log.info("starting %d worker(s): loading the model takes a few seconds", self._pool.size)
+        log.info("starting %d worker(s) and loading the model", self._pool.size)
 
     def turn(self) -> None:
         """Do all work that can be done now without waiting.
