@@ -101,7 +101,7 @@ class Evaluation:
         refused: of the images with no digit or several, by label: (not ``ok``, count).
         confusion: (10, 11) int; rows are what was drawn, the last column "no digit said".
         mistakes: the wrong answers, the surest first.
-        examples: a few answers to digits, evenly spaced.
+        examples: a few answers, evenly spaced.
     """
 
     count: int

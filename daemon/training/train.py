@@ -98,20 +98,16 @@ def train(
         DataError: the data are not what they should be, or there is nothing to resume.
     """
     frameworks.tensorflow()  # a missing package is found before the pool takes minutes
-    sets = data.load(settings.data)
-    whole = pool.gather(
-        sets.training, folder, seed=settings.seed, scale=settings.scale, tell=progress.making
-    )
-    training, held = whole.split(HELD_APART, settings.seed)
-    test = None if sets.test is None else pool.as_it_is(sets.test)
+    glyphs = _gathered(settings, folder, progress)
+    held, test = glyphs.held, glyphs.test
     learner = Learner(settings.epochs, settings.seed)
     checkpoint = folder / "checkpoint.npz"
     history = learner.restore(checkpoint) if resume else []
     progress.began(len(history) * STEPS)
     for epoch in range(len(history), settings.epochs):
         losses = []
-        for glyphs, labels in _ahead(_batches(training, settings, epoch)):
-            losses.append(learner.step(glyphs, labels))
+        for batch in _ahead(_batches(glyphs.training, settings, epoch)):
+            losses.append(learner.step(*batch))
             progress.stepped(1)
         logits = learner.logits(held.glyphs)
         ended = Epoch(
@@ -124,8 +120,8 @@ def train(
         history.append(ended)
         learner.save(checkpoint, history)
         progress.ended(ended)
-    stored = _finish(learner.network, _Parts(training, held, test), settings.described(), out)
-    return Trained(stored, tuple(history), sets.test)
+    stored = _finish(learner.network, glyphs, settings.described(), out)
+    return Trained(stored, tuple(history), glyphs.test_drawings)
 
 
 def recompile(
@@ -146,42 +142,49 @@ def recompile(
     """
     described = model.read(weights)[0].training
     old = network.load(weights)
+    glyphs = _gathered(settings, folder, progress)
+    return Trained(_finish(old, glyphs, described, out), (), glyphs.test_drawings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Glyphs:
+    """The glyphs of a training: to train on, to calibrate on, and MNIST's test digits if given."""
+
+    training: pool.Pool
+    held: pool.Pool
+    test: pool.Pool | None
+    test_drawings: data.Drawings | None
+
+
+def _gathered(settings: TrainSettings, folder: Path, progress: Progress) -> _Glyphs:
+    """Load the sets, make or load the pool, and hold out the same glyphs each time."""
     sets = data.load(settings.data)
     whole = pool.gather(
         sets.training, folder, seed=settings.seed, scale=settings.scale, tell=progress.making
     )
     training, held = whole.split(HELD_APART, settings.seed)
     test = None if sets.test is None else pool.as_it_is(sets.test)
-    return Trained(_finish(old, _Parts(training, held, test), described, out), (), sets.test)
+    return _Glyphs(training, held, test, sets.test)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """The glyphs of a training: to train on, to calibrate on, MNIST's test digits."""
-
-    training: pool.Pool
-    held: pool.Pool
-    test: pool.Pool | None
-
-
-def _finish(trained: Any, parts: _Parts, described: dict[str, Any], out: Path) -> model.Settings:
+def _finish(trained: Any, glyphs: _Glyphs, described: dict[str, Any], out: Path) -> model.Settings:
     """Compile a network, calibrate it on what the compiled one answers, and save both."""
-    shares = np.array([pool.share(str(group)) for group in parts.training.groups])
-    groups, sizes = np.unique(parts.training.groups, return_counts=True)
-    shares /= sizes[np.searchsorted(groups, parts.training.groups)]
+    shares = np.array([pool.share(str(group)) for group in glyphs.training.groups])
+    groups, sizes = np.unique(glyphs.training.groups, return_counts=True)
+    shares /= sizes[np.searchsorted(groups, glyphs.training.groups)]
     measured = np.random.default_rng(0).choice(
         len(shares), min(MEASURED, len(shares)), replace=False, p=shares / shares.sum()
     )
-    flatbuffer = network.compiled(trained, parts.training.glyphs[measured])
+    flatbuffer = network.compiled(trained, glyphs.training.glyphs[measured])
     answer = model.compiled(flatbuffer)
-    logits = answer(parts.held.glyphs)
-    fitted = calibrate.fit(logits, parts.held.labels)
+    logits = answer(glyphs.held.glyphs)
+    fitted = calibrate.fit(logits, glyphs.held.labels)
     scores = {
-        "held_accuracy": _accuracy(logits, parts.held.labels),
+        "held_accuracy": _accuracy(logits, glyphs.held.labels),
         "held_calibration_error": fitted.calibration_error,
     }
-    if parts.test is not None:
-        scores["mnist_test_accuracy"] = _accuracy(answer(parts.test.glyphs), parts.test.labels)
+    if glyphs.test is not None:
+        scores["mnist_test_accuracy"] = _accuracy(answer(glyphs.test.glyphs), glyphs.test.labels)
     stored = model.Settings(
         temperature=fitted.temperature,
         unsure_below=fitted.unsure_below,

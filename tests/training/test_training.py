@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import sys
-import threading
 import zipfile
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from daemon.training import (
     train,
 )
 from daemon.training.augment import Augmenter
+from tests.harness import Terminal
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -108,24 +107,12 @@ def test_model_is_compiled_again_from_its_weights(tmp_path: Path) -> None:
 def test_training_progress_bar_starts_empty_and_ends_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    master, slave = pty.openpty()
-    shown: list[bytes] = []
-
-    def read() -> None:
-        while not shown or not shown[-1].endswith(b"the end"):
-            shown.append(os.read(master, 4096))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
     arguments = ["train", "--data", SMALL, "--work", tmp_path, "--epochs", 1, "--scale", 0.01]
-    with os.fdopen(slave, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
+    with Terminal() as terminal, os.fdopen(os.dup(terminal.programs), "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
         main([str(argument) for argument in arguments], standalone_mode=False)
         monkeypatch.undo()
-        terminal.write("the end")
-    reader.join(10)
-    os.close(master)
-    text = b"".join(shown).decode()
+    text = terminal.text
     shares = [int(share) for share in re.findall(r"training[^\r]*?(\d+)%", text)]
     assert shares[0] < 50
     assert shares[-1] == 100
