@@ -52,7 +52,7 @@ class Service:
         *,
         once: bool = False,
         on_row: Callable[[Row], None] = lambda _: None,
-        on_turn: Callable[[Progress], None] = lambda _: None,
+        on_turn: Callable[[Progress], None] | None = None,
         read: Read = worker.read,
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
@@ -118,7 +118,8 @@ class Service:
         """Run a session until it ends; return whether to start another one."""
         while True:
             session.turn()
-            self._on_turn(Progress(session.page.state, self._counts, session.backlog))
+            if self._on_turn is not None:
+                self._on_turn(Progress(session.state, self._counts, session.backlog))
             if self._is_stopping or session.is_finished:
                 notify("STOPPING=1")
                 return False

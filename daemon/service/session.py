@@ -145,13 +145,19 @@ class Session:
         return self._pipeline.parked
 
     @property
+    def state(self) -> str:
+        """Whether it is starting, running or paused."""
+        if self._pause is not None:
+            return "paused"
+        return "running" if self._is_ready else "starting"
+
+    @property
     def page(self) -> Page:
         """What ``digitd status`` shows of this session."""
-        running = "running" if self._is_ready else "starting"
         return Page(
             pid=os.getpid(),
             since=self._since,
-            state="paused" if self._pause else running,
+            state=self.state,
             why=self._pause.why if self._pause else "",
             watch=self._inbox.mode,
             model=self._pool.known.model if self._pool.known else "",
