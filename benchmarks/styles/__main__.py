@@ -1,0 +1,40 @@
+"""The command ``python -m benchmarks.styles``."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.styles.canvas import painted, photographed
+from benchmarks.styles.shapes import STYLES
+
+
+def write(folder: Path, each: int, seed: int) -> None:
+    """Write ``each`` images of every style, and ``labels.csv``; the same seed, the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["file", "label", "traits"])
+        for place, (style, (digit, draw)) in enumerate(STYLES.items()):
+            for number in range(1, each + 1):
+                chance = np.random.default_rng([seed, place, number])
+                make = painted if number % 2 else photographed
+                name = f"{style}-{number:04}.png"
+                make(draw, chance).save(folder / name)
+                table.writerow([name, digit, style])
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--each", default=500, show_default=True, help="The images of each style.")
+@click.option("--seed", default=7, show_default=True, help="The same seed, the same bytes.")
+def main(folder: Path, each: int, seed: int) -> None:
+    """Draw digits in rare styles into FOLDER, with a table of their labels."""
+    write(folder, each, seed)
+
+
+if __name__ == "__main__":
+    main()
