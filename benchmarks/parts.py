@@ -43,28 +43,31 @@ def milliseconds(folder: Path) -> dict[str, float]:
 
 
 def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
-    from daemon.reading import image, model, reader  # noqa: PLC0415 - in the worker alone
+    from daemon.reading import eye, image, model, reader  # noqa: PLC0415 - in the worker alone
     from daemon.reading.picture import painter as picture  # noqa: PLC0415 - in the worker alone
 
     network, painter = model.load(SHIPPED_MODEL), picture.Painter()
-    took = dict.fromkeys(("decode, find the ink", "forward pass", "picture"), 0.0)
+    took = dict.fromkeys(("decode", "find the digit", "classify", "picture"), 0.0)
     for start in range(0, len(files), _BATCH):
         batch = files[start : start + _BATCH]
         data = [file.read_bytes() for file in batch]
         began = time.process_time()
-        prepared = [image.prepare(file, max_megapixels=50) for file in data]
-        ready = time.process_time()
-        scores = network.scores([each.glyph for each in prepared])
-        scored = time.process_time()
-        for file, seen, row in zip(batch, prepared, scores, strict=True):
-            verdict = reader.judge(seen, row, network.unsure_below)
+        pixels = [image.decode(file, max_megapixels=50) for file in data]
+        decoded = time.process_time()
+        found = [eye.find(network.look, each) for each in pixels]
+        seen = time.process_time()
+        pages = [reader.Page(image.thumbnail(p), f) for p, f in zip(pixels, found, strict=True)]
+        verdicts = reader.judge_all(network, pages, network.unsure_below)
+        judged = time.process_time()
+        for file, page, verdict in zip(batch, pages, verdicts, strict=True):
+            of = page.found
             painter.paint(
-                file.name, verdict, thumbnail=seen.thumbnail, glyph=seen.glyph, mask=seen.mask
+                file.name, verdict, thumbnail=page.thumbnail, glyph=of.glyph, mask=of.mask
             )
         done = time.process_time()
         if start:  # the first batch finds everything cold
             for part, seconds in zip(
-                took, (ready - began, scored - ready, done - scored), strict=True
+                took, (decoded - began, seen - decoded, judged - seen, done - judged), strict=True
             ):
                 took[part] += 1000 * seconds / (len(files) - _BATCH)
     return took

@@ -30,7 +30,7 @@ list, and each module only modules below it. A dropped file passes through them 
         process       one worker process and the pipe to it
         worker        the main function of a worker process
         batch         open, hash, read, write the picture
-    reading/          bytes to pixels to ink to 28x28 to probabilities to a verdict
+    reading/          bytes to pixels to mask to 28x28 to probabilities to a verdict
         reader        bytes in, readings out
         picture/      the annotated pictures
             painter   the picture of a reading
@@ -39,12 +39,11 @@ list, and each module only modules below it. A dropped file passes through them 
             panels    scale an image to a panel, outline its ink
             text      draw text
             png       encode the file
-        model         28x28 -> probabilities with LiteRT
+        model         load both networks: the eye and the classifier
         image         bytes -> pixels
-        ink           pixels -> ink -> 28x28, using the next three
-        strokes       contrast -> the strokes of the digit
-        paper         pixels -> contrast
-        glyph         strokes -> 28x28
+        eye           pixels -> the mask of the digit -> 28x28, using the next two
+        ink           how strong the ink is where the mask is
+        glyph         ink -> 28x28
         formats       parse image headers
     ledger/           predictions.csv and the files that its rows name
         audit         check that every file has its row, and every row its files

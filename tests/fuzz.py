@@ -15,8 +15,9 @@ import click
 import cv2
 import numpy as np
 
+from daemon.assets import SHIPPED_MODEL
 from daemon.errors import UnreadableError
-from daemon.reading import image
+from daemon.reading import model, reader
 from tests.harness import SAMPLES
 
 # The limits: memory above idle in megabytes, and seconds per file.
@@ -79,8 +80,9 @@ def main(count: int, seed: int) -> None:
     """Feed mutated files to the reader; fail unless each gives a reading or a reason."""
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     files = seeds()
+    shipped = model.load(SHIPPED_MODEL)
     for data in files:
-        image.prepare(data, max_megapixels=50)
+        reader.look_at(shipped, data, max_megapixels=50)
     idle = megabytes()
     slowest = 0.0
     found: Counter[str] = Counter()
@@ -89,7 +91,7 @@ def main(count: int, seed: int) -> None:
             data = mutated(chance.choice(files), chance)
             started = time.perf_counter()
             try:
-                image.prepare(data, max_megapixels=50)
+                reader.look_at(shipped, data, max_megapixels=50)
             except UnreadableError:
                 found["refused"] += 1
             else:

@@ -1,4 +1,4 @@
-"""From 28x28 to calibrated probabilities: the model file, run by LiteRT."""
+"""The model file: the eye and the classifier, run by LiteRT, with their calibration."""
 
 import hashlib
 import io
@@ -17,6 +17,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from daemon.errors import ModelError
+from daemon.reading import eye
+from daemon.reading.eye import CELL, GRID, VIEW, Count
 from daemon.reading.glyph import GLYPH
 from daemon.reading.image import PREPROCESSING_VERSION
 from daemon.records import DIGITS
@@ -26,6 +28,7 @@ CLASSES = DIGITS + 1
 
 SETTINGS_MEMBER = "digitd.json"
 NETWORK_MEMBER = "digitd.tflite"
+EYE_MEMBER = "eye.tflite"
 HASH_LENGTH = 12  # hex digits of the file's SHA-256: enough to tell one's models apart
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -55,32 +58,35 @@ _REMEDY = "Name a .keras file that `digitd train` made, or none for the shipped 
 
 
 class Model:
-    """A network with its calibration.
+    """The eye and the classifier with their calibration.
 
     Attributes:
+        look: the eye.
         hash: first 12 hex digits of the file's SHA-256.
         settings: what is stored with the weights.
         unsure_below: confidence under which a reading is ``unsure``.
     """
 
-    def __init__(self, forward: Forward, settings: Settings, file_hash: str) -> None:
+    def __init__(
+        self, look: eye.Look, forward: Forward, settings: Settings, file_hash: str
+    ) -> None:
+        self.look = look
         self.hash = file_hash
         self.settings = settings
         self.unsure_below = settings.unsure_below
         self._forward = forward
 
-    def scores(self, glyphs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Read glyphs.
-
-        Args:
-            glyphs: each (28, 28) uint8, white ink on black; none is fine.
+    def scores(self, found: Sequence[eye.Found]) -> NDArray[np.float32]:
+        """Read what the eye found; nothing is fine.
 
         Returns:
             (N, 11) float32 calibrated probabilities, the last column "not a digit".
         """
-        if not len(glyphs):
+        if not len(found):
             return np.zeros((0, CLASSES), np.float32)
-        return softmax(self._forward(np.stack(glyphs)), self.settings.temperature)
+        logits = self._forward(np.stack([each.glyph for each in found]))
+        counts = np.stack([each.counts for each in found])
+        return probabilities(logits, counts, self.settings.temperature)
 
 
 def load(path: Path) -> Model:
@@ -91,42 +97,99 @@ def load(path: Path) -> Model:
             version of the reader.
     """
     settings, members, file_hash = read(path)
-    if NETWORK_MEMBER not in members:
-        raise ModelError(
-            f"{path}: has no {NETWORK_MEMBER} inside, so an older digitd made it. Compile it with "
-            f"`digitd train --recompile {path}`."
-        )
+    for name in (EYE_MEMBER, NETWORK_MEMBER):
+        if name not in members:
+            raise ModelError(f"{path}: has no {name} inside. {_REMEDY}.")
     try:
-        forward = compiled(members[NETWORK_MEMBER])
+        look, forward = compiled_eye(members[EYE_MEMBER]), compiled(members[NETWORK_MEMBER])
     except ValueError as error:
         raise ModelError(f"{path}: LiteRT cannot load it: {error}. {_REMEDY}.") from error
-    return Model(forward, settings, file_hash)
+    return Model(look, forward, settings, file_hash)
 
 
 def compiled(network: bytes) -> Forward:
-    """Load a network that was compiled for LiteRT.
+    """Load a classifier that was compiled for LiteRT.
 
     Raises:
         ValueError: LiteRT cannot load it, or it does not map a glyph to logits.
     """
-    with quiet():
-        interpreter = Interpreter(model_content=network, num_threads=1)
-        interpreter.allocate_tensors()
-    (glyph,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
-    shapes = tuple(glyph["shape"]), tuple(answer["shape"])
-    if shapes != ((1, GLYPH, GLYPH, 1), (1, CLASSES)):
-        raise ValueError(f"it maps {shapes[0]} to {shapes[1]}, not a glyph to a digit")
+    run = _interpreter(network, (1, GLYPH, GLYPH, 1), [(1, CLASSES)])
 
     def forward(glyphs: NDArray[np.uint8]) -> NDArray[np.float32]:
         answers = np.zeros((len(glyphs), CLASSES), np.float32)
         # One at a time: LiteRT takes 0.20 ms a glyph alone and 0.19 in a batch of 64 (one core).
         for index in range(len(glyphs)):
-            interpreter.set_tensor(glyph["index"], glyphs[index : index + 1, ..., None])
-            interpreter.invoke()
-            answers[index] = interpreter.get_tensor(answer["index"])
+            answers[index] = run(glyphs[index : index + 1, ..., None])[0]
         return answers
 
     return forward
+
+
+def compiled_eye(network: bytes) -> eye.Look:
+    """Load an eye that was compiled for LiteRT.
+
+    Raises:
+        ValueError: LiteRT cannot load it, or it does not map a view to a mask and a count.
+    """
+    outputs: list[tuple[int, ...]] = [(1, GRID, GRID, CELL * CELL), (1, len(Count))]
+    run = _interpreter(network, (1, VIEW, VIEW, 3), outputs)
+
+    def look(pixels: NDArray[np.uint8]) -> eye.Sight:
+        cells, counts = run(pixels[None])
+        ink = cells.reshape(GRID, GRID, CELL, CELL).transpose(0, 2, 1, 3).reshape(VIEW, VIEW)
+        return eye.Sight(ink, counts[0])
+
+    return look
+
+
+def _interpreter(
+    network: bytes, takes: tuple[int, ...], gives: list[tuple[int, ...]]
+) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
+    """Return a compiled network as a function; its outputs are ordered as in ``gives``.
+
+    Raises:
+        ValueError: LiteRT cannot load it, or its shapes are others.
+    """
+    with quiet():
+        interpreter = Interpreter(model_content=network, num_threads=1)
+        interpreter.allocate_tensors()
+    inputs = [
+        (tuple(tensor["shape"]), tensor["index"]) for tensor in interpreter.get_input_details()
+    ]
+    outputs = {
+        tuple(tensor["shape"]): tensor["index"] for tensor in interpreter.get_output_details()
+    }
+    if [shape for shape, _ in inputs] != [takes] or set(outputs) != set(gives):
+        raise ValueError(f"it maps {inputs[0][0]} to {sorted(outputs)}, not {takes} to {gives}")
+    (_, entry), exits = inputs[0], [outputs[shape] for shape in gives]
+
+    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        interpreter.set_tensor(entry, pixels)
+        interpreter.invoke()
+        return [interpreter.get_tensor(index) for index in exits]
+
+    return run
+
+
+def probabilities(
+    logits: NDArray[np.float32], counts: NDArray[np.float32], temperature: float
+) -> NDArray[np.float32]:
+    """Return the probabilities of the ten digits and of "not a digit".
+
+    Args:
+        logits: (N, 11), the classifier's.
+        counts: (N, 3) the eye's probabilities of none, one and several digits. The digits'
+            probabilities are multiplied by the one that there are not several.
+        temperature: of the logits.
+
+    Returns:
+        (N, 11) float32; each row adds up to 1.
+    """
+    scores = softmax(logits, temperature)
+    scores[:, :DIGITS] *= 1 - counts[:, [Count.SEVERAL]]
+    # Rounding can bring the sum of the digits above 1.
+    scores[:, DIGITS] = np.maximum(1 - scores[:, :DIGITS].sum(axis=1), 0)
+    return scores
 
 
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

@@ -1,13 +1,15 @@
 """Read a batch of images: a pure function from bytes to readings."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UnreadableError
-from daemon.reading import image, model
+from daemon.reading import eye, image, model
+from daemon.reading.eye import Count
 from daemon.reading.picture.painter import Painter
 from daemon.records import Doubt, Parcel, Reading, ReadOptions, Status, Verdict
 
@@ -16,6 +18,47 @@ from daemon.records import Doubt, Parcel, Reading, ReadOptions, Status, Verdict
 # the calibration data 17 % are not digits, among dropped files 3 %, so 0.98 corresponds to 0.9
 # there.
 SURELY_NONE = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A decoded image and what the eye found in it.
+
+    Attributes:
+        thumbnail: (h, w, 3) uint8 RGB, longest side at most 252 px, upright, alpha blended.
+        found: the digit, its place, and how many there are.
+    """
+
+    thumbnail: image.Bytes
+    found: eye.Found
+
+    @property
+    def flaw(self) -> Doubt | None:
+        """Why the classifier is not run; ``None`` if it is."""
+        if self.found.counts.argmax() == Count.SEVERAL:
+            return Doubt.SEVERAL_DIGITS
+        return None if self.found.glyph.any() else Doubt.NO_INK
+
+
+def look_at(reader: model.Model, data: bytes, *, max_megapixels: float) -> Page:
+    """Decode an image file and find the digit in it.
+
+    Args:
+        reader: has the eye.
+        data: the whole file.
+        max_megapixels: larger images are refused by their header, before decoding.
+
+    Raises:
+        UnreadableError: it cannot be read as an image; the text says why.
+    """
+    pixels = image.decode(data, max_megapixels=max_megapixels)
+    return Page(image.thumbnail(pixels), eye.find(reader.look, pixels))
+
+
+def judge_all(reader: model.Model, pages: Sequence[Page], unsure_below: float) -> list[Verdict]:
+    """Return a verdict on each page; one batch for the classifier."""
+    scores = iter(reader.scores([page.found for page in pages if page.flaw is None]))
+    return [judge(page.flaw or next(scores), unsure_below) for page in pages]
 
 
 class Reader:
@@ -31,23 +74,21 @@ class Reader:
 
     def read(self, parcels: Sequence[Parcel]) -> list[Reading]:
         """Return a reading for each parcel, using one forward pass."""
-        prepared = [self._prepare(parcel) for parcel in parcels]
-        asked = [p.glyph for p in prepared if isinstance(p, image.Prepared) and p.flaw is None]
-        scores = iter(self.model.scores(asked))
-        readings = []
-        for parcel, found in zip(parcels, prepared, strict=True):
-            if isinstance(found, UnreadableError):
-                readings.append(self._unreadable(parcel, str(found)))
-            else:
-                row = next(scores) if found.flaw is None else None
-                readings.append(self._reading(parcel.name, found, row))
-        return readings
+        seen = [self._look_at(parcel) for parcel in parcels]
+        pages = [page for page in seen if isinstance(page, Page)]
+        verdicts = iter(judge_all(self.model, pages, self._unsure_below))
+        return [
+            self._reading(parcel.name, page, next(verdicts))
+            if isinstance(page, Page)
+            else self._unreadable(parcel, str(page))
+            for parcel, page in zip(parcels, seen, strict=True)
+        ]
 
-    def _prepare(self, parcel: Parcel) -> image.Prepared | UnreadableError:
+    def _look_at(self, parcel: Parcel) -> Page | UnreadableError:
         if parcel.refusal:
             return UnreadableError(parcel.refusal)
         try:
-            return image.prepare(parcel.data, max_megapixels=self._max_megapixels)
+            return look_at(self.model, parcel.data, max_megapixels=self._max_megapixels)
         except UnreadableError as error:
             return error
         # The only broad catch: whatever exception a hostile file causes in the decoder becomes the
@@ -55,14 +96,12 @@ class Reader:
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
-    def _reading(
-        self, name: str, found: image.Prepared, scores: NDArray[np.float32] | None
-    ) -> Reading:
-        verdict = judge(found, scores, self._unsure_below)
+    def _reading(self, name: str, page: Page, verdict: Verdict) -> Reading:
         if self._painter is None:
             return Reading(verdict, self.model.hash)
+        found = page.found
         picture = self._painter.paint(
-            name, verdict, thumbnail=found.thumbnail, glyph=found.glyph, mask=found.mask
+            name, verdict, thumbnail=page.thumbnail, glyph=found.glyph, mask=found.mask
         )
         return Reading(verdict, self.model.hash, picture)
 
@@ -92,19 +131,16 @@ def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
     return _reader(options).read(parcels)
 
 
-def judge(
-    prepared: image.Prepared, scores: NDArray[np.float32] | None, unsure_below: float
-) -> Verdict:
+def judge(scores: NDArray[np.float32] | Doubt, unsure_below: float) -> Verdict:
     """Return the verdict on an image.
 
     Args:
-        prepared: the image.
-        scores: (11,) calibrated probabilities, the last one for "not a digit"; ``None`` for an
-            image with a flaw.
+        scores: (11,) calibrated probabilities, the last one for "not a digit"; or why there are
+            none.
         unsure_below: a verdict with less confidence is ``unsure``.
     """
-    if scores is None:
-        return Verdict(Status.UNSURE, reason=prepared.flaw or "")
+    if isinstance(scores, Doubt):
+        return Verdict(Status.UNSURE, reason=scores)
     probabilities = tuple(float(p) for p in scores)
     *digits, none = probabilities
     confidence = max(digits)

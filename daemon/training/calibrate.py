@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daemon.reading.model import softmax
+from daemon.reading.model import probabilities
 from daemon.records import DIGITS
 
 if TYPE_CHECKING:
@@ -29,11 +29,19 @@ class Calibration:
     calibration_error: float
 
 
-def fit(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
-    """Fit to (N, 11) logits and (N,) labels 0 to 10 that were not trained on."""
+def fit(
+    logits: NDArray[np.float32], counts: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Calibration:
+    """Fit to answers that were not trained on.
+
+    Args:
+        logits: (N, 11), the classifier's.
+        counts: (N, 3) the eye's probabilities of none, one and several digits.
+        labels: (N,) 0 to 10.
+    """
     temperatures = np.exp(np.linspace(np.log(0.2), np.log(3.0), 109))
-    best = min(temperatures, key=lambda t: loss(logits, labels, float(t)))
-    scores = softmax(logits, float(best))
+    best = min(temperatures, key=lambda t: loss(logits, counts, labels, float(t)))
+    scores = probabilities(logits, counts, float(best))
     confidence = scores[:, :DIGITS].max(axis=1)
     right = scores[:, :DIGITS].argmax(axis=1) == labels
     asked = scores[:, DIGITS] <= confidence
@@ -50,9 +58,14 @@ def fit(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
     )
 
 
-def loss(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> float:
+def loss(
+    logits: NDArray[np.float32],
+    counts: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    temperature: float,
+) -> float:
     """Mean negative log likelihood, nats."""
-    scores = softmax(logits, temperature)
+    scores = probabilities(logits, counts, temperature)
     return float(-np.log(scores[np.arange(len(labels)), labels] + 1e-9).mean())
 
 

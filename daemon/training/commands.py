@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -38,11 +38,18 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     help="The model file to write; without it, model.keras in --work.",
 )
 @click.option(
-    "--epochs",
-    default=80,
+    "--eye-epochs",
+    default=28,
     show_default=True,
     type=click.IntRange(1),
-    help="Of 51,200 glyphs each; the shipped model took 132.",
+    help="Epochs of the eye, of 12,800 pages each.",
+)
+@click.option(
+    "--epochs",
+    default=40,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Epochs of the classifier, of 51,200 glyphs each.",
 )
 @click.option("--seed", default=0, show_default=True, type=int, help="Seed of all random numbers.")
 @click.option(
@@ -50,7 +57,7 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     default=1.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Draw this many times the usual number of digits from fonts and strokes, and non-digits.",
+    help="Draw so many times the usual number of digits from fonts and strokes, and non-digits.",
 )
 @click.option(
     "--work",
@@ -59,24 +66,17 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     default="runs",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keeps the prepared glyphs, the checkpoint and the pictures.",
+    help="Keeps the glyphs, the checkpoints and the pictures.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --work.")
-@click.option(
-    "--recompile",
-    "weights",
-    metavar="FILE",
-    type=_EXISTING_FILE,
-    help="Train nothing; compile and calibrate this model again. Give --data as it was trained.",
-)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints in --work.")
 def train(  # noqa: PLR0913 - one for each option
     sets: tuple[Path, ...],
     out: Path | None,
+    eye_epochs: int,
     epochs: int,
     seed: int,
     scale: float,
     folder: Path,
-    weights: Path | None,
     *,
     resume: bool,
 ) -> None:
@@ -86,40 +86,54 @@ def train(  # noqa: PLR0913 - one for each option
     Example:
       digitd train --data mnist.npz --epochs 10
       digitd train --data mnist.npz --data pendigits.npz --out digits.keras --resume
-      digitd train --data mnist.npz --recompile old.keras --out new.keras
     """
     from daemon.training import report, train
-    from daemon.training.learner import STEPS, Epoch
 
-    settings = train.TrainSettings(data=sets, epochs=epochs, seed=seed, scale=scale)
+    settings = train.TrainSettings(
+        data=sets, eye_epochs=eye_epochs, epochs=epochs, seed=seed, scale=scale
+    )
     out = out or folder / "model.keras"
-    seen = sys.stderr.isatty()
-    # A bar for each: click never shows progress again on one that has finished.
-    glyphs, steps = (
-        click.progressbar(length=length, label=label, file=sys.stderr, hidden=not seen)
-        for label, length in (("glyphs", 1000), ("training", epochs * STEPS))
-    )
+    with _Bars() as bars:
 
-    def began(taken: int) -> None:
-        glyphs.render_finish()
-        steps.update(taken)
+        def ended(epoch: train.Epoch) -> None:
+            click.echo(f"{bars.cleared}{report.line(epoch)}")
 
-    def ended(epoch: Epoch) -> None:
-        click.echo(f"{_CLEARED if seen else ''}{report.line(epoch)}")
-
-    progress = train.Progress(
-        making=lambda share: glyphs.update(round(1000 * share) - glyphs.pos),
-        began=began,
-        stepped=steps.update,
-        ended=ended,
-    )
-    if weights is None:
+        progress = train.Progress(begun=bars.begin, advanced=bars.advance, ended=ended)
         trained = train.train(settings, out, folder, progress, resume=resume)
-        steps.render_finish()
-    else:
-        trained = train.recompile(weights, settings, out, folder, progress)
-        glyphs.render_finish()
     click.echo(report.of_training(trained, out, folder))
+
+
+class _Bars:
+    """A progress bar on a terminal for each stage, one after another."""
+
+    def __init__(self) -> None:
+        self._seen = sys.stderr.isatty()
+        self._bar: Any = None
+        self.cleared = _CLEARED if self._seen else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finish()
+
+    def begin(self, stage: str, length: int, done: int) -> None:
+        """Begin a stage of which a part may be done already."""
+        self._finish()
+        # click never shows progress again on a bar that has finished.
+        self._bar = click.progressbar(
+            length=length, label=stage, file=sys.stderr, hidden=not self._seen
+        )
+        self._bar.render_progress()
+        self.advance(done)
+
+    def advance(self, steps: int) -> None:
+        """Advance the bar."""
+        self._bar.update(steps)
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
 
 
 @click.command()

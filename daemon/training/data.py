@@ -31,6 +31,10 @@ class Drawings:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
+    def part(self, of: slice) -> Drawings:
+        """Return some of the drawings."""
+        return Drawings(self.name, self.images[of], self.labels[of])
+
 
 @dataclass(frozen=True, slots=True)
 class Sets:
@@ -60,6 +64,21 @@ def load(paths: Sequence[Path]) -> Sets:
         else:
             training.append(_drawings(path.stem, arrays["images"], arrays["labels"], path))
     return Sets(tuple(training), test)
+
+
+def hold_out(
+    sets: Sequence[Drawings], share: float
+) -> tuple[tuple[Drawings, ...], tuple[Drawings, ...]]:
+    """Split each set into training and validation data.
+
+    The last images of each set are held out; in a set that is ordered by writer, these are the
+    digits of other people.
+    """
+    cuts = [len(drawings.labels) - round(share * len(drawings.labels)) for drawings in sets]
+    return (
+        tuple(d.part(slice(cut)) for d, cut in zip(sets, cuts, strict=True)),
+        tuple(d.part(slice(cut, None)) for d, cut in zip(sets, cuts, strict=True)),
+    )
 
 
 def load_test(path: Path) -> Drawings:

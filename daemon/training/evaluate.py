@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import DataError, UnreadableError
-from daemon.reading import image, model
-from daemon.reading.reader import judge
+from daemon.reading import model, reader
 from daemon.records import DIGITS, Status, Verdict
 from daemon.training import calibrate, data
 
@@ -29,11 +28,19 @@ _EXAMPLES = 24
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One image to be read, and what is in it: a digit, "none", "multi" or another word."""
+    """One image to be read.
+
+    Attributes:
+        name: of the file.
+        label: what is in it: a digit, "none", "multi" or another word.
+        data: the whole file.
+        traits: words about it.
+    """
 
     name: str
     label: str
     data: bytes
+    traits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +59,16 @@ class Answer:
         name: of the image.
         truth: its label.
         verdict: what the daemon would say of it.
-        prepared: for pictures of the answer; ``None`` where the image could not be read, and where
+        traits: words about the image.
+        page: for pictures of the answer; ``None`` where the image could not be read, and where
             the answer is neither an example nor a mistake.
     """
 
     name: str
     truth: str
+    traits: tuple[str, ...]
     verdict: Verdict
-    prepared: image.Prepared | None
+    page: reader.Page | None
 
     @property
     def label(self) -> int | None:
@@ -88,6 +97,16 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Trait:
+    """Of the images with one digit and a trait: how many, right, ``ok``, and wrong yet ``ok``."""
+
+    count: int
+    right: int
+    ok: int
+    ok_wrong: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """The figures.
 
@@ -102,6 +121,7 @@ class Evaluation:
         confusion: (10, 11) int; rows are what was drawn, the last column "no digit said".
         mistakes: the wrong answers, the surest first.
         examples: a few answers, evenly spaced.
+        per_trait: the digits with each trait, by trait; empty if there are none.
     """
 
     count: int
@@ -114,6 +134,7 @@ class Evaluation:
     confusion: NDArray[np.int64]
     mistakes: tuple[Answer, ...]
     examples: tuple[Answer, ...]
+    per_trait: dict[str, Trait]
 
     @property
     def accuracy(self) -> float:
@@ -160,7 +181,7 @@ def _encoded(drawings: data.Drawings) -> Iterator[Case]:
 
 
 def evaluate(
-    reader: model.Model,
+    network: model.Model,
     found: Cases,
     unsure_below: float | None = None,
     on_answer: Callable[[Answer], object] = lambda _: None,
@@ -168,7 +189,7 @@ def evaluate(
     """Read all cases as the daemon would and count.
 
     Args:
-        reader: the model.
+        network: the model.
         found: what to read.
         unsure_below: ``None`` takes the model's own.
         on_answer: gets each answer, counted or not.
@@ -176,16 +197,16 @@ def evaluate(
     Raises:
         DataError: there is not one image to count.
     """
-    threshold = reader.unsure_below if unsure_below is None else unsure_below
+    threshold = network.unsure_below if unsure_below is None else unsure_below
     answers: list[Answer] = []
     every = max(1, found.count // _EXAMPLES)
     cases = iter(found.each)
     while batch := list(islice(cases, _BATCH)):
-        for answer in _answered(reader, batch, threshold):
+        for answer in _answered(network, batch, threshold):
             on_answer(answer)
             # Of a large folder not every image fits into memory: keep those that may be drawn.
             is_drawn = answer.is_mistake or len(answers) % every == 0
-            answers.append(answer if is_drawn else replace(answer, prepared=None))
+            answers.append(answer if is_drawn else replace(answer, page=None))
     counted = [answer for answer in answers if answer.is_counted]
     if not counted:
         raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
@@ -201,7 +222,7 @@ def _of_folder(folder: Path, skipped: frozenset[str]) -> Cases:
         raise DataError(f"{table}: cannot be read: {error.strerror}") from error
     if not rows or not {"file", "label"} <= set(rows[0]):
         raise DataError(f"{table}: needs the columns `file` and `label`, and rows")
-    kept = [row for row in rows if not skipped & set((row.get("traits") or "").split(";"))]
+    kept = [row for row in rows if not skipped.intersection(_traits(row))]
     return Cases(len(kept), _loaded(folder, kept))
 
 
@@ -214,27 +235,28 @@ def _loaded(folder: Path, rows: Iterable[dict[str, str]]) -> Iterator[Case]:
             raise DataError(
                 f"{folder / LABELS}: {row['file']} cannot be read: {error.strerror}"
             ) from error
-        yield Case(row["file"], row["label"].strip(), content)
+        yield Case(row["file"], row["label"].strip(), content, _traits(row))
 
 
-def _answered(reader: model.Model, batch: Sequence[Case], threshold: float) -> list[Answer]:
-    prepared = [_prepared(case) for case in batch]
-    asked = [p.glyph for p in prepared if isinstance(p, image.Prepared) and p.flaw is None]
-    scores = iter(reader.scores(asked))
-    answers = []
-    for case, found in zip(batch, prepared, strict=True):
-        if isinstance(found, str):
-            verdict = Verdict(Status.ERROR, reason=found)
-            answers.append(Answer(case.name, case.label, verdict, None))
-            continue
-        verdict = judge(found, next(scores) if found.flaw is None else None, threshold)
-        answers.append(Answer(case.name, case.label, verdict, found))
-    return answers
+def _traits(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(word for word in (row.get("traits") or "").split(";") if word)
 
 
-def _prepared(case: Case) -> image.Prepared | str:
+def _answered(network: model.Model, batch: Sequence[Case], threshold: float) -> list[Answer]:
+    seen = [_look_at(network, case) for case in batch]
+    pages = [page for page in seen if isinstance(page, reader.Page)]
+    verdicts = iter(reader.judge_all(network, pages, threshold))
+    return [
+        Answer(case.name, case.label, case.traits, next(verdicts), page)
+        if isinstance(page, reader.Page)
+        else Answer(case.name, case.label, case.traits, Verdict(Status.ERROR, reason=page), None)
+        for case, page in zip(batch, seen, strict=True)
+    ]
+
+
+def _look_at(network: model.Model, case: Case) -> reader.Page | str:
     try:
-        return image.prepare(case.data, max_megapixels=_MAX_MEGAPIXELS)
+        return reader.look_at(network, case.data, max_megapixels=_MAX_MEGAPIXELS)
     except UnreadableError as error:
         return str(error)
 
@@ -263,4 +285,17 @@ def _counted(answers: Sequence[Answer], examples: tuple[Answer, ...]) -> Evaluat
         confusion=confusion,
         mistakes=tuple(sorted(wrong, key=lambda a: -(a.verdict.confidence or 0.0))),
         examples=examples,
+        per_trait={
+            trait: _trait([answer for answer in digits if trait in answer.traits])
+            for trait in sorted({trait for answer in digits for trait in answer.traits})
+        },
+    )
+
+
+def _trait(answers: Sequence[Answer]) -> Trait:
+    return Trait(
+        count=len(answers),
+        right=sum(answer.right for answer in answers),
+        ok=sum(answer.ok for answer in answers),
+        ok_wrong=sum(answer.ok and not answer.right for answer in answers),
     )

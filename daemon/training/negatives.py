@@ -78,14 +78,6 @@ def sign(rng: Generator) -> NDArray[np.bool_]:
     return canvas > 0
 
 
-def blot(rng: Generator) -> Bytes:
-    """Return random blots or specks, (64, 64), like thumbprints, stains or noise."""
-    noise = rng.normal(0, 1, (hands.SIDE, hands.SIDE)).astype(np.float32)
-    field = cv2.GaussianBlur(noise, (0, 0), float(np.exp(rng.uniform(-0.5, 2.3))))
-    level = float(np.quantile(field, rng.uniform(0.6, 0.97)))
-    return ((field > level) * 255).astype(np.uint8)
-
-
 def letters(font: Path, rng: Generator) -> Bytes | None:
     """Render one to three letters or symbols that don't look like digits."""
     characters = fonts.drawable(font, fonts.NO_DIGITS)

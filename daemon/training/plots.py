@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from daemon.records import DIGITS
 from daemon.training.evaluate import Answer, Evaluation
-from daemon.training.learner import Epoch
+from daemon.training.train import CLASSIFIER, EYE, Epoch
 
 DPI = 110
 WORST = 24  # mistakes per sheet: as many as a person can check in a minute
@@ -21,32 +21,39 @@ RIGHT, WRONG, QUIET = "#2e7d32", "#c62828", "#757575"
 
 
 def curves(history: Sequence[Epoch], path: Path) -> None:
-    """Plot loss and error rate per epoch."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    losses, errors = figure.subplots(1, 2)
-    epochs = [epoch.epoch for epoch in history]
-    # Markers are needed for a single epoch: a line through one point is invisible.
-    marks = {"marker": "o", "markersize": 3.0}
-    smoothed = [e.loss for e in history]
-    losses.plot(epochs, smoothed, label="training, smoothed labels", color=QUIET, **marks)
-    held_losses = [e.held_loss for e in history]
-    losses.plot(epochs, held_losses, label="validation", color="#1565c0", **marks)
-    losses.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
-    held = [100 * (1 - e.held_accuracy) for e in history]
-    errors.plot(epochs, held, label="validation, all groups", color="#1565c0", **marks)
-    tests = [(e.epoch, 100 * (1 - e.test_accuracy)) for e in history if e.test_accuracy is not None]
-    if tests:
-        errors.plot(*zip(*tests, strict=True), label="MNIST test", color="#e65100", **marks)
-    errors.set(xlabel="epoch", ylabel="wrong (%)", title="Error rate")
-    for axes in (losses, errors):
-        axes.set_yscale("log")
+    """Plot loss and error rate per epoch: the eye above, the classifier below."""
+    figure = Figure(figsize=(10, 7.4), layout="constrained")
+    rows = figure.subplots(2, 2)
+    for name, (losses, errors) in zip((EYE, CLASSIFIER), rows, strict=True):
+        of = [epoch for epoch in history if epoch.network == name]
+        _line(losses, of, "training", QUIET, [epoch.loss for epoch in of])
+        _line(losses, of, "validation", "#1565c0", [epoch.held_loss for epoch in of])
+        losses.set(ylabel="loss (nats)", title=f"{name}: loss")
+        wrong = [100 * (1 - epoch.held_accuracy) for epoch in of]
+        what = "number of digits" if name == EYE else "digit"
+        _line(errors, of, f"{what}, validation", "#1565c0", wrong)
+        missed = [100 * (1 - e.held_overlap) for e in of if e.held_overlap is not None]
+        if missed:
+            _line(errors, of, "pixels outside the overlap, validation", "#e65100", missed)
+        errors.set(ylabel="wrong (%)", title=f"{name}: error rate")
+    for axes in rows.ravel():
+        axes.set(xlabel="epoch", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=True, which="both", alpha=0.25)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     figure.savefig(path, dpi=DPI)
+
+
+def _line(
+    axes: Axes, epochs: Sequence[Epoch], label: str, colour: str, values: Sequence[float]
+) -> None:
+    # Markers are needed for a single epoch: a line through one point is invisible.
+    numbers = [epoch.epoch for epoch in epochs]
+    axes.plot(numbers, values, label=label, color=colour, marker="o", markersize=3.0)
 
 
 def confusion(evaluation: Evaluation, path: Path) -> None:
@@ -105,9 +112,9 @@ def _pair(figure: Figure, left: float, top: float, answer: Answer) -> None:
     """Draw an answer as two images of the same size below its text; positions are in inches."""
     dropped, seen = (_square(figure, left + 0.1 + i * (_SIDE_INCHES + 0.1), top) for i in (0, 1))
     verdict = answer.verdict
-    if answer.prepared is not None:
-        dropped.imshow(answer.prepared.thumbnail)
-        seen.imshow(answer.prepared.glyph, cmap="gray", vmin=0, vmax=255)
+    if answer.page is not None:
+        dropped.imshow(answer.page.thumbnail)
+        seen.imshow(answer.page.found.glyph, cmap="gray", vmin=0, vmax=255)
     said = "no digit" if verdict.digit is None else f"{verdict.digit}"
     sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
     # `$` would start a formula. Some names are long, so only the end is shown.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ from daemon.errors import DataError
 from daemon.ledger import rows
 from daemon.reading import model
 from daemon.training import evaluate, plots
-from daemon.training.learner import Epoch
-from daemon.training.train import Trained
+from daemon.training.train import Epoch, Trained
 
 _TABLE_COLUMNS = ("file", "label", "status", "digit", "confidence", *rows.PROBABILITIES, "reason")
 _LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
@@ -18,10 +18,10 @@ _LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
 
 def line(epoch: Epoch) -> str:
     """Return the figures of an epoch as one line."""
-    test = "" if epoch.test_accuracy is None else f", MNIST test {epoch.test_accuracy:.2%}"
+    overlap = "" if epoch.held_overlap is None else f", overlap {epoch.held_overlap:.1%}"
     return (
-        f"epoch {epoch.epoch}: loss {epoch.loss:.3f}, "
-        f"validation {epoch.held_loss:.4f} {epoch.held_accuracy:.2%}{test}"
+        f"{epoch.network}, epoch {epoch.epoch}: loss {epoch.loss:.3f}, "
+        f"validation {epoch.held_loss:.4f} {epoch.held_accuracy:.2%}{overlap}"
     )
 
 
@@ -62,12 +62,20 @@ def of_evaluation(measured: evaluate.Evaluation) -> str:
         for digit, (right, count) in enumerate(measured.per_digit)
         if count
     ]
+    lines += [_of_trait(trait, figures) for trait, figures in measured.per_trait.items()]
     return "\n".join(lines)
 
 
 def _share(name: str, part: int, whole: int) -> str:
     share = part / whole if whole else 1.0
     return f"{name:23} {share:8.2%}  {part} of {whole}"
+
+
+def _of_trait(name: str, of: evaluate.Trait) -> str:
+    return (
+        f"  {name:21} {of.right / of.count:8.2%}  {of.right} of {of.count}, "
+        f"ok {of.ok / of.count:.1%}, wrong and ok {of.ok_wrong}"
+    )
 
 
 def figures(measured: evaluate.Evaluation, file_hash: str) -> dict[str, Any]:
@@ -90,6 +98,7 @@ def figures(measured: evaluate.Evaluation, file_hash: str) -> dict[str, Any]:
             label: {"flagged": flagged, "count": count}
             for label, (flagged, count) in measured.refused.items()
         },
+        "per_trait": {name: asdict(trait) for name, trait in measured.per_trait.items()},
         "confusion": measured.confusion.tolist(),
     }
 

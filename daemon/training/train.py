@@ -1,4 +1,4 @@
-"""Train a model: data, network, loop; averaged weights, checkpoints, resume."""
+"""Train a model: first the eye, then the classifier on what the eye gives it."""
 
 # Keras and TensorFlow ship no types.
 # ruff: noqa: ANN401
@@ -13,25 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.errors import DataError
 from daemon.reading import model
-from daemon.training import calibrate, data, frameworks, network, pool
+from daemon.training import calibrate, data, frameworks, inks, network, pool, unet, views
 from daemon.training.augment import Augmenter
-from daemon.training.learner import LEARNING_RATE, STEPS, Epoch, Learner
+from daemon.training.learner import Learner, Plan
 from daemon.training.learner import left as share_left
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
-
-BATCH = 128  # glyphs a step
+EYE, CLASSIFIER = "eye", "classifier"
+EYE_STEPS, EYE_BATCH, EYE_RATE = 200, 64, 3e-3  # steps an epoch, views a step, learning rate
+STEPS, BATCH, RATE = 400, 128, 2e-3  # the same of the classifier; glyphs a step
 # During the cool-down the strength of augmentation falls to this share, as real input is not
-# augmented. No lower: two runs in which it fell to 0.35 read MNIST's test digits best at 0.5 to
-# 0.7, by 0.05 % of them, though the validation loss fell to the end.
+# augmented.
 LEAST_VARIED = 0.6
-# During the cool-down MNIST's share grows by this factor. A third of its test digits that are
-# misread before look like another digit in a style that MNIST lacks (European 1, crossed 7,
-# flat-hooked 6), and averaging the answers of two networks corrects few of them.
-MNIST_RISES = 4.0
-HELD_APART = 0.02  # share of the glyphs that calibrate and are never trained on
-MEASURED = 500  # training glyphs on which the ranges for 8 bits are measured
+HELD_OUT = 0.04  # share of each data set that is never trained on: its last images
+HELD_VIEWS = 4  # units of views that the eye is validated on
+MEASURED = 500  # training inputs on which the ranges for 8 bits are measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +37,14 @@ class TrainSettings:
 
     Attributes:
         data: ``.npz`` sets; none means MNIST through ``keras.datasets``.
-        epochs: of 51,200 glyphs each.
+        eye_epochs: of 12,800 views each.
+        epochs: of the classifier, of 51,200 glyphs each.
         seed: of all randomness.
         scale: makes everything but the sets themselves so many times larger.
     """
 
     data: tuple[Path, ...]
+    eye_epochs: int
     epochs: int
     seed: int = 0
     scale: float = 1.0
@@ -53,7 +52,29 @@ class TrainSettings:
     def described(self) -> dict[str, Any]:
         """Describe for the model file: names, not paths, of the sets."""
         names = [path.stem for path in self.data] or ["keras.datasets.mnist"]
-        return asdict(self) | {"data": names, "batch": BATCH, "learning_rate": LEARNING_RATE}
+        return asdict(self) | {"data": names}
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The figures of an epoch; those of the averaged weights are measured on validation data.
+
+    Attributes:
+        network: ``eye`` or ``classifier``.
+        epoch: from 1 on.
+        loss: of the training data.
+        held_loss: of the validation data.
+        held_accuracy: share of the digits, or of the counts, that is right.
+        held_overlap: of the eye's mask and the ink: intersection over union, the mean of pages
+            with one digit.
+    """
+
+    network: str
+    epoch: int
+    loss: float
+    held_loss: float
+    held_accuracy: float
+    held_overlap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +91,13 @@ class Progress:
     """Callbacks that report progress.
 
     Attributes:
-        making: the share of the glyphs that is prepared, 0 to 1.
-        began: the number of steps that a resumed run has done before.
-        stepped: the number of steps just done.
+        begun: a stage begins: its name, how much there is to do, and how much is done already.
+        advanced: so much more of it is done.
         ended: the figures of an epoch.
     """
 
-    making: Callable[[float], None]
-    began: Callable[[int], None]
-    stepped: Callable[[int], None]
+    begun: Callable[[str, int, int], None]
+    advanced: Callable[[int], None]
     ended: Callable[[Epoch], None]
 
 
@@ -90,113 +109,148 @@ def train(
     Args:
         settings: what to train.
         out: the ``.keras`` file to write.
-        folder: where pool and checkpoint are kept.
+        folder: where glyphs and checkpoints are kept.
         progress: called as it goes.
-        resume: go on from the folder's checkpoint.
+        resume: go on from the folder's checkpoints.
 
     Raises:
         DataError: the data are not what they should be, or there is nothing to resume.
     """
-    frameworks.tensorflow()  # a missing package is found before the pool takes minutes
-    glyphs = _gathered(settings, folder, progress)
-    held, test = glyphs.held, glyphs.test
-    learner = Learner(settings.epochs, settings.seed)
-    checkpoint = folder / "checkpoint.npz"
-    history = learner.restore(checkpoint) if resume else []
-    progress.began(len(history) * STEPS)
-    for epoch in range(len(history), settings.epochs):
-        losses = []
-        for batch in _ahead(_batches(glyphs.training, settings, epoch)):
-            losses.append(learner.step(*batch))
-            progress.stepped(1)
-        logits = learner.logits(held.glyphs)
-        ended = Epoch(
-            epoch + 1,
-            float(np.mean(losses)),
-            calibrate.loss(logits, held.labels, 1.0),
-            _accuracy(logits, held.labels),
-            None if test is None else _accuracy(learner.logits(test.glyphs), test.labels),
-        )
-        history.append(ended)
-        learner.save(checkpoint, history)
-        progress.ended(ended)
-    stored = _finish(learner.network, glyphs, settings.described(), out)
-    return Trained(stored, tuple(history), glyphs.test_drawings)
-
-
-def recompile(
-    weights: Path, settings: TrainSettings, out: Path, folder: Path, progress: Progress
-) -> Trained:
-    """Compile and calibrate a model again from its weights, without training.
-
-    Args:
-        weights: the ``.keras`` file of an earlier digitd.
-        settings: as the model was trained, so that the same glyphs are held out.
-        out: the ``.keras`` file to write.
-        folder: where the pool is kept.
-        progress: only ``making`` is called.
-
-    Raises:
-        ModelError: the file is not a model of digitd.
-        DataError: see ``train``.
-    """
-    described = model.read(weights)[0].training
-    old = network.load(weights)
-    glyphs = _gathered(settings, folder, progress)
-    return Trained(_finish(old, glyphs, described, out), (), glyphs.test_drawings)
-
-
-@dataclass(frozen=True, slots=True)
-class _Glyphs:
-    """The glyphs of a training: to train on, to calibrate on, and MNIST's test digits if given."""
-
-    training: pool.Pool
-    held: pool.Pool
-    test: pool.Pool | None
-    test_drawings: data.Drawings | None
-
-
-def _gathered(settings: TrainSettings, folder: Path, progress: Progress) -> _Glyphs:
-    """Load the sets, make or load the pool, and hold out the same glyphs each time."""
+    frameworks.tensorflow()  # a missing package is found before the data are read
     sets = data.load(settings.data)
-    whole = pool.gather(
-        sets.training, folder, seed=settings.seed, scale=settings.scale, tell=progress.making
+    folder.mkdir(parents=True, exist_ok=True)
+    training, held = data.hold_out(sets.training, HELD_OUT)
+    eye, seen = _train_eye(settings, training, held, folder, progress, resume=resume)
+    glyphs, kept = (
+        _shown(some, eye, settings, scale, folder, progress)
+        for some, scale in ((training, settings.scale), (held, HELD_OUT * settings.scale))
     )
-    training, held = whole.split(HELD_APART, settings.seed)
-    test = None if sets.test is None else pool.as_it_is(sets.test)
-    return _Glyphs(training, held, test, sets.test)
+    classifier, read = _train_classifier(settings, glyphs, kept, folder, progress, resume=resume)
+    stored = _finish(classifier, eye, glyphs, kept, settings.described(), out)
+    return Trained(stored, (*seen, *read), sets.test)
 
 
-def _finish(trained: Any, glyphs: _Glyphs, described: dict[str, Any], out: Path) -> model.Settings:
-    """Compile a network, calibrate it on what the compiled one answers, and save both."""
-    shares = np.array([pool.share(str(group)) for group in glyphs.training.groups])
-    groups, sizes = np.unique(glyphs.training.groups, return_counts=True)
-    shares /= sizes[np.searchsorted(groups, glyphs.training.groups)]
+def _train_eye(
+    settings: TrainSettings,
+    training: tuple[data.Drawings, ...],
+    held: tuple[data.Drawings, ...],
+    folder: Path,
+    progress: Progress,
+    *,
+    resume: bool,
+) -> tuple[bytes, list[Epoch]]:
+    """Train the eye; returns it compiled, and the history."""
+    epochs = settings.eye_epochs
+    plan = Plan(unet.build, unet.loss, unet.scaled, EYE_RATE, EYE_STEPS, epochs, settings.seed)
+    learner, checkpoint = Learner(plan), folder / f"{EYE}.npz"
+    history = _restored(learner, checkpoint) if resume else []
+    # A seed of its own, so that no page of validation is a page of training.
+    seed = settings.seed
+    shown = views.joined([views.one(held, seed + 1, number) for number in range(HELD_VIEWS)])
+    done = len(history) * EYE_STEPS
+    progress.begun(EYE, epochs * EYE_STEPS, done)
+    with views.stream(training, seed, first=done * EYE_BATCH // views.UNIT) as fresh:
+        for epoch in range(len(history), epochs):
+            losses = []
+            for _ in range(EYE_STEPS):
+                batch = fresh.take(EYE_BATCH)
+                losses.append(learner.step(batch.pixels, batch.ink, batch.counts))
+                progress.advanced(1)
+            measured = unet.measure(learner.network, shown)
+            history.append(Epoch(EYE, epoch + 1, float(np.mean(losses)), *measured))
+            learner.save(checkpoint, [asdict(each) for each in history])
+            progress.ended(history[-1])
+        examples = fresh.take(MEASURED).pixels
+    return network.compiled(unet.compilable(learner.network), examples), history
+
+
+def _shown(
+    sets: tuple[data.Drawings, ...],
+    eye: bytes,
+    settings: TrainSettings,
+    scale: float,
+    folder: Path,
+    progress: Progress,
+) -> pool.Pool:
+    """Show all inks to the eye."""
+    work = inks.plan(sets, settings.seed, scale)
+    progress.begun("glyphs", len(work), 0)
+    return pool.gather(work, eye, folder, tell=progress.advanced)
+
+
+def _train_classifier(
+    settings: TrainSettings,
+    glyphs: pool.Pool,
+    held: pool.Pool,
+    folder: Path,
+    progress: Progress,
+    *,
+    resume: bool,
+) -> tuple[Any, list[Epoch]]:
+    """Train the classifier; returns its Keras network and the history."""
+    epochs = settings.epochs
+    plan = Plan(network.build, network.loss, network.scaled, RATE, STEPS, epochs, settings.seed)
+    learner, checkpoint = Learner(plan), folder / f"{CLASSIFIER}.npz"
+    history = _restored(learner, checkpoint) if resume and checkpoint.exists() else []
+    answer = network.forward(learner.network)
+    progress.begun(CLASSIFIER, epochs * STEPS, len(history) * STEPS)
+    for epoch in range(len(history), epochs):
+        losses = []
+        for varied, labels in _ahead(_batches(glyphs, settings, epoch)):
+            losses.append(learner.step(varied, labels))
+            progress.advanced(1)
+        logits = answer(held.glyphs)
+        loss = calibrate.loss(logits, held.counts, held.labels, 1.0)
+        accuracy = _accuracy(logits, held.labels)
+        history.append(Epoch(CLASSIFIER, epoch + 1, float(np.mean(losses)), loss, accuracy))
+        learner.save(checkpoint, [asdict(each) for each in history])
+        progress.ended(history[-1])
+    return learner.network, history
+
+
+def _restored(learner: Learner, checkpoint: Path) -> list[Epoch]:
+    try:
+        return [Epoch(**each) for each in learner.restore(checkpoint)]
+    except TypeError as error:
+        raise DataError(f"{checkpoint}: cannot be resumed from: {error}") from error
+
+
+def _finish(
+    classifier: Any,
+    eye: bytes,
+    glyphs: pool.Pool,
+    held: pool.Pool,
+    described: dict[str, Any],
+    out: Path,
+) -> model.Settings:
+    """Compile the classifier, calibrate what the compiled one answers, and save all."""
+    shares = np.array([pool.share(str(group)) for group in glyphs.groups])
+    groups, sizes = np.unique(glyphs.groups, return_counts=True)
+    shares /= sizes[np.searchsorted(groups, glyphs.groups)]
     measured = np.random.default_rng(0).choice(
         len(shares), min(MEASURED, len(shares)), replace=False, p=shares / shares.sum()
     )
-    flatbuffer = network.compiled(trained, glyphs.training.glyphs[measured])
-    answer = model.compiled(flatbuffer)
-    logits = answer(glyphs.held.glyphs)
-    fitted = calibrate.fit(logits, glyphs.held.labels)
-    scores = {
-        "held_accuracy": _accuracy(logits, glyphs.held.labels),
-        "held_calibration_error": fitted.calibration_error,
-    }
-    if glyphs.test is not None:
-        scores["mnist_test_accuracy"] = _accuracy(answer(glyphs.test.glyphs), glyphs.test.labels)
+    flatbuffer = network.compiled(classifier, glyphs.glyphs[measured])
+    logits = model.compiled(flatbuffer)(held.glyphs)
+    fitted = calibrate.fit(logits, held.counts, held.labels)
     stored = model.Settings(
         temperature=fitted.temperature,
         unsure_below=fitted.unsure_below,
         training=described,
-        scores=scores,
+        scores={
+            "held_accuracy": _accuracy(logits, held.labels),
+            "held_calibration_error": fitted.calibration_error,
+        },
     )
-    network.save(trained, flatbuffer, stored, out)
+    network.save(classifier, flatbuffer, eye, stored, out)
     return stored
 
 
 def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
+
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def _batches(glyphs: pool.Pool, settings: TrainSettings, epoch: int) -> Iterator[Batch]:
@@ -207,7 +261,6 @@ def _batches(glyphs: pool.Pool, settings: TrainSettings, epoch: int) -> Iterator
     names = np.unique(glyphs.groups)
     members = [np.flatnonzero(glyphs.groups == name) for name in names]
     shares = np.array([pool.share(str(name)) for name in names])
-    shares[names == data.MNIST] *= MNIST_RISES - (MNIST_RISES - 1) * left
     for _ in range(STEPS):
         drawn = rng.choice(len(names), BATCH, p=shares / shares.sum())
         which = np.array([rng.choice(members[group]) for group in drawn])

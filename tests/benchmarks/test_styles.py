@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.styles import __main__ as command
+from daemon.assets import SHIPPED_MODEL
+from daemon.reading import model, reader
 
 EACH = 3
 DIGITS = {"european-1": "1", "slashed-0": "0", "open-6": "6", "square-9": "9"}
@@ -40,6 +42,13 @@ def test_table_lists_every_file_with_its_digit_and_style(folder: Path) -> None:
     ]
     assert rows == expected
     assert {row["file"] for row in rows} == {file.name for file in folder.glob("*.png")}
+
+
+def test_digitd_decodes_every_file_and_finds_ink(folder: Path) -> None:
+    shipped = model.load(SHIPPED_MODEL)
+    for file in sorted(folder.glob("*.png")):
+        page = reader.look_at(shipped, file.read_bytes(), max_megapixels=50)
+        assert page.found.glyph.any(), file.name
 
 
 def test_odd_numbers_are_28_pixels_and_even_ones_larger(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bytes to glyph: unreadable files get a reason, and all variants of a digit the same glyph."""
+"""Bytes to pixels: unreadable files get a reason, all formats give the same digit."""
 
 from __future__ import annotations
 
@@ -8,59 +8,14 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from daemon.errors import UnreadableError
-from daemon.reading import image, ink
-from daemon.records import Doubt
-
-Pixels = NDArray[Any]  # OpenCV's type hints don't carry the pixel dtype
-
-MNIST = np.load(Path(__file__).parent.parent / "data" / "mnist-small.npz")
-DIGITS: list[Pixels] = [
-    MNIST["x_test"][np.flatnonzero(MNIST["y_test"] == digit)[0]] for digit in range(10)
-]
-RNG = np.random.default_rng(0)
-
-
-def png(pixels: Pixels) -> bytes:
-    return cv2.imencode(".png", pixels)[1].tobytes()
-
-
-def read(data: bytes) -> image.Prepared:
-    return image.prepare(data, max_megapixels=50)
-
-
-def large(digit: int, side: int = 280) -> Pixels:
-    """Return a digit's ink, 0 to 1, enlarged smoothly."""
-    grown = cv2.resize(DIGITS[digit], (side, side), interpolation=cv2.INTER_CUBIC)
-    grown = cv2.GaussianBlur(grown, (0, 0), side / 60)
-    return np.clip((grown.astype(float) - 90) / 110, 0, 1)
-
-
-def painted(
-    inked: Pixels, pen: tuple[int, ...] = (40, 30, 30), paper: object = (235, 240, 240)
-) -> Pixels:
-    share = inked[..., None]
-    sheet = np.broadcast_to(np.asarray(paper, float), (*inked.shape, 3))
-    mixed: Pixels = sheet * (1 - share) + np.array(pen) * share
-    return np.rint(mixed).clip(0, 255).astype(np.uint8)
-
-
-def alike(one: Pixels, other: Pixels) -> float:
-    """Return the similarity of two glyphs at the best shift by a pixel; 1 is identical."""
-    best = -1.0
-    for down in (-1, 0, 1):
-        for across in (-1, 0, 1):
-            moved = np.roll(one, (down, across), (0, 1))
-            best = max(best, float(np.corrcoef(moved.ravel(), other.ravel())[0, 1]))
-    return best
+from tests.reading.drawn import DIGITS, alike, large, painted, png, read
 
 
 @pytest.mark.parametrize(
@@ -181,168 +136,9 @@ def with_alpha(pen: int) -> bytes:
     ],
 )  # fmt: skip
 def test_all_formats_and_depths_give_the_same_glyph(data: bytes) -> None:
-    prepared = read(data)
-    assert prepared.flaw is None
-    assert alike(prepared.glyph, read(png(painted(large(5)))).glyph) > 0.9
-
-
-def ruled() -> Pixels:
-    sheet = np.full((400, 500, 3), (220, 228, 230), float)
-    sheet[20::45] = sheet[21::45] = (200, 160, 130)
-    inked = np.zeros((400, 500))
-    inked[70:290, 150:370] = large(5, 220)
-    return painted(inked, (90, 40, 20), sheet)
-
-
-def squared() -> Pixels:
-    sheet = np.full((400, 500, 3), (220, 228, 230), float)
-    sheet[20::28] = sheet[:, 9::28] = (200, 160, 130)
-    inked = np.zeros((400, 500))
-    inked[70:290, 150:370] = large(5, 220)
-    return painted(inked, (90, 40, 20), sheet)
-
-
-def shaded() -> Pixels:
-    y, x = np.mgrid[0:400, 0:400] / 400
-    light = 0.45 + 0.3 * x + 0.25 * y
-    noise = RNG.normal(0, 3, (400, 400, 3))
-    lit: Pixels = painted(large(5, 400)) * light[..., None] + noise
-    return lit.clip(0, 255).astype(np.uint8)
-
-
-def boxed(degrees: float) -> Pixels:
-    inked = np.zeros((320, 320))
-    inked[50:270, 50:270] = large(5, 220)
-    page = painted(inked)
-    cv2.rectangle(page, (24, 24), (296, 296), (30, 30, 30), 3)
-    turn = cv2.getRotationMatrix2D((160, 160), degrees, 1)
-    return cv2.warpAffine(page, turn, (320, 320), borderValue=(235, 240, 240))
-
-
-def brush() -> Pixels:
-    return painted(cv2.dilate(large(5, 400), np.ones((17, 17))))
-
-
-def specks() -> Pixels:
-    page = painted(large(5))
-    for x, y in RNG.integers(0, 276, (25, 2)):
-        page[y : y + 3, x : x + 3] = 30
-    return page
-
-
-def off_centre() -> Pixels:
-    inked = np.zeros((900, 1200))
-    inked[760:860, 20:120] = large(5, 100)
-    return painted(inked)
-
-
-@pytest.mark.parametrize(
-    "page",
-    [
-        255 - painted(large(5)),
-        painted(large(5), (20, 230, 240), (120, 20, 60)),
-        painted(large(5), (0, 0, 220), (0, 160, 0)),
-        painted(large(5), (205, 212, 215), (225, 230, 232)),
-        off_centre(),
-        ruled(),
-        squared(),
-        shaded(),
-        boxed(0),
-        boxed(3),
-        cv2.copyMakeBorder(painted(large(5)), 0, 0, 150, 100, cv2.BORDER_CONSTANT),
-        specks(),
-    ],
-    ids=[
-        "light on dark", "yellow on purple", "red on green", "faint", "small, in a corner",
-        "ruled", "squared", "shaded", "boxed", "boxed askew", "black bars", "specks",
-    ],
-)  # fmt: skip
-def test_all_pens_and_papers_give_the_same_glyph(page: Pixels) -> None:
-    prepared = read(png(page))
-    assert prepared.flaw is None
-    assert alike(prepared.glyph, read(png(painted(large(5)))).glyph) > 0.88
-
-
-def test_broad_brush_strokes_stay_filled() -> None:
-    glyph = read(png(brush())).glyph
-    drawn = cv2.morphologyEx((glyph > 127).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
-    assert drawn.sum() > 0.6 * (glyph > 127).sum()
-
-
-@pytest.mark.parametrize("thickness", [2, 90])
-def test_tall_stroke_is_not_a_printed_line(thickness: int) -> None:
-    page = np.full((400, 400), 255, np.uint8)
-    cv2.line(page, (200, 60), (200, 350), 0, thickness)
-    glyph = read(png(page)).glyph
-    assert (glyph.max(axis=1) > 127).sum() >= 18
-    assert (glyph > 127)[6:22, 13:15].all()
-
-
-def test_hairlines_are_thickened() -> None:
-    for side in (28, 600):
-        page = np.full((side, side), 255, np.uint8)
-        cv2.polylines(
-            page, [np.array([(8, 5), (20, 5), (12, 23)]) * (side // 28)], isClosed=False, color=0
-        )
-        glyph = read(png(page)).glyph
-        away = cv2.distanceTransform(
-            (cv2.resize(glyph, (280, 280)) > 127).astype(np.uint8), cv2.DIST_L2, 3
-        )
-        assert 4 * away[away > 0].mean() / 10 > 1.6  # px of the glyph, at ten times its size
-
-
-@pytest.mark.parametrize("side", [28, 300])
-@pytest.mark.parametrize("paper", [(255, 255, 255), (0, 0, 0), (40, 160, 220), (127, 127, 128)])
-def test_blank_page_has_no_ink(side: int, paper: tuple[int, ...]) -> None:
-    prepared = read(png(np.full((side, side, 3), paper, np.uint8)))
-    assert prepared.flaw == Doubt.NO_INK
-    assert not prepared.glyph.any()
-
-
-@pytest.mark.parametrize("side", [28, 300])
-@pytest.mark.parametrize("spread", [2, 8, 40])
-def test_noise_is_not_ink(side: int, spread: int) -> None:
-    for _ in range(10):
-        page = (128 + RNG.normal(0, spread, (side, side, 3))).clip(0, 255).astype(np.uint8)
-        assert read(png(page)).flaw == Doubt.NO_INK
-
-
-def test_digits_side_by_side_are_several() -> None:
-    page = np.hstack([painted(large(2)), painted(large(6))])
-    assert read(png(page)).flaw == Doubt.SEVERAL_DIGITS
-
-
-def test_detached_top_bar_is_kept_and_a_speck_is_not() -> None:
-    page = np.full((280, 280), 255, np.uint8)
-    body = np.array([(90, 90), (88, 140), (150, 135), (180, 180), (150, 230), (90, 220)])
-    cv2.polylines(page, [body], isClosed=False, color=0, thickness=12)
-    without = read(png(page)).glyph
-    cv2.line(page, (100, 60), (190, 58), 0, 12)
-    hat = read(png(page)).glyph
-    cv2.circle(page, (262, 262), 4, 0, -1)
-    speck = read(png(page)).glyph
-    assert alike(hat, without) < 0.8
-    assert np.array_equal(hat, speck)
-
-
-def test_mnist_digits_are_not_blurred() -> None:
-    kept = 0
-    for digit in MNIST["x_test"]:
-        glyph = ink.trace_ink(digit).glyph
-        low = digit.max() < 250
-        kept += low or alike(glyph, digit) > 0.995
-    assert kept >= 80
-
-
-def test_training_and_serving_get_the_same_glyph() -> None:
-    for digit in DIGITS:
-        assert np.array_equal(ink.trace_ink(digit).glyph, read(png(digit)).glyph)
-
-
-def test_image_of_8x8_pixels_is_read() -> None:
-    page = np.full((8, 8), 255, np.uint8)
-    page[1:7, 4] = 0
-    assert read(png(page)).flaw is None
+    page = read(data)
+    assert page.flaw is None
+    assert alike(page.found.glyph, read(png(painted(large(5)))).found.glyph) > 0.9
 
 
 def test_thumbnail_is_small_upright_rgb() -> None:
@@ -378,25 +174,10 @@ import pathlib, resource
 from daemon.reading import image
 data = pathlib.Path({str(file)!r}).read_bytes()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-image.prepare(data, max_megapixels=50)
+image.decode(data, max_megapixels=50)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     used = subprocess.run(
         [sys.executable, "-c", measure], capture_output=True, check=True, timeout=60
     ).stdout
     assert int(used) < 600 * 1024  # KiB
-
-
-def test_mask_covers_the_ink_inside_a_frame() -> None:
-    page = np.full((300, 400), 235, np.uint8)
-    page[:, :40] = 10  # a scan's edge
-    page[120:220, 200:212] = 20  # a 1
-    prepared = read(png(page))
-    rows, columns = np.nonzero(prepared.mask)
-    assert prepared.mask.shape == (300, 400)
-    assert abs(rows.min() - 120) + abs(rows.max() - 219) <= 4
-    assert abs(columns.min() - 200) + abs(columns.max() - 211) <= 4
-
-
-def test_mask_is_empty_without_ink() -> None:
-    assert not read(png(np.full((100, 100), 235, np.uint8))).mask.any()

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from daemon.reading.image import Prepared
 from daemon.reading.reader import judge
 from daemon.records import Doubt, Status
-
-NOTHING = np.zeros((28, 28, 3), np.uint8)
 
 
 def scores(digit: int, confidence: float, none: float) -> np.ndarray:
@@ -32,8 +29,7 @@ def scores(digit: int, confidence: float, none: float) -> np.ndarray:
 def test_verdict_follows_from_the_scores(
     confidence: float, none: float, status: Status, digit: int | None, reason: str
 ) -> None:
-    prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0])
-    verdict = judge(prepared, scores(4, confidence, none), 0.9)
+    verdict = judge(scores(4, confidence, none), 0.9)
     assert (verdict.status, verdict.digit, verdict.reason) == (status, digit, reason)
     assert (verdict.confidence is None) == (digit is None)
     assert verdict.probabilities is not None
@@ -43,12 +39,10 @@ def test_verdict_follows_from_the_scores(
 
 
 def test_confidence_below_the_threshold_is_unsure() -> None:
-    prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0])
-    assert judge(prepared, scores(4, 0.8, 0.01), 0.75).status is Status.OK
+    assert judge(scores(4, 0.8, 0.01), 0.75).status is Status.OK
 
 
 def test_image_with_a_flaw_gets_no_digit() -> None:
-    prepared = Prepared(NOTHING, NOTHING[..., 0], NOTHING[..., 0], Doubt.SEVERAL_DIGITS)
-    verdict = judge(prepared, None, 0.9)
+    verdict = judge(Doubt.SEVERAL_DIGITS, 0.9)
     assert (verdict.status, verdict.digit, verdict.confidence) == (Status.UNSURE, None, None)
     assert verdict.reason == "several digits"

@@ -15,19 +15,19 @@ from click.testing import CliRunner
 
 from daemon.assets import SHIPPED_MODEL
 from daemon.cli import main
-from daemon.errors import DataError, ModelError
+from daemon.errors import DataError
 from daemon.reading import model
 from daemon.training import (
     data,
     fonts,
     hands,
-    learner,
+    inks,
     negatives,
-    network,
     plots,
     pool,
     strokes,
     train,
+    views,
 )
 from daemon.training.augment import Augmenter
 from tests.harness import Terminal
@@ -40,39 +40,62 @@ SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (learner, train):
-        monkeypatch.setattr(module, "STEPS", 8)
+    monkeypatch.setattr(train, "STEPS", 8)
+    monkeypatch.setattr(train, "EYE_STEPS", 4)
+    monkeypatch.setattr(train, "HELD_VIEWS", 1)
+    monkeypatch.setattr(train, "MEASURED", 50)
+    monkeypatch.setattr(views, "UNIT", 128)
 
 
-def quietly(ended: list[learner.Epoch]) -> train.Progress:
-    return train.Progress(
-        making=lambda _: None, began=lambda _: None, stepped=lambda _: None, ended=ended.append
-    )
+def quietly(ended: list[train.Epoch]) -> train.Progress:
+    return train.Progress(begun=lambda *_: None, advanced=lambda _: None, ended=ended.append)
+
+
+def settings(epochs: int = 1, eye_epochs: int = 1) -> train.TrainSettings:
+    return train.TrainSettings((SMALL,), eye_epochs=eye_epochs, epochs=epochs, scale=0.02)
 
 
 def test_training_learns_resumes_and_records_its_settings(tmp_path: Path) -> None:
-    epochs: list[learner.Epoch] = []
-    settings = train.TrainSettings((SMALL,), epochs=1, scale=0.01)
+    epochs: list[train.Epoch] = []
     out = tmp_path / "new.keras"
-    train.train(settings, out, tmp_path, quietly(epochs))
-    assert [epoch.epoch for epoch in epochs] == [1]
+    train.train(settings(), out, tmp_path, quietly(epochs))
+    assert [(epoch.network, epoch.epoch) for epoch in epochs] == [("eye", 1), ("classifier", 1)]
     first = model.load(out)
     assert first.settings.training["data"] == ["mnist-small"]
     assert first.settings.training["epochs"] == 1
 
-    longer = train.TrainSettings((SMALL,), epochs=2, scale=0.01)
-    train.train(longer, out, tmp_path, quietly(epochs), resume=True)
-    assert [epoch.epoch for epoch in epochs] == [1, 2]
-    assert epochs[1].loss < epochs[0].loss < 3
+    # The eye's epochs are done, so only the classifier goes on.
+    train.train(settings(epochs=2), out, tmp_path, quietly(epochs), resume=True)
+    assert [(epoch.network, epoch.epoch) for epoch in epochs[2:]] == [("classifier", 2)]
+    assert epochs[2].loss < epochs[1].loss < 3
     assert model.load(out).hash != first.hash
+
+
+def test_interrupted_training_of_the_eye_is_resumed(tmp_path: Path) -> None:
+    epochs: list[train.Epoch] = []
+
+    def stop(epoch: train.Epoch) -> None:
+        epochs.append(epoch)
+        raise KeyboardInterrupt
+
+    stopping = train.Progress(begun=lambda *_: None, advanced=lambda _: None, ended=stop)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, stopping)
+    train.train(
+        settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, quietly(epochs), resume=True
+    )
+    done = [(epoch.network, epoch.epoch) for epoch in epochs]
+    assert done == [("eye", 1), ("eye", 2), ("classifier", 1)]
 
 
 def test_train_command_writes_a_model_and_plots(tmp_path: Path) -> None:
     work = tmp_path / "runs"
-    arguments = ["train", "--data", SMALL, "--work", work, "--epochs", 1, "--scale", 0.01]
+    arguments = ["train", "--data", SMALL, "--work", work, "--epochs", 1, "--eye-epochs", 1]
+    arguments += ["--scale", 0.02]
     said = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert said.exit_code == 0, said.output
-    assert "epoch 1: loss" in said.output
+    assert "eye, epoch 1: loss" in said.output
+    assert "classifier, epoch 1: loss" in said.output
     assert model.load(work / "model.keras").settings.training["epochs"] == 1
     for name in ("curves", "confusion", "mistakes", "examples"):
         picture = cv2.imread(str(work / f"{name}.png"))
@@ -80,83 +103,85 @@ def test_train_command_writes_a_model_and_plots(tmp_path: Path) -> None:
         assert min(picture.shape[:2]) > 100
 
 
-def test_model_is_compiled_again_from_its_weights(tmp_path: Path) -> None:
-    old = tmp_path / "old.keras"
-    with zipfile.ZipFile(SHIPPED_MODEL) as shipped, zipfile.ZipFile(old, "w") as copy:
-        for name in set(shipped.namelist()) - {model.NETWORK_MEMBER}:
-            copy.writestr(name, shipped.read(name))
-    with pytest.raises(ModelError, match="--recompile"):
-        model.load(old)
-    out = tmp_path / "new.keras"
-    arguments = ["train", "--data", SMALL, "--work", tmp_path, "--scale", 0.05]
-    arguments += ["--recompile", old, "--out", out]
-    said = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert said.exit_code == 0, said.output
-    assert not (tmp_path / "curves.png").exists()
-    compiled = model.load(out)
-    assert compiled.settings.training == model.load(SHIPPED_MODEL).settings.training
-    assert compiled.settings.scores["mnist_test_accuracy"] >= 0.97
-    # 8 bits move a logit a little; the answers stay.
-    glyphs = pool.as_it_is(data.load_test(SMALL)).glyphs
-    exact = network.as_model(out).scores(list(glyphs))
-    rough = compiled.scores(list(glyphs))
-    assert (exact.argmax(axis=1) == rough.argmax(axis=1)).mean() >= 0.98
-    assert np.abs(exact - rough).mean() < 0.01
-
-
 def test_training_progress_bar_starts_empty_and_ends_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["train", "--data", SMALL, "--work", tmp_path, "--epochs", 1, "--scale", 0.01]
+    arguments = ["train", "--data", SMALL, "--work", tmp_path, "--epochs", 1, "--eye-epochs", 1]
+    arguments += ["--scale", 0.02]
     with Terminal() as terminal, os.fdopen(os.dup(terminal.programs), "w") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
         main([str(argument) for argument in arguments], standalone_mode=False)
         monkeypatch.undo()
     text = terminal.text
-    shares = [int(share) for share in re.findall(r"training[^\r]*?(\d+)%", text)]
-    assert shares[0] < 50
-    assert shares[-1] == 100
-    assert re.search(r"glyphs[^\r]*100%", text)
+    for stage in ("eye", "glyphs", "classifier"):
+        shares = [int(share) for share in re.findall(rf"{stage}  [^\r]*?(\d+)%", text)]
+        assert shares[0] < 50
+        assert shares[-1] == 100
 
 
 def test_single_epoch_is_visible_in_the_curves(tmp_path: Path) -> None:
     file = tmp_path / "curves.png"
-    plots.curves([learner.Epoch(1, 0.9, 0.2, 0.95, None)], file)
+    history = [train.Epoch("eye", 1, 0.9, 0.2, 0.95, 0.8), train.Epoch("classifier", 1, 1, 1, 0.9)]
+    plots.curves(history, file)
     picture = cv2.imread(str(file))
     assert picture is not None
     blue = (picture == (0xC0, 0x65, 0x15)).all(axis=2).astype(np.uint8)
-    # Each of the two panels has the point and the legend's line.
-    assert cv2.connectedComponents(blue)[0] - 1 >= 4
+    # Each of the four panels has the point and the legend's line.
+    assert cv2.connectedComponents(blue)[0] - 1 >= 8
 
 
 def test_resume_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
-    settings = train.TrainSettings((SMALL,), epochs=1, scale=0.01)
     with pytest.raises(DataError, match="cannot be resumed"):
-        train.train(settings, tmp_path / "new.keras", tmp_path, quietly([]), resume=True)
+        train.train(settings(), tmp_path / "new.keras", tmp_path, quietly([]), resume=True)
 
 
 def test_pool_has_every_group_and_is_cached(tmp_path: Path) -> None:
-    sets = data.load([SMALL]).training
-    told: list[float] = []
-    made = pool.gather(sets, tmp_path, seed=0, scale=0.01, tell=told.append)
-    assert {"mnist", "pencil", "strokes", "not a digit"} <= set(made.groups)
+    work = inks.plan(data.load([SMALL]).training, seed=0, scale=0.01)
+    look = zipfile.ZipFile(SHIPPED_MODEL).read(model.EYE_MEMBER)
+    told: list[int] = []
+    made = pool.gather(work, look, tmp_path, tell=told.append)
+    assert sum(told) == len(work)
+    assert {"mnist-small", "paper", "pencil", "strokes", "not a digit"} <= set(made.groups)
     assert made.glyphs.shape == (len(made.labels), 28, 28)
-    assert set(made.labels[made.groups == "not a digit"]) == {pool.NOT_A_DIGIT}
+    assert set(made.labels[made.groups == "not a digit"]) == {inks.NOT_A_DIGIT}
     assert made.glyphs.any(axis=(1, 2)).all()
-    assert told[-1] == 1
     told.clear()
-    again = pool.gather(sets, tmp_path, seed=0, scale=0.01, tell=told.append)
-    assert not told
+    (cached,) = tmp_path.iterdir()
+    stamp = cached.stat().st_mtime_ns
+    again = pool.gather(work, look, tmp_path, tell=told.append)
+    assert sum(told) == len(work)
+    assert cached.stat().st_mtime_ns == stamp
     assert np.array_equal(made.glyphs, again.glyphs)
 
 
-def test_validation_split_is_disjoint_and_reproducible(tmp_path: Path) -> None:
+def test_validation_data_are_the_last_images_of_each_set() -> None:
     sets = data.load([SMALL]).training
-    made = pool.gather(sets, tmp_path, seed=0, scale=0.01, tell=lambda _: None)
-    training, held = made.split(0.1, 0)
-    assert len(held.labels) == round(0.1 * len(made.labels))
-    assert len(training.labels) + len(held.labels) == len(made.labels)
-    assert np.array_equal(made.split(0.1, 0)[1].glyphs, held.glyphs)
+    (training,), (held,) = data.hold_out(sets, 0.1)
+    whole = sets[0].images
+    assert len(held.labels) == round(0.1 * len(whole))
+    assert np.array_equal(np.concatenate((training.images, held.images)), whole)
+
+
+def test_each_unit_of_views_is_repeatable_and_differs_from_the_next() -> None:
+    sets = data.load([SMALL]).training
+    first, again, second = (views.one(sets, 0, number) for number in (0, 0, 1))
+    assert np.array_equal(first.pixels, again.pixels)
+    assert np.array_equal(first.ink, again.ink)
+    assert not np.array_equal(first.pixels, second.pixels)
+    assert first.pixels.shape == (128, 96, 96, 3)
+    assert set(first.counts) == {0, 1, 2}
+    # A page without writing has no ink; a page with one digit or more has.
+    has_ink = np.array([(ink > 127).any() for ink in first.ink])
+    assert has_ink[first.counts > 0].all()
+    assert 0 < has_ink[first.counts == 0].sum() < (first.counts == 0).sum()
+
+
+def test_stream_gives_the_same_views_as_its_units() -> None:
+    sets = data.load([SMALL]).training
+    with views.stream(sets, 0, first=1) as fresh:
+        taken = views.joined([fresh.take(100), fresh.take(100)])
+    expected = views.joined([views.one(sets, 0, 1), views.one(sets, 0, 2)])
+    assert np.array_equal(taken.pixels, expected.pixels[:200])
 
 
 @pytest.mark.parametrize("digit", range(10))
@@ -209,7 +234,6 @@ def test_negatives_are_not_empty() -> None:
     for _ in range(20):
         assert negatives.scribble(rng).sum() > 30
         assert negatives.sign(rng).sum() > 20
-        assert negatives.blot(rng).any()
         assert negatives.beside(digits[:2], rng).any(axis=0).sum() > 30
 
 

@@ -1,10 +1,15 @@
-"""Generate test images without a single digit: held-out letters, pairs, blanks, noise."""
+"""Write a measuring set without a single digit: held-out letters, pairs, blanks, noise.
+
+``python -m benchmarks.unseen MNIST.npz FOLDER [--each 500] [--seed 1]``
+"""
 
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import cv2
 import numpy as np
 
@@ -12,7 +17,6 @@ from daemon.training import data, evaluate, fonts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -24,14 +28,14 @@ LETTERS = "AEFHKMNRWXkmwx"
 SIDE = 96  # side of a page with a letter, px
 
 
-def write(mnist: Path, folder: Path, *, seed: int = 1, count: int = 500) -> None:
+def write(mnist: Path, folder: Path, *, seed: int, each: int) -> None:
     """Write a folder for ``digitd evaluate`` with pairs, letters, blank pages and noisy pages.
 
     Args:
         mnist: MNIST's ``.npz``; the pairs are made of its test digits.
         folder: created if missing; gets ``labels.csv`` and the images.
         seed: for all random generators.
-        count: number of images of each kind.
+        each: number of images of each kind.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +49,7 @@ def write(mnist: Path, folder: Path, *, seed: int = 1, count: int = 500) -> None
         table = csv.writer(file)
         table.writerow(("file", "label", "traits"))
         for kind, (label, pages) in kinds.items():
-            for index, page in zip(range(count), pages, strict=False):
+            for index, page in zip(range(each), pages, strict=False):
                 name = f"{kind}{index}.png"
                 cv2.imwrite(str(folder / name), page)
                 table.writerow((name, label, kind))
@@ -97,3 +101,17 @@ def _noises(rng: Generator) -> Iterator[Page]:
             noise = cv2.GaussianBlur(noise, (0, 0), coarse).reshape(side, side, -1)
         noise *= rng.uniform(2, 45) / noise.std()
         yield (rng.integers(60, 196) + noise).clip(0, 255).astype(np.uint8)
+
+
+@click.command()
+@click.argument("mnist", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--each", default=500, show_default=True, help="Images of each kind.")
+@click.option("--seed", default=1, show_default=True, help="The same seed, the same bytes.")
+def main(mnist: Path, folder: Path, each: int, seed: int) -> None:
+    """Write images of letters, pairs, blanks and noise into FOLDER, with their labels.csv."""
+    write(mnist, folder, seed=seed, each=each)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""What is on a page besides the writing: rings, boxes, frames, lines, dirt, shadows, the desk."""
+
+# The probability and the range of each thing are literals where it is drawn.
+# ruff: noqa: PLR2004
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
+    Floats = NDArray[Any]
+
+_SHIFT = 4  # OpenCV draws at a sixteenth of a pixel
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A page while it is drawn.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 BGR, changed in place.
+        colour: (3,) of the paper.
+        pen: (3,) of the pen.
+        written: top, bottom, left and right of the writing; ``None`` if there is none.
+    """
+
+    pixels: Floats
+    colour: NDArray[Any]
+    pen: NDArray[Any]
+    written: tuple[int, int, int, int] | None = None
+
+
+def sheet(height: int, width: int, colour: NDArray[Any], rng: Generator) -> Sheet:
+    """Return an empty sheet of paper, with grain on a part of them."""
+    pixels = np.empty((height, width, 3), np.float32)
+    pixels[:] = colour
+    if rng.random() < 0.4:
+        coarse = max(2, int(height / rng.uniform(2, 40))), max(2, int(width / rng.uniform(2, 40)))
+        cloud = rng.normal(0, rng.uniform(1, 6), coarse).astype(np.float32)
+        pixels += cv2.resize(cloud, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+    return Sheet(pixels.clip(0, 255).astype(np.uint8), colour, colour)
+
+
+def print_on(page: Sheet, rng: Generator, *, may_ring: bool) -> None:
+    """Draw what is printed on the paper or drawn around the digit, each at random."""
+    if rng.random() < 0.22:
+        _lines(page, rng)
+    if page.written is not None and may_ring and rng.random() < 0.36:
+        _ring(page, page.written, rng)
+    elif page.written is not None and rng.random() < 0.3:
+        _box(page, page.written, rng)
+    if rng.random() < 0.14:
+        _frame(page, rng)
+
+
+def _ring(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
+    """Draw a ring around the writing: printed and even, or by hand and wobbly."""
+    top, bottom, left, right = written
+    middle = np.array(((left + right) / 2, (top + bottom) / 2))
+    half = np.array(((right - left) / 2, (bottom - top) / 2)) + 2
+    radius = float(np.hypot(*half))
+    if rng.random() < 0.5:
+        reach = half * np.sqrt(2)
+        reach = np.maximum(reach, 0.6 * reach.max())
+    else:
+        reach = np.array((radius, radius))
+    reach = reach * rng.uniform(0.95, 1.6)
+    by_hand = rng.random() < 0.6
+    wide = max(1, round(rng.uniform(0.02, 0.14) * half.max()))
+    if by_hand:
+        start = rng.uniform(0, 2 * np.pi)
+        angle = np.linspace(start, start + 2 * np.pi * rng.uniform(0.9, 1.12), 48)
+        away = np.ones(48)
+        for order in (1, 2, 3):
+            away += rng.normal(0, 0.05 / order) * np.cos(order * angle + rng.uniform(0, 6.3))
+        away *= np.linspace(1, rng.uniform(0.9, 1.12), 48)
+        middle = middle + rng.normal(0, 0.06, 2) * half
+        points = middle + reach * away[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+        _curve(page, points, _line_colour(page, rng, same=0.6), wide, closed=False)
+        if rng.random() < 0.08:  # somebody went round twice
+            _curve(page, middle + (points - middle) * 1.08, page.pen, wide, closed=False)
+        return
+    angle = np.linspace(0, 2 * np.pi, 64)
+    points = middle + reach * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+    _curve(page, points, _line_colour(page, rng, same=0.3), wide, closed=True)
+
+
+def _box(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
+    """Draw a box around the writing, alone or in a row of boxes."""
+    top, bottom, left, right = written
+    half = np.array(((right - left) / 2, (bottom - top) / 2))
+    middle = np.array(((left + right) / 2, (top + bottom) / 2)) + rng.normal(0, 0.08, 2) * half
+    reach = np.maximum(half, 0.5 * half.max()) * rng.uniform(1.15, 2.0, 2) + 3
+    if rng.random() < 0.5:
+        reach[:] = reach.max()
+    colour = _line_colour(page, rng, same=0.25)
+    wide = max(1, round(rng.uniform(0.015, 0.1) * half.max()))
+    corners = np.array(((-1, -1), (1, -1), (1, 1), (-1, 1)))
+    wobble = rng.normal(0, 0.03, (4, 2)) if rng.random() < 0.3 else np.zeros((4, 2))
+    _curve(page, middle + reach * (corners + wobble), colour, wide, closed=True)
+    if rng.random() < 0.4:
+        for side in (-2, 2):
+            beside = middle + np.array((side * reach[0] + rng.integers(0, 2) * side * 3, 0))
+            _curve(page, beside + reach * corners, colour, wide, closed=True)
+
+
+def _frame(page: Sheet, rng: Generator) -> None:
+    """Draw a frame near the page's border, sometimes with another colour outside it."""
+    height, width = page.pixels.shape[:2]
+    inset = int(rng.uniform(0, 0.08) * min(height, width))
+    wide = max(1, round(rng.uniform(0.005, 0.06) * min(height, width)))
+    if page.written is not None:
+        top, bottom, left, right = page.written
+        room = min(top, left, height - bottom, width - right) - inset - 2
+        wide = min(wide, room)
+        if wide < 1:
+            return
+    dark = rng.uniform(0, 90, 3) if page.colour.mean() > 110 else rng.uniform(120, 255, 3)
+    colour = dark if rng.random() < 0.8 else page.pen
+    if inset and rng.random() < 0.25:
+        for edge in (np.s_[:inset], np.s_[-inset:], np.s_[:, :inset], np.s_[:, -inset:]):
+            page.pixels[edge] = colour
+    stop = np.array((width, height)) - inset - wide / 2
+    start = np.full(2, inset + wide / 2)
+    points = np.array((start, (stop[0], start[1]), stop, (start[0], stop[1])))
+    _curve(page, points, colour, wide, closed=True)
+
+
+def _lines(page: Sheet, rng: Generator) -> None:
+    """Rule the paper: lines, squares, or a single line to write on."""
+    height, width = page.pixels.shape[:2]
+    size = height if page.written is None else page.written[1] - page.written[0]
+    colour = _rule_colour(page, rng)
+    wide = 1 if rng.random() < 0.7 else 2
+    if page.written is not None and rng.random() < 0.2:
+        y = page.written[1] + rng.uniform(-0.05, 0.25) * size
+        points = np.array(((0, y), (width, y + rng.normal(0, 0.02) * width)))
+        _curve(page, points, colour, wide, closed=False)
+        return
+    gap = max(6.0, size * np.exp(rng.uniform(np.log(0.2), np.log(1.8))))
+    tilt = rng.normal(0, 0.02)
+    squared = rng.random() < 0.5
+    for y in np.arange(rng.uniform(0, gap), height, gap):
+        ends = np.array(((0, y), (width, y + tilt * width)))
+        _curve(page, ends, colour, wide, closed=False)
+    if squared:
+        for x in np.arange(rng.uniform(0, gap), width, gap):
+            ends = np.array(((x, 0), (x - tilt * height, height)))
+            _curve(page, ends, colour, wide, closed=False)
+    elif rng.random() < 0.2:  # a margin
+        x = rng.uniform(0.03, 0.2) * width
+        red = np.array((90.0, 90, 220))
+        _curve(page, np.array(((x, 0), (x, height))), red, wide, closed=False)
+
+
+def dirt(page: Sheet, rng: Generator) -> None:
+    """Scatter specks, clear of the writing."""
+    height, width = page.pixels.shape[:2]
+    for _ in range(int(rng.integers(1, 12))):
+        at = rng.uniform(0, 1, 2) * (width, height)
+        if page.written is not None:
+            top, bottom, left, right = page.written
+            if left - 3 < at[0] < right + 3 and top - 3 < at[1] < bottom + 3:
+                continue
+        reach = float(np.exp(rng.uniform(np.log(0.4), np.log(2.0))))
+        mixed = page.colour + (page.pen - page.colour) * rng.uniform(0.3, 1)
+        centre = tuple(int(c * 2**_SHIFT) for c in at)
+        cv2.circle(
+            page.pixels, centre, int(reach * 2**_SHIFT), mixed.tolist(), -1, cv2.LINE_AA, _SHIFT
+        )
+
+
+def light(page: Sheet, rng: Generator) -> None:
+    """Light the page: a gradient, a shadow with an edge, and the desk at an edge."""
+    pixels = page.pixels.astype(np.float32)
+    height, width = pixels.shape[:2]
+    if rng.random() < 0.45:
+        corners = rng.uniform(1 - rng.uniform(0, 0.5), 1, (2, 2)).astype(np.float32)
+        pixels *= cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+    if rng.random() < 0.16:
+        _shadow(pixels, rng)
+    if rng.random() < 0.18:
+        _desk(pixels, page.written, rng)
+    page.pixels[:] = pixels.clip(0, 255)
+
+
+def _shadow(pixels: Floats, rng: Generator) -> None:
+    """Darken a part of the page behind a straight or round edge, hard or soft."""
+    height, width = pixels.shape[:2]
+    shade: Floats = np.zeros((height, width), np.float32)
+    if rng.random() < 0.7:
+        angle = rng.uniform(0, 2 * np.pi)
+        towards = np.array((np.cos(angle), np.sin(angle)))
+        along = np.array((-towards[1], towards[0])) * 4 * max(height, width)
+        edge = np.array((width, height)) * rng.uniform(0.1, 0.9, 2)
+        far = edge + towards * 4 * max(height, width)
+        corners = np.array((edge - along, edge + along, far + along, far - along))
+        if rng.random() < 0.3:  # a finger or a pen: a strip
+            far = edge + towards * rng.uniform(0.08, 0.4) * min(height, width)
+            corners = np.array((edge - along, edge + along, far + along, far - along))
+        cv2.fillPoly(shade, [np.rint(corners).astype(np.int32)], 1.0)
+    else:
+        centre = tuple(int(c) for c in rng.uniform(-0.1, 1.1, 2) * (width, height))
+        axes = tuple(int(c) for c in rng.uniform(0.2, 0.8, 2) * (width, height))
+        cv2.ellipse(shade, centre, axes, rng.uniform(0, 180), 0, 360, 1.0, -1)
+    soft = rng.uniform(0, 3) if rng.random() < 0.7 else rng.uniform(3, 12)
+    if soft > 0.3:
+        shade = cv2.GaussianBlur(shade, (0, 0), soft)
+    pixels *= 1 - (shade * rng.uniform(0.15, 0.6))[..., None]
+
+
+def _desk(pixels: Floats, written: tuple[int, int, int, int] | None, rng: Generator) -> None:
+    """Lay the desk along one or two edges, clear of the writing."""
+    height, width = pixels.shape[:2]
+    for _ in range(1 if rng.random() < 0.75 else 2):
+        side = int(rng.integers(4))
+        room = 0.35 * (height if side < 2 else width)
+        if written is not None:
+            top, bottom, left, right = written
+            room = min(room, (top, height - bottom, left, width - right)[side] - 2)
+        if room < 3:
+            continue
+        first, last = rng.uniform(0.3, 1.0, 2) * room * rng.uniform(0.3, 1.0)
+        corners = np.array(
+            (
+                ((0, 0), (width, 0), (width, last), (0, first)),
+                ((0, height), (width, height), (width, height - last), (0, height - first)),
+                ((0, 0), (0, height), (last, height), (first, 0)),
+                ((width, 0), (width, height), (width - last, height), (width - first, 0)),
+            )[side]
+        )
+        desk = np.zeros((height, width), np.uint8)
+        cv2.fillPoly(
+            desk, [np.rint(corners * 2**_SHIFT).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT
+        )
+        colour = rng.uniform(0, 1, 3) * rng.uniform(20, 235)
+        if rng.random() < 0.5:  # wood
+            colour = np.array((0.45, 0.65, 0.9)) * rng.uniform(50, 220)
+        grain = rng.normal(0, rng.uniform(0, 12), (height, 1, 1) if side < 2 else (1, width, 1))
+        pixels += (desk / np.float32(255))[..., None] * (colour + grain - pixels).astype(np.float32)
+
+
+def _line_colour(page: Sheet, rng: Generator, *, same: float) -> NDArray[Any]:
+    """Return the colour of a ring or a box: the pen's, or another one; pale or strong."""
+    if rng.random() < same:
+        return np.asarray(page.pen + rng.normal(0, 8, 3))
+    bright = page.colour.mean() > 110
+    other = rng.uniform(0, 140, 3) if bright else rng.uniform(130, 255, 3)
+    return np.asarray(page.colour + (other - page.colour) * rng.uniform(0.35, 1))
+
+
+def _rule_colour(page: Sheet, rng: Generator) -> NDArray[Any]:
+    """Return the colour of a ruled line: pale blue, grey or red; at times as dark as ink."""
+    target = np.array(((200.0, 120, 60), (90, 90, 90), (90, 90, 200))[rng.integers(3)])
+    if page.colour.mean() < 110:
+        target = 255 - target / 2
+    return np.asarray(page.colour + (target - page.colour) * rng.uniform(0.2, 1.0))
+
+
+def _curve(
+    page: Sheet, points: NDArray[Any], colour: NDArray[Any], wide: int, *, closed: bool
+) -> None:
+    """Draw a line through points (N, 2), x and y in px."""
+    fixed = np.rint(points * 2**_SHIFT).astype(np.int32)
+    cv2.polylines(page.pixels, [fixed], closed, colour.tolist(), wide, cv2.LINE_AA, _SHIFT)
