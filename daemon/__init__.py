@@ -45,10 +45,12 @@ list, and each module only modules below it. A dropped file passes through them 
         ink           how strong the ink is where the mask is
         glyph         ink -> 28x28
         formats       parse image headers
-    ledger/           predictions.csv and the files that its rows name
+    ledger/           predictions.csv, the files that its rows name, and labels.csv
         audit         check that every file has its row, and every row its files
         outbox        commit rows, publish files
-        table         append rows durably, repair the end, find rows
+        labels        append people's answers durably, read them back
+        table         append rows durably, find rows
+        tail          repair the end of a CSV file
         archive       choose file names, move files
         rename        rename without replacing a file
         rows          format and parse rows

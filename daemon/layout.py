@@ -19,6 +19,7 @@ PICTURE_SUFFIX = ".picture"
 
 # In the outbox.
 TABLE = "predictions.csv"
+LABELS = "labels.csv"
 PICTURES, ORIGINALS, FAILED = "annotated", "originals", "failed"
 OUTBOX_LOCK = ".digitd.lock"
 PART_SUFFIX = ".part"  # an unfinished copy from another file system

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from daemon.errors import ConfigError
 from daemon.layout import PART_SUFFIX, TABLE
-from daemon.ledger import rows
+from daemon.ledger import rows, tail
 from daemon.lock import is_open_at
 
 log = logging.getLogger(__name__)
@@ -99,19 +99,9 @@ class Table:
 
     def _mend_tail(self) -> None:
         """Cut off a row torn by a power failure; its file is still claimed and is read again."""
-        size = os.fstat(self._descriptor).st_size
-        tail = os.pread(self._descriptor, _BLOCK, max(0, size - _BLOCK))
-        keep = len(tail)
-        while keep and not _is_whole(tail, keep):
-            keep = tail.rfind(b"\n", 0, keep - 1) + 1
-        if keep < len(tail):
-            log.warning("%s: cut a torn row of %d bytes", self.path, len(tail) - keep)
-            os.ftruncate(self._descriptor, size - (len(tail) - keep))
-            os.fsync(self._descriptor)
-            if not keep:
-                self._mend_tail()
-        elif not tail.endswith(b"\n"):  # an editor removed the last newline
-            os.write(self._descriptor, b"\n")
+        cut = tail.mend(self._descriptor, lambda line: rows.parse(line) is not None)
+        if cut:
+            log.warning("%s: cut a torn row of %d bytes", self.path, cut)
 
 
 def check_header(outbox: Path) -> None:
@@ -151,19 +141,6 @@ def rows_from_the_end(outbox: Path) -> Iterator[dict[str, str]]:
             fields = rows.parse(line.decode("utf-8", "replace"))
             if fields is not None:
                 yield fields
-
-
-def _is_whole(tail: bytes, end: int) -> bool:
-    """Return whether the last line up to ``end`` is whole; ``False`` if a power failure tore it.
-
-    A torn line has no newline, or contains the zeros of a block that never reached the disk. Any
-    other malformed line was edited by someone and must be kept.
-    """
-    start = tail.rfind(b"\n", 0, end - 1) + 1
-    line = tail[start:end]
-    if b"\0" in line:
-        return False
-    return line.endswith(b"\n") or rows.parse(line.decode("utf-8", "replace")) is not None
 
 
 def _lines_from_the_end(path: Path) -> Iterator[bytes]:
