@@ -249,6 +249,48 @@ def audit(config_file: Path) -> None:
 
 
 @main.command()
+@_config_option
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file instead of standard output; it is replaced when complete.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="parquet needs the package pyarrow.",
+)
+def results(config_file: Path, out: Path | None, kind: str) -> None:
+    """Print each row of predictions.csv with its final answer.
+
+    Adds two columns: `answer`, and `answered_by` (`person` or `model`). A person's newest answer
+    counts more than the model's. Rows that are not `ok` have no answer until a person gives one.
+
+    \b
+    Example:
+      digitd results --out results.csv
+      digitd results --format jsonl | jq -r 'select(.answer == null) | .file'
+    """
+    from daemon import config
+    from daemon.ledger import export
+    from daemon.ledger.results import results as final_answers
+
+    outbox = config.load(config_file).outbox
+    finals = final_answers(outbox)
+    if out is not None:
+        export.save(finals, out, kind, outbox)
+        return
+    if kind == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("a Parquet file is not text: name a file with --out")
+    export.write(finals, sys.stdout.buffer, kind)
+    sys.stdout.buffer.flush()
+
+
+@main.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
     """Write a commented config.yaml, inbox/ and outbox/ into DIR.

@@ -39,6 +39,10 @@ class MissingPackageError(DigitdError):
     """A package is not installed that only this command needs."""
 
 
+class DestinationError(DigitdError):
+    """A file that a command should write cannot be written, or must not be."""
+
+
 class BusyError(DigitdError):
     """Another digitd holds this outbox or this inbox."""
 

@@ -30,6 +30,7 @@ COLUMNS = (
     "processed_at",
 )
 STATUSES = frozenset(Status)
+_ID, _STATUS, _PROCESSED_AT = map(COLUMNS.index, ("id", "status", "processed_at"))
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # Characters that start a formula in a spreadsheet:
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -101,19 +102,27 @@ def header() -> str:
 
 def parse(text: str) -> dict[str, str] | None:
     """Return the cells of one line by column name; ``None`` if it is not a complete row."""
-    try:
-        cells = next(csv.reader([text], strict=True), [])
-    except csv.Error:
-        return None
-    if len(cells) != len(COLUMNS):
-        return None
-    fields = dict(zip(COLUMNS, cells, strict=True))
+    found = cells(text)
+    return None if found is None else dict(zip(COLUMNS, found, strict=True))
+
+
+def cells(text: str) -> list[str] | None:
+    """Return the cells of one line in the order of ``COLUMNS``; ``None`` if it is not a row."""
+    line = text.removesuffix("\n").removesuffix("\r")
+    if '"' in line or "\r" in line or "\n" in line:
+        try:
+            found = next(csv.reader([line], strict=True), [])
+        except csv.Error:
+            return None
+    else:  # nearly all rows; 0.7 us instead of 2.5
+        found = line.split(",")
     whole = (
-        ids.PATTERN.fullmatch(fields["id"])
-        and fields["status"] in STATUSES
-        and _TIME.fullmatch(fields["processed_at"])
+        len(found) == len(COLUMNS)
+        and ids.PATTERN.fullmatch(found[_ID])
+        and found[_STATUS] in STATUSES
+        and _TIME.fullmatch(found[_PROCESSED_AT])
     )
-    return fields if whole else None
+    return found if whole else None
 
 
 def printable(name: str) -> str:
