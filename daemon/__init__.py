@@ -19,10 +19,12 @@ list, and each module only modules below it. A dropped file passes through them 
         logs          log lines, plain or for the journal
     training/         build a model and measure it
     intake/           find complete files in the inbox and claim them
+        retry         put files from failed/ back into the inbox
         inbox         hand out complete files
         listing       list and sort the names that match
         watch         notice arrivals
         completeness  decide when a file is complete
+        deposit       put a file into the inbox, whole
         claims        claim by rename, recover what an earlier run claimed
         attempts      log each attempt to read a file and its outcome
     workers/          the worker processes

@@ -291,6 +291,37 @@ def results(config_file: Path, out: Path | None, kind: str) -> None:
 
 
 @main.command()
+@click.argument("names", metavar="[NAME]…", nargs=-1)
+@_config_option
+@click.option("--all", "everything", is_flag=True, help="Put back all files.")
+def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> None:
+    """Put files from the outbox's failed/ back into the inbox.
+
+    Each is read again as a new file and gets a new row. Exits with 1 if one could not be put back.
+
+    \b
+    Example:
+      digitd retry digit7.png digit8.png
+      digitd retry --all
+    """
+    from daemon import config
+    from daemon.intake.retry import failed_names
+    from daemon.intake.retry import retry as put_back
+
+    if everything == bool(names):
+        raise click.UsageError("give the names of files in failed/, or --all")
+    settings = config.load(config_file)
+    status = 0
+    for one in put_back(settings, failed_names(settings.outbox) if everything else names):
+        if one.fault is None:
+            click.echo(f"{one.name}: put back into the inbox as {one.inbox_name}")
+        else:
+            click.echo(f"digitd: {one.fault}", err=True)
+            status = EX_FOUND_WRONG
+    sys.exit(status)
+
+
+@main.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
     """Write a commented config.yaml, inbox/ and outbox/ into DIR.

@@ -43,6 +43,10 @@ class DestinationError(DigitdError):
     """A file that a command should write cannot be written, or must not be."""
 
 
+class RetryError(DigitdError):
+    """A file cannot be put back into the inbox."""
+
+
 class BusyError(DigitdError):
     """Another digitd holds this outbox or this inbox."""
 

@@ -4,6 +4,7 @@ import errno
 import filecmp
 import logging
 import os
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 _FOLDERS = (PICTURES, ORIGINALS, FAILED)
 # A longer suffix is not an extension, but part of a name that contains a dot.
 _LONGEST_SUFFIX = 16
+_WITH_ID = re.compile(rf"(?P<stem>.+)-{ids.PATTERN.pattern}(?P<suffix>\.[^.]*)?", re.DOTALL)
 
 
 class Archive:
@@ -128,6 +130,15 @@ def _reserved_name(placement: Placement) -> str:
 
 def _picture_name(name: str) -> str:
     return name if name.lower().endswith(".png") else f"{name}.png"
+
+
+def dropped_name(name: str) -> str:
+    """Return the name under which a file was dropped: its name here without the id, if it has one.
+
+    A long name may have been cut when the id was added.
+    """
+    found = _WITH_ID.fullmatch(name)
+    return f"{found['stem']}{found['suffix'] or ''}" if found else name
 
 
 def _with_id(name: str, job_id: str) -> str:

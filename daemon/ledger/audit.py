@@ -5,14 +5,17 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 
 from daemon import ids, layout
 from daemon.config import Config
 from daemon.layout import FAILED, ORIGINALS, PICTURES, TABLE, WORK_FOLDER
 from daemon.ledger import rows
-from daemon.ledger.table import rotated
+from daemon.ledger.archive import dropped_name
+from daemon.ledger.table import rotated, rows_from_the_end
 from daemon.lock import is_running
+from daemon.records import Status
 
 _OWN = frozenset({layout.ATTEMPTS, layout.NEW_ATTEMPTS, layout.STATUS_PAGE, layout.WORK_LOCK})
 
@@ -45,12 +48,13 @@ def audit(config: Config, progress: Callable[[int], None] = lambda _: None) -> A
     found = list(_read(config.outbox / TABLE, breaks))
     # Rotated tables are not checked, but the files that they name are not reported as unknown.
     aside = [row for table in rotated(config.outbox) for row in _read(table, [])]
-    breaks.extend(_doubled(found))
+    retries = _Retries(config, [*found, *aside])
+    breaks.extend(_doubled(found, retries))
     for row in found:
-        faults = list(_missing(config.outbox, row))
+        faults = list(_missing(config.outbox, row, retries))
         if faults and running:
             claimed = {name[: ids.LENGTH] for name in _names(work_folder)}
-            faults = [] if row["id"] in claimed else list(_missing(config.outbox, row))
+            faults = [] if row["id"] in claimed else list(_missing(config.outbox, row, retries))
         breaks.extend(faults)
         progress(1)
     breaks.extend(_strangers(published, [*found, *aside]))
@@ -87,25 +91,82 @@ def _read(table: Path, breaks: list[str]) -> Iterator[dict[str, str]]:
             yield fields
 
 
-def _doubled(found: list[dict[str, str]]) -> Iterator[str]:
+class _Retries:
+    """Tells which ``error`` rows had their file put back into the inbox by `digitd retry`."""
+
+    def __init__(self, config: Config, found: list[dict[str, str]]) -> None:
+        self._config = config
+        self._newest: dict[str, str] = {}  # the highest id by content
+        for row in found:
+            content = _content(row)
+            self._newest[content] = max(row["id"], self._newest.get(content, ""))
+
+    def __contains__(self, row: dict[str, str]) -> bool:
+        """Whether a row's bytes are in the inbox or the work folder, or have a later row."""
+        if row["status"] != Status.ERROR:
+            return False
+        if self._newest.get(_content(row), "") > row["id"]:
+            return True
+        # In the direction in which files move, so that none is missed.
+        return self._is_waiting(row) or any(
+            _content(later) == _content(row)
+            for later in takewhile(
+                lambda later: later["id"] > row["id"], rows_from_the_end(self._config.outbox)
+            )
+        )
+
+    def _is_waiting(self, row: dict[str, str]) -> bool:
+        name = PurePath(row["original"]).name
+        names = {name, dropped_name(name)}
+        inbox = self._config.inbox
+        waiting = [inbox / one for one in names]
+        waiting += [
+            inbox / WORK_FOLDER / claimed
+            for claimed in _names(inbox / WORK_FOLDER)
+            if claimed[ids.LENGTH + 1 :] in names
+        ]
+        return any(path.is_file() and _digest(path) in {row["sha256"], ""} for path in waiting)
+
+
+def _content(row: dict[str, str]) -> str:
+    """Return what identifies a row's file: its hash, or its name if it could not be read."""
+    return row["sha256"] or row["file"]
+
+
+def _digest(path: Path) -> str:
+    """Return a file's sha256; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _doubled(found: list[dict[str, str]], retries: _Retries) -> Iterator[str]:
     for key, what in (("id", "id"), ("original", "original")):
         for value, times in Counter(row[key] for row in found).items():
             if times > 1:
+                same = [row for row in found if row[key] == value]
+                # A file that was put back and failed again may have its old name in failed/.
+                if key == "original" and all(row in retries for row in same[:-1]):
+                    continue
                 yield f"{TABLE}: {times} rows have the {what} {value}; remove all but the first"
 
 
-def _missing(outbox: Path, row: dict[str, str]) -> Iterator[str]:
+def _missing(outbox: Path, row: dict[str, str], retries: _Retries) -> Iterator[str]:
     who = f"row {row['id']} ({row['file']})"
     original = outbox / row["original"]
     try:
         with original.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        yield f"{who}: its original {row['original']} is missing; put it back, or remove the row"
+        if row not in retries:
+            where = row["original"]
+            yield f"{who}: its original {where} is missing; put it back, or remove the row"
     except OSError as error:
         yield f"{who}: its original {row['original']} cannot be read: {error.strerror}"
     else:
-        if row["sha256"] and digest != row["sha256"]:
+        if row["sha256"] and digest != row["sha256"] and row not in retries:
             yield f"{who}: {row['original']} is not the file that was read (its sha256 differs)"
     picture = outbox / row["picture"]
     if row["picture"] and not (picture.is_file() and picture.stat().st_size):
