@@ -33,7 +33,10 @@ from daemon.training.augment import Augmenter
 from tests.harness import Terminal
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.timeout(600),  # two trainings and their processes take a minute on two idle cores
+]
 
 SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
 
