@@ -93,12 +93,12 @@ def find(look: Look, pixels: Bytes) -> Found:
     height, width = pixels.shape[:2]
     shown = whole = view(pixels, np.s_[0:height, 0:width])
     sight = look(whole.pixels)
-    ink = _cleaned(sight.ink)
+    ink = _cleaned(sight.ink, whole)
     if ink is None:
         return Found(glyph.blank(), np.zeros((height, width), np.uint8), sight.counts)
     closer = _closer(pixels, whole, ink)
     if closer is not None:
-        nearer = _cleaned(look(closer.pixels).ink)
+        nearer = _cleaned(look(closer.pixels).ink, closer)
         if nearer is not None:
             shown, ink = closer, nearer
     return Found(_glyph(pixels, shown, ink), _on_page(ink, shown, (height, width)), sight.counts)
@@ -129,8 +129,10 @@ def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
     return View(small, region, np.s_[top : top + high, left : left + wide])
 
 
-def _cleaned(ink: Floats) -> Floats | None:
+def _cleaned(answer: Floats, shown: View) -> Floats | None:
     """Return the ink without specks and faint traces of other things; ``None`` if none is left."""
+    ink = np.zeros_like(answer)  # what repeats the region's border is not ink
+    ink[shown.inside] = answer[shown.inside]
     core = (ink > _INK).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
     if count == 1:
