@@ -144,7 +144,7 @@ def test_pool_has_every_group_and_is_cached(tmp_path: Path) -> None:
     told: list[int] = []
     made = pool.gather(work, look, tmp_path, tell=told.append)
     assert sum(told) == len(work)
-    assert {"mnist-small", "paper", "pencil", "strokes", "not a digit"} <= set(made.groups)
+    assert {"mnist", "paper", "pencil", "strokes", "not a digit"} <= set(made.groups)
     assert made.glyphs.shape == (len(made.labels), 28, 28)
     assert set(made.labels[made.groups == "not a digit"]) == {inks.NOT_A_DIGIT}
     assert made.glyphs.any(axis=(1, 2)).all()
