@@ -50,6 +50,11 @@ class View:
     region: tuple[slice, slice]
     inside: tuple[slice, slice]
 
+    @property
+    def scale(self) -> float:
+        """Pixels of the page per pixel of the view."""
+        return max(int(side.stop - side.start) for side in self.region) / VIEW
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -93,12 +98,12 @@ def find(look: Look, pixels: Bytes) -> Found:
     height, width = pixels.shape[:2]
     shown = whole = view(pixels, np.s_[0:height, 0:width])
     sight = look(whole.pixels)
-    ink = _cleaned(sight.ink, whole)
+    ink = _cleaned(sight, whole)
     if ink is None:
         return Found(glyph.blank(), np.zeros((height, width), np.uint8), sight.counts)
     closer = _closer(pixels, whole, ink)
     if closer is not None:
-        nearer = _cleaned(look(closer.pixels).ink, closer)
+        nearer = _cleaned(look(closer.pixels), closer)
         if nearer is not None:
             shown, ink = closer, nearer
     return Found(_glyph(pixels, shown, ink), _on_page(ink, shown, (height, width)), sight.counts)
@@ -106,8 +111,7 @@ def find(look: Look, pixels: Bytes) -> Found:
 
 def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
     """Return a region of a page, (H, W, 3) uint8, as the eye sees it."""
-    rows, columns = region
-    part = pixels[rows, columns]
+    part = pixels[region]
     # Halving takes 0.07 ms for 504x378 px and what is left 0.24, where OpenCV takes 0.71 at once.
     while max(part.shape[:2]) >= 4 * VIEW:
         half = max(1, part.shape[1] // 2), max(1, part.shape[0] // 2)
@@ -129,10 +133,13 @@ def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
     return View(small, region, np.s_[top : top + high, left : left + wide])
 
 
-def _cleaned(answer: Floats, shown: View) -> Floats | None:
-    """Return the ink without specks and faint traces of other things; ``None`` if none is left."""
-    ink = np.zeros_like(answer)  # what repeats the region's border is not ink
-    ink[shown.inside] = answer[shown.inside]
+def _cleaned(sight: Sight, shown: View) -> Floats | None:
+    """Return the ink without specks and faint traces of other things.
+
+    Returns:
+        (h, w) float32, the part of the view that shows the region; ``None`` if no ink is left.
+    """
+    ink = sight.ink[shown.inside]
     core = (ink > _INK).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
     if count == 1:
@@ -145,14 +152,13 @@ def _cleaned(answer: Floats, shown: View) -> Floats | None:
 
 def _closer(pixels: Bytes, whole: View, ink: Floats) -> View | None:
     """Return a view of the digit from closer by; ``None`` if the first is as good."""
-    rows, columns = whole.inside
-    scale = max(pixels.shape[:2]) / VIEW
+    scale = whole.scale
     top, bottom, left, right = bounding_box((ink > _INK).astype(np.uint8))
     longest = max(bottom - top, right - left)
     if scale <= 1 or longest >= _SMALL * VIEW:
         return None
     reach = _MARGIN * longest / 2
-    middle = (top + bottom) / 2 - rows.start, (left + right) / 2 - columns.start
+    middle = (top + bottom) / 2, (left + right) / 2
     start = [max(0, int((at - reach) * scale)) for at in middle]
     stop = [
         min(side, int(np.ceil((at + reach) * scale)))
@@ -163,16 +169,13 @@ def _closer(pixels: Bytes, whole: View, ink: Floats) -> View | None:
 
 def _glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
     """Return the glyph: the page's own grey levels where the eye found the digit."""
-    rows, columns = shown.region
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    scale = max(height, width) / VIEW
-    seen = ink[shown.inside]
-    top, bottom, left, right = bounding_box((seen > _INK).astype(np.uint8))
+    scale = shown.scale
+    top, bottom, left, right = bounding_box((ink > _INK).astype(np.uint8))
     margin = _BESIDE * max(bottom - top, right - left) + 2 / scale
     up, low = max(0, int((top - margin) * scale)), int(np.ceil((bottom + margin) * scale))
     before, after = max(0, int((left - margin) * scale)), int(np.ceil((right + margin) * scale))
-    part = pixels[rows, columns][up:low, before:after]
-    mask = seen[
+    part = pixels[shown.region][up:low, before:after]
+    mask = ink[
         int(up / scale) : int(np.ceil(low / scale)),
         int(before / scale) : int(np.ceil(after / scale)),
     ]
@@ -190,6 +193,6 @@ def _on_page(ink: Floats, shown: View, page: tuple[int, int]) -> Bytes:
     mask = np.zeros(page, np.uint8)
     there = mask[shown.region]
     size = there.shape[1], there.shape[0]
-    scaled = cv2.resize(ink[shown.inside], size, interpolation=cv2.INTER_LINEAR)
+    scaled = cv2.resize(ink, size, interpolation=cv2.INTER_LINEAR)
     np.greater(scaled, _INK, out=there, casting="unsafe")
     return mask

@@ -55,10 +55,18 @@ def look_at(reader: model.Model, data: bytes, *, max_megapixels: float) -> Page:
     return Page(image.thumbnail(pixels), eye.find(reader.look, pixels))
 
 
-def judge_all(reader: model.Model, pages: Sequence[Page], unsure_below: float) -> list[Verdict]:
-    """Return a verdict on each page; one batch for the classifier."""
-    scores = iter(reader.scores([page.found for page in pages if page.flaw is None]))
-    return [judge(page.flaw or next(scores), unsure_below) for page in pages]
+def judge_all(
+    reader: model.Model, seen: Sequence[Page | UnreadableError], unsure_below: float
+) -> list[Verdict]:
+    """Return a verdict on each page, or on why there is none; one batch for the classifier."""
+    asked = [each.found for each in seen if isinstance(each, Page) and each.flaw is None]
+    scores = iter(reader.scores(asked))
+    return [
+        judge(each.flaw or next(scores), unsure_below)
+        if isinstance(each, Page)
+        else Verdict(Status.ERROR, reason=str(each))
+        for each in seen
+    ]
 
 
 class Reader:
@@ -75,13 +83,10 @@ class Reader:
     def read(self, parcels: Sequence[Parcel]) -> list[Reading]:
         """Return a reading for each parcel, using one forward pass."""
         seen = [self._look_at(parcel) for parcel in parcels]
-        pages = [page for page in seen if isinstance(page, Page)]
-        verdicts = iter(judge_all(self.model, pages, self._unsure_below))
+        verdicts = judge_all(self.model, seen, self._unsure_below)
         return [
-            self._reading(parcel.name, page, next(verdicts))
-            if isinstance(page, Page)
-            else self._unreadable(parcel, str(page))
-            for parcel, page in zip(parcels, seen, strict=True)
+            Reading(verdict, self.model.hash, self._picture(parcel, page, verdict))
+            for parcel, page, verdict in zip(parcels, seen, verdicts, strict=True)
         ]
 
     def _look_at(self, parcel: Parcel) -> Page | UnreadableError:
@@ -96,21 +101,16 @@ class Reader:
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
-    def _reading(self, name: str, page: Page, verdict: Verdict) -> Reading:
+    def _picture(self, parcel: Parcel, page: Page | UnreadableError, verdict: Verdict) -> bytes:
+        """Return the annotated picture; empty if none is wanted."""
         if self._painter is None:
-            return Reading(verdict, self.model.hash)
+            return b""
+        if isinstance(page, UnreadableError):
+            return self._painter.faults.paint(parcel.name, verdict.reason, parcel.data)
         found = page.found
-        picture = self._painter.paint(
-            name, verdict, thumbnail=page.thumbnail, glyph=found.glyph, mask=found.mask
+        return self._painter.paint(
+            parcel.name, verdict, thumbnail=page.thumbnail, glyph=found.glyph, mask=found.mask
         )
-        return Reading(verdict, self.model.hash, picture)
-
-    def _unreadable(self, parcel: Parcel, reason: str) -> Reading:
-        verdict = Verdict(Status.ERROR, reason=reason)
-        if self._painter is None:
-            return Reading(verdict, self.model.hash)
-        picture = self._painter.faults.paint(parcel.name, reason, parcel.data)
-        return Reading(verdict, self.model.hash, picture)
 
 
 @lru_cache(maxsize=1)

@@ -244,21 +244,24 @@ def _traits(row: dict[str, str]) -> tuple[str, ...]:
 
 def _answered(network: model.Model, batch: Sequence[Case], threshold: float) -> list[Answer]:
     seen = [_look_at(network, case) for case in batch]
-    pages = [page for page in seen if isinstance(page, reader.Page)]
-    verdicts = iter(reader.judge_all(network, pages, threshold))
+    verdicts = reader.judge_all(network, seen, threshold)
     return [
-        Answer(case.name, case.label, case.traits, next(verdicts), page)
-        if isinstance(page, reader.Page)
-        else Answer(case.name, case.label, case.traits, Verdict(Status.ERROR, reason=page), None)
-        for case, page in zip(batch, seen, strict=True)
+        Answer(
+            case.name,
+            case.label,
+            case.traits,
+            verdict,
+            page if isinstance(page, reader.Page) else None,
+        )
+        for case, page, verdict in zip(batch, seen, verdicts, strict=True)
     ]
 
 
-def _look_at(network: model.Model, case: Case) -> reader.Page | str:
+def _look_at(network: model.Model, case: Case) -> reader.Page | UnreadableError:
     try:
         return reader.look_at(network, case.data, max_megapixels=_MAX_MEGAPIXELS)
     except UnreadableError as error:
-        return str(error)
+        return error
 
 
 def _counted(answers: Sequence[Answer], examples: tuple[Answer, ...]) -> Evaluation:
