@@ -54,8 +54,8 @@ list, and each module only modules below it. A dropped file passes through them 
         outbox        commit rows, publish files
         labels        append people's answers durably, read them back
         table         append rows durably, find rows
-        tail          repair the end of a CSV file
         archive       choose file names, move files
+        appended      header and end of an append-only CSV file
         rename        rename without replacing a file
         rows          format and parse rows
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from daemon import ids
 from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PART_SUFFIX, PICTURES
-from daemon.ledger import rename, rows
+from daemon.ledger import appended, rename, rows
 from daemon.records import Placement, Result, Status
 
 log = logging.getLogger(__name__)
@@ -116,11 +116,7 @@ def _copy_over(source: Path, target: Path) -> None:
     with part.open("rb") as copied:
         os.fsync(copied.fileno())
     rename.rename_noreplace(part, target)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    appended.sync_folder(target.parent)
     source.unlink()
 
 

@@ -13,9 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from daemon import ids
-from daemon.errors import ConfigError
 from daemon.layout import LABELS
-from daemon.ledger import rows, tail
+from daemon.ledger import appended, rows
 from daemon.lock import is_open_at
 
 log = logging.getLogger(__name__)
@@ -108,13 +107,13 @@ def append(outbox: Path, answer: Answer) -> int:
     try:
         if not _has_header(os.pread(descriptor, len(header()), 0), path):
             os.ftruncate(descriptor, 0)
-        if cut := tail.mend(descriptor, lambda line: parse(line) is not None):
+        if cut := appended.mend(descriptor, lambda line: parse(line) is not None):
             log.warning("%s: cut a torn row of %d bytes", path, cut)
         size = os.fstat(descriptor).st_size
         row = rows.csv_line(astuple(answer))
         _write(descriptor, size, (row if size else header() + row).encode())
         if not size:
-            _sync_folder(outbox)
+            appended.sync_folder(outbox)
         return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)  # this also unlocks it
@@ -176,20 +175,9 @@ def _open_locked(path: Path) -> int:
 
 
 def _has_header(head: bytes, path: Path) -> bool:
-    """Return whether a file that starts with ``head`` has its header; ``False`` if it is torn.
-
-    Raises:
-        ConfigError: the file begins with something else.
-    """
-    expected = header().encode()
-    if len(head) < len(expected) and expected.startswith(head):
-        return False
-    if head.strip() != expected.strip():
-        raise ConfigError(
-            f"{path}: does not begin with digitd's columns: move it away, or restore its first "
-            f"line, {header().strip()}"
-        )
-    return True
+    """Return whether a file that starts with ``head`` has its header; see ``appended``."""
+    remedy = f"move it away, or restore its first line, {header().strip()}"
+    return appended.has_header(head, header(), path, remedy)
 
 
 def _write(descriptor: int, size: int, data: bytes) -> None:
@@ -201,12 +189,3 @@ def _write(descriptor: int, size: int, data: bytes) -> None:
     except OSError:
         os.ftruncate(descriptor, size)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name as durable as its content."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

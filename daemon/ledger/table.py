@@ -9,7 +9,7 @@ from pathlib import Path
 
 from daemon.errors import ConfigError
 from daemon.layout import PART_SUFFIX, TABLE
-from daemon.ledger import rows, tail
+from daemon.ledger import appended, rows
 from daemon.lock import is_open_at
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Table:
 
     def _mend_tail(self) -> None:
         """Cut off a row torn by a power failure; its file is still claimed and is read again."""
-        cut = tail.mend(self._descriptor, lambda line: rows.parse(line) is not None)
+        cut = appended.mend(self._descriptor, lambda line: rows.parse(line) is not None)
         if cut:
             log.warning("%s: cut a torn row of %d bytes", self.path, cut)
 
@@ -116,16 +116,10 @@ def _has_header(path: Path) -> bool:
     Raises:
         ConfigError: the table begins with something else.
     """
-    header = rows.header().encode()
+    header = rows.header()
     with path.open("rb") as file:
         head = file.read(len(header))
-    if len(head) < len(header) and header.startswith(head):
-        return False
-    if head.strip() != header.strip():
-        raise ConfigError(
-            f"{path}: does not begin with digitd's columns: move it away, or name another outbox"
-        )
-    return True
+    return appended.has_header(head, header, path, "move it away, or name another outbox")
 
 
 def rotated(outbox: Path) -> list[Path]:

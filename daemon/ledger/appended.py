@@ -1,9 +1,41 @@
-"""Repair the end of an append-only CSV file."""
+"""What both append-only CSV files need: check the header, repair the end, make a name durable."""
 
 import os
 from collections.abc import Callable
+from pathlib import Path
+
+from daemon.errors import ConfigError
 
 _BLOCK = 1 << 20
+
+
+def has_header(head: bytes, header: str, path: Path, remedy: str) -> bool:
+    """Return whether a file that starts with ``head`` has its header; ``False`` if it is torn.
+
+    Args:
+        head: at least as many bytes as the header has, if the file has them.
+        header: what the file should begin with.
+        path: of the file.
+        remedy: what to do if it begins with something else.
+
+    Raises:
+        ConfigError: the file begins with something else.
+    """
+    expected = header.encode()
+    if len(head) < len(expected) and expected.startswith(head):
+        return False
+    if head.strip() != expected.strip():
+        raise ConfigError(f"{path}: does not begin with digitd's columns: {remedy}")
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new file's name as durable as its content."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def mend(descriptor: int, is_row: Callable[[str], bool]) -> int:
