@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from tests.harness import STAND_IN, Box, Running, digitd
 from tests.stand_in import png_like
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 BAD = png_like("bad 1")
 
@@ -116,15 +115,6 @@ def test_usage_error(tmp_path: Path, arguments: list[str]) -> None:
 
 def test_nothing_failed_is_not_an_error(tmp_path: Path) -> None:
     assert run_retry(Box(tmp_path), "--all") == (0, "")
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Path]:
-    shm = Path("/dev/shm")  # noqa: S108 - made unique below
-    if not os.access(shm, os.W_OK) or shm.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system to write to")
-    with tempfile.TemporaryDirectory(dir=shm) as folder:
-        yield Path(folder)
 
 
 def test_file_is_moved_to_another_file_system(tmp_path: Path, elsewhere: Path) -> None:

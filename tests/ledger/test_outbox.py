@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,16 +46,6 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     outbox = opened(tmp_path / "outbox")
     yield outbox
     outbox.close()
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Path]:
-    """Yield a folder on a different file system from ``tmp_path``."""
-    shm = Path("/dev/shm")  # noqa: S108 - made unique below
-    if not os.access(shm, os.W_OK) or shm.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system to write to")
-    with tempfile.TemporaryDirectory(dir=shm) as folder:
-        yield Path(folder)
 
 
 def opened(folder: Path) -> Outbox:
