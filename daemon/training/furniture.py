@@ -35,18 +35,18 @@ class Sheet:
     pixels: Floats
     colour: NDArray[Any]
     pen: NDArray[Any]
-    written: tuple[int, int, int, int] | None = None
+    written: tuple[int, int, int, int] | None
 
 
-def sheet(height: int, width: int, colour: NDArray[Any], rng: Generator) -> Sheet:
-    """Return an empty sheet of paper, with grain on a part of them."""
+def blank(height: int, width: int, colour: NDArray[Any], rng: Generator) -> Floats:
+    """Return the pixels of an empty page, with grain on a part of them."""
     pixels = np.empty((height, width, 3), np.float32)
     pixels[:] = colour
     if rng.random() < 0.4:
         coarse = max(2, int(height / rng.uniform(2, 40))), max(2, int(width / rng.uniform(2, 40)))
         cloud = rng.normal(0, rng.uniform(1, 6), coarse).astype(np.float32)
         pixels += cv2.resize(cloud, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
-    return Sheet(pixels.clip(0, 255).astype(np.uint8), colour, colour)
+    return pixels.clip(0, 255).astype(np.uint8)
 
 
 def print_on(page: Sheet, rng: Generator, *, may_ring: bool) -> None:
@@ -202,10 +202,9 @@ def _shadow(pixels: Floats, rng: Generator) -> None:
         along = np.array((-towards[1], towards[0])) * 4 * max(height, width)
         edge = np.array((width, height)) * rng.uniform(0.1, 0.9, 2)
         far = edge + towards * 4 * max(height, width)
-        corners = np.array((edge - along, edge + along, far + along, far - along))
         if rng.random() < 0.3:  # a finger or a pen: a strip
             far = edge + towards * rng.uniform(0.08, 0.4) * min(height, width)
-            corners = np.array((edge - along, edge + along, far + along, far - along))
+        corners = np.array((edge - along, edge + along, far + along, far - along))
         cv2.fillPoly(shade, [np.rint(corners).astype(np.int32)], 1.0)
     else:
         centre = tuple(int(c) for c in rng.uniform(-0.1, 1.1, 2) * (width, height))

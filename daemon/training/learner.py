@@ -46,10 +46,15 @@ class Plan:
 
 
 class Learner:
-    """A network that learns, its optimiser, and the network of its averaged weights."""
+    """A network that learns, its optimiser, and the network of its averaged weights.
+
+    Attributes:
+        plan: how it learns.
+        network: of the averaged weights.
+    """
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+        self.plan = plan
         self._learning = plan.build(plan.seed, learning=True)
         self.network = plan.build(plan.seed)
         keras = frameworks.keras()
@@ -68,8 +73,8 @@ class Learner:
         @tf.function(autograph=False)  # type: ignore[untyped-decorator]
         def step(inputs: Any, targets: Any, keep: Any) -> Any:
             with tf.GradientTape() as tape:
-                answers = self._learning(self._plan.scaled(inputs), training=True)
-                loss = self._plan.loss(answers, *targets)
+                answers = self._learning(self.plan.scaled(inputs), training=True)
+                loss = self.plan.loss(answers, *targets)
             self._optimizer.apply(tape.gradient(loss, weights), weights)
             for average, weight in averaging:
                 average.assign(keep * average + (1 - keep) * weight)
@@ -90,9 +95,9 @@ class Learner:
         return float(loss)
 
     def _rate(self) -> float:
-        done = self._taken / self._plan.steps
-        warm = (self._taken + 1) / (self._plan.steps / 2)  # half an epoch until the peak
-        return self._plan.rate * min(warm, left(done, self._plan.epochs))
+        done = self._taken / self.plan.steps
+        warm = (self._taken + 1) / (self.plan.steps / 2)  # half an epoch until the peak
+        return self.plan.rate * min(warm, left(done, self.plan.epochs))
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
         """Save all that a resumed run needs, whole or not at all."""

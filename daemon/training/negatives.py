@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ FASHION = Path("/usr/share/dataset-fashion-mnist/train-images-idx3-ubyte.gz")
 _IDX_HEADER = 16  # bytes before the pixels
 
 
+# Kept, because reading them takes 0.3 s and `views` draws some for each unit.
+@lru_cache(maxsize=1)
 def things() -> Bytes:
     """Return Fashion-MNIST's training images, (N, 28, 28); N is 0 if it is not installed."""
     if not FASHION.exists():

@@ -121,10 +121,10 @@ def paper(inks: Sequence[Bytes], count: Count, others: Sequence[Bytes], rng: Gen
     height = int(rng.integers(100, 216))
     width = int(np.clip(height * np.exp(rng.normal(0, 0.22)), 80, 260))
     colour, pen = _stationery(rng)
-    sheet = furniture.sheet(height, width, colour, rng)
+    pixels = furniture.blank(height, width, colour, rng)
     alpha = _written((height, width), inks, rng)
     found = bounding_box(alpha) if alpha.any() else None
-    sheet = Sheet(sheet.pixels, colour, pen, found)
+    sheet = Sheet(pixels, colour, pen, found)
     furniture.print_on(sheet, rng, may_ring=count is Count.ONE)
     if others and rng.random() < 0.3:
         _write_neighbours(sheet, others, rng)

@@ -20,6 +20,9 @@ from daemon.training.augment import Augmenter
 from daemon.training.learner import Learner, Plan
 from daemon.training.learner import left as share_left
 
+Batch = tuple[NDArray[Any], ...]
+"""A network's inputs, and the targets that its loss takes."""
+
 EYE, CLASSIFIER = "eye", "classifier"
 EYE_STEPS, EYE_BATCH, EYE_RATE = 200, 64, 3e-3  # steps an epoch, views a step, learning rate
 STEPS, BATCH, RATE = 400, 128, 2e-3  # the same of the classifier; glyphs a step
@@ -120,92 +123,108 @@ def train(
     sets = data.load(settings.data)
     folder.mkdir(parents=True, exist_ok=True)
     training, held = data.hold_out(sets.training, HELD_OUT)
-    eye, seen = _train_eye(settings, training, held, folder, progress, resume=resume)
+    run = _Run(settings, folder, progress, resume=resume)
+    eye, seen = _train_eye(run, training, held)
     glyphs, kept = (
-        _shown(some, eye, settings, scale, folder, progress)
+        _shown(run, some, eye, scale)
         for some, scale in ((training, settings.scale), (held, HELD_OUT * settings.scale))
     )
-    classifier, read = _train_classifier(settings, glyphs, kept, folder, progress, resume=resume)
+    classifier, read = _train_classifier(run, glyphs, kept)
     stored = _finish(classifier, eye, glyphs, kept, settings.described(), out)
     return Trained(stored, (*seen, *read), sets.test)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What both networks' training has in common; see ``train``."""
+
+    settings: TrainSettings
+    folder: Path
+    progress: Progress
+    resume: bool
+
+    def checkpoint(self, name: str) -> Path:
+        """Return where a network's checkpoint is kept."""
+        return self.folder / f"{name}.npz"
+
+
 def _train_eye(
-    settings: TrainSettings,
-    training: tuple[data.Drawings, ...],
-    held: tuple[data.Drawings, ...],
-    folder: Path,
-    progress: Progress,
-    *,
-    resume: bool,
+    run: _Run, training: tuple[data.Drawings, ...], held: tuple[data.Drawings, ...]
 ) -> tuple[bytes, list[Epoch]]:
     """Train the eye; returns it compiled, and the history."""
-    epochs = settings.eye_epochs
-    plan = Plan(unet.build, unet.loss, unet.scaled, EYE_RATE, EYE_STEPS, epochs, settings.seed)
-    learner, checkpoint = Learner(plan), folder / f"{EYE}.npz"
-    history = _restored(learner, checkpoint) if resume else []
+    seed, epochs = run.settings.seed, run.settings.eye_epochs
+    learner = Learner(Plan(unet.build, unet.loss, unet.scaled, EYE_RATE, EYE_STEPS, epochs, seed))
+    history = _restored(learner, run.checkpoint(EYE)) if run.resume else []
     # A seed of its own, so that no page of validation is a page of training.
-    seed = settings.seed
     shown = views.joined([views.one(held, seed + 1, number) for number in range(HELD_VIEWS)])
-    done = len(history) * EYE_STEPS
-    progress.begun(EYE, epochs * EYE_STEPS, done)
-    with views.stream(training, seed, first=done * EYE_BATCH // views.UNIT) as fresh:
-        for epoch in range(len(history), epochs):
-            losses = []
+    first = len(history) * EYE_STEPS * EYE_BATCH // views.UNIT
+    with views.stream(training, seed, first) as fresh:
+
+        def batches(_: int) -> Iterator[Batch]:
             for _ in range(EYE_STEPS):
                 batch = fresh.take(EYE_BATCH)
-                losses.append(learner.step(batch.pixels, batch.ink, batch.counts))
-                progress.advanced(1)
-            measured = unet.measure(learner.network, shown)
-            history.append(Epoch(EYE, epoch + 1, float(np.mean(losses)), *measured))
-            learner.save(checkpoint, [asdict(each) for each in history])
-            progress.ended(history[-1])
+                yield batch.pixels, batch.ink, batch.counts
+
+        _learn(run, EYE, learner, history, batches, lambda: unet.measure(learner.network, shown))
         examples = fresh.take(MEASURED).pixels
     return network.compiled(unet.compilable(learner.network), examples), history
 
 
-def _shown(
-    sets: tuple[data.Drawings, ...],
-    eye: bytes,
-    settings: TrainSettings,
-    scale: float,
-    folder: Path,
-    progress: Progress,
-) -> pool.Pool:
+def _shown(run: _Run, sets: tuple[data.Drawings, ...], eye: bytes, scale: float) -> pool.Pool:
     """Show all inks to the eye."""
-    work = inks.plan(sets, settings.seed, scale)
-    progress.begun("glyphs", len(work), 0)
-    return pool.gather(work, eye, folder, tell=progress.advanced)
+    work = inks.plan(sets, run.settings.seed, scale)
+    run.progress.begun("glyphs", len(work), 0)
+    return pool.gather(work, eye, run.folder, tell=run.progress.advanced)
 
 
-def _train_classifier(
-    settings: TrainSettings,
-    glyphs: pool.Pool,
-    held: pool.Pool,
-    folder: Path,
-    progress: Progress,
-    *,
-    resume: bool,
-) -> tuple[Any, list[Epoch]]:
+def _train_classifier(run: _Run, glyphs: pool.Pool, held: pool.Pool) -> tuple[Any, list[Epoch]]:
     """Train the classifier; returns its Keras network and the history."""
-    epochs = settings.epochs
-    plan = Plan(network.build, network.loss, network.scaled, RATE, STEPS, epochs, settings.seed)
-    learner, checkpoint = Learner(plan), folder / f"{CLASSIFIER}.npz"
-    history = _restored(learner, checkpoint) if resume and checkpoint.exists() else []
+    seed, epochs = run.settings.seed, run.settings.epochs
+    learner = Learner(Plan(network.build, network.loss, network.scaled, RATE, STEPS, epochs, seed))
+    checkpoint = run.checkpoint(CLASSIFIER)
+    history = _restored(learner, checkpoint) if run.resume and checkpoint.exists() else []
     answer = network.forward(learner.network)
-    progress.begun(CLASSIFIER, epochs * STEPS, len(history) * STEPS)
-    for epoch in range(len(history), epochs):
-        losses = []
-        for varied, labels in _ahead(_batches(glyphs, settings, epoch)):
-            losses.append(learner.step(varied, labels))
-            progress.advanced(1)
+
+    def measure() -> tuple[float, float]:
         logits = answer(held.glyphs)
         loss = calibrate.loss(logits, held.counts, held.labels, 1.0)
-        accuracy = _accuracy(logits, held.labels)
-        history.append(Epoch(CLASSIFIER, epoch + 1, float(np.mean(losses)), loss, accuracy))
-        learner.save(checkpoint, [asdict(each) for each in history])
-        progress.ended(history[-1])
+        return loss, _accuracy(logits, held.labels)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        return _ahead(_batches(glyphs, run.settings, epoch))
+
+    _learn(run, CLASSIFIER, learner, history, batches, measure)
     return learner.network, history
+
+
+def _learn(
+    run: _Run,
+    name: str,
+    learner: Learner,
+    history: list[Epoch],
+    batches: Callable[[int], Iterator[Batch]],
+    measure: Callable[[], tuple[float, ...]],
+) -> None:
+    """Train a network for the epochs that its history lacks, and add them to it.
+
+    Args:
+        run: the training.
+        name: of the network.
+        learner: has it.
+        history: the epochs that are done.
+        batches: returns an epoch's batches.
+        measure: returns loss, accuracy and, of the eye, overlap on the validation data.
+    """
+    epochs, steps = learner.plan.epochs, learner.plan.steps
+    run.progress.begun(name, epochs * steps, len(history) * steps)
+    for epoch in range(len(history), epochs):
+        losses = []
+        for batch in batches(epoch):
+            losses.append(learner.step(*batch))
+            run.progress.advanced(1)
+        history.append(Epoch(name, epoch + 1, float(np.mean(losses)), *measure()))
+        learner.save(run.checkpoint(name), [asdict(each) for each in history])
+        run.progress.ended(history[-1])
 
 
 def _restored(learner: Learner, checkpoint: Path) -> list[Epoch]:
@@ -248,9 +267,6 @@ def _finish(
 
 def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
-
-
-Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def _batches(glyphs: pool.Pool, settings: TrainSettings, epoch: int) -> Iterator[Batch]:
