@@ -7,8 +7,10 @@ from daemon.reading.glyph import Bytes, Floats
 
 _STRONG = 0.5  # minimum share of the ink's contrast for a pixel inside a stroke
 _FULL = 0.6  # the contrast of the ink is this quantile of that of the strong pixels
-_REACH = 0.35  # standard deviation of the window that paper is averaged in, as a share of the crop
+_REACH = 0.6  # paper is averaged up to this far away, as a share of the crop's longest side
 _LEAST = 1e-3  # keeps the average finite where no paper is near
+_NEXT = np.ones((3, 3), np.uint8)  # reaches one pixel further
+_SECOND = np.ones((5, 5), np.uint8)  # reaches two
 
 
 def levels(pixels: Bytes, mask: Floats) -> Floats:
@@ -24,17 +26,28 @@ def levels(pixels: Bytes, mask: Floats) -> Floats:
     """
     # The mask of a hairline may be below one half in every pixel of a small page.
     digit = (mask > _STRONG * mask.max()).astype(np.uint8)
-    around = cv2.dilate(digit, np.ones((3, 3), np.uint8))
-    paper = 1 - cv2.dilate(around, np.ones((3, 3), np.uint8)).astype(np.float32)
-    colours = pixels.astype(np.float32)
-    reach = _REACH * max(digit.shape)
-    share = cv2.GaussianBlur(paper, (0, 0), reach)
-    blank = cv2.GaussianBlur(colours * paper[..., None], (0, 0), reach)
-    away = colours - blank / np.maximum(share, _LEAST)[..., None]
-    direction = away[digit > 0].mean(axis=0)
-    contrast = np.maximum(away @ direction, 0) * around
+    away = _from_paper(pixels, 1 - cv2.dilate(digit, _SECOND))
+    direction = np.array([cv2.mean(away, digit)[:3]], np.float32)
+    contrast = np.maximum(cv2.transform(away, direction), 0) * cv2.dilate(digit, _NEXT)
     peak = float(contrast.max())
     if peak < _LEAST:
         return np.zeros_like(mask)
-    full = np.quantile(contrast[contrast > _STRONG * peak], _FULL)
-    return np.asarray(np.minimum(contrast / full, 1), np.float32)
+    # np.quantile takes as long as all of the above.
+    strong = np.sort(contrast[contrast > _STRONG * peak])
+    return np.asarray(np.minimum(contrast / strong[int(_FULL * (len(strong) - 1))], 1), np.float32)
+
+
+def _from_paper(pixels: Bytes, paper: Bytes) -> Floats:
+    """Return each pixel's colour less that of the paper around it, (h, w, 3) float32.
+
+    Args:
+        pixels: (h, w, 3) uint8.
+        paper: (h, w) uint8, 1 where there is nothing but paper.
+    """
+    known = np.empty((*paper.shape, 4), np.float32)
+    known[..., 3] = paper
+    np.multiply(pixels, paper[..., None], out=known[..., :3])
+    side = 2 * int(_REACH * max(paper.shape)) + 1
+    # What lies outside is not paper either: it counts as zero in both sums.
+    summed = cv2.boxFilter(known, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(pixels - summed[..., :3] / np.maximum(summed[..., 3:], _LEAST), np.float32)
