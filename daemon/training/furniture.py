@@ -30,12 +30,14 @@ class Sheet:
         colour: (3,) of the paper.
         pen: (3,) of the pen.
         written: top, bottom, left and right of the writing; ``None`` if there is none.
+        ink: (N, 2), x and y of the writing's pixels.
     """
 
     pixels: Floats
     colour: NDArray[Any]
     pen: NDArray[Any]
     written: tuple[int, int, int, int] | None
+    ink: NDArray[Any]
 
 
 def blank(height: int, width: int, colour: NDArray[Any], rng: Generator) -> Floats:
@@ -62,19 +64,20 @@ def print_on(page: Sheet, rng: Generator, *, may_ring: bool) -> None:
 
 
 def _ring(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
-    """Draw a ring around the writing: printed and even, or by hand and wobbly."""
+    """Draw a ring around the writing: printed and even, or by hand and wobbly.
+
+    It touches the writing nowhere: a stroke that reaches the ring on both sides makes it a slashed
+    zero.
+    """
     top, bottom, left, right = written
     middle = np.array(((left + right) / 2, (top + bottom) / 2))
-    half = np.array(((right - left) / 2, (bottom - top) / 2)) + 2
-    radius = float(np.hypot(*half))
-    if rng.random() < 0.5:
-        reach = half * np.sqrt(2)
-        reach = np.maximum(reach, 0.6 * reach.max())
-    else:
-        reach = np.array((radius, radius))
-    reach = reach * rng.uniform(0.95, 1.6)
-    by_hand = rng.random() < 0.6
+    half = np.array(((right - left) / 2, (bottom - top) / 2))
+    narrow = half / half.max() if rng.random() < 0.5 else np.ones(2)
+    shape = np.maximum(narrow, 0.6)
+    reach = shape * np.hypot(*((page.ink - middle) / shape).T).max()
     wide = max(1, round(rng.uniform(0.02, 0.14) * half.max()))
+    reach = reach * rng.uniform(1.15, 1.7) + 1 + wide / 2
+    by_hand = rng.random() < 0.6
     if by_hand:
         start = rng.uniform(0, 2 * np.pi)
         angle = np.linspace(start, start + 2 * np.pi * rng.uniform(0.9, 1.12), 48)
@@ -185,35 +188,61 @@ def light(page: Sheet, rng: Generator) -> None:
     if rng.random() < 0.45:
         corners = rng.uniform(1 - rng.uniform(0, 0.5), 1, (2, 2)).astype(np.float32)
         pixels *= cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
-    if rng.random() < 0.16:
-        _shadow(pixels, rng)
+    if rng.random() < 0.22:
+        for _ in range(1 if rng.random() < 0.8 else 2):
+            _shadow(pixels, rng)
     if rng.random() < 0.18:
         _desk(pixels, page.written, rng)
     page.pixels[:] = pixels.clip(0, 255)
 
 
 def _shadow(pixels: Floats, rng: Generator) -> None:
-    """Darken a part of the page behind a straight or round edge, hard or soft."""
+    """Darken a part of the page behind the edge of a shadow, hard or soft."""
     height, width = pixels.shape[:2]
+    size = np.array((width, height))
     shade: Floats = np.zeros((height, width), np.float32)
-    if rng.random() < 0.7:
-        angle = rng.uniform(0, 2 * np.pi)
-        towards = np.array((np.cos(angle), np.sin(angle)))
-        along = np.array((-towards[1], towards[0])) * 4 * max(height, width)
-        edge = np.array((width, height)) * rng.uniform(0.1, 0.9, 2)
-        far = edge + towards * 4 * max(height, width)
-        if rng.random() < 0.3:  # a finger or a pen: a strip
-            far = edge + towards * rng.uniform(0.08, 0.4) * min(height, width)
-        corners = np.array((edge - along, edge + along, far + along, far - along))
-        cv2.fillPoly(shade, [np.rint(corners).astype(np.int32)], 1.0)
+    kind = rng.random()
+    if kind < 0.8:
+        outline = (_half if kind < 0.4 else _slab if kind < 0.65 else _jagged)(size, rng)
+        cv2.fillPoly(shade, [np.rint(outline).astype(np.int32)], 1.0)
     else:
-        centre = tuple(int(c) for c in rng.uniform(-0.1, 1.1, 2) * (width, height))
-        axes = tuple(int(c) for c in rng.uniform(0.2, 0.8, 2) * (width, height))
+        centre = tuple(int(c) for c in rng.uniform(-0.1, 1.1, 2) * size)
+        axes = tuple(int(c) for c in rng.uniform(0.2, 0.8, 2) * size)
         cv2.ellipse(shade, centre, axes, rng.uniform(0, 180), 0, 360, 1.0, -1)
     soft = rng.uniform(0, 3) if rng.random() < 0.7 else rng.uniform(3, 12)
     if soft > 0.3:
         shade = cv2.GaussianBlur(shade, (0, 0), soft)
     pixels *= 1 - (shade * rng.uniform(0.15, 0.6))[..., None]
+
+
+def _half(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
+    """Return the outline of all on one side of a line, or of a strip: a finger, a pen."""
+    angle = rng.uniform(0, 2 * np.pi)
+    towards = np.array((np.cos(angle), np.sin(angle)))
+    along = np.array((-towards[1], towards[0])) * 4 * size.max()
+    edge = size * rng.uniform(0.1, 0.9, 2)
+    far = edge + towards * 4 * size.max()
+    if rng.random() < 0.3:
+        far = edge + towards * rng.uniform(0.08, 0.4) * size.min()
+    return np.array((edge - along, edge + along, far + along, far - along))
+
+
+def _slab(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
+    """Return the outline of the shadow of a phone or a book."""
+    middle = rng.uniform(-0.2, 1.2, 2) * size
+    sides = rng.uniform(0.2, 1.1, 2) * size
+    box = cv2.boxPoints((middle.tolist(), sides.tolist(), float(rng.uniform(0, 90))))
+    corners = np.asarray(box, np.float64) + rng.normal(0, 0.04, (4, 2)) * sides
+    return np.asarray(corners)
+
+
+def _jagged(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
+    """Return the outline of the shadow of a hand or a head, with corners and bays."""
+    middle = rng.uniform(-0.2, 1.2, 2) * size
+    turns = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(5, 12))))
+    away = rng.uniform(0.2, 0.9, len(turns)) * rng.uniform(0.3, 1) * size.max()
+    corners = away * np.stack((np.cos(turns), np.sin(turns)))
+    return np.asarray(middle + corners.T)
 
 
 def _desk(pixels: Floats, written: tuple[int, int, int, int] | None, rng: Generator) -> None:

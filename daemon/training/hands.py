@@ -98,7 +98,7 @@ def pencilled(line: NDArray[np.bool_], rng: Generator) -> Bytes:
 
     79 % of the images that people drop are 28x28, and 72 % of those were drawn this way.
     """
-    canvas = 28 if rng.random() < 0.85 else int(rng.integers(29, 80))
+    canvas = 28 if rng.random() < 0.85 else int(np.exp(rng.uniform(np.log(29), np.log(160))))
     points = np.argwhere(line).astype(np.float32)
     low, high = points.min(axis=0), points.max(axis=0)
     size = canvas * rng.uniform(0.36, 0.92)

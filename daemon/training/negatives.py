@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Bytes = NDArray[Any]
 
 # Where Debian's dataset-fashion-mnist installs (MIT licence).
-FASHION = Path("/usr/share/dataset-fashion-mnist/train-images-idx3-ubyte.gz")
+FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
 _IDX_HEADER = 16  # bytes before the pixels
 
 

@@ -124,7 +124,7 @@ def paper(inks: Sequence[Bytes], count: Count, others: Sequence[Bytes], rng: Gen
     pixels = furniture.blank(height, width, colour, rng)
     alpha = _written((height, width), inks, rng)
     found = bounding_box(alpha) if alpha.any() else None
-    sheet = Sheet(pixels, colour, pen, found)
+    sheet = Sheet(pixels, colour, pen, found, np.argwhere(alpha > 0)[:, ::-1])
     furniture.print_on(sheet, rng, may_ring=count is Count.ONE)
     if others and rng.random() < 0.3:
         _write_neighbours(sheet, others, rng)
@@ -140,11 +140,11 @@ def _paint(rng: Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the colours of pen and canvas in a paint program, BGR."""
     black, white = np.zeros(3), np.full(3, 255.0)
     kind = rng.random()
-    if kind < 0.5:
+    if kind < 0.46:
         return black, white
-    if kind < 0.72:
+    if kind < 0.66:
         return white, black
-    if kind < 0.88:
+    if kind < 0.8:
         return _contrasting(white, rng), white
     ground = rng.uniform(0, 256, 3)
     return _contrasting(ground, rng), ground

@@ -29,9 +29,12 @@ STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
         (_O,),
         (_O, ((0.85, 0.1), (0.15, 0.9))),  # slashed
         (_O, ((0.72, 0.22), (0.28, 0.78))),
+        (_O, ((0.95, 0.35), (0.05, 0.65))),  # nearly level
+        (_O, ((0.62, 0.0), (0.38, 1.0))),  # steep
         # With a slash that sticks out on both sides.
         (_O, ((1.05, -0.1), (-0.05, 1.1))),
         (_O, ((1.2, 0.1), (-0.2, 0.9))),
+        (_O, ((1.35, 0.25), (-0.35, 0.75))),
         (_O, ((0.85, -0.15), (0.2, 1.15))),
         (_O, ((1.0, 0.0), (0.15, 0.75))),
         (_O, ((0.1, 0.05), (0.9, 0.95))),
@@ -147,7 +150,7 @@ STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
 
 
 # How often each digit is drawn: 1, 0, 6 and 9 have the styles that MNIST lacks most.
-_WEIGHTS = np.array([4, 2.5, 1, 1, 1, 1, 2, 1, 1, 2])
+_WEIGHTS = np.array([5, 3, 1, 1, 1, 1, 2, 1, 1, 2])
 
 
 def some_digit(rng: Generator) -> int:
