@@ -41,6 +41,7 @@ list, and each module only modules below it. A dropped file passes through them 
             panels    scale an image to a panel, outline its ink
             text      draw text
             png       encode the file
+            boxes     where the panels are
         model         load both networks: the eye and the classifier
         image         bytes -> pixels
         eye           pixels -> the mask of the digit -> 28x28, using the next two

@@ -1,27 +1,15 @@
 """Colours and text of the pictures: a canvas of indices into one palette."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.reading.picture.boxes import MARGIN, WIDTH, Box
 from daemon.reading.picture.text import OVERHANG, Font, shorten, wrap
 from daemon.records import Status
 
 Canvas = NDArray[np.uint8]
 
 
-class Box(NamedTuple):
-    """A rectangle of the picture in pixels, ``y`` downwards."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-WIDTH, HEIGHT = 768, 340  # of every picture, px
-MARGIN = 16
 # Baselines of the two lines at the top.
 _TITLE_Y, _NAME_Y = 25, 45
 _FULL = 255

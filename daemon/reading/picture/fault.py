@@ -3,14 +3,11 @@
 import numpy as np
 
 from daemon.reading.picture import png
+from daemon.reading.picture.boxes import HEIGHT, MARGIN, WIDTH, Box
 from daemon.reading.picture.canvas import (
     GREY,
-    HEIGHT,
-    MARGIN,
     PALE_INK,
     PALETTES,
-    WIDTH,
-    Box,
     ink,
     write,
     write_head,

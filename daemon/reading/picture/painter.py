@@ -17,18 +17,24 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from daemon.reading.picture.boxes import (  # noqa: E402
+    HEIGHT,
+    MARGIN,
+    ORIGINAL,
+    SEEN,
+    SIDE,
+    TOP,
+    WIDTH,
+    Box,
+)
 from daemon.reading.picture.canvas import (  # noqa: E402
     DARK_INK,
     GREY,
-    HEIGHT,
-    MARGIN,
     PALE,
     PALE_INK,
     PALETTES,
     STATUS_COLOURS,
     TINT,
-    WIDTH,
-    Box,
     Canvas,
     ink,
     put,
@@ -41,22 +47,18 @@ from daemon.reading.picture.text import Font  # noqa: E402
 from daemon.records import Verdict  # noqa: E402
 
 _DPI = 100
-_TOP = 72
-_ORIGINAL = Box(MARGIN, _TOP, panels.SIDE, panels.SIDE)
-_SEEN = Box(_ORIGINAL.x + panels.SIDE + 14, _TOP, panels.SIDE, panels.SIDE)
-_SAID_X = _SEEN.x + panels.SIDE + 18
-_SAID = Box(_SAID_X, _TOP, WIDTH - MARGIN - _SAID_X, panels.SIDE)
+_SAID_X = SEEN.x + SIDE + 18
+_SAID = Box(_SAID_X, TOP, WIDTH - MARGIN - _SAID_X, SIDE)
 # Inside it: the labels, their bars, and the values in a separate column on the right.
 _LABELS = (*map(str, range(DIGITS)), "none")
 _LABEL_WIDTH, _VALUE_WIDTH, _BAR_HEIGHT = 34, 58, 13
-_BARS = Box(_SAID.x + _LABEL_WIDTH, _TOP, _SAID.width - _LABEL_WIDTH - _VALUE_WIDTH, _BAR_HEIGHT)
+_BARS = Box(_SAID.x + _LABEL_WIDTH, TOP, _SAID.width - _LABEL_WIDTH - _VALUE_WIDTH, _BAR_HEIGHT)
 _BAR_TOPS = [
-    _TOP + round((i + 0.5) * panels.SIDE / len(_LABELS) - _BAR_HEIGHT / 2)
-    for i in range(len(_LABELS))
+    TOP + round((i + 0.5) * SIDE / len(_LABELS) - _BAR_HEIGHT / 2) for i in range(len(_LABELS))
 ]
 _CAPITAL = 9  # height of a digit in 12 px text, px
 _BASELINES = [top + (_BAR_HEIGHT + _CAPITAL) // 2 for top in _BAR_TOPS]
-_CAPTION_Y = _TOP - 7  # baseline of the captions
+_CAPTION_Y = TOP - 7  # baseline of the captions
 
 _FULL = 255
 _FRAME, _EMPTY, _TRACK, _BAR = 200, 240, 236, 150  # grey levels, 0 black
@@ -115,9 +117,9 @@ class Painter:
         canvas = self._background.copy()
         write_head(canvas, (self._title, _headline(verdict)), (self._text, name))
         if glyph.any():
-            put(canvas, _SEEN, panels.enlarged(GREY[glyph]))
+            put(canvas, SEEN, panels.enlarged(GREY[glyph]))
         else:
-            self._note(canvas, _SEEN, "nothing")
+            self._note(canvas, SEEN, "nothing")
         if verdict.probabilities is None:
             self._explain(canvas, verdict)
         else:
@@ -125,13 +127,13 @@ class Painter:
         palette = PALETTES[verdict.status]
         red, green, blue = np.moveaxis(thumbnail, 2, 0)
         if np.array_equal(red, green) and np.array_equal(green, blue):
-            put(canvas, _ORIGINAL, panels.outline(panels.fitted(GREY[red]), mask, TINT[_FULL]))
+            put(canvas, ORIGINAL, panels.outline(panels.fitted(GREY[red]), mask, TINT[_FULL]))
             return png.encode(canvas, palette)
         # 256 colours are too few for a photo next to the rest of the picture. True colour takes
         # 3.3 ms instead of 1.7 ms (2 cores, 224x168 px photo).
         coloured = cv2.applyColorMap(canvas, palette[:, None]).astype(np.uint8, copy=False)
         colour = np.array(STATUS_COLOURS[verdict.status], np.uint8)
-        put(coloured, _ORIGINAL, panels.outline(panels.fitted(thumbnail), mask, colour))
+        put(coloured, ORIGINAL, panels.outline(panels.fitted(thumbnail), mask, colour))
         return png.encode(coloured)
 
     def _bars(self, canvas: Canvas, probabilities: tuple[float, ...], chosen: int | None) -> None:
@@ -190,8 +192,8 @@ def _background() -> Canvas:
         figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI)
         agg = FigureCanvasAgg(figure)
         for box, caption in (
-            (_ORIGINAL, "original, ink outlined"),
-            (_SEEN, "what the model saw"),
+            (ORIGINAL, "original, ink outlined"),
+            (SEEN, "what the model saw"),
             (_SAID, "probability of each digit"),
         ):
             # matplotlib snaps a thin line to the pixels on its right and below it. With these

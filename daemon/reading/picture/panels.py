@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 252  # side of the square panels, px: 9 for each of the glyph's 28
+from daemon.reading.picture.boxes import SIDE
+
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 _HALF_INK = 127  # in a scaled mask, a pixel above this is more than half ink
 
