@@ -17,6 +17,31 @@ list, and each module only modules below it. A dropped file passes through them 
         predict       read files in place
         unit          the systemd unit
         logs          log lines, plain or for the journal
+    review/           the review page, a web server of its own
+        server        lock, listen, run until stopped
+        app           put the pages and their data together
+        views         the HTML pages
+        api           what the page's scripts ask for
+        guard         refuse requests that do not come from the page itself
+        connections   bound the connections
+        pages         the templates and the files they load
+        charts        charts as SVG
+        gallery       the gallery's filter in the URL
+        bodies        receive the bodies of requests
+        drop          take files into the inbox
+        events        the stream of events
+        site          what the functions of the page share
+        answers       check and store an answer
+        queries       find rows in the index
+        indexer       keep the index up to date
+        index         the index of the rows, in SQLite
+        figures       counts of the live page
+        kinds         sort rows into kinds
+        lines         read what is appended to a file
+        images        have images decoded in a process of their own
+        decoder       that process
+        files         open the files that rows name
+        access        who may use the page: addresses, token, password
     training/         build a model and measure it
     intake/           find complete files in the inbox and claim them
         retry         put files from failed/ back into the inbox

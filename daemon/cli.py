@@ -291,6 +291,80 @@ def results(config_file: Path, out: Path | None, kind: str) -> None:
 
 
 @main.command()
+@_config_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    default=8383,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port to listen on; 0 for any free one.",
+)
+@click.option("--no-browser", is_flag=True, help="Only print the URL.")
+@click.option("--tls-cert", metavar="FILE", type=_PATH, help="A certificate, in PEM format.")
+@click.option("--tls-key", metavar="FILE", type=_PATH, help="Its private key.")
+@click.option(
+    "--password-file", metavar="FILE", type=_PATH, help="A file whose first line is a password."
+)
+def review(
+    config_file: Path,
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    password_file: Path | None,
+    *,
+    no_browser: bool,
+) -> None:
+    """Serve a page on which a person checks the doubtful answers.
+
+    Prints the page's URL and opens it. Works beside a running digitd and without one. An address
+    that other machines can reach needs TLS and a password.
+
+    \b
+    Example:
+      digitd review
+      digitd review --no-browser --port 8000
+    """
+    import getpass
+
+    from daemon import config
+    from daemon.errors import MissingPackageError
+    from daemon.service.notify import notify
+
+    try:
+        from daemon.review import server
+        from daemon.review.access import is_loopback, read_password
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise MissingPackageError(
+            f"{package} is not installed, and the review page needs it: "
+            "pip install 'digitd[review]'"
+        ) from None
+    secured = (tls_cert, tls_key, password_file)
+    if not is_loopback(host) and not all(secured):
+        raise click.UsageError(
+            f"--host {host} can be reached from other machines: give --tls-cert, --tls-key and "
+            "--password-file too, or leave it out and use `ssh -L`"
+        )
+    if any(secured) and not all(secured):
+        raise click.UsageError("--tls-cert, --tls-key and --password-file belong together")
+    settings = config.load(config_file)
+    password = read_password(password_file) if password_file is not None else ""
+    logs.set_up()
+
+    def ready(url: str) -> None:
+        click.echo(f"The review page: {url}")
+        click.echo("Stop it with Ctrl-C.")
+        notify("READY=1")
+        if not no_browser:
+            server.open_browser(url)
+
+    address = server.Address(host, port, password, tls_cert, tls_key)
+    server.serve(settings, address, getpass.getuser(), ready)
+
+
+@main.command()
 @click.argument("names", metavar="[NAME]…", nargs=-1)
 @_config_option
 @click.option("--all", "everything", is_flag=True, help="Put back all files.")

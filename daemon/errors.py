@@ -43,6 +43,10 @@ class DestinationError(DigitdError):
     """A file that a command should write cannot be written, or must not be."""
 
 
+class ReviewError(DigitdError):
+    """The review page cannot be served with these options."""
+
+
 class RetryError(DigitdError):
     """A file cannot be put back into the inbox."""
 

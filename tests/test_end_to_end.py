@@ -345,7 +345,10 @@ def test_systemd_accepts_the_unit_and_its_sandbox_is_strict(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "command",
-    ["", "run", "predict", "check", "status", "audit", "init", "service", "train", "evaluate"],
+    [
+        *("", "run", "predict", "check", "status", "audit", "review", "results", "retry"),
+        *("init", "service", "train", "evaluate"),
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     text = digitd(*command.split(), "--help")

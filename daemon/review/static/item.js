@@ -1,0 +1,65 @@
+// Show one row: its picture, what the model says, what a person said.
+
+import * as picture from "./picture.js";
+import { element, named, percent } from "./words.js";
+
+const NAMES = [..."0123456789", "none"];
+const STATUS = { ok: "ok", unsure: "unsure", error: "could not be read" };
+const by = (id) => document.getElementById(id);
+
+export function show(item) {
+  by("item").hidden = false;
+  picture.show(item);
+  const guess = by("guess");
+  guess.replaceChildren();
+  if (item.digit) {
+    guess.append("Perhaps ", element("b", item.digit), ` ${percent(item.confidence)}`);
+  } else {
+    guess.append("No guess");
+  }
+  by("why").textContent = item.is_sample
+    ? "check: the doubtful files are done. This is a random one of the sure answers; do as many as you like."
+    : [STATUS[item.status], item.reason].filter(Boolean).join(": ");
+  const time = new Date(item.received_at).toLocaleString();
+  by("file").textContent = `${item.file}, ${time}`;
+  answer(item);
+  bars(item);
+  const seen = by("seen");
+  seen.hidden = !item.has_picture;
+  if (item.has_picture) seen.querySelector("img").src = `/image/${item.id}/seen`;
+  const accept = document.querySelector("[data-action=accept]");
+  accept.disabled = !item.digit;
+  accept.querySelector("span").textContent = item.digit ? `Accept ${item.digit}` : "No guess";
+  say(item);
+}
+
+export function answer(item) {
+  const line = by("answer");
+  line.hidden = !item.label;
+  line.textContent = item.label ? `Answered: ${named(item.label)}, by ${item.by}` : "";
+}
+
+function bars(item) {
+  const body = by("bars").tBodies[0];
+  body.replaceChildren();
+  item.probabilities.forEach((probability, index) => {
+    if (probability === null) return;
+    const row = body.insertRow();
+    row.className = NAMES[index] === item.digit ? "best" : "";
+    const head = element("th", NAMES[index]);
+    head.scope = "row";
+    const bar = element("div", "", "bar");
+    bar.style.width = `${100 * probability}%`;
+    row.append(head);
+    row.insertCell().append(bar);
+    row.insertCell().textContent = percent(probability);
+  });
+}
+
+function say(item) {
+  const guess = item.digit ? `perhaps ${item.digit}, ${percent(item.confidence)}` : "no guess";
+  const label = item.label ? `, answered ${named(item.label)}` : "";
+  by("said").textContent = `${item.file}: ${guess}, ${item.reason}${label}`;
+}
+
+by("seen").querySelector("img").addEventListener("error", () => { by("seen").hidden = true; });

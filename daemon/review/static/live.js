@@ -1,0 +1,56 @@
+// The live page: counts, charts and errors, drawn again by the server when something changed.
+
+import { post } from "./api.js";
+import { listen } from "./events.js";
+import "./drop.js";
+import { element, named, percent } from "./words.js";
+
+const PAUSE_MS = 1000; // between two drawings
+const SHOWN = 20;
+const figures = document.getElementById("figures");
+const arrivals = document.getElementById("arrivals");
+let due = null;
+
+async function draw() {
+  due = null;
+  // Not while a button has focus: the person would lose their place.
+  if (figures.contains(document.activeElement) && document.activeElement !== document.body) {
+    later();
+    return;
+  }
+  try {
+    const response = await fetch("/live/figures");
+    if (response.ok) figures.innerHTML = await response.text(); // every value in it is escaped
+  } catch { /* the events tell when the server is back */ }
+}
+
+function later() {
+  due ??= setTimeout(draw, PAUSE_MS);
+}
+
+listen((data) => {
+  for (const row of data.rows.filter((one) => one.new)) {
+    const line = element("li", "", row.status);
+    const link = element("a", row.file);
+    link.href = `/row/${row.id}`;
+    line.append(link, " ", element("b", `${row.status} ${named(row.digit)}`), ` ${percent(row.confidence)}`);
+    arrivals.prepend(line);
+    document.getElementById("no-arrivals").hidden = true;
+  }
+  while (arrivals.childElementCount > SHOWN) arrivals.lastElementChild.remove();
+  later();
+});
+
+figures.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-retry]");
+  if (button === null) return;
+  const said = button.parentElement.querySelector("[role=status]");
+  button.disabled = true;
+  try {
+    await post("/api/retries", { id: button.dataset.retry });
+    said.textContent = "put back into the inbox";
+  } catch (failure) {
+    said.textContent = failure.message;
+    button.disabled = false;
+  }
+});

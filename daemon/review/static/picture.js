@@ -1,0 +1,92 @@
+// Load pictures ahead, show one, zoom it.
+
+const SMALL = 200; // px; below this, single pixels are shown
+const STEP = 1.2;
+const MOST = 20;
+
+const frame = document.getElementById("picture");
+const missing = document.getElementById("missing");
+const loaded = new Map(); // row id -> image element
+let image = frame.querySelector("img");
+let zoom = { scale: 1, x: 0, y: 0 };
+
+// Return the loaded or loading image of a row; it stays in memory for the last few rows.
+export function prefetch(id) {
+  let found = loaded.get(id);
+  if (found === undefined) {
+    found = new Image();
+    found.src = `/image/${id}/large`;
+    found.ready = found.decode().then(() => true, () => false);
+    loaded.set(id, found);
+    if (loaded.size > 24) loaded.delete(loaded.keys().next().value);
+  }
+  return found;
+}
+
+export async function show(item) {
+  const next = prefetch(item.id);
+  next.alt = `${item.file}, as it was dropped`;
+  next.hidden = false;
+  image.replaceWith(next);
+  image = next;
+  reset();
+  image.className = "";
+  missing.hidden = true;
+  const isShown = await next.ready;
+  if (image !== next) return; // another item is shown by now
+  next.classList.toggle("small", Math.max(next.naturalWidth, next.naturalHeight) < SMALL);
+  if (!isShown) {
+    loaded.delete(item.id);
+    next.hidden = true;
+    missing.hidden = false;
+    missing.textContent = await reason(item);
+  }
+}
+
+async function reason(item) {
+  try {
+    const response = await fetch(`/image/${item.id}/large`);
+    const data = await response.json();
+    return `${data.error}. You can answer all the same.`;
+  } catch {
+    return "the file cannot be shown. You can answer all the same.";
+  }
+}
+
+function apply() {
+  image.style.transformOrigin = "0 0";
+  image.style.transform = `translate(${zoom.x}px, ${zoom.y}px) scale(${zoom.scale})`;
+}
+
+function reset() {
+  zoom = { scale: 1, x: 0, y: 0 };
+  apply();
+}
+
+export function zoomBy(factor, x = frame.clientWidth / 2, y = frame.clientHeight / 2) {
+  const scale = Math.min(MOST, Math.max(1, zoom.scale * factor));
+  const change = scale / zoom.scale;
+  zoom = scale === 1 ? { scale, x: 0, y: 0 } : {
+    scale,
+    x: x - (x - zoom.x) * change,
+    y: y - (y - zoom.y) * change,
+  };
+  apply();
+}
+
+export const zoomIn = () => zoomBy(STEP);
+export const zoomOut = () => zoomBy(1 / STEP);
+
+frame.addEventListener("wheel", (event) => {
+  event.preventDefault();
+  const box = frame.getBoundingClientRect();
+  zoomBy(event.deltaY < 0 ? STEP : 1 / STEP, event.clientX - box.left, event.clientY - box.top);
+}, { passive: false });
+frame.addEventListener("dblclick", reset);
+frame.addEventListener("pointermove", (event) => {
+  if (event.buttons !== 1 || zoom.scale === 1) return;
+  zoom.x += event.movementX;
+  zoom.y += event.movementY;
+  apply();
+});
+frame.addEventListener("dragstart", (event) => event.preventDefault());

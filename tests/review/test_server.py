@@ -1,0 +1,508 @@
+"""The real server on a real outbox: the queue, answers, the gallery, files, the index."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from daemon.layout import LABELS, REVIEW_INDEX, TABLE
+from daemon.ledger import labels
+from tests.harness import digitd, wait_until
+from tests.review.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def three(site: Site) -> list[str]:
+    """Add three doubtful rows; return their ids in the order of the queue."""
+    second = site.add("digit2.png", doubtful(2, 0.6))
+    third = site.add("digit3.png", doubtful(3, 0.7))
+    first = site.add("digit1.png", BLANK)
+    site.add("digit9.png", SURE)
+    site.add("digit8.png", BROKEN, b"my shopping list")
+    return [first, second, third]
+
+
+@pytest.fixture
+def server(site: Site, three: list[str]) -> Iterator[Server]:
+    with Server(site) as running:
+        running.wait_for_rows(len(three) + 2)
+        yield running
+
+
+def queue(server: Server, after: str = "") -> list[str]:
+    return [item["id"] for item in server.request(f"/api/queue?after={after}").json["items"]]
+
+
+def files(server: Server, query: str) -> list[str]:
+    page = server.request(f"/gallery?{query}").text
+    return [line.split(">")[1].split("<")[0] for line in page.splitlines() if '"name">' in line]
+
+
+def test_queue_shows_the_least_confident_rows_first(server: Server, three: list[str]) -> None:
+    reply = server.request("/api/queue").json
+    assert [item["id"] for item in reply["items"]] == three
+    assert reply["is_last"] is True
+    blank, second, _ = reply["items"]
+    assert (blank["digit"], blank["confidence"], blank["reason"]) == ("", None, "no ink")
+    assert (second["digit"], second["confidence"]) == ("2", 0.6)
+    assert second["probabilities"][2] == 0.6
+    assert reply["state"] | {"indexing": 0} == {
+        "rows": 5,
+        "ok": 1,
+        "unsure": 3,
+        "error": 1,
+        "to_check": 3,
+        "sample": reply["state"]["sample"],
+        "answered": 0,
+        "indexing": 0,
+    }
+    assert queue(server, after=blank["place"]) == three[1:]
+
+
+def test_answer_is_stored_before_it_is_acknowledged_and_leaves_the_queue(
+    site: Site, server: Server, three: list[str]
+) -> None:
+    reply = server.answer(three[1], "5", by="Ana")
+    assert (reply.status, reply.json["label"], reply.json["by"]) == (200, "5", "Ana")
+    (stored,) = labels.read(site.outbox)
+    assert (stored.id, stored.label, stored.by, stored.source) == (three[1], "5", "Ana", "queue")
+    assert (stored.sha256, stored.model) == ("ab" * 32, "model1")
+    assert (stored.digit, stored.confidence) == ("2", "0.600000")
+    assert queue(server) == [three[0], three[2]]
+
+
+def test_undo_puts_the_row_back_into_the_queue(server: Server, three: list[str]) -> None:
+    assert server.answer(three[0], "5").status == 200
+    assert server.answer(three[0], "undo", seen="5").status == 200
+    wait_until(lambda: queue(server) == three, "the row in the queue again")
+
+
+def test_answer_of_somebody_else_is_not_overruled_silently(
+    site: Site, server: Server, three: list[str]
+) -> None:
+    assert server.answer(three[0], "5", by="Ana").status == 200
+    reply = server.answer(three[0], "6", by="Ben")
+    assert (reply.status, reply.json["item"]["label"], reply.json["item"]["by"]) == (
+        409,
+        "5",
+        "Ana",
+    )
+    assert len(site.answers()) == 1
+    assert server.answer(three[0], "6", by="Ben", seen="5").status == 200
+    assert site.answers()[-1] == (three[0], "6", "queue")
+
+
+def test_answer_of_another_program_is_seen(site: Site, server: Server, three: list[str]) -> None:
+    given = labels.Answer(three[0], "", "5", "Ana", "now", "m", "", "", "import")
+    labels.append(site.outbox, given)
+    wait_until(lambda: queue(server) == three[1:], "the answer in the index")
+    assert server.request(f"/api/rows/{three[0]}").json["label"] == "5"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": "x"},
+        {"label": "=1+1"},
+        {"label": 7},
+        {"label": None},
+        {"id": "d000000000000"},
+        {"id": "../../etc/passwd"},
+        {"id": ["d"]},
+        {"seen": 5},
+        {"in_queue": "yes"},
+    ],
+    ids=str,
+)
+def test_malformed_answer_is_refused(
+    site: Site, server: Server, three: list[str], change: dict[str, object]
+) -> None:
+    reply = server.post("/api/answers", {"id": three[0], "label": "5"} | change)
+    assert reply.status in {400, 404}
+    assert reply.json["error"]
+    assert site.answers() == []
+
+
+def test_answer_that_cannot_be_stored_is_not_acknowledged(
+    site: Site, server: Server, three: list[str]
+) -> None:
+    (site.outbox / LABELS).write_text("mine\n")
+    reply = server.answer(three[0], "5")
+    assert reply.status == 507
+    assert "does not begin with digitd's columns" in reply.json["error"]
+    (site.outbox / LABELS).unlink()
+    assert server.answer(three[0], "5").status == 200
+
+
+def test_killed_server_loses_no_acknowledged_answer(site: Site, server: Server) -> None:
+    """SIGKILL at a random moment while two clients answer as fast as they can."""
+    rows = site.add_all([(f"digit{number}.png", doubtful(1, 0.5)) for number in range(100, 130)])
+    server.wait_for_rows(5 + len(rows))
+    acknowledged: dict[str, str] = {}
+
+    def give(mine: list[str], digit: str) -> None:
+        for job_id in mine:
+            try:
+                if server.answer(job_id, digit).status == 200:
+                    acknowledged[job_id] = digit
+            except (OSError, http.client.HTTPException):
+                return
+
+    threads = [
+        threading.Thread(target=give, args=(rows[start::2], str(start))) for start in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(acknowledged) > 8, "some answers")
+    server.process.send_signal(signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    found = labels.latest(site.outbox)
+    assert acknowledged.items() <= found.items()
+    assert len(found) <= len(acknowledged) + 2
+    with Server(site) as again:
+        again.wait_for_rows(5 + len(rows))
+        assert again.request(f"/api/rows/{rows[0]}").json["label"] == acknowledged[rows[0]]
+
+
+def test_second_server_on_the_outbox_exits_with_75(site: Site, server: Server) -> None:
+    done = digitd("review", "--no-browser", "--port", "0", "--config", site.config)
+    assert done.returncode == 75
+    assert "another `digitd review` serves it" in done.stderr
+    assert server.request("/").status == 200
+
+
+def test_sigterm_ends_it_with_0_even_if_a_page_is_open(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(
+            f"GET /events HTTP/1.1\r\nhost: localhost\r\ncookie: {server.cookie}\r\n\r\n".encode()
+        )
+        assert client.recv(10) == b"HTTP/1.1 2"
+        assert server.stop() == 0
+
+
+def test_open_page_survives_a_restart(site: Site, server: Server) -> None:
+    cookie, port = server.cookie, server.port
+    assert server.stop() == 0
+    with Server(site, port=port) as again:
+        assert again.cookie == cookie
+
+
+def test_address_in_use_is_reported(site: Site, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Site(tmp_path / "other")
+    done = digitd("review", "--no-browser", "--port", str(server.port), "--config", other.config)
+    assert done.returncode == 1
+    assert f"127.0.0.1 port {server.port}: cannot be used" in done.stderr
+    assert "name others with --host and --port" in done.stderr
+    assert site.outbox.exists()
+
+
+def test_missing_package_is_named(site: Site) -> None:
+    program = (
+        "import sys; sys.modules['starlette'] = None\n"
+        "from daemon.cli import main; main(prog_name='digitd')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "review", "--config", str(site.config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "starlette is not installed, and the review page needs it: pip install" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["digit8.png", "digit9.png", "digit1.png", "digit3.png", "digit2.png"]),
+        ("sort=oldest", ["digit2.png", "digit3.png", "digit1.png", "digit9.png", "digit8.png"]),
+        ("sort=most&status=unsure", ["digit3.png", "digit2.png", "digit1.png"]),
+        ("sort=least&status=unsure", ["digit1.png", "digit2.png", "digit3.png"]),
+        ("status=error", ["digit8.png"]),
+        ("value=3", ["digit3.png"]),
+        ("value=7&status=ok", ["digit9.png"]),
+        ("value=", ["digit8.png", "digit1.png"]),
+        ("name=DIGIT2", ["digit2.png"]),
+        ("name=digit&sort=most&status=unsure", ["digit3.png", "digit2.png", "digit1.png"]),
+        ("name=igit", []),
+        ("name=%25", []),
+        ("answered=yes", []),
+        ("answered=no&status=ok", ["digit9.png"]),
+        ("since=2099-01-01", []),
+        ("until=2020-01-01", []),
+        ("since=2020-01-01&until=2099-01-01&status=ok", ["digit9.png"]),
+        ("status=x&value=x&sort=x&since=x&after=x", None),
+    ],
+)
+def test_gallery_filters_and_sorts(server: Server, query: str, expected: list[str] | None) -> None:
+    everything = ["digit8.png", "digit9.png", "digit1.png", "digit3.png", "digit2.png"]
+    assert files(server, query) == (everything if expected is None else expected)
+
+
+def test_gallery_shows_a_persons_answer_first(server: Server, three: list[str]) -> None:
+    assert server.answer(three[1], "5").status == 200
+    wait_until(lambda: files(server, "value=5") == ["digit2.png"], "the answer in the gallery")
+    assert files(server, "value=2") == []
+    assert files(server, "answered=yes") == ["digit2.png"]
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest", "least", "most"])
+@pytest.mark.parametrize("name", ["", "page"])
+def test_pages_of_the_gallery_have_each_row_once(site: Site, sort: str, name: str) -> None:
+    names = [f"page{number:03}.png" for number in range(130)]
+    verdicts = [doubtful(1, 0.3 + number % 3 / 10) for number in range(len(names))]
+    site.add_all(list(zip(names, verdicts, strict=True)), b"")
+    with Server(site) as server:
+        server.wait_for_rows(len(names))
+        path, shown = f"/gallery?sort={sort}&name={name}", list[str]()
+        while path:
+            page = server.request(path).text
+            shown += files(server, path.partition("?")[2])
+            link = re.search(r'rel="next" href="([^"]+)"', page)
+            path = link[1].replace("&amp;", "&") if link else ""
+        assert sorted(shown) == names
+        if sort in {"newest", "oldest"}:
+            assert shown == (names[::-1] if sort == "newest" else names)
+
+
+def test_row_page_leads_to_its_neighbours(server: Server, three: list[str]) -> None:
+    page = server.request(f"/row/{three[1]}?sort=least&status=unsure").text
+    given = json.loads(page.split('id="given">')[1].split("</script>")[0])
+    assert given["neighbours"] == {"previous": three[0], "next": three[2]}
+
+
+def test_images_are_encoded_again(site: Site, server: Server) -> None:
+    side = 1000
+    colour = np.random.default_rng(1).integers(0, 255, (side, side, 3), np.uint8)
+    for name, extension in (("photo.jpg", ".jpg"), ("scan.tif", ".tiff"), ("old.bmp", ".bmp")):
+        data = cv2.imencode(extension, colour)[1].tobytes()
+        job_id = site.add(name, SURE, data)
+        server.wait_for_rows(len(site.rows()))
+        reply = server.request(f"/image/{job_id}/large")
+        assert reply.headers["content-type"] == "image/jpeg"
+        assert reply.body != data
+        shown = cv2.imdecode(np.frombuffer(reply.body, np.uint8), cv2.IMREAD_COLOR)
+        assert shown is not None
+        assert shown.shape == (side, side, 3)
+        small = server.request(f"/image/{job_id}/small")
+        assert small.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize("what", ["large", "small", "seen"])
+def test_original_and_picture_are_shown(server: Server, three: list[str], what: str) -> None:
+    reply = server.request(f"/image/{three[0]}/{what}")
+    assert (reply.status, reply.headers["content-type"]) == (200, "image/png")
+
+
+def test_row_whose_file_is_gone_can_be_answered(
+    site: Site, server: Server, three: list[str]
+) -> None:
+    (site.outbox / "originals" / "digit1.png").unlink()
+    reply = server.request(f"/image/{three[0]}/large")
+    assert (reply.status, reply.json["error"]) == (404, "the file is gone")
+    assert server.answer(three[0], "none").status == 200
+
+
+@pytest.mark.parametrize("kind", ["16 bit", "palette", "alpha", "grey alpha", "exif"])
+def test_every_kind_of_png_is_shown(site: Site, kind: str) -> None:
+    image = Image.open(io.BytesIO(png()))
+    made = {
+        "16 bit": Image.fromarray(np.full((60, 60), 30_000, np.uint16)),
+        "palette": image.convert("P"),
+        "alpha": image.convert("RGBA"),
+        "grey alpha": image.convert("LA"),
+        "exif": image,
+    }[kind]
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[274] = 6
+    made.save(out, "PNG", **({"exif": exif} if kind == "exif" else {}))
+    job_id = site.add("digit1.png", SURE, out.getvalue())
+    with Server(site) as server:
+        server.wait_for_rows(1)
+        reply = server.request(f"/image/{job_id}/large")
+        assert reply.status == 200, reply.text
+        shown = cv2.imdecode(np.frombuffer(reply.body, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert shown is not None
+        assert shown.shape == (60, 60)
+        if kind == "16 bit":
+            assert abs(int(shown.mean()) - 30_000 // 256) < 3
+
+
+def test_dead_decoder_is_replaced(server: Server, three: list[str]) -> None:
+    assert server.request(f"/image/{three[0]}/large").status == 200
+    children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
+    decoders = [
+        int(pid)
+        for file in children
+        for pid in file.read_text().split()
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    for pid in decoders:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(
+        lambda: server.request(f"/image/{three[1]}/large").status == 200, "a new decoder", 20
+    )
+
+
+def test_results_are_downloaded(server: Server, three: list[str]) -> None:
+    assert server.answer(three[0], "none").status == 200
+    reply = server.request("/results.csv")
+    assert "attachment" in reply.headers["content-disposition"]
+    found = {row["file"]: row for row in csv.DictReader(io.StringIO(reply.text))}
+    assert (found["digit1.png"]["answer"], found["digit1.png"]["answered_by"]) == ("none", "person")
+    assert (found["digit9.png"]["answer"], found["digit9.png"]["answered_by"]) == ("7", "model")
+    assert found["digit2.png"]["answer"] == ""
+
+
+def test_dropped_file_goes_into_the_inbox(site: Site, server: Server) -> None:
+    data = png()
+    assert server.request("/api/files?name=digit5.png", data).status == 201
+    assert (site.inbox / "digit5.png").read_bytes() == data
+    assert [path.name for path in site.inbox.iterdir()] == ["digit5.png"]
+    again = server.request("/api/files?name=digit5.png", b"other")
+    assert again.status == 409
+    assert (site.inbox / "digit5.png").read_bytes() == data
+
+
+def test_name_that_the_daemon_would_ignore_is_refused(site: Site, server: Server) -> None:
+    reply = server.request("/api/files?name=scan.png", png())
+    assert reply.status == 422
+    assert "rename the file to match digit[0-9]*.png" in reply.json["error"]
+    assert list(site.inbox.iterdir()) == []
+
+
+def test_error_row_is_put_back_into_the_inbox(site: Site, server: Server) -> None:
+    (row,) = (row for row in site.rows() if row["status"] == "error")
+    assert server.post("/api/retries", {"id": row["id"]}).json == {"name": "digit8.png"}
+    assert (site.inbox / "digit8.png").read_bytes() == b"my shopping list"
+    again = server.post("/api/retries", {"id": row["id"]})
+    assert again.status == 409
+    assert "is not in" in again.json["error"]
+
+
+def test_only_a_failed_file_is_put_back(site: Site, server: Server, three: list[str]) -> None:
+    assert server.post("/api/retries", {"id": three[0]}).status == 409
+    assert list(site.inbox.iterdir()) == []
+
+
+def test_live_page_has_counts_charts_and_errors(server: Server) -> None:
+    page = server.request("/live").text
+    assert page.count("<svg") == 2
+    assert "text, not an image" in page
+    assert "Not measured yet" in page
+
+
+def test_new_row_is_announced(site: Site, server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(
+            f"GET /events HTTP/1.1\r\nhost: localhost\r\ncookie: {server.cookie}\r\n\r\n".encode()
+        )
+        received = client.makefile("rb")
+        for line in received:
+            if b'"state"' in line:
+                break
+        site.add("digit77.png", SURE)
+        for line in received:
+            if line.startswith(b"data:"):
+                data = json.loads(line[5:])
+                break
+    assert [row["file"] for row in data["rows"]] == ["digit77.png"]
+    assert data["rows"][0]["new"] is True
+    assert data["state"]["rows"] == 6
+
+
+# The index.
+
+
+def test_index_is_kept_and_may_be_deleted_or_damaged(site: Site, three: list[str]) -> None:
+    index = site.outbox / REVIEW_INDEX
+    for prepare in (lambda: None, index.unlink, lambda: index.write_bytes(b"junk" * 5000)):
+        if index.exists():
+            prepare()
+        with Server(site) as server:
+            server.wait_for_rows(5)
+            assert queue(server) == three
+            server.process.kill()
+            server.process.wait()
+
+
+def test_rotated_table_stays_in_the_index(site: Site, server: Server, three: list[str]) -> None:
+    (site.outbox / TABLE).rename(site.outbox / f"{TABLE}.1")
+    site.add("digit10.png", doubtful(4, 0.1))
+    server.wait_for_rows(6)
+    assert server.answer(three[0], "5").status == 200
+
+
+def test_copy_of_the_table_adds_no_rows(site: Site, server: Server) -> None:
+    (site.outbox / f"{TABLE}.bak").write_bytes((site.outbox / TABLE).read_bytes())
+    site.add("digit10.png", SURE)
+    server.wait_for_rows(6)
+    assert len(files(server, "")) == 6
+
+
+def test_edited_table_is_indexed_again(site: Site, server: Server, three: list[str]) -> None:
+    table = site.outbox / TABLE
+    lines = table.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(three[0])]
+    new = table.with_suffix(".new")
+    new.write_text("".join(kept))
+    new.rename(table)
+    server.wait_for_rows(4)
+    assert queue(server) == three[1:]
+    assert server.answer(three[0], "5").status == 404
+
+
+def test_torn_last_row_waits_until_it_is_whole(site: Site, server: Server) -> None:
+    table = site.outbox / TABLE
+    before = table.read_bytes()
+    site.add("digit10.png", SURE)
+    added = table.read_bytes()[len(before) :]
+    table.write_bytes(before + added[:30])
+    server.wait_for_rows(5)
+    with table.open("ab") as file:
+        file.write(added[30:])
+    server.wait_for_rows(6)
+
+
+def test_answers_before_their_rows_count(site: Site, three: list[str]) -> None:
+    given = labels.Answer(three[0], "", "5", "Ana", "now", "m", "", "", "queue")
+    labels.append(site.outbox, given)
+    with Server(site) as server:
+        server.wait_for_rows(5)
+        assert queue(server) == three[1:]
+
+
+def test_outbox_without_a_table_can_be_served(site: Site) -> None:
+    with Server(site) as server:
+        assert server.request("/api/queue").json["items"] == []
+        job_id = site.add("digit1.png", BLANK)
+        server.wait_for_rows(1)
+        assert queue(server) == [job_id]
