@@ -429,17 +429,20 @@ def init(folder: Path) -> None:
 @main.command()
 @_config_option
 @click.option("--user", default="digitd", show_default=True, help="System user to run as.")
-def service(config_file: Path, user: str) -> None:
+@click.option("--review", is_flag=True, help="Print the unit of the review page instead.")
+def service(config_file: Path, user: str, *, review: bool) -> None:
     """Print a systemd unit with this installation's paths filled in.
 
     \b
     Example:
       digitd service --config /srv/digits/config.yaml > /etc/systemd/system/digitd.service
+      digitd service --review --config /srv/digits/config.yaml \\
+          > /etc/systemd/system/digitd-review.service
     """
     from daemon import config
     from daemon.service.unit import unit
 
-    click.echo(unit(config.load(config_file), config_file, user), nl=False)
+    click.echo(unit(config.load(config_file), config_file, user, review=review), nl=False)
 
 
 main.add_command(commands.train)
