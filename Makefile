@@ -25,6 +25,7 @@ torture: $(VENV)/.installed-dev
 # Ten minutes; writes benchmarks/results.md and docs/bench.png.
 bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m benchmarks.bench
+	$(VENV)/bin/python -m benchmarks.review
 
 # Boots a real systemd with digitd installed as the README says. Needs root, debootstrap and
 # systemd-nspawn (apt-get install debootstrap systemd-container); 4 GB under build/, kept.
