@@ -3,7 +3,13 @@
 Data flows in one direction, and so do imports. Each folder imports only folders below it in this
 list, and each module only modules below it. A dropped file passes through them in this order:
 
-    cli               parse, print, exit
+    cli               the command line
+    commands/         parse arguments, call, print, exit
+        running       run, check, status, init, service
+        reading       predict
+        answers       audit, results, review, retry
+        models        train, evaluate
+        options       options that several commands have
     service/          the running daemon and the commands that inspect it
         footer        the live line on a terminal
         service       signals, one session after another, reload

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from daemon.reading.model import Model
     from daemon.training.evaluate import Cases, Evaluation
 
-# Each command imports what it needs when it runs, so that `digitd --help` answers at once and the
-# daemon never loads what only training needs.
-# D301: \b in a docstring tells click to keep the lines as they are.
-# ruff: noqa: PLC0415, D301
-
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
 

@@ -1,0 +1,194 @@
+"""The commands on what was read: audit it, correct it, get it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from daemon.commands.options import config_option
+from daemon.errors import EX_FOUND_WRONG
+from daemon.service import logs
+
+
+@click.command()
+@config_option
+def audit(config_file: Path) -> None:
+    """Check that every file has one row and every row has its files.
+
+    Lists each discrepancy, and exits with 1 if there is one.
+
+    \b
+    Example:
+      digitd audit --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon.ledger.audit import audit as balance
+
+    settings = config.load(config_file)
+    with click.progressbar(
+        length=0, label="checking", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        found = balance(settings, bar.update)
+    for line in found.breaks:
+        click.echo(line)
+    click.echo(
+        f"{found.rows} rows, {found.files} files, {found.in_work} in work, "
+        f"{len(found.breaks)} discrepancies"
+    )
+    if found.breaks:
+        sys.exit(EX_FOUND_WRONG)
+
+
+@click.command()
+@config_option
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file instead of standard output; it is replaced when complete.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="parquet needs the package pyarrow.",
+)
+def results(config_file: Path, out: Path | None, kind: str) -> None:
+    """Print each row of predictions.csv with its final answer.
+
+    Adds two columns: `answer`, and `answered_by` (`person` or `model`). A person's newest answer
+    counts more than the model's. Rows that are not `ok` have no answer until a person gives one.
+
+    \b
+    Example:
+      digitd results --out results.csv
+      digitd results --format jsonl | jq -r 'select(.answer == null) | .file'
+    """
+    from daemon import config
+    from daemon.ledger import export
+    from daemon.ledger.results import results as final_answers
+
+    outbox = config.load(config_file).outbox
+    finals = final_answers(outbox)
+    if out is not None:
+        export.save(finals, out, kind, outbox)
+        return
+    if kind == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("a Parquet file is not text: name a file with --out")
+    export.write(finals, sys.stdout.buffer, kind)
+    sys.stdout.buffer.flush()
+
+
+@click.command()
+@config_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    default=8383,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port to listen on; 0 for any free one.",
+)
+@click.option("--no-browser", is_flag=True, help="Only print the URL.")
+@click.option(
+    "--tls-cert",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A certificate, in PEM format.",
+)
+@click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="Its private key.")
+@click.option(
+    "--password-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A file whose first line is a password.",
+)
+def review(
+    config_file: Path,
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    password_file: Path | None,
+    *,
+    no_browser: bool,
+) -> None:
+    """Serve a page on which a person checks the doubtful answers.
+
+    Prints the page's URL and opens it. Works beside a running digitd and without one. An address
+    that other machines can reach needs TLS and a password.
+
+    \b
+    Example:
+      digitd review
+      digitd review --no-browser --port 8000
+    """
+    import getpass
+
+    from daemon import config
+    from daemon.errors import MissingPackageError
+    from daemon.service.notify import notify
+
+    try:
+        from daemon.review import server
+        from daemon.review.access import is_loopback, read_password
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise MissingPackageError(
+            f"{package} is not installed, and the review page needs it: "
+            "pip install 'digitd[review]'"
+        ) from None
+    secured = (tls_cert, tls_key, password_file)
+    if not is_loopback(host) and not all(secured):
+        raise click.UsageError(
+            f"--host {host} can be reached from other machines: give --tls-cert, --tls-key and "
+            "--password-file too, or leave it out and use `ssh -L`"
+        )
+    if any(secured) and not all(secured):
+        raise click.UsageError("--tls-cert, --tls-key and --password-file belong together")
+    settings = config.load(config_file)
+    password = read_password(password_file) if password_file is not None else ""
+    logs.set_up()
+
+    def ready(url: str) -> None:
+        click.echo(f"The review page: {url}")
+        click.echo("Stop it with Ctrl-C.")
+        notify("READY=1")
+        if not no_browser:
+            server.open_browser(url)
+
+    address = server.Address(host, port, password, tls_cert, tls_key)
+    server.serve(settings, address, getpass.getuser(), ready)
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]…", nargs=-1)
+@config_option
+@click.option("--all", "everything", is_flag=True, help="Put back all files.")
+def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> None:
+    """Put files from the outbox's failed/ back into the inbox.
+
+    Each is read again as a new file and gets a new row. Exits with 1 if one could not be put back.
+
+    \b
+    Example:
+      digitd retry digit7.png digit8.png
+      digitd retry --all
+    """
+    from daemon import config
+    from daemon.intake.retry import failed_names
+    from daemon.intake.retry import retry as put_back
+
+    if everything == bool(names):
+        raise click.UsageError("give the names of files in failed/, or --all")
+    settings = config.load(config_file)
+    status = 0
+    for one in put_back(settings, failed_names(settings.outbox) if everything else names):
+        if one.fault is None:
+            click.echo(f"{one.name}: put back into the inbox as {one.inbox_name}")
+        else:
+            click.echo(f"digitd: {one.fault}", err=True)
+            status = EX_FOUND_WRONG
+    sys.exit(status)

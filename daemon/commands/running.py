@@ -1,0 +1,169 @@
+"""The commands that run the daemon, prepare it and ask for its state."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from daemon.commands.options import config_option
+from daemon.errors import EX_NOT_RUNNING, exit_status
+from daemon.ledger.rows import Row
+from daemon.service import logs
+
+
+@click.command()
+@config_option
+@click.option("--once", is_flag=True, help="Read what is in the inbox now, print a summary, exit.")
+@click.option("-q", "--quiet", is_flag=True, help="Log only warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Log details as well.")
+def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
+    """Watch the inbox and read the files dropped into it until stopped.
+
+    \b
+    Example:
+      digitd run --config /srv/digits/config.yaml
+      digitd run --once
+    """
+    from daemon.records import Status
+    from daemon.service import footer
+    from daemon.service.service import Service, summary
+
+    level = logs.level(quiet=quiet, verbose=verbose)
+    if not once:
+        if sys.stderr.isatty() and not quiet:
+            with footer.shown(sys.stderr, level) as show:
+                Service(config_file, on_turn=show).run()
+        else:
+            logs.set_up(level)
+            Service(config_file).run()
+        return
+    # On a terminal, show a progress bar instead of one line per file, and list errors after it.
+    watched = sys.stderr.isatty() and not quiet and not verbose
+    logs.set_up(logging.ERROR if watched else level)
+    failed: list[Row] = []
+    bar = click.progressbar(
+        length=0, label="reading", show_pos=True, file=sys.stderr, hidden=not watched
+    )
+
+    def count(row: Row) -> None:
+        bar.update(1)
+        if watched and row.verdict.status is Status.ERROR:
+            failed.append(row)
+
+    service = Service(config_file, once=True, on_row=count)
+    bar.length = service.waiting
+    with bar:
+        counts = service.run()
+    for row in failed:
+        click.echo(f"{row.file}: {row.verdict.reason}; it is now {row.original}", err=True)
+    click.echo(summary(counts))
+
+
+@click.command()
+@config_option
+def check(config_file: Path) -> None:
+    """Check whether `run` would start: config, folders, watch mode, model.
+
+    Changes nothing. Exits with the status that `run` would exit with.
+
+    \b
+    Example:
+      digitd check --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon.service.check import check as findings
+
+    status = 0
+    for finding in findings(config.load(config_file)):
+        click.echo(f"{'WRONG' if finding.fault else 'ok   '} {finding.text}")
+        status = status or exit_status(finding.fault)
+    sys.exit(status)
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(config_file: Path, *, as_json: bool) -> None:
+    """Show whether digitd is running, since when, and what it has read.
+
+    Exits with 3 if it is not running, as systemctl does.
+
+    \b
+    Example:
+      digitd status --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon.service import status as page
+
+    found = page.read(config.load(config_file))
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        for key, value in found.items():
+            click.echo(f"{key.replace('_', ' ') + ':':12} {_shown(value)}")
+    if not found["running"]:
+        sys.exit(EX_NOT_RUNNING)
+
+
+def _shown(value: object) -> str:
+    """Return a status value as readable text."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return " ".join(str(part) for part in value.values() if part not in {None, ""})
+        case None | "":
+            return "-"
+    return str(value)
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Write a commented config.yaml, inbox/ and outbox/ into DIR.
+
+    \b
+    Example:
+      digitd init /srv/digits
+    """
+    from daemon import config
+    from daemon.errors import ConfigError
+
+    file = folder / "config.yaml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("inbox", "outbox"):
+            (folder / name).mkdir(exist_ok=True)
+        with file.open("x", encoding="utf-8") as new:
+            new.write(config.template())
+    except FileExistsError:
+        raise ConfigError(
+            f"{file} already exists and was not changed: choose another folder, or remove it"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+    click.echo(
+        f"wrote {file}, {folder / 'inbox'} and {folder / 'outbox'}; "
+        f"next: digitd run --config {file}"
+    )
+
+
+@click.command()
+@config_option
+@click.option("--user", default="digitd", show_default=True, help="System user to run as.")
+@click.option("--review", is_flag=True, help="Print the unit of the review page instead.")
+def service(config_file: Path, user: str, *, review: bool) -> None:
+    """Print a systemd unit with this installation's paths filled in.
+
+    \b
+    Example:
+      digitd service --config /srv/digits/config.yaml > /etc/systemd/system/digitd.service
+      digitd service --review --config /srv/digits/config.yaml \\
+          > /etc/systemd/system/digitd-review.service
+    """
+    from daemon import config
+    from daemon.service.unit import unit
+
+    click.echo(unit(config.load(config_file), config_file, user, review=review), nl=False)
