@@ -23,6 +23,7 @@ list, and each module only modules below it. A dropped file passes through them 
         predict       read files in place
         unit          the systemd unit
         logs          log lines, plain or for the journal
+        journal       log to the journal with fields
     review/           the review page, a web server of its own
         server        lock, listen, run until stopped
         app           put the pages and their data together

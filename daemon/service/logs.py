@@ -1,4 +1,4 @@
-"""Log to stderr: plain lines for people, lines with priorities for the journal."""
+"""Log to stderr for people, and to the journal under systemd."""
 
 import logging
 import os
@@ -6,28 +6,11 @@ import sys
 from typing import TextIO
 
 from daemon.records import Status
-
-# sd-daemon(3): the prefix gives a line its priority in the journal.
-_PRIORITIES = {
-    logging.DEBUG: "<7>",
-    logging.INFO: "<6>",
-    logging.WARNING: "<4>",
-    logging.ERROR: "<3>",
-    logging.CRITICAL: "<2>",
-}
-
+from daemon.service.journal import JournalHandler
 
 # ANSI colours that are readable on dark and on light terminals.
 _LEVEL_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
 _STATUS_COLOURS = {Status.OK: "32", Status.UNSURE: "33", Status.ERROR: "31"}
-
-
-class _JournalFormatter(logging.Formatter):
-    """Puts a priority before each line; the journal adds the time itself."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        priority = _PRIORITIES.get(record.levelno, "<6>")
-        return "\n".join(priority + line for line in super().format(record).splitlines())
 
 
 class _ColourFormatter(logging.Formatter):
@@ -50,24 +33,25 @@ def level(*, quiet: bool, verbose: bool) -> int:
 def set_up(level: int = logging.INFO, handler: logging.StreamHandler[TextIO] | None = None) -> None:
     """Log messages of ``level`` and above to stderr, in local time with its offset from UTC.
 
-    On a terminal the lines have colours, unless NO_COLOR is set (https://no-color.org).
+    On a terminal the lines have colours, unless NO_COLOR is set (https://no-color.org). If stderr
+    is the journal, they go there with fields.
 
     Args:
         level: the lowest level to log.
-        handler: writes the lines; ``None`` for a plain handler on stderr.
+        handler: writes the lines to a terminal; ``None`` for a plain handler on stderr.
     """
-    handler = handler or logging.StreamHandler(sys.stderr)
+    ours = logging.getLogger("daemon")
+    ours.setLevel(level)
     if _is_journal(sys.stderr.fileno()):
-        handler.setFormatter(_JournalFormatter("%(message)s"))
+        ours.addHandler(JournalHandler())
     else:
+        handler = handler or logging.StreamHandler(sys.stderr)
         coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         formatter = _ColourFormatter if coloured else logging.Formatter
         handler.setFormatter(
             formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S%z")
         )
-    ours = logging.getLogger("daemon")
-    ours.addHandler(handler)
-    ours.setLevel(level)
+        ours.addHandler(handler)
 
 
 def _is_journal(fd: int) -> bool:

@@ -201,7 +201,7 @@ def summary(counts: Counter[str]) -> str:
 def _log(row: Row) -> None:
     verdict = row.verdict
     sure = "" if verdict.confidence is None else f" ({verdict.confidence:.1%})"
-    extra = {"status": verdict.status}
+    extra = {"status": verdict.status, "row": row}
     match verdict.status:
         case Status.OK:
             log.info("%s: %s%s", row.file, verdict.digit, sure, extra=extra)

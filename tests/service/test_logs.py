@@ -58,9 +58,16 @@ def test_plain_lines_have_the_time_and_the_level() -> None:
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} ", lines[n]) for n in (0, 2, 3))
 
 
-def test_journal_lines_have_a_priority_and_no_time() -> None:
-    lines = stderr_of(PROGRAM, journal=True).splitlines()
-    assert lines == ["<6>read", "<6>and written", "<4>odd", "<3>bad \\udcff"]
+@pytest.mark.parametrize("journal", [True, False])
+def test_journal_is_used_if_stderr_is_the_journal(*, journal: bool) -> None:
+    program = """
+import logging, sys
+from daemon.service import logs
+logs.set_up()
+(handler,) = logging.getLogger("daemon").handlers
+sys.stderr.write(type(handler).__name__)
+"""
+    assert (stderr_of(program, journal=journal) == "JournalHandler") is journal
 
 
 COLOURFUL = """

@@ -84,9 +84,10 @@ class Machine:
         """Return one of ``systemctl show``'s values."""
         return self.run("systemctl", "show", "--value", f"--property={key}", unit).strip()
 
-    def journal(self, unit: str) -> list[dict[str, Any]]:
+    def journal(self, unit: str, *fields: str) -> list[dict[str, Any]]:
         """Return the unit's own lines (not systemd's about it) since the boot."""
-        lines = self.run("journalctl", "--output=json", f"_SYSTEMD_UNIT={unit}.service")
+        of_unit = f"_SYSTEMD_UNIT={unit}.service"
+        lines = self.run("journalctl", "--output=json", of_unit, *fields)
         return [json.loads(line) for line in lines.splitlines()]
 
     def children(self, parent: int) -> set[tuple[int, int]]:

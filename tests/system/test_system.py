@@ -344,7 +344,7 @@ def test_bad_config_exits_78_without_a_restart(site: Site) -> None:
     assert any("workers: many is not allowed" in message for message in site.messages())
 
 
-def test_journal_has_the_priority_of_each_line(site: Site) -> None:
+def test_journal_has_the_priority_and_the_fields_of_each_line(site: Site) -> None:
     site.drop("digit3001.png", b"my shopping list: milk, bread\n")
     site.drop("digit3002.png", sample(1))
     site.check_all()
@@ -353,3 +353,5 @@ def test_journal_has_the_priority_of_each_line(site: Site) -> None:
     warning = f"digit3001.png: error: {row['reason']}; it is now failed/digit3001.png"
     assert warning in site.messages(PRIORITY_WARNING)
     assert any(m.startswith("digit3002.png: ") for m in site.messages(PRIORITY_INFO))
+    (entry,) = site.machine.journal("digitd", "DIGITD_STATUS=error", "DIGITD_FILE=digit3001.png")
+    assert (entry["DIGITD_ID"], entry["DIGITD_REASON"]) == (row["id"], row["reason"])
