@@ -10,20 +10,6 @@ list, and each module only modules below it. A dropped file passes through them 
         answers       audit, results, review, retry
         models        train, evaluate
         options       options that several commands have
-    service/          the running daemon and the commands that inspect it
-        footer        the live line on a terminal
-        service       signals, one session after another, reload
-        check         check whether ``run`` would start
-        session       run one configuration: open, turn, stop
-        pipeline      move files from claim to publish
-        folders       create the inbox and the outbox, or check them
-        status        the status page, written and read back
-        notify        sd_notify
-        bell          wake the loop
-        predict       read files in place
-        unit          the systemd unit
-        logs          log lines, plain or for the journal
-        journal       log to the journal with fields
     review/           the review page, a web server of its own
         server        lock, listen, run until stopped
         app           put the pages and their data together
@@ -49,6 +35,21 @@ list, and each module only modules below it. A dropped file passes through them 
         decoder       that process
         files         open the files that rows name
         access        who may use the page: addresses, token, password
+    service/          the running daemon and the commands that inspect it
+        footer        the live line on a terminal
+        service       signals, one session after another, reload
+        check         check whether ``run`` would start
+        session       run one configuration: open, turn, stop
+        pipeline      move files from claim to publish
+        folders       create the inbox and the outbox, or check them
+        status        the status page, written and read back
+        metrics       counts for Prometheus
+        notify        sd_notify
+        bell          wake the loop
+        predict       read files in place
+        unit          the systemd unit
+        logs          log lines, plain or for the journal
+        journal       log to the journal with fields
     training/         build a model and measure it
     intake/           find complete files in the inbox and claim them
         retry         put files from failed/ back into the inbox

@@ -82,6 +82,9 @@ class Config(BaseModel):
     max_megapixels: float = Field(50.0, gt=0, le=1000, description="a number above 0, at most 1000")
     max_file_mb: float = Field(64.0, gt=0, le=4096, description="a number above 0, at most 4096")
     pictures: bool = Field(True, description="true or false")  # noqa: FBT003 - a field's default
+    metrics_file: AsPath | None = Field(
+        None, description="the path of a file whose name ends with .prom, or nothing"
+    )
 
     @property
     def reading(self) -> ReadOptions:
@@ -100,6 +103,14 @@ class Config(BaseModel):
         if not pattern or not all(map(_can_match_a_name, pattern)):
             raise ValueError
         return pattern
+
+    @field_validator("metrics_file")
+    @classmethod
+    def _is_collected(cls, file: Path | None) -> Path | None:
+        # node_exporter reads no others.
+        if file is not None and file.suffix != ".prom":
+            raise ValueError
+        return file
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
@@ -157,8 +168,9 @@ def load(file: Path) -> Config:
         raise ConfigError(f"{file}: expected lines of `key: value`, found {_shown(settings)}")
     folder = file.resolve().parent
     # The defaults are relative too.
-    for key in ("inbox", "outbox", "model"):
-        value = settings.get(key, str(Config.model_fields[key].default))
+    for key in ("inbox", "outbox", "model", "metrics_file"):
+        default = Config.model_fields[key].default
+        value = settings.get(key, None if default is None else str(default))
         path = _path(value)
         settings[key] = str(folder / path) if isinstance(path, Path) else value
     try:

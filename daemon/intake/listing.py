@@ -1,13 +1,24 @@
 """List the names in a folder that match a pattern, and sort them."""
 
 import fnmatch
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 _NUMBER = re.compile(r"\d+")
 _NUMBER_WIDTH = 20  # longer digit sequences are not sorted by value
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many files match, and when the first came, as ``time.time``; inf if there is none."""
+
+    count: int
+    since: float
 
 
 class Listing:
@@ -45,6 +56,17 @@ class Listing:
                 matches = self.matches(entry.name)
                 if matches or (not entry.name.startswith(".") and entry.is_file()):
                     yield entry.name, matches
+
+    def waiting(self) -> Waiting:
+        """Return how many files match and since when; none if the folder cannot be listed."""
+        number, since = 0, math.inf
+        with suppress(OSError):
+            for name in self:
+                number += 1
+                with suppress(OSError):  # it has been claimed
+                    # The time of the last rename; cp and unzip keep the times of the content.
+                    since = min(since, (self._folder / name).lstat().st_ctime)
+        return Waiting(number, since)
 
     def matches(self, name: str) -> bool:
         """Return whether a name matches.

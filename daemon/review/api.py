@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 
 import anyio
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from daemon import ids
@@ -20,8 +21,10 @@ from daemon.ledger.results import results
 from daemon.review import bodies, drop, events, queries
 from daemon.review.answers import AnsweredError, UnknownRowError
 from daemon.review.decoder import Order
+from daemon.review.guard import HEALTH_PATH
 from daemon.review.index import IN_SAMPLE
 from daemon.review.site import Site
+from daemon.service import status
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ class Api:
             Route("/image/{id}/{what}", self.image),
             Route("/events", self.events),
             Route("/results.csv", self.results),
+            Route("/metrics", self.metrics),
+            Route(HEALTH_PATH, self.health),
         ]
 
     def queue(self, request: Request) -> Response:
@@ -170,6 +175,21 @@ class Api:
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         lines = export.csv_lines(chain(first, finals))
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+    def metrics(self, _request: Request) -> Response:
+        """Return the daemon's metrics, as it wrote them last."""
+        file = self._site.config.metrics_file
+        if file is None:
+            raise HTTPException(404, "there are no metrics: set `metrics_file` in the config")
+        try:
+            return Response(file.read_bytes(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        except OSError as error:
+            raise HTTPException(503, f"the metrics cannot be read: {error.strerror}") from None
+
+    def health(self, _request: Request) -> Response:
+        """Return 200 if the daemon is reading files, or else 503 with what it does instead."""
+        health = status.health(self._site.config)
+        return PlainTextResponse(f"{health}\n", 200 if health == status.RUNNING else 503)
 
 
 def _place(text: str) -> queries.Queued | None:

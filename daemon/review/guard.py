@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from daemon.review.access import Access
 
 LOGIN_PATH, STYLE_PATH = "/login", "/static/style.css"  # what a browser needs to log in
+HEALTH_PATH = "/healthz"  # what a load balancer asks for, without a token
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 # Everything comes from this server; only the page's own code runs.
 _POLICY = (
@@ -77,7 +78,7 @@ class Guard:
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token")
         if scope["path"] == "/" and tokens and not self._access.password:
             return self._enter(tokens)
-        if self._has_token(headers):
+        if self._has_token(headers) or scope["path"] == HEALTH_PATH:
             return None
         if not self._access.password:
             return _refused("open the URL with the token that `digitd review` printed", 401)
@@ -103,6 +104,11 @@ class Guard:
         )
 
     def _has_token(self, headers: dict[str, list[str]]) -> bool:
+        """Return whether a browser has the cookie, or a program such as Prometheus the token."""
+        for header in headers.get("authorization", []):
+            scheme, _, token = header.partition(" ")
+            if scheme.lower() == "bearer" and self._access.knows(token):
+                return True
         cookies: SimpleCookie = SimpleCookie()
         for header in headers.get("cookie", []):
             try:

@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 from daemon.errors import ModelError, StorageError
 from daemon.intake.claims import Claims
@@ -43,13 +44,24 @@ class Pipeline:
         pool: Pool,
         outbox: Outbox,
         on_row: Callable[[Row], None],
+        on_batch: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Take the components; ``on_row`` gets each committed row."""
+        """Take the components.
+
+        Args:
+            inbox: has the files to read.
+            claims: claims them.
+            pool: reads them.
+            outbox: gets their rows.
+            on_row: gets each committed row.
+            on_batch: gets the seconds that each batch took.
+        """
         self._inbox = inbox
         self._claims = claims
         self._pool = pool
         self._outbox = outbox
         self._on_row = on_row
+        self._on_batch = on_batch
         self._claimed: deque[Job] = deque()
         self._read: deque[list[Result]] = deque()
         self._unpublished: deque[Placement] = deque()
@@ -79,8 +91,9 @@ class Pipeline:
         """Collect the workers' outcomes; never raises."""
         for outcome in self._pool.tend():
             match outcome:
-                case Finished(jobs, results):
+                case Finished(jobs, results, seconds):
                     self._fault = None
+                    self._on_batch(seconds)
                     self._read.append(results)
                     self._forget_missing(jobs, results)
                 case Down(jobs, why, stderr):
@@ -187,6 +200,13 @@ class Pipeline:
             + len(self._unpublished)
             + len(self._parked)
         )
+
+    @property
+    def claimed_at(self) -> list[float]:
+        """When each file without a row was claimed, as ``time.time``."""
+        read = (result.job for results in self._read for result in results)
+        jobs = chain(self._claimed, self._pool.jobs, read)
+        return [job.received_at.timestamp() for job in jobs]
 
     def _ids_in_hand(self) -> set[str]:
         read = [result.job for results in self._read for result in results]

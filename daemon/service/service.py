@@ -17,6 +17,7 @@ from daemon.ledger.rows import Row, timestamp
 from daemon.records import Status
 from daemon.service import folders
 from daemon.service.bell import Bell
+from daemon.service.metrics import Metrics
 from daemon.service.notify import notify
 from daemon.service.session import Session
 from daemon.service.status import files_left
@@ -78,6 +79,7 @@ class Service:
         self._new = self._config  # settings being tried, and the pool that tries them
         self._trial: Pool | None = None
         self._counts: Counter[str] = Counter()
+        self._metrics = Metrics()
 
     @property
     def waiting(self) -> int:
@@ -99,7 +101,13 @@ class Service:
                 settings = self._config
                 pool = self._pool(settings, worker_count(settings.workers))
                 session = Session(
-                    settings, pool, self._bell, self._count, once=self._once, since=since
+                    settings,
+                    pool,
+                    self._bell,
+                    self._count,
+                    self._metrics,
+                    once=self._once,
+                    since=since,
                 )
                 try:
                     session.start()
@@ -163,6 +171,7 @@ class Service:
 
     def _count(self, row: Row) -> None:
         self._counts[row.verdict.status] += 1
+        self._metrics.row(row)
         _log(row)
         self._on_row(row)
 

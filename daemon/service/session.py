@@ -1,24 +1,28 @@
 """Run one configuration: open the folders, process files, close the folders."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from daemon import __version__
 from daemon.config import Config
 from daemon.errors import BusyError, DigitdError, StorageError, describe
 from daemon.intake.claims import Claims
 from daemon.intake.inbox import Inbox
+from daemon.intake.listing import Listing
 from daemon.layout import TABLE
 from daemon.ledger.outbox import Outbox
 from daemon.ledger.rows import Row
 from daemon.service import folders
 from daemon.service.bell import Bell
+from daemon.service.metrics import Metrics
 from daemon.service.notify import notify
 from daemon.service.pipeline import Pipeline
-from daemon.service.status import Page, StatusPage
+from daemon.service.status import RUNNING, STOPPED, Page, StatusPage
 from daemon.workers.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -49,6 +53,7 @@ class Session:
         pool: Pool,
         bell: Bell,
         on_row: Callable[[Row], None],
+        metrics: Metrics,
         *,
         once: bool,
         since: str,
@@ -60,6 +65,7 @@ class Session:
             pool: a pool with these settings.
             bell: wakes the loop.
             on_row: gets each committed row.
+            metrics: counts what this session does.
             once: finish when the files now in the inbox are read.
             since: when digitd started.
         """
@@ -71,7 +77,10 @@ class Session:
         self._inbox = Inbox(config, bell.ring)
         self._claims = Claims(config.inbox)
         self._outbox = Outbox(config.outbox)
-        self._pipeline = Pipeline(self._inbox, self._claims, pool, self._outbox, on_row)
+        self._pipeline = Pipeline(
+            self._inbox, self._claims, pool, self._outbox, on_row, metrics.batch
+        )
+        self._metrics = metrics
         self._status = StatusPage(config.inbox)
         self._pause: _Pause | None = None
         self._is_open = self._is_ready = False
@@ -109,6 +118,8 @@ class Session:
             else:
                 self._resume()
         self._status.show(self.page)
+        if self.config.metrics_file is not None and self._metrics.is_due:
+            self._write_metrics(self.config.metrics_file)
 
     def wait(self, trial: Pool | None) -> None:
         """Sleep until there is work for this session or for the pool that a reload tries."""
@@ -117,6 +128,8 @@ class Session:
         else:
             seconds = self._pause.again_at - time.monotonic()
         seconds = min(seconds, self._status.seconds_until_ping(), _RETRY_AT_MOST)
+        if self.config.metrics_file is not None:
+            seconds = min(seconds, self._metrics.seconds_until_due)
         pools = [self._pool] if trial is None else [self._pool, trial]
         self._bell.wait(
             [each for pool in pools for each in pool.waitables],
@@ -149,7 +162,7 @@ class Session:
         """Whether it is starting, running or paused."""
         if self._pause is not None:
             return "paused"
-        return "running" if self._is_ready else "starting"
+        return RUNNING if self._is_ready else "starting"
 
     @property
     def page(self) -> Page:
@@ -180,7 +193,9 @@ class Session:
         except (OSError, DigitdError) as error:
             log.warning("stopped early, the next start finishes the rest: %s", describe(error))
         if self._is_open:
-            self._status.show(replace(self.page, state="stopped"))
+            self._status.show(replace(self.page, state=STOPPED))
+        if self.config.metrics_file is not None:
+            self._write_metrics(self.config.metrics_file)
         self._pool.close()
         self._inbox.close()
         self._claims.close()
@@ -232,6 +247,19 @@ class Session:
             self._pool.known.model,
         )
         notify(f"READY=1\nSTATUS=reading {self.config.inbox}")
+
+    def _write_metrics(self, file: Path) -> None:
+        # The session may be paused and not know yet what came.
+        arrived = Listing(self.config.inbox, self.config.pattern).waiting()
+        claimed = self._pipeline.claimed_at
+        self._metrics.write(
+            file,
+            paused=self._pause is not None,
+            waiting=arrived.count + len(claimed),
+            oldest_seconds=max(0.0, time.time() - min(arrived.since, *claimed, math.inf)),
+            restarts=self._pool.replaced,
+            model=self._pool.known.model if self._pool.known else "",
+        )
 
     def _pause_for(self, fault: OSError | DigitdError) -> None:
         """Pause for a fault that no file caused; with ``once``, raise it."""

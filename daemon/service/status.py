@@ -24,6 +24,7 @@ _PAGE_BYTES = 4096
 _STATUS = COLUMNS.index("status")
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
 _PAGE_SECONDS = 1.0
+RUNNING, STOPPED = "running", "stopped"  # states of the daemon
 _TEXT_BYTES = 1000  # maximum length of a text, so that the page always fits
 
 
@@ -94,7 +95,7 @@ def read(config: Config) -> dict[str, Any]:
         "running": running,
         "pid": known.get("pid"),
         "since": known.get("since"),
-        "state": known.get("state", "starting") if running else "stopped",
+        "state": known.get("state", "starting") if running else STOPPED,
         "why": known.get("why", ""),
         "watch": known.get("watch"),
         "model": known.get("model"),
@@ -107,6 +108,15 @@ def read(config: Config) -> dict[str, Any]:
         "last": last,
         "last_error": last_error,
     }
+
+
+def health(config: Config) -> str:
+    """Return what the digitd with this config is doing: its state, and why if it is paused."""
+    if not is_running(config.inbox, config.outbox):
+        return STOPPED
+    page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
+    state, why = page.get("state", "starting"), page.get("why", "")
+    return f"{state}: {why}" if why else str(state)
 
 
 def _read_page(path: Path) -> dict[str, Any]:

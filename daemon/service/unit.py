@@ -21,10 +21,13 @@ def unit(config: Config, config_file: Path, user: str, *, review: bool = False) 
     # Two writable paths are two mounts, so every file is copied from one to the other. That is
     # still better than making the whole file system writable.
     writable = (config.inbox, config.outbox) if parent == Path("/") else (parent,)
+    words = [*map(_word, writable)]
+    if config.metrics_file is not None and not review:
+        words.append(_word(config.metrics_file.parent, "-"))  # it may be missing
     template = REVIEW_UNIT_TEMPLATE if review else UNIT_TEMPLATE
     sandbox = SANDBOX_TEMPLATE.read_text(encoding="utf-8")
     return template.read_text(encoding="utf-8").format(
-        sandbox=sandbox.format(writable=" ".join(map(_word, writable))),
+        sandbox=sandbox.format(writable=" ".join(words)),
         shown=str(config.inbox).replace("%", "%%"),
         shown_outbox=str(config.outbox).replace("%", "%%"),
         inbox=_word(config.inbox),
@@ -38,11 +41,11 @@ def unit(config: Config, config_file: Path, user: str, *, review: bool = False) 
     )
 
 
-def _word(path: Path) -> str:
+def _word(path: Path, prefix: str = "") -> str:
     """Return a path quoted as one word of a unit file; see systemd.service(5), "Command lines"."""
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    text = f"{prefix}{path}".replace("\\", "\\\\").replace('"', '\\"')
     text = text.replace("%", "%%")
-    return f'"{text}"' if text != str(path) or any(map(str.isspace, text)) else text
+    return f'"{text}"' if text != f"{prefix}{path}" or any(map(str.isspace, text)) else text
 
 
 def _common_parent(inbox: Path, outbox: Path) -> Path:

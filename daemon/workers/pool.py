@@ -31,10 +31,11 @@ _RESTART_SECONDS, _RESTART_AT_MOST = 0.5, 8.0
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A batch was read. Jobs without a result are no longer in the work folder."""
+    """A batch was read in so many seconds. Jobs without a result have left the work folder."""
 
     jobs: list[Job]
     results: list[Result]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ Outcome = Finished | Down | Returned
 class Pool:
     """A fixed number of worker processes on this machine.
 
+    Attributes:
+        size: their number.
+        replaced: how many have ended and were replaced.
+
     Only ``tend`` starts, replaces and kills workers. Call it whenever one of ``waitables`` is
     ready, and after ``seconds_until_due``.
     """
@@ -75,6 +80,7 @@ class Pool:
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         self.size = workers
+        self.replaced = 0
         self._options = options
         self._read = read
         self._patience = patience
@@ -160,7 +166,8 @@ class Pool:
                 case Reading():
                     self._failures, self._fault = 0, None
                 case list(results):
-                    yield Finished(worker.answered(), results)
+                    seconds = worker.seconds
+                    yield Finished(worker.answered(), results, seconds)
                 case error if worker.known is not None:
                     yield Returned(worker.answered(), error)
                 case error:
@@ -194,6 +201,7 @@ class Pool:
             self._fault = error
 
     def _dismiss(self, worker: WorkerProcess) -> None:
+        self.replaced += 1
         self._workers.remove(worker)
         worker.kill()
 

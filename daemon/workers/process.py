@@ -53,6 +53,7 @@ class WorkerProcess:
         self.deadline = time.monotonic() + patience.start
         self._patience = patience
         self._limit = patience.start
+        self._begun = time.monotonic()
         self._closed = False
         # Files in memory work on a full disk and need no cleanup.
         self._stderr = os.memfd_create("digitd-worker-stderr")
@@ -63,6 +64,11 @@ class WorkerProcess:
         self._process = _SPAWN.Process(target=worker.main, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
+
+    @property
+    def seconds(self) -> float:
+        """How long the worker has had its first batch."""
+        return time.monotonic() - self._begun
 
     @property
     def waitables(self) -> tuple[Connection | int, ...]:
@@ -133,6 +139,7 @@ class WorkerProcess:
     def _expect_answer(self) -> None:
         """Set the deadline for the first batch."""
         self.deadline = math.inf
+        self._begun = time.monotonic()
         if self.batches:
             self._limit = self._patience.batch + self._patience.file * len(self.batches[0])
             self.deadline = time.monotonic() + self._limit

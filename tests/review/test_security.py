@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what must not be used by accident
-PATHS = ["/", "/gallery", "/live", "/events", "/results.csv", "/api/queue", "/static/style.css"]
+PATHS = [
+    *("/", "/gallery", "/live", "/events", "/results.csv", "/api/queue", "/static/style.css"),
+    "/metrics",
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def server(site: Site, row: str) -> Iterator[Server]:
 # Who may ask.
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/nothing"])
+@pytest.mark.parametrize("path", [*PATHS, "/healthz", "/nothing"])
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "", None, "[::1"]
 )
@@ -131,6 +134,17 @@ def test_request_without_the_token_is_refused(
     assert reply.status == 401
     assert server.token not in reply.text
     assert "digit1.png" not in reply.text
+
+
+@pytest.mark.parametrize("header", ["Bearer wrong", "Bearer ", "Basic {token}", "{token}"])
+def test_program_without_the_token_is_refused(server: Server, header: str) -> None:
+    sent = {"cookie": None, "authorization": header.format(token=server.token)}
+    assert server.request("/metrics", headers=sent).status == 401
+
+
+def test_program_may_send_the_token_as_a_header(server: Server) -> None:
+    sent = {"cookie": None, "authorization": f"Bearer {server.token}"}
+    assert server.request("/api/queue", headers=sent).status == 200
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from PIL import Image
 
 from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.ledger import labels
-from tests.harness import digitd, wait_until
+from tests.harness import STAND_IN, Running, digitd, wait_until
 from tests.review.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
 
 if TYPE_CHECKING:
@@ -506,3 +506,27 @@ def test_outbox_without_a_table_can_be_served(site: Site) -> None:
         job_id = site.add("digit1.png", BLANK)
         server.wait_for_rows(1)
         assert queue(server) == [job_id]
+
+
+def test_health_and_metrics_are_those_of_the_daemon(site: Site) -> None:
+    site.configure(metrics_file="digitd.prom")
+    with Server(site) as server:
+        health = server.request("/healthz", headers={"cookie": None})
+        assert (health.status, health.text) == (503, "stopped\n")
+        assert server.request("/metrics").status == 503
+        with Running(site, STAND_IN) as running:
+            running.wait_for_log("is ready")
+            wait_until(lambda: server.request("/healthz").status == 200, "good health")
+            wait_until(lambda: server.request("/metrics").status == 200, "metrics")
+            reply = server.request("/metrics")
+            assert 'digitd_files_total{status="ok"} 0.0' in reply.text
+            assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+            site.outbox.rename(site.folder / "away")
+            wait_until(lambda: "paused: " in server.request("/healthz").text, "a pause")
+            assert server.request("/healthz").status == 503
+
+
+def test_missing_metrics_say_which_setting_to_use(server: Server) -> None:
+    reply = server.request("/metrics")
+    assert reply.status == 404
+    assert "metrics_file" in reply.text

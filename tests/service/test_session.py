@@ -10,6 +10,7 @@ import pytest
 from daemon.config import Config
 from daemon.lock import is_running
 from daemon.service.bell import Bell
+from daemon.service.metrics import Metrics
 from daemon.service.session import Session
 from daemon.workers.pool import Pool
 from daemon.workers.process import Patience
@@ -42,7 +43,7 @@ def bell() -> Iterator[Bell]:
 
 def make(config: Config, bell: Bell, rows: list[Row]) -> Session:
     pool = Pool(config.reading, 2, stand_in.read, Patience(start=60.0, batch=60.0))
-    return Session(config, pool, bell, rows.append, once=False, since="now")
+    return Session(config, pool, bell, rows.append, Metrics(), once=False, since="now")
 
 
 def turn_until(session: Session, condition: Callable[[], bool]) -> None:

@@ -52,6 +52,13 @@ def test_review_unit_serves_this_config_on_the_loopback_address(box: Box) -> Non
     assert "{" not in unit
 
 
+def test_folder_of_the_metrics_is_writable(box: Box) -> None:
+    box.configure(metrics_file="/var/lib/node exporter/digitd.prom")
+    unit = digitd("service", "--config", box.config).stdout
+    escaped = str(box.folder).replace("%", "%%")
+    assert f'ReadWritePaths="{escaped}" "-/var/lib/node exporter"\n' in unit
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_accepts_the_review_unit(box: Box, tmp_path: Path) -> None:
     unit = tmp_path / "digitd-review.service"
