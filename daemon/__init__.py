@@ -89,6 +89,8 @@ list, and each module only modules below it. A dropped file passes through them 
         labels        append people's answers durably, read them back
         table         append rows durably, find rows
         archive       choose file names, move files
+        retention     delete files that are too old
+        published     the files in the outbox's folders
         appended      header and end of an append-only CSV file
         rename        rename without replacing a file
         rows          format and parse rows

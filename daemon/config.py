@@ -82,6 +82,10 @@ class Config(BaseModel):
     max_megapixels: float = Field(50.0, gt=0, le=1000, description="a number above 0, at most 1000")
     max_file_mb: float = Field(64.0, gt=0, le=4096, description="a number above 0, at most 4096")
     pictures: bool = Field(True, description="true or false")  # noqa: FBT003 - a field's default
+    folders: Literal["flat", "daily"] = Field("flat", description='"flat" or "daily"')
+    keep_days: float | None = Field(
+        None, gt=0, le=36500, description="a number of days above 0, at most 36500, or nothing"
+    )
     metrics_file: AsPath | None = Field(
         None, description="the path of a file whose name ends with .prom, or nothing"
     )

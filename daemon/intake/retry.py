@@ -10,6 +10,7 @@ from daemon.errors import RetryError, describe
 from daemon.intake.deposit import move_in
 from daemon.intake.listing import Listing, natural
 from daemon.layout import FAILED
+from daemon.ledger import published
 from daemon.ledger.archive import dropped_name
 
 
@@ -30,18 +31,14 @@ class Retried:
 
 def failed_names(outbox: Path) -> list[str]:
     """Return the names of the files in ``failed/`` in natural order."""
-    try:
-        names = os.listdir(outbox / FAILED)  # noqa: PTH208 - names are all we need
-    except FileNotFoundError:
-        return []
-    # Names with a dot are unfinished copies from another file system.
-    return sorted((name for name in names if not name.startswith(".")), key=_order)
+    return sorted(filter(published.is_name, published.names(outbox / FAILED)), key=_order)
 
 
-def _order(name: str) -> tuple[str, str]:
-    """Sort a name before the names that it got with an id."""
-    dropped = dropped_name(name)
-    return natural(dropped), name if name != dropped else ""
+def _order(name: str) -> tuple[str, str, str]:
+    """Sort by the day, and a name before the names that it got with an id."""
+    day, _, file = name.rpartition("/")
+    dropped = dropped_name(file)
+    return day, natural(dropped), file if file != dropped else ""
 
 
 def retry(config: Config, names: Iterable[str]) -> Iterator[Retried]:
@@ -49,7 +46,8 @@ def retry(config: Config, names: Iterable[str]) -> Iterator[Retried]:
 
     Args:
         config: names the inbox and the outbox.
-        names: in ``failed/``, with or without this folder.
+        names: in ``failed/``, with or without this folder; with the folder of the day if there is
+            one.
     """
     for given in names:
         name = given.removeprefix(f"{FAILED}/")
@@ -66,11 +64,13 @@ def _retry(config: Config, name: str) -> str:
         RetryError: it was not moved.
     """
     source = config.outbox / FAILED / name
-    if "/" in name or "\0" in name or name.startswith(".") or not os.path.lexists(source):
-        raise RetryError(f"{name}: is not in {source.parent}: list this folder for the names")
+    if not published.is_name(name) or not os.path.lexists(source):
+        folder = config.outbox / FAILED
+        raise RetryError(f"{name}: is not in {folder}: list this folder for the names")
     listing = Listing(config.inbox, config.pattern)
     # The name under which it was dropped, or else the one that was free in the outbox.
-    wanted = [one for one in dict.fromkeys((dropped_name(name), name)) if listing.matches(one)]
+    names = dict.fromkeys((dropped_name(source.name), source.name))
+    wanted = [one for one in names if listing.matches(one)]
     if not wanted:
         raise RetryError(
             f"{name}: would be ignored in the inbox, because no `pattern` matches it: add one in "

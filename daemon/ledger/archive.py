@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from daemon import ids
 from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PART_SUFFIX, PICTURES
-from daemon.ledger import appended, rename, rows
+from daemon.ledger import appended, published, rename, rows
 from daemon.records import Placement, Result, Status
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,10 @@ _WITH_ID = re.compile(rf"(?P<stem>.+)-{ids.PATTERN.pattern}(?P<suffix>\.[^.]*)?"
 class Archive:
     """``annotated/``, ``originals/`` and ``failed/`` of one outbox."""
 
-    def __init__(self, outbox: Path) -> None:
+    def __init__(self, outbox: Path, *, daily: bool) -> None:
+        """Take the outbox; ``daily`` puts the files of each day into a folder of their own."""
         self._outbox = outbox
+        self._daily = daily
         # Names in rows whose files are not published yet.
         self._reserved: set[str] = set()
 
@@ -36,8 +38,9 @@ class Archive:
         for name in _FOLDERS:
             folder = self._outbox / name
             folder.mkdir(mode=0o770, exist_ok=True)
-            for part in folder.glob(f".*{PART_SUFFIX}"):
-                part.unlink()
+            for pattern in (f".*{PART_SUFFIX}", f"*/.*{PART_SUFFIX}"):
+                for part in folder.glob(pattern):
+                    part.unlink()
 
     def place(self, result: Result) -> Placement:
         """Choose where a result's files go, and reserve these names.
@@ -45,8 +48,10 @@ class Archive:
         A file keeps its name. If that is taken, its id is added.
         """
         name = rows.printable(result.job.name)
-        if len(_picture_name(name).encode()) > NAME_BYTES or self._is_taken(name):
+        day = f"{published.day(result.job.received_at)}/" if self._daily else ""
+        if len(_picture_name(name).encode()) > NAME_BYTES or self._is_taken(f"{day}{name}"):
             name = _with_id(name, result.job.id)
+        name = f"{day}{name}"
         self._reserved.add(_picture_name(name))
         folder = FAILED if result.verdict.status is Status.ERROR else ORIGINALS
         picture = f"{PICTURES}/{_picture_name(name)}" if result.has_picture else ""
@@ -93,14 +98,21 @@ def _move(source: Path, target: Path) -> None:
 def _move_to_free(source: Path, target: Path) -> None:
     try:
         rename.rename_noreplace(source, target)
-    except FileNotFoundError:  # someone removed the folder
-        target.parent.mkdir(mode=0o770)
+    except FileNotFoundError:  # a new day, or someone removed the folder
+        _make(target.parent)
         rename.rename_noreplace(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        target.parent.mkdir(mode=0o770, exist_ok=True)
+        _make(target.parent)
         _copy_over(source, target)
+
+
+def _make(folder: Path) -> None:
+    """Create one of the folders, or the folder of a day in it."""
+    if published.is_day(folder.name):
+        folder.parent.mkdir(mode=0o770, exist_ok=True)
+    folder.mkdir(mode=0o770, exist_ok=True)
 
 
 def _copy_over(source: Path, target: Path) -> None:
@@ -121,7 +133,8 @@ def _copy_over(source: Path, target: Path) -> None:
 
 
 def _reserved_name(placement: Placement) -> str:
-    return _picture_name(PurePath(placement.original).name)
+    _, _, name = placement.original.partition("/")
+    return _picture_name(name)
 
 
 def _picture_name(name: str) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path, PurePath
 from daemon import ids, layout
 from daemon.config import Config
 from daemon.layout import FAILED, ORIGINALS, PICTURES, TABLE, WORK_FOLDER
-from daemon.ledger import rows
+from daemon.ledger import published, rows
 from daemon.ledger.archive import dropped_name
+from daemon.ledger.retention import deleted_before
 from daemon.ledger.table import rotated, rows_from_the_end
 from daemon.lock import is_running
 from daemon.records import Status
@@ -43,26 +44,33 @@ def audit(config: Config, progress: Callable[[int], None] = lambda _: None) -> A
     work_folder = config.inbox / WORK_FOLDER
     # List the published files first, then read the table, then list the work folder. Files move in
     # the opposite direction, so none is missed.
-    published = {place: _names(config.outbox / place) for place in (ORIGINALS, FAILED, PICTURES)}
+    there = {
+        place: list(published.names(config.outbox / place))
+        for place in (ORIGINALS, FAILED, PICTURES)
+    }
     breaks: list[str] = []
     found = list(_read(config.outbox / TABLE, breaks))
     # Rotated tables are not checked, but the files that they name are not reported as unknown.
     aside = [row for table in rotated(config.outbox) for row in _read(table, [])]
     retries = _Retries(config, [*found, *aside])
+    deleted = deleted_before(config.outbox)
     breaks.extend(_doubled(found, retries))
     for row in found:
-        faults = list(_missing(config.outbox, row, retries))
+        faults = list(_missing(config.outbox, row, retries, deleted))
         if faults and running:
             claimed = {name[: ids.LENGTH] for name in _names(work_folder)}
-            faults = [] if row["id"] in claimed else list(_missing(config.outbox, row, retries))
+            if row["id"] in claimed:
+                faults = []
+            else:
+                faults = list(_missing(config.outbox, row, retries, deleted))
         breaks.extend(faults)
         progress(1)
-    breaks.extend(_strangers(published, [*found, *aside]))
+    breaks.extend(_strangers(there, [*found, *aside]))
     work = _names(work_folder)
     breaks.extend(_stuck(work, [*found, *aside], running=running))
     return Audit(
         rows=len(found),
-        files=len(published[ORIGINALS]) + len(published[FAILED]),
+        files=len(there[ORIGINALS]) + len(there[FAILED]),
         in_work=len({name[: ids.LENGTH] for name in work if ids.PATTERN.match(name)}),
         breaks=tuple(breaks),
     )
@@ -153,14 +161,16 @@ def _doubled(found: list[dict[str, str]], retries: _Retries) -> Iterator[str]:
                 yield f"{TABLE}: {times} rows have the {what} {value}; remove all but the first"
 
 
-def _missing(outbox: Path, row: dict[str, str], retries: _Retries) -> Iterator[str]:
+def _missing(outbox: Path, row: dict[str, str], retries: _Retries, deleted: str) -> Iterator[str]:
+    """Yield what is wrong with a row's files; those processed before ``deleted`` may be gone."""
+    may_be_gone = row["processed_at"] < deleted
     who = f"row {row['id']} ({row['file']})"
     original = outbox / row["original"]
     try:
         with original.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        if row not in retries:
+        if row not in retries and not may_be_gone:
             where = row["original"]
             yield f"{who}: its original {where} is missing; put it back, or remove the row"
     except OSError as error:
@@ -169,7 +179,7 @@ def _missing(outbox: Path, row: dict[str, str], retries: _Retries) -> Iterator[s
         if row["sha256"] and digest != row["sha256"] and row not in retries:
             yield f"{who}: {row['original']} is not the file that was read (its sha256 differs)"
     picture = outbox / row["picture"]
-    if row["picture"] and not (picture.is_file() and picture.stat().st_size):
+    if row["picture"] and not may_be_gone and not (picture.is_file() and picture.stat().st_size):
         # A power failure just after a picture was written may leave it empty.
         yield (
             f"{who}: its picture {row['picture']} is missing or empty; "
@@ -177,9 +187,9 @@ def _missing(outbox: Path, row: dict[str, str], retries: _Retries) -> Iterator[s
         )
 
 
-def _strangers(published: dict[str, list[str]], found: list[dict[str, str]]) -> Iterator[str]:
+def _strangers(there: dict[str, list[str]], found: list[dict[str, str]]) -> Iterator[str]:
     known = {row[key] for row in found for key in ("original", "picture")}
-    for place, names in published.items():
+    for place, names in there.items():
         for name in sorted(names):
             if f"{place}/{name}" not in known:
                 yield (
@@ -207,8 +217,6 @@ def _stuck(work: list[str], found: list[dict[str, str]], *, running: bool) -> It
 
 def _names(folder: Path) -> list[str]:
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - names are all we need
+        return os.listdir(folder)  # noqa: PTH208 - names are all we need
     except FileNotFoundError:
         return []
-    # Unfinished copies from another file system.
-    return [name for name in names if not (name.startswith(".") and name.endswith(".part"))]

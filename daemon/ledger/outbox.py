@@ -34,11 +34,12 @@ class Found:
 class Outbox:
     """One outbox, locked against other instances of digitd."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, daily: bool = False) -> None:
+        """Take the folder; ``daily`` publishes each day's files in folders of their own."""
         self.folder = folder
         self._lock = Lock(folder / OUTBOX_LOCK)
         self._table = Table(folder)
-        self._archive = Archive(folder)
+        self._archive = Archive(folder, daily=daily)
 
     def tend(self) -> None:
         """Open the outbox if it is not open, or if the folder was replaced.

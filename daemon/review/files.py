@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from daemon.layout import FAILED, ORIGINALS, PICTURES
+from daemon.ledger import published
 
 _FOLDERS = frozenset({ORIGINALS, FAILED, PICTURES})
 # Don't follow symlinks; don't block on FIFOs.
@@ -21,10 +22,21 @@ def open_named(outbox: Path, named: str) -> int:
         OSError: there is no such file.
     """
     folder, _, name = named.partition("/")
-    if folder not in _FOLDERS or not name or "/" in name or "\0" in name or name in {".", ".."}:
+    if folder not in _FOLDERS or not published.is_name(name):
         raise PermissionError(errno.EPERM, "is not in a folder of the outbox", named)
-    descriptor = os.open(outbox / folder / name, _FLAGS)
+    descriptor = _opened(outbox / folder, name)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise PermissionError(errno.EPERM, "is not a regular file", named)
     return descriptor
+
+
+def _opened(folder: Path, name: str) -> int:
+    day, _, file = name.rpartition("/")
+    if not day:
+        return os.open(folder / file, _FLAGS)
+    of_day = os.open(folder / day, _FLAGS | os.O_DIRECTORY)
+    try:
+        return os.open(file, _FLAGS, dir_fd=of_day)
+    finally:
+        os.close(of_day)

@@ -30,7 +30,10 @@ _PARKED_AT_MOST = 64
 # Errors when publishing that concern one file (its name, its permissions, a file at its target) and
 # not the disk. They must not block the other files.
 _ONE_FILES_FAULT = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG}
+    {
+        *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.EINVAL, errno.EILSEQ),
+        *(errno.ENAMETOOLONG, errno.ENOTDIR),
+    }
 )
 
 

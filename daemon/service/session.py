@@ -16,6 +16,7 @@ from daemon.intake.inbox import Inbox
 from daemon.intake.listing import Listing
 from daemon.layout import TABLE
 from daemon.ledger.outbox import Outbox
+from daemon.ledger.retention import Retention
 from daemon.ledger.rows import Row
 from daemon.service import folders
 from daemon.service.bell import Bell
@@ -76,7 +77,8 @@ class Session:
         self._since = since
         self._inbox = Inbox(config, bell.ring)
         self._claims = Claims(config.inbox)
-        self._outbox = Outbox(config.outbox)
+        self._outbox = Outbox(config.outbox, daily=config.folders == "daily")
+        self._retention = Retention(config.outbox, config.keep_days)
         self._pipeline = Pipeline(
             self._inbox, self._claims, pool, self._outbox, on_row, metrics.batch
         )
@@ -124,7 +126,7 @@ class Session:
     def wait(self, trial: Pool | None) -> None:
         """Sleep until there is work for this session or for the pool that a reload tries."""
         if self._pause is None:
-            seconds = self._inbox.seconds_until_due()
+            seconds = min(self._inbox.seconds_until_due(), self._retention.seconds_until_due())
         else:
             seconds = self._pause.again_at - time.monotonic()
         seconds = min(seconds, self._status.seconds_until_ping(), _RETRY_AT_MOST)
@@ -227,6 +229,7 @@ class Session:
             self._unpark_at = time.monotonic() + _UNPARK_SECONDS
             self._pipeline.unpark()
         self._pipeline.publish()
+        self._retention.tend()
 
     def _welcome_first_worker(self) -> None:
         if self._is_ready:
