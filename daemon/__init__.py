@@ -83,6 +83,7 @@ list, and each module only modules below it. A dropped file passes through them 
         formats       parse image headers
     ledger/           predictions.csv, the files that its rows name, and labels.csv
         audit         check that every file has its row, and every row its files
+        census        count the rows of all tables
         export        write the final answers as CSV, JSON lines or Parquet
         results       each row with what a person or the model says
         outbox        commit rows, publish files

@@ -58,3 +58,26 @@ def test_status_without_a_table_counts_nothing(config: Config) -> None:
     found = status.read(config)
     assert found["ok"] == 0
     assert found["last"] is found["last_error"] is None
+
+
+def test_rows_of_rotated_tables_are_counted_and_quoted_names_do_not_confuse(config: Config) -> None:
+    odd = 'digit1,ok,"7" .png'
+    old = rows.header() + rows.line(row(odd, BAD)) + rows.line(row("digit2.png", SEVEN))
+    (config.outbox / "predictions.csv.1").write_text(old)
+    found = status.read(config)
+    assert [found[key] for key in ("ok", "unsure", "error")] == [1, 0, 1]
+    assert found["last"]["file"] == "digit2.png"
+    (config.outbox / "predictions.csv").write_text(rows.header() + rows.line(row(odd, SEVEN)))
+    found = status.read(config)
+    assert [found[key] for key in ("ok", "unsure", "error")] == [2, 0, 1]
+    assert (found["last"]["file"], found["last_error"]["file"]) == (odd, odd)
+
+
+def test_table_of_many_blocks_is_counted_whole(config: Config) -> None:
+    line = rows.line(row("digit1.png", SEVEN))
+    count = 3 * (1 << 20) // len(line)
+    text = rows.header() + rows.line(row("digit0.png", BAD)) + line * count
+    (config.outbox / "predictions.csv").write_text(text)
+    found = status.read(config)
+    assert (found["ok"], found["error"]) == (count, 1)
+    assert found["last_error"]["file"] == "digit0.png"
