@@ -44,6 +44,7 @@ list, and each module only modules below it. A dropped file passes through them 
         folders       create the inbox and the outbox, or check them
         status        the status page, written and read back
         metrics       counts for Prometheus
+        drift         keep the record of drift
         notify        sd_notify
         bell          wake the loop
         predict       read files in place
@@ -83,6 +84,7 @@ list, and each module only modules below it. A dropped file passes through them 
         formats       parse image headers
     ledger/           predictions.csv, the files that its rows name, and labels.csv
         audit         check that every file has its row, and every row its files
+        drift         whether today's rows differ from earlier ones
         census        count the rows of all tables
         export        write the final answers as CSV, JSON lines or Parquet
         results       each row with what a person or the model says

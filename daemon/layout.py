@@ -23,6 +23,7 @@ LABELS = "labels.csv"
 PICTURES, ORIGINALS, FAILED = "annotated", "originals", "failed"
 OUTBOX_LOCK = ".digitd.lock"
 DELETED_BEFORE = ".digitd.deleted-before"  # files older than this may have been deleted
+DRIFT = ".digitd.drift.json"  # what rows are compared with; may be deleted at any time
 REVIEW_LOCK = ".digitd.review.lock"  # locked while a review page serves this outbox
 REVIEW_KEY = ".digitd.review.token"  # what a browser must know; may be deleted at any time
 REVIEW_INDEX = ".digitd.review.sqlite"  # may be deleted at any time

@@ -114,7 +114,9 @@ def _shown(value: object) -> str:
             return "yes" if value else "no"
         case dict():
             return " ".join(str(part) for part in value.values() if part not in {None, ""})
-        case None | "":
+        case [*parts] if parts:
+            return "; ".join(map(str, parts))
+        case None | "" | []:
             return "-"
     return str(value)
 

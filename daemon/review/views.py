@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from daemon import ids
+from daemon.ledger import drift
 from daemon.records import Status
 from daemon.review import bodies, charts, events, gallery, queries
 from daemon.review.answers import UnknownRowError
@@ -131,6 +132,7 @@ class Views:
             "histogram": charts.histogram(figures.histogram),
             "doubt": charts.doubt(figures.hours(_HOURS)),
             "errors": self._errors(),
+            "differences": drift.differences(drift.load(self._site.config.outbox)),
         }
 
     def _errors(self) -> list[dict[str, str]]:

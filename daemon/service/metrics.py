@@ -53,6 +53,7 @@ class Metrics:
         self._paused = gauge("paused", "1 while intake is paused.")
         self._waiting = gauge("waiting_files", "Files that are known and have no row yet.")
         self._oldest = gauge("oldest_waiting_seconds", "How long the oldest of them has waited.")
+        self._drifts = gauge("drifts", "In how many respects today's rows are different.")
         self._build = Gauge(
             "digitd_build_info", "Version and model.", ["version", "model"], registry=registry
         )
@@ -88,6 +89,7 @@ class Metrics:
         waiting: int,
         oldest_seconds: float,
         restarts: int,
+        drifts: int,
         model: str,
     ) -> None:
         """Write the file, whole; a fault is logged once and never stops the daemon.
@@ -98,6 +100,7 @@ class Metrics:
             waiting: the number of files without a row.
             oldest_seconds: how long the oldest of them has waited.
             restarts: how many workers the pool has replaced; a new pool begins at 0.
+            drifts: in how many respects today's rows differ from the reference.
             model: the model's short hash; empty while none is loaded.
         """
         self._write_at = time.monotonic() + _EVERY_SECONDS
@@ -105,6 +108,7 @@ class Metrics:
         self._paused.set(paused)
         self._waiting.set(waiting)
         self._oldest.set(oldest_seconds)
+        self._drifts.set(drifts)
         self._restarts.inc(max(0, restarts - self._replaced))
         self._replaced = restarts
         self._build.clear()

@@ -20,6 +20,7 @@ from daemon.ledger.retention import Retention
 from daemon.ledger.rows import Row
 from daemon.service import folders
 from daemon.service.bell import Bell
+from daemon.service.drift import Drift
 from daemon.service.metrics import Metrics
 from daemon.service.notify import notify
 from daemon.service.pipeline import Pipeline
@@ -80,8 +81,10 @@ class Session:
         self._outbox = Outbox(config.outbox, daily=config.folders == "daily")
         self._retention = Retention(config.outbox, config.keep_days)
         self._pipeline = Pipeline(
-            self._inbox, self._claims, pool, self._outbox, on_row, metrics.batch
+            self._inbox, self._claims, pool, self._outbox, self._count, metrics.batch
         )
+        self._on_row = on_row
+        self._drift = Drift(config.outbox)
         self._metrics = metrics
         self._status = StatusPage(config.inbox)
         self._pause: _Pause | None = None
@@ -198,6 +201,7 @@ class Session:
             self._status.show(replace(self.page, state=STOPPED))
         if self.config.metrics_file is not None:
             self._write_metrics(self.config.metrics_file)
+        self._drift.close()
         self._pool.close()
         self._inbox.close()
         self._claims.close()
@@ -207,6 +211,7 @@ class Session:
         """Lock both folders, recover what an earlier run left, start watching the inbox."""
         folders.make(self.config)
         self._outbox.tend()
+        self._drift.open()
         self._claims.tend()
         self._pipeline.recover()
         self._inbox.open(live=not self._once)
@@ -230,6 +235,11 @@ class Session:
             self._pipeline.unpark()
         self._pipeline.publish()
         self._retention.tend()
+        self._drift.tend()
+
+    def _count(self, row: Row) -> None:
+        self._drift.count(row)
+        self._on_row(row)
 
     def _welcome_first_worker(self) -> None:
         if self._is_ready:
@@ -261,6 +271,7 @@ class Session:
             waiting=arrived.count + len(claimed),
             oldest_seconds=max(0.0, time.time() - min(arrived.since, *claimed, math.inf)),
             restarts=self._pool.replaced,
+            drifts=len(self._drift.differences),
             model=self._pool.known.model if self._pool.known else "",
         )
 

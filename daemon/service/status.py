@@ -13,6 +13,7 @@ from daemon.config import Config
 from daemon.intake.listing import Listing, count
 from daemon.layout import STATUS_PAGE, WORK_FOLDER, claimed_id
 from daemon.ledger.census import census
+from daemon.ledger.drift import differences, load
 from daemon.lock import is_running
 from daemon.records import Status
 from daemon.service.notify import notify, watchdog_seconds
@@ -102,6 +103,7 @@ def read(config: Config) -> dict[str, Any]:
         "ignored": count(Listing(config.inbox, config.pattern).ignored()),
         "in_work": _claimed(config.inbox / WORK_FOLDER),
         **{status.value: found.counts[status] for status in Status},
+        "drift": differences(load(config.outbox)),
         "last": _brief(found.last),
         "last_error": _brief(found.last_error),
     }
