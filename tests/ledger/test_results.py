@@ -183,7 +183,6 @@ def test_json_lines_of_odd_rows_are_valid(ledger: Ledger) -> None:
 
 @pytest.mark.usefixtures("four")
 def test_parquet_is_read_by_pandas(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
     out = tmp_path / "results.parquet"
     config = tmp_path / "config.yaml"
     done = digitd("results", "--format", "parquet", "--out", out, "--config", config)
