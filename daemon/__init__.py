@@ -48,6 +48,7 @@ list, and each module only modules below it. A dropped file passes through them 
         notify        sd_notify
         bell          wake the loop
         predict       read files in place
+        cluster_units  the systemd units of a cluster
         unit          the systemd unit
         logs          log lines, plain or for the journal
         journal       log to the journal with fields
@@ -62,8 +63,13 @@ list, and each module only modules below it. A dropped file passes through them 
         claims        claim by rename, recover what an earlier run claimed
         attempts      log each attempt to read a file and its outcome
     workers/          the worker processes
+        start         decide who reads: processes here, or a cluster
+        cluster       read on the machines of a cluster
+        link          the connection to the scheduler
+        remote        what runs in a worker of a cluster
         pool          give batches to workers, replace workers that die
         process       one worker process and the pipe to it
+        readers       what the daemon asks of both
         worker        the main function of a worker process
         batch         open, hash, read, write the picture
     reading/          bytes to pixels to mask to 28x28 to probabilities to a verdict

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError
-from daemon.records import ReadOptions
+from daemon.records import Cluster, ReadOptions
 
 
 def _path(value: object) -> object:
@@ -39,7 +39,18 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AsPath = Annotated[Path, BeforeValidator(_path)]
+
+
+class ClusterTls(BaseModel):
+    """The files of TLS."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    ca: AsPath
+    cert: AsPath
+    key: AsPath
 
 
 class Config(BaseModel):
@@ -81,6 +92,14 @@ class Config(BaseModel):
     batch_size: int = Field(64, ge=1, le=1024, description="a whole number from 1 to 1024")
     max_megapixels: float = Field(50.0, gt=0, le=1000, description="a number above 0, at most 1000")
     max_file_mb: float = Field(64.0, gt=0, le=4096, description="a number above 0, at most 4096")
+    cluster: str | None = Field(
+        None,
+        pattern=r"^(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$",
+        description='the address of a Dask scheduler such as "tls://scheduler:8786", or nothing',
+    )
+    cluster_tls: ClusterTls | None = Field(
+        None, description="the paths {ca: FILE, cert: FILE, key: FILE}, or nothing"
+    )
     pictures: bool = Field(True, description="true or false")  # noqa: FBT003 - a field's default
     folders: Literal["flat", "daily"] = Field("flat", description='"flat" or "daily"')
     keep_days: float | None = Field(
@@ -100,6 +119,14 @@ class Config(BaseModel):
             unsure_below=self.unsure_below,
             pictures=self.pictures,
         )
+
+    @property
+    def cluster_address(self) -> Cluster | None:
+        """The scheduler to read through; ``None`` for worker processes of this machine."""
+        if self.cluster is None:
+            return None
+        tls = self.cluster_tls
+        return Cluster(self.cluster) if tls is None else Cluster(self.cluster, **dict(tls))
 
     @field_validator("pattern")
     @classmethod
@@ -123,6 +150,22 @@ class Config(BaseModel):
             raise ValueError(
                 f"inbox ({self.inbox}) and outbox ({self.outbox}): one must not be inside the "
                 "other, or digitd would read its own output; name two separate folders"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        """Whoever can talk to a Dask scheduler can run code on its workers."""
+        if self.cluster is None:
+            return self
+        scheme, _, rest = self.cluster.partition("://")
+        host = rest.rpartition(":")[0].strip("[]")
+        if scheme == "tls" and self.cluster_tls is None:
+            raise ValueError("cluster_tls: is missing; tls:// needs its files ca, cert and key")
+        if scheme == "tcp" and host not in _LOOPBACK:
+            raise ValueError(
+                f"cluster: {self.cluster} is not encrypted; use tls:// and cluster_tls, or a "
+                "scheduler on 127.0.0.1"
             )
         return self
 
@@ -177,6 +220,11 @@ def load(file: Path) -> Config:
         value = settings.get(key, None if default is None else str(default))
         path = _path(value)
         settings[key] = str(folder / path) if isinstance(path, Path) else value
+    if isinstance(tls := settings.get("cluster_tls"), dict):
+        settings["cluster_tls"] = {
+            key: str(folder / path) if isinstance(path := _path(value), Path) else value
+            for key, value in tls.items()
+        }
     try:
         return Config.model_validate(settings)
     except ValidationError as error:

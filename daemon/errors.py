@@ -43,6 +43,10 @@ class DestinationError(DigitdError):
     """A file that a command should write cannot be written, or must not be."""
 
 
+class ClusterError(DigitdError):
+    """The cluster cannot read now; it may be able to later."""
+
+
 class ReviewError(DigitdError):
     """The review page cannot be served with these options."""
 

@@ -43,6 +43,16 @@ class ReadOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where a Dask scheduler is; the files are of TLS, or ``None`` on a loopback address."""
+
+    address: str
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A claimed file in the work folder that has no row yet.
 

@@ -10,4 +10,6 @@ KNOWN_DIGIT = 7  # a worker is ready only after it reads this in KNOWN_DIGIT_PNG
 CONFIG_TEMPLATE = _HERE / "config.yaml"
 UNIT_TEMPLATE = _HERE / "digitd.service"
 REVIEW_UNIT_TEMPLATE = _HERE / "digitd-review.service"
+SCHEDULER_UNIT_TEMPLATE = _HERE / "digitd-scheduler.service"
+WORKER_UNIT_TEMPLATE = _HERE / "digitd-worker@.service"
 SANDBOX_TEMPLATE = _HERE / "sandbox.conf"  # the part that both units have

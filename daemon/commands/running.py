@@ -156,7 +156,15 @@ def init(folder: Path) -> None:
 @config_option
 @click.option("--user", default="digitd", show_default=True, help="System user to run as.")
 @click.option("--review", is_flag=True, help="Print the unit of the review page instead.")
-def service(config_file: Path, user: str, *, review: bool) -> None:
+@click.option(
+    "--cluster",
+    "of_cluster",
+    is_flag=False,
+    flag_value="both",
+    type=click.Choice(["scheduler", "worker", "both"]),
+    help="Print the units of a cluster's scheduler and workers instead, or one of them.",
+)
+def service(config_file: Path, user: str, of_cluster: str | None, *, review: bool) -> None:
     """Print a systemd unit with this installation's paths filled in.
 
     \b
@@ -164,8 +172,18 @@ def service(config_file: Path, user: str, *, review: bool) -> None:
       digitd service --config /srv/digits/config.yaml > /etc/systemd/system/digitd.service
       digitd service --review --config /srv/digits/config.yaml \\
           > /etc/systemd/system/digitd-review.service
+      digitd service --cluster=worker --config /srv/digits/config.yaml \\
+          > /etc/systemd/system/digitd-worker@.service
     """
     from daemon import config
+    from daemon.service.cluster_units import scheduler_unit, worker_unit
     from daemon.service.unit import unit
 
-    click.echo(unit(config.load(config_file), config_file, user, review=review), nl=False)
+    settings = config.load(config_file)
+    if of_cluster is None:
+        click.echo(unit(settings, config_file, user, review=review), nl=False)
+        return
+    if of_cluster != "worker":
+        click.echo(scheduler_unit(settings.cluster_address, user), nl=False)
+    if of_cluster != "scheduler":
+        click.echo(worker_unit(settings.cluster_address, user), nl=False)

@@ -6,11 +6,13 @@ from multiprocessing.connection import wait
 
 from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
-from daemon.errors import DigitdError, ModelError, describe
+from daemon.errors import ClusterError, DigitdError, describe
 from daemon.intake.inbox import Inbox
 from daemon.records import Reading
 from daemon.service import folders
-from daemon.workers.pool import Pool, worker_count
+from daemon.workers.pool import worker_count
+from daemon.workers.readers import Readers
+from daemon.workers.start import readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +58,21 @@ def _watch(config: Config) -> Finding:
 def _model(config: Config) -> Finding:
     """Have a worker read the known digit, as ``run`` does."""
     try:
-        known = _read_known_digit(Pool(config.reading, workers=1))
-    except (ModelError, OSError) as error:
+        pool = readers(config, workers=1)
+        known = _read_known_digit(pool)
+    except ClusterError as error:
+        return Finding(f"cluster: {error}", error)
+    except (DigitdError, OSError) as error:
         return Finding(f"model: {describe(error)}", error)
     confidence = known.verdict.confidence or 0.0
+    readers_are = pool.title if config.cluster else f"workers: {worker_count(config.workers)}"
     return Finding(
         f"model: {config.model} ({known.model}) reads a known {KNOWN_DIGIT} as "
-        f"{known.verdict.digit} ({confidence:.1%}); workers: {worker_count(config.workers)}"
+        f"{known.verdict.digit} ({confidence:.1%}); {readers_are}"
     )
 
 
-def _read_known_digit(pool: Pool) -> Reading:
+def _read_known_digit(pool: Readers) -> Reading:
     try:
         while True:
             pool.tend()

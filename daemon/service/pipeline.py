@@ -14,7 +14,7 @@ from daemon.ledger.outbox import CLAIMED_AT_MOST, Outbox
 from daemon.ledger.rows import Row, printable
 from daemon.records import Job, Placement, Result
 from daemon.workers.batch import unread_result
-from daemon.workers.pool import Down, Finished, Pool, Returned
+from daemon.workers.readers import Down, Finished, Readers, Returned
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Pipeline:
         self,
         inbox: Inbox,
         claims: Claims,
-        pool: Pool,
+        pool: Readers,
         outbox: Outbox,
         on_row: Callable[[Row], None],
         on_batch: Callable[[float], None] = lambda _: None,

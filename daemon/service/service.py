@@ -23,8 +23,9 @@ from daemon.service.session import Session
 from daemon.service.status import files_left
 from daemon.workers import worker
 from daemon.workers.batch import Read
-from daemon.workers.pool import Pool, worker_count
 from daemon.workers.process import Patience
+from daemon.workers.readers import Readers
+from daemon.workers.start import readers
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Service:
         self._bell = Bell()
         self._is_stopping = self._is_reload_asked = False
         self._new = self._config  # settings being tried, and the pool that tries them
-        self._trial: Pool | None = None
+        self._trial: Readers | None = None
         self._counts: Counter[str] = Counter()
         self._metrics = Metrics()
 
@@ -99,7 +100,7 @@ class Service:
         with self._signals():
             while is_reloaded:
                 settings = self._config
-                pool = self._pool(settings, worker_count(settings.workers))
+                pool = self._readers(settings)
                 session = Session(
                     settings,
                     pool,
@@ -147,7 +148,7 @@ class Service:
                 log.info("reloading %s", self._file)
                 self._new = config.load(self._file)
                 folders.check(self._new, in_force)
-                self._trial = self._pool(self._new, workers=1)
+                self._trial = self._readers(self._new, workers=1)
             if self._trial is None:
                 return False
             self._trial.tend()
@@ -161,8 +162,8 @@ class Service:
         self._end_trial()
         return self._config is not in_force
 
-    def _pool(self, settings: Config, workers: int) -> Pool:
-        return Pool(settings.reading, workers, self._read, self._patience)
+    def _readers(self, settings: Config, workers: int | None = None) -> Readers:
+        return readers(settings, workers, self._read, self._patience)
 
     def _end_trial(self) -> None:
         if self._trial is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from daemon import __version__
 from daemon.config import Config
-from daemon.errors import BusyError, DigitdError, StorageError, describe
+from daemon.errors import BusyError, ClusterError, DigitdError, StorageError, describe
 from daemon.intake.claims import Claims
 from daemon.intake.inbox import Inbox
 from daemon.intake.listing import Listing
@@ -25,7 +25,7 @@ from daemon.service.metrics import Metrics
 from daemon.service.notify import notify
 from daemon.service.pipeline import Pipeline
 from daemon.service.status import RUNNING, STOPPED, Page, StatusPage
-from daemon.workers.pool import Pool
+from daemon.workers.readers import Readers
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Session:
     def __init__(
         self,
         config: Config,
-        pool: Pool,
+        pool: Readers,
         bell: Bell,
         on_row: Callable[[Row], None],
         metrics: Metrics,
@@ -101,7 +101,7 @@ class Session:
             self._open()
         except OSError as error:
             self._pause_for(error)
-        log.info("starting %d worker(s) and loading the model", self._pool.size)
+        log.info("starting %s and loading the model", self._pool.title)
 
     def turn(self) -> None:
         """Do all work that can be done now without waiting.
@@ -126,7 +126,7 @@ class Session:
         if self.config.metrics_file is not None and self._metrics.is_due:
             self._write_metrics(self.config.metrics_file)
 
-    def wait(self, trial: Pool | None) -> None:
+    def wait(self, trial: Readers | None) -> None:
         """Sleep until there is work for this session or for the pool that a reload tries."""
         if self._pause is None:
             seconds = min(self._inbox.seconds_until_due(), self._retention.seconds_until_due())
@@ -244,19 +244,22 @@ class Session:
     def _welcome_first_worker(self) -> None:
         if self._is_ready:
             return
-        if self._pool.fault is not None:
-            raise self._pool.fault
+        fault = self._pool.fault
+        if isinstance(fault, ClusterError):
+            return  # which pauses intake, and may end by itself
+        if fault is not None:
+            raise fault
         if self._pool.known is None:
             return
         self._is_ready = True
         log.info(
-            "digitd %s is ready: drop %s into %s, answers go to %s (%s, workers: %d, model: %s)",
+            "digitd %s is ready: drop %s into %s, answers go to %s (%s, %s, model: %s)",
             __version__,
             " or ".join(self.config.pattern),
             self.config.inbox,
             self.config.outbox / TABLE,
             "reading once" if self._once else f"watching by {self._inbox.mode}",
-            self._pool.size,
+            self._pool.title,
             self._pool.known.model,
         )
         notify(f"READY=1\nSTATUS=reading {self.config.inbox}")

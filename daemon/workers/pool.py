@@ -5,14 +5,14 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Literal
 
 from daemon.errors import ModelError, WorkerStartError
-from daemon.records import Job, Reading, ReadOptions, Result
+from daemon.records import Job, Reading, ReadOptions
 from daemon.workers.batch import Read
 from daemon.workers.process import Patience, WorkerProcess
+from daemon.workers.readers import Down, Finished, Outcome, Returned
 from daemon.workers.worker import read as read_with_model
 
 log = logging.getLogger(__name__)
@@ -27,38 +27,6 @@ _BATCHES_PER_WORKER = 3
 _START_TRIES = 3
 # Backoff after a failed start, in seconds: the first delay, doubled up to the maximum.
 _RESTART_SECONDS, _RESTART_AT_MOST = 0.5, 8.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A batch was read in so many seconds. Jobs without a result have left the work folder."""
-
-    jobs: list[Job]
-    results: list[Result]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Down:
-    """A worker died or hung while reading these jobs, and one of them may be the cause.
-
-    ``stderr`` is the end of the worker's stderr.
-    """
-
-    jobs: list[Job]
-    why: str
-    stderr: str
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """Jobs that were not read, though not to blame; ``fault`` is the cause, if known."""
-
-    jobs: list[Job]
-    fault: ModelError | OSError | None = None
-
-
-Outcome = Finished | Down | Returned
 
 
 class Pool:
@@ -88,6 +56,11 @@ class Pool:
         self._failures = 0  # consecutive failed starts
         self._start_at = 0.0
         self._fault: ModelError | OSError | None = None
+
+    @property
+    def title(self) -> str:
+        """What they are, for the log."""
+        return f"{self.size} worker(s)"
 
     @property
     def known(self) -> Reading | None:

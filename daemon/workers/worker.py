@@ -51,7 +51,7 @@ def main(
     state = os.open(progress, os.O_WRONLY)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
-        connection.send(_read_known_digit(read, options))
+        connection.send(read_known_digit(read, options))
     except ModelError as error:
         connection.send(error)
         return
@@ -85,7 +85,7 @@ def _die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _read_known_digit(read: Read, options: ReadOptions) -> Reading:
+def read_known_digit(read: Read, options: ReadOptions) -> Reading:
     """Read the known digit, to prove that this worker can read before it is used."""
     (reading,) = read(options, [Parcel(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())])
     verdict = reading.verdict

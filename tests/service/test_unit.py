@@ -59,10 +59,58 @@ def test_folder_of_the_metrics_is_writable(box: Box) -> None:
     assert f'ReadWritePaths="{escaped}" "-/var/lib/node exporter"\n' in unit
 
 
+TLS = "{ca: ca.pem, cert: node.pem, key: node-key.pem}"
+
+
+def test_daemon_of_a_cluster_may_use_the_network(box: Box) -> None:
+    alone = sandbox(digitd("service", "--config", box.config).stdout)
+    box.configure(cluster="tls://scheduler:8786", cluster_tls=TLS)
+    of_cluster = sandbox(digitd("service", "--config", box.config).stdout)
+    assert alone ^ of_cluster == {
+        *("PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"),
+        *("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", "IPAddressAllow=any"),
+    }
+
+
+def test_units_of_a_cluster_name_its_address_and_certificates(box: Box) -> None:
+    box.configure(cluster="tls://scheduler:8786", cluster_tls=TLS)
+    both = digitd("service", "--cluster", "--config", box.config).stdout
+    one, other = (
+        digitd("service", f"--cluster={kind}", "--user", "ana", "--config", box.config).stdout
+        for kind in ("scheduler", "worker")
+    )
+    assert both == (one + other).replace("User=ana", "User=digitd")
+    escaped = str(box.folder).replace("%", "%%")
+    for unit in (one, other):
+        assert f'--tls-key "{escaped}/node-key.pem"\n' in unit
+        assert "ALLOWED_FAILURES=0\n" in unit
+        assert "REQUIRE_ENCRYPTION=True\n" in unit
+        assert "User=ana\n" in unit
+        assert "Restart=always\n" in unit
+        assert "{" not in unit
+    assert "--host tls://0.0.0.0 --port 8786 " in one
+    assert "dask_worker tls://scheduler:8786 " in other
+
+
+def test_units_of_a_cluster_need_its_address(box: Box) -> None:
+    done = digitd("service", "--cluster", "--config", box.config)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "cluster: is not set" in done.stderr
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_systemd_accepts_the_review_unit(box: Box, tmp_path: Path) -> None:
-    unit = tmp_path / "digitd-review.service"
-    unit.write_text(digitd("service", "--review", "--config", box.config).stdout)
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("digitd-review.service", "--review"),
+        ("digitd-scheduler.service", "--cluster=scheduler"),
+        ("digitd-worker@.service", "--cluster=worker"),
+    ],
+)
+def test_systemd_accepts_the_units(box: Box, tmp_path: Path, name: str, option: str) -> None:
+    box.configure(cluster="tls://scheduler:8786", cluster_tls=TLS)
+    unit = tmp_path / name
+    unit.write_text(digitd("service", option, "--config", box.config).stdout)
     verify = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", unit],
         capture_output=True,
@@ -70,4 +118,4 @@ def test_systemd_accepts_the_review_unit(box: Box, tmp_path: Path) -> None:
         timeout=30,
         check=False,
     )
-    assert "digitd-review.service" not in verify.stderr, verify.stderr
+    assert name.partition(".")[0] not in verify.stderr, verify.stderr

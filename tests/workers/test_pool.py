@@ -16,8 +16,9 @@ from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.config import Config
 from daemon.errors import ModelError, WorkerStartError
 from daemon.records import Job, Parcel, Reading, ReadOptions, Status, Verdict
-from daemon.workers.pool import Down, Finished, Outcome, Pool, Returned, worker_count
+from daemon.workers.pool import Pool, worker_count
 from daemon.workers.process import Patience
+from daemon.workers.readers import Down, Finished, Outcome, Returned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
