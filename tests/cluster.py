@@ -37,9 +37,9 @@ def certificates(folder: Path, *names: str) -> None:
         )
 
 
-def free_port() -> int:
+def free_port(host: str) -> int:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         port: int = free.getsockname()[1]
         return port
 
@@ -50,9 +50,10 @@ class Cluster:
     As a context manager it ends with the test.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, host: str = "127.0.0.1") -> None:
         self.folder = folder
-        self.address = f"tls://127.0.0.1:{free_port()}"
+        self._host, self._port = host, free_port(host)
+        self.address = f"tls://{host}:{self._port}"
         self._scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
         if not (folder / "ca.pem").exists():
@@ -85,8 +86,9 @@ class Cluster:
         return (self.folder / "cluster.log").read_text(errors="replace")
 
     def start_scheduler(self) -> None:
-        host, _, port = self.address.rpartition(":")
-        self._scheduler = self._start("scheduler", "--host", host, "--port", port)
+        self._scheduler = self._start(
+            "scheduler", "--host", f"tls://{self._host}", "--port", str(self._port)
+        )
         wait_until(self._answers, "a scheduler")
 
     def kill_scheduler(self) -> None:
@@ -99,8 +101,16 @@ class Cluster:
         *,
         preload: str = "daemon.workers.remote",
         certificates: Path | None = None,
+        within: tuple[str, ...] = (),
     ) -> None:
-        """Start workers, with other certificates than the scheduler's if a folder is given."""
+        """Start workers.
+
+        Args:
+            count: how many.
+            preload: the module that offers the version.
+            certificates: a folder with others than the scheduler's.
+            within: a command that runs each of them.
+        """
         for _ in range(count):
             number = len(self.workers)
             local = self.folder / f"worker{number}"
@@ -110,6 +120,7 @@ class Cluster:
                     *("--preload", preload, "--local-directory", str(local)),
                     *("--death-timeout", "30"),
                     certificates=certificates,
+                    within=within,
                 )
             )
 
@@ -130,23 +141,20 @@ class Cluster:
 
     def _answers(self) -> bool:
         with socket.socket() as asking:
-            return asking.connect_ex(("127.0.0.1", int(self.address.rpartition(":")[2]))) == 0
+            return asking.connect_ex((self._host, self._port)) == 0
 
-    def _start(self, *arguments: str, certificates: Path | None = None) -> subprocess.Popen[bytes]:
+    def _start(
+        self, *arguments: str, certificates: Path | None = None, within: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         folder = certificates or self.folder
         tls = (
             *("--tls-ca-file", str(folder / "ca.pem"), "--tls-cert", str(folder / "node.pem")),
             *("--tls-key", str(folder / "node-key.pem"), "--no-dashboard"),
         )
+        program = f"distributed.cli.dask_{arguments[0]}"
         with (self.folder / "cluster.log").open("ab") as log:
             return subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "distributed.cli.dask_" + arguments[0],
-                    *arguments[1:],
-                    *tls,
-                ],
+                [*within, sys.executable, "-m", program, *arguments[1:], *tls],
                 cwd=self.folder,
                 env={
                     **os.environ,
