@@ -84,15 +84,21 @@ def _photograph(browser: Browser, server: Server, pictures: Path) -> None:
             page = context.new_page()
             page.goto(server.url)
             for name, path in _PAGES.items():
-                _save(page, f"{server.base}/{path}", pictures / f"{name}-{screen}-{scheme}.png")
+                page.goto(f"{server.base}/{path}")
+                if name == "check":
+                    _go_to_a_guess(page)
+                page.wait_for_timeout(700)  # pictures fade in
+                page.screenshot(path=pictures / f"{name}-{screen}-{scheme}.png")
             context.close()
 
 
-def _save(page: Page, url: str, file: Path) -> None:
-    page.goto(url)
-    page.wait_for_load_state("load")
-    page.wait_for_timeout(700)  # pictures fade in
-    page.screenshot(path=file)
+def _go_to_a_guess(page: Page) -> None:
+    """Show the first file that the model has a guess for."""
+    page.wait_for_selector("#item:not([hidden])")
+    for _ in range(_DOUBTFUL):
+        if "Perhaps" in page.inner_text("#guess"):
+            break
+        page.keyboard.press("ArrowRight")
 
 
 @click.command()

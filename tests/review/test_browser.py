@@ -275,6 +275,7 @@ def test_name_is_stored_with_the_answer(site: Site, page: Page) -> None:
     page.keyboard.press("?")
     page.fill("#name", "Ana <b>")
     page.keyboard.press("Escape")
+    page.wait_for_selector("#help:not([open])", state="attached")
     page.keyboard.press("1")
     shows(page, "digit2.png")
     assert ",Ana <b>," in (site.outbox / "labels.csv").read_text()
