@@ -309,5 +309,14 @@ def _place(
         return None, None
     if status == Status.UNSURE:
         return IN_QUEUE, confidence
-    chance = zlib.crc32(number.to_bytes(8, "big"))
-    return (IN_SAMPLE, float(chance)) if chance % _SAMPLE_ONE_IN == 0 else (None, None)
+    return (IN_SAMPLE, float(_chance(number))) if is_sampled(number) else (None, None)
+
+
+def is_sampled(number: int) -> bool:
+    """Tell whether the row with this id belongs to the random sample if its reading is ``ok``."""
+    return _chance(number) % _SAMPLE_ONE_IN == 0
+
+
+def _chance(number: int) -> int:
+    """Return an id's place in a random order; the same for the same id."""
+    return zlib.crc32(number.to_bytes(8, "big"))

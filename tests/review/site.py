@@ -18,6 +18,7 @@ from daemon import ids
 from daemon.ledger import labels
 from daemon.ledger.outbox import Outbox
 from daemon.records import Job, Result, Status, Verdict
+from daemon.review.index import is_sampled
 from tests.harness import DEADLINE_SECONDS, DIGITD, ROOT, Box, wait_until
 
 if TYPE_CHECKING:
@@ -53,17 +54,29 @@ class Site(Box):
     ids: ids.Ids = field(default_factory=ids.Ids)
 
     def add(self, name: str, verdict: Verdict = SURE, data: bytes | None = None) -> str:
-        """Add a row and its files, as the daemon would; return its id."""
-        (job_id,) = self.add_all([(name, verdict)], data)
+        """Add a row that is not in the random sample, and its files, as the daemon would.
+
+        Return its id.
+        """
+        (job_id,) = self.add_all([(name, verdict)], data, with_sample=False)
         return job_id
 
-    def add_all(self, rows: Sequence[tuple[str, Verdict]], data: bytes | None = None) -> list[str]:
+    def add_all(
+        self,
+        rows: Sequence[tuple[str, Verdict]],
+        data: bytes | None = None,
+        *,
+        with_sample: bool = True,
+    ) -> list[str]:
         """Add one batch of rows; return their ids."""
         work = self.folder / "work"
         work.mkdir(exist_ok=True)
         results = []
         for name, verdict in rows:
-            path = work / self.ids.next()
+            job_id = self.ids.next()
+            while is_sampled(ids.decode(job_id)) and not with_sample:
+                job_id = self.ids.next()
+            path = work / job_id
             path.write_bytes(png(str(verdict.digit or 0)) if data is None else data)
             job = Job(path.name, name, path, path.stat().st_size)
             job.picture_path.write_bytes(PICTURE)

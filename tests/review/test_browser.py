@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from daemon import ids
+from daemon.review.index import is_sampled
 from tests.harness import DIGITD, SAMPLES, Running, wait_until
 from tests.review import browser as browsers
 from tests.review.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
@@ -369,6 +371,9 @@ def test_dropped_file_is_read_by_the_daemon_and_its_answer_appears(
             drop(page, "scan.png", b"x")
             page.wait_for_selector("#dropped li.error")
             assert "rename the file to match" in page.inner_text("#dropped li.error")
+            if is_sampled(ids.decode(site.rows()[0]["id"])):
+                shows(page, "digit4.png")
+                page.keyboard.press("4")
             # A doubtful one appears by itself, and an error can be retried.
             page.set_input_files(
                 "#files", {"name": "digit5.png", "mimeType": "image/png", "buffer": blank()}

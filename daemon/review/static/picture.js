@@ -38,8 +38,10 @@ export async function show(item) {
   if (!isShown) {
     loaded.delete(item.id);
     next.hidden = true;
+    const text = await reason(item);
+    if (image !== next) return;
+    missing.textContent = text;
     missing.hidden = false;
-    missing.textContent = await reason(item);
   }
 }
 
