@@ -53,6 +53,18 @@ def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProc
     )
 
 
+def verify_unit(unit: Path) -> None:
+    """Check that systemd accepts a unit file."""
+    verify = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert unit.name.partition(".")[0] not in verify.stderr, verify.stderr
+
+
 class Terminal:
     """A terminal with 120 columns for a program to write to; ``text`` is its whole output."""
 

@@ -20,7 +20,17 @@ from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
 from daemon.ledger.rows import COLUMNS
 from daemon.reading.picture import png
-from tests.harness import DIGITD, ROOT, SAMPLES, Box, Running, Terminal, digitd, wait_until
+from tests.harness import (
+    DIGITD,
+    ROOT,
+    SAMPLES,
+    Box,
+    Running,
+    Terminal,
+    digitd,
+    verify_unit,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -322,14 +332,7 @@ def test_systemd_accepts_the_unit_and_its_sandbox_is_strict(tmp_path: Path) -> N
     box = Box(folder)
     unit = tmp_path / "digitd.service"
     unit.write_text(digitd("service", "--config", box.config).stdout)
-    verify = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", unit],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert "digitd.service" not in verify.stderr, verify.stderr
+    verify_unit(unit)
     escaped = str(folder).replace("%", "%%")
     assert f'run --config "{escaped}/config.yaml"\n' in unit.read_text()
     assert f'ReadWritePaths="{escaped}"\n' in unit.read_text()

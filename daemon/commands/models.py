@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from daemon.commands.options import model_option
 from daemon.errors import EX_FOUND_WRONG
 
 if TYPE_CHECKING:
@@ -133,13 +134,7 @@ class _Bars:
 
 @click.command()
 @click.argument("path", metavar="DATA", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--model",
-    "model_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A .keras file; default: the model that comes with digitd.",
-)
+@model_option
 @click.option(
     "--skip-traits",
     metavar="WORDS",
@@ -174,7 +169,7 @@ class _Bars:
 )
 def evaluate(  # noqa: PLR0913 - one for each option
     path: Path,
-    model_file: Path | None,
+    model: Path,
     skip_traits: str,
     at_least: float | None,
     folder: Path | None,
@@ -191,17 +186,15 @@ def evaluate(  # noqa: PLR0913 - one for each option
       digitd evaluate scans/ --skip-traits hard,printed-font --pictures seen/
       digitd evaluate scans/ --json --table answers.csv
     """
-    from daemon.assets import SHIPPED_MODEL
-    from daemon.reading import model
+    from daemon.reading.model import load
     from daemon.training import evaluate, network, report
 
-    file = model_file or SHIPPED_MODEL
-    reader = model.load(file)
+    reader = load(model)
     skipped = [word for word in skip_traits.split(",") if word]
     measured = _measured("reading", reader, evaluate.cases(path, skipped), table)
     others = []
     if with_keras:
-        keras = network.as_model(file)
+        keras = network.as_model(model)
         others = [_measured("Keras", keras, evaluate.cases(path, skipped), None)]
     if as_json:
         figures = report.figures(measured, reader.hash)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from daemon.assets import SHIPPED_MODEL
+
 
 def config_option(command: Callable[..., None]) -> Callable[..., None]:
     """Add the option that names the config file."""
@@ -15,4 +17,15 @@ def config_option(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         type=click.Path(dir_okay=False, path_type=Path),
         help="The config file.",
+    )(command)
+
+
+def model_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option that names a model."""
+    return click.option(
+        "--model",
+        metavar="FILE",
+        default=SHIPPED_MODEL,
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="A .keras file; default: the model that comes with digitd.",
     )(command)

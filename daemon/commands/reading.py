@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from daemon.commands.options import model_option
 from daemon.errors import EX_FOUND_WRONG
 from daemon.ledger.rows import Row
 
@@ -21,15 +22,8 @@ from daemon.ledger.rows import Row
     type=click.Path(file_okay=False, path_type=Path),
     help="Write each file's annotated picture into this folder.",
 )
-@click.option(
-    "--model",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A .keras file; default: the model that comes with digitd.",
-)
-def predict(
-    files: tuple[Path, ...], pictures: Path | None, model: Path | None, *, as_json: bool
-) -> None:
+@model_option
+def predict(files: tuple[Path, ...], pictures: Path | None, model: Path, *, as_json: bool) -> None:
     """Read the given files in place, without moving them.
 
     A missing or unreadable file gets an error line. The others are still read, and the exit
@@ -40,13 +34,12 @@ def predict(
       digitd predict samples/digit1.png
       digitd predict --json --picture seen/ photo.jpg
     """
-    from daemon.assets import SHIPPED_MODEL
     from daemon.config import Config
     from daemon.reading.reader import Reader
     from daemon.records import Status
     from daemon.service.predict import predict as read_files
 
-    options = replace(Config().reading, model=model or SHIPPED_MODEL, pictures=pictures is not None)
+    options = replace(Config().reading, model=model, pictures=pictures is not None)
     failed = False
     for row in read_files(Reader(options), files, pictures):
         failed |= row.verdict.status is Status.ERROR

@@ -17,7 +17,7 @@ class Drift:
 
     def __init__(self, outbox: Path) -> None:
         self._outbox = outbox
-        self._record: drift.Record | None = None
+        self._record = drift.Record()
         self._is_saved = True
         self._save_at = 0.0
 
@@ -27,7 +27,7 @@ class Drift:
 
     def count(self, row: Row) -> None:
         """Add a committed row."""
-        self._record = (self._record or drift.Record()).plus(row)
+        self._record = self._record.plus(row)
         self._is_saved = False
 
     def tend(self) -> None:
@@ -43,12 +43,12 @@ class Drift:
     @property
     def differences(self) -> list[str]:
         """A line for each respect in which today's rows differ from the reference."""
-        return [] if self._record is None else drift.differences(self._record)
+        return drift.differences(self._record)
 
     def _save(self) -> None:
         self._save_at = time.monotonic() + _EVERY_SECONDS
         try:
-            drift.save(self._outbox, self._record or drift.Record())
+            drift.save(self._outbox, self._record)
             self._is_saved = True
         except OSError as error:  # the outbox's own faults are reported by what needs it
             log.debug("the record of drift is not saved: %s", error)

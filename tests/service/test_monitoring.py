@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import packages, stand_in
+from tests.cluster import free_port
 from tests.harness import ROOT, STAND_IN, Running, wait_until
 from tests.review.site import Server, Site
 
@@ -73,9 +73,7 @@ def test_prometheus_scrapes_the_review_page_and_knows_every_metric_in_use(
         assert daemon.stop() == 0  # writes the file once more
         text = (box / "digitd.prom").read_text()
         run(promtool, "check", "metrics", given=text)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port("127.0.0.1")
         target = {
             "job_name": "digitd",
             "scrape_interval": "1s",
