@@ -1,16 +1,13 @@
 """The final answers: each row of predictions.csv with what a person or the model says."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from daemon.errors import ConfigError
-from daemon.layout import TABLE
 from daemon.ledger import labels, rows
-from daemon.ledger.table import check_header, rotated
+from daemon.ledger.table import check_header, opened
 from daemon.records import Status
 
 COLUMNS = (*rows.COLUMNS, "answer", "answered_by")
@@ -64,7 +61,7 @@ def results(outbox: Path) -> Iterator[Final]:
 
 def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
     with ExitStack() as stack:
-        tables = _opened(outbox, stack)
+        tables = opened(outbox, stack)
         # Rows can be in two tables if somebody left a copy of the table next to it.
         seen: set[str] | None = set() if len(tables) > 1 else None
         for table in tables:
@@ -79,18 +76,3 @@ def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
                         continue
                     seen.add(cells[_ID])
                 yield line, cells
-
-
-def _opened(outbox: Path, stack: ExitStack) -> list[BinaryIO]:
-    """Return all tables, opened, oldest first."""
-    tables: list[BinaryIO] = []
-    # The current table first: logrotate may move it while the others are being listed.
-    for path in (outbox / TABLE, *rotated(outbox)):
-        try:
-            table = stack.enter_context(path.open("rb"))
-        except FileNotFoundError:
-            continue
-        info = os.fstat(table.fileno())
-        if not any(os.path.samestat(info, os.fstat(other.fileno())) for other in tables):
-            tables.append(table)
-    return tables[::-1]

@@ -4,8 +4,9 @@ import errno
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from daemon.errors import ConfigError
 from daemon.layout import PART_SUFFIX, TABLE
@@ -126,6 +127,26 @@ def rotated(outbox: Path) -> list[Path]:
     """Return the uncompressed tables that logrotate moved aside, newest first."""
     tables = [path for path in outbox.glob(f"{TABLE}?*") if path.is_file() and path.suffix != ".gz"]
     return sorted(tables, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def opened(outbox: Path, stack: ExitStack) -> list[BinaryIO]:
+    """Return all tables opened for reading, rotated ones first, oldest first.
+
+    Args:
+        outbox: their folder.
+        stack: closes them.
+    """
+    tables: list[BinaryIO] = []
+    # The current table first: logrotate may move it while the others are being listed.
+    for path in (outbox / TABLE, *rotated(outbox)):
+        try:
+            table = stack.enter_context(path.open("rb"))
+        except FileNotFoundError:
+            continue
+        info = os.fstat(table.fileno())
+        if not any(os.path.samestat(info, os.fstat(other.fileno())) for other in tables):
+            tables.append(table)
+    return tables[::-1]
 
 
 def rows_from_the_end(outbox: Path) -> Iterator[dict[str, str]]:

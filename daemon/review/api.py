@@ -18,9 +18,10 @@ from daemon.intake.retry import retry
 from daemon.layout import FAILED
 from daemon.ledger import export
 from daemon.ledger.results import results
+from daemon.ledger.retention import deleted_before
 from daemon.review import bodies, drop, events, queries
 from daemon.review.answers import AnsweredError, UnknownRowError
-from daemon.review.decoder import Order
+from daemon.review.decoder import GONE, Order
 from daemon.review.guard import HEALTH_PATH
 from daemon.review.index import IN_SAMPLE
 from daemon.review.site import Site
@@ -143,10 +144,12 @@ class Api:
         item = self._site.answers.item(request.path_params["id"])
         what = request.path_params["what"]
         if what == "seen":
+            if item.row["processed_at"] < deleted_before(self._site.config.outbox):
+                raise HTTPException(404, GONE)  # another picture may have its name by now
             return Order(item.row["picture"], _SIDES["large"], is_picture=True)
         if what not in _SIDES:
             raise HTTPException(404)
-        return Order(item.row["original"], _SIDES[what])
+        return Order(item.row["original"], _SIDES[what], item.row["sha256"])
 
     async def events(self, _request: Request) -> Response:
         """Return the stream of events."""

@@ -1,5 +1,6 @@
 """The process that decodes images for the page: a hostile one can only end this process."""
 
+import hashlib
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ from daemon.reading import formats
 from daemon.reading.picture.boxes import HEIGHT, SEEN, WIDTH
 from daemon.review.files import open_named
 
+GONE = "the file is gone"
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 _MEMORY = (
     2 << 30
@@ -31,11 +33,13 @@ class Order:
     Attributes:
         named: the path in the row.
         side: the longest side of the result, px.
+        sha256: what the file must have, as another may have its name by now; empty for any.
         is_picture: cut what the model saw out of an annotated picture.
     """
 
     named: str
     side: int
+    sha256: str = ""
     is_picture: bool = False
 
 
@@ -70,9 +74,11 @@ def decode(outbox: Path, order: Order, max_megapixels: float, max_file_mb: float
     """Return a named file as an image that was encoded here."""
     try:
         data = _read(outbox, order.named, int(max_file_mb * 1e6))
+        if order.sha256 not in {"", hashlib.sha256(data).hexdigest()}:
+            return Decoded(fault=GONE)
         return _encoded(_opened(data, max_megapixels), order)
     except FileNotFoundError:
-        return Decoded(fault="the file is gone")
+        return Decoded(fault=GONE)
     except OSError as error:  # also Pillow's, for broken files
         return Decoded(fault=f"the file cannot be shown: {error.strerror or 'it is broken'}")
     except _NotAnImageError as error:

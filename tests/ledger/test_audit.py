@@ -152,15 +152,26 @@ def test_table_without_a_header_is_reported(books: Books) -> None:
 
 
 @pytest.mark.parametrize("left", [None, b""], ids=["moved", "moved, an empty one made"])
-def test_files_of_a_rotated_table_are_not_reported(books: Books, left: bytes | None) -> None:
-    books.table.rename(books.config.outbox / f"{TABLE}.1")
+def test_rotated_table_is_checked_too(books: Books, left: bytes | None) -> None:
+    moved = books.config.outbox / f"{TABLE}.1"
+    books.table.rename(moved)
     if left is not None:
         books.table.write_bytes(left)
-    assert books.breaks == []
+    assert books.audit() == Audit(rows=2, files=2, in_work=0, breaks=())
     books.open()
     books.file("digit3.png")
     books.close()
-    assert books.audit() == Audit(rows=1, files=3, in_work=0, breaks=())
+    assert books.audit() == Audit(rows=3, files=3, in_work=0, breaks=())
+    (books.config.outbox / "originals/digit1.png").unlink()
+    assert "originals/digit1.png is missing" in only(books.breaks)
+    with moved.open("ab") as file:
+        file.write(b"a note of mine\n")
+    assert books.breaks[0].startswith(f"{moved.name}, line 4: not a complete row")
+
+
+def test_copy_of_a_table_adds_no_rows(books: Books) -> None:
+    (books.config.outbox / f"{TABLE}.bak").write_bytes(books.table.read_bytes())
+    assert books.audit() == Audit(rows=2, files=2, in_work=0, breaks=())
 
 
 @pytest.mark.parametrize("name", ["digit3.png", "family.name", "my.picture"])

@@ -121,6 +121,27 @@ def test_old_files_are_deleted_and_their_rows_stay(box: Box, folders: str) -> No
     assert "digit9.png is missing" in missing
 
 
+def test_name_of_a_deleted_file_comes_again(box: Box) -> None:
+    box.drop("digit1.png", FINE)
+    read_all(box)
+    box.configure(keep_days=f"{MOMENT:.5f}")
+    time.sleep(MOMENT * 86400 + 0.1)  # what is measured
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("deleted 2 files")
+        box.drop("digit1.png", png_like("fine too"))
+        box.wait_for_rows(2)
+        assert running.stop() == 0
+    box.configure(keep_days="null")
+    old, new = box.rows()
+    assert (old["original"], old["picture"]) == (new["original"], new["picture"])
+    assert audit(load(box.config)) == Audit(rows=2, files=1, in_work=0, breaks=())
+    with Server(box) as server:
+        server.wait_for_rows(2)
+        for what in ("large", "seen"):
+            reply = server.request(f"/image/{old['id']}/{what}")
+            assert (reply.status, reply.json["error"]) == (404, "the file is gone")
+
+
 def test_file_that_cannot_be_deleted_does_not_stop_the_daemon(box: Box) -> None:
     (box.outbox / "originals" / "a folder").mkdir(parents=True)
     time.sleep(MOMENT * 86400 + 0.1)  # what is measured

@@ -90,7 +90,7 @@ def test_answer_is_stored_before_it_is_acknowledged_and_leaves_the_queue(
     assert (reply.status, reply.json["label"], reply.json["by"]) == (200, "5", "Ana")
     (stored,) = labels.read(site.outbox)
     assert (stored.id, stored.label, stored.by, stored.source) == (three[1], "5", "Ana", "queue")
-    assert (stored.sha256, stored.model) == ("ab" * 32, "model1")
+    assert (stored.sha256, stored.model) == (site.row("digit2.png")["sha256"], "model1")
     assert (stored.digit, stored.confidence) == ("2", "0.600000")
     assert queue(server) == [three[0], three[2]]
 
