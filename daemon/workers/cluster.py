@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from daemon.errors import ClusterError, ModelError
 from daemon.records import Cluster, Job, Reading, ReadOptions, Result
 from daemon.workers.batch import Read, read_batch
-from daemon.workers.link import Link, LostError
+from daemon.workers.link import DisconnectedError, Link, LostError
 from daemon.workers.pool import Pool
 from daemon.workers.process import Patience
 from daemon.workers.readers import Finished, Outcome, Returned
@@ -131,10 +131,10 @@ class ClusterPool:
             number, outcome = self._ended.popleft()
             del self._flying[number]
             outcomes.append(outcome)
-        if self._suspects and self._here().has_room(alone=True):
-            self._here().submit([self._suspects.popleft()], alone=True)
         if self._local is not None:
             outcomes += self._local.tend()
+        if self._suspects and self._here().has_room(alone=True):
+            self._here().submit([self._suspects.popleft()], alone=True)
         for outcome in outcomes:
             if not isinstance(outcome, Returned):
                 for job in outcome.jobs:
@@ -165,6 +165,8 @@ class ClusterPool:
         try:
             results: list[Result] = read_batch(self._link.read, self._options, jobs)
             outcome = Finished(jobs, results, time.monotonic() - started)
+        except DisconnectedError:
+            outcome = Returned(jobs)
         except LostError:
             self._lost += 1
             self._losses.update(job.id for job in jobs)

@@ -31,7 +31,11 @@ _RETRY_SECONDS = 2.0
 
 
 class LostError(Exception):
-    """A batch was not read because its worker, or the scheduler, went away or was too slow."""
+    """A batch was not read because its worker went away or was too slow."""
+
+
+class DisconnectedError(Exception):
+    """A batch was not read because the scheduler went away."""
 
 
 class Link(threading.Thread):
@@ -89,7 +93,7 @@ class Link(threading.Thread):
             self._stopping.wait(_RETRY_SECONDS)
 
     def stop(self) -> None:
-        """End the connection; batches that are being read fail with ``LostError``."""
+        """End the connection; batches that are being read fail with ``DisconnectedError``."""
         self._stopping.set()
         self._disconnect()
 
@@ -97,12 +101,12 @@ class Link(threading.Thread):
         """Read a batch on a worker; may be called from any thread.
 
         Raises:
-            LostError: it was not read, for no fault of its files.
+            LostError, DisconnectedError: it was not read, for no fault of its files.
             ModelError, OSError: the worker cannot read.
         """
         client = self._client
         if client is None:
-            raise LostError("there is no connection to the scheduler")
+            raise DisconnectedError("there is no connection to the scheduler")
         return self._run(client, parcels)
 
     def _run(self, client: Any, parcels: Sequence[Parcel]) -> list[Reading]:  # noqa: ANN401 - Dask's
@@ -120,8 +124,10 @@ class Link(threading.Thread):
                 resources={remote.RESOURCE: 1},
             )
             readings: list[Reading] = future.result(timeout=limit)
-        except (KilledWorker, FutureCancelledError, CommClosedError, TimeoutError) as error:
+        except (KilledWorker, TimeoutError) as error:
             raise LostError(str(error) or type(error).__name__) from error
+        except (FutureCancelledError, CommClosedError) as error:
+            raise DisconnectedError(str(error) or type(error).__name__) from error
         else:
             return readings
         finally:
@@ -167,7 +173,7 @@ class Link(threading.Thread):
                 )
             except (ModelError, OSError) as error:
                 fault = error
-            except LostError as error:
+            except (LostError, DisconnectedError) as error:
                 fault = ClusterError(f"{self._cluster.address}: no worker answered: {error}")
         self._change(fault, slots)
 

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import pytest
 
 from daemon.assets import CONFIG_TEMPLATE
@@ -34,13 +36,23 @@ START_SECONDS = 180.0
 PRIORITY_WARNING, PRIORITY_INFO = "4", "6"
 
 
-def readme_commands() -> str:
-    """Return the README's section "As a service", verbatim."""
+def readme_commands(title: str) -> str:
+    """Return the commands in a section of the README, verbatim."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("\n## As a service\n")[2].partition("\n## ")[0]
-    commands = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    section = text.partition(f"# {title}\n")[2].partition("\n#")[0]
+    commands = re.search(r"```(?:sh)?\n(.*?)```", section, re.DOTALL)
     assert commands is not None
     return commands[1]
+
+
+def run_script(machine: Machine, commands: str) -> str:
+    """Run commands in the copy of the checkout, and return their output."""
+    return machine.run(
+        *("bash", "-euxo", "pipefail"),
+        env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "HOME": "/root"},
+        given=f"cd /source\n{commands}",
+        seconds=START_SECONDS,
+    )
 
 
 class Site(Box):
@@ -158,12 +170,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def installed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Run the README's commands in a copy of the checkout; the index is a folder of wheels."""
-    machine.run(
-        *("bash", "-euxo", "pipefail"),
-        env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "HOME": "/root"},
-        given=f"cd /source\n{readme_commands()}",
-        seconds=START_SECONDS,
-    )
+    run_script(machine, readme_commands("As a service"))
     return Site(machine, tmp_path_factory.getbasetemp() / "machine0" / "srv" / "digits")
 
 
@@ -355,3 +362,50 @@ def test_journal_has_the_priority_and_the_fields_of_each_line(site: Site) -> Non
     assert any(m.startswith("digit3002.png: ") for m in site.messages(PRIORITY_INFO))
     (entry,) = site.machine.journal("digitd", "DIGITD_STATUS=error", "DIGITD_FILE=digit3001.png")
     assert (entry["DIGITD_ID"], entry["DIGITD_REASON"]) == (row["id"], row["reason"])
+
+
+# In the container: ask the page at argv[1] for its queue, and answer its first item.
+ANSWER = """
+import json, sys, urllib.parse, urllib.request
+url = urllib.parse.urlsplit(sys.argv[1])
+cookie = f"digitd-{url.port}={urllib.parse.parse_qs(url.query)['token'][0]}"
+def ask(path, data=None):
+    headers = {"cookie": cookie, "content-type": "application/json"}
+    return json.load(urllib.request.urlopen(urllib.request.Request(
+        f"http://{url.netloc}{path}", data and json.dumps(data).encode(), headers)))
+item = ask("/api/queue")["items"][0]
+ask("/api/answers", {"id": item["id"], "label": "none", "in_queue": True})
+print(item["file"])
+"""
+
+
+def test_review_page_runs_as_a_service_and_stores_answers(site: Site) -> None:
+    machine = site.machine
+    blank = cv2.imencode(".png", np.full((60, 60), 255, np.uint8))[1].tobytes()
+    site.drop("digit4001.png", blank)
+    site.check_all()
+    commands = readme_commands("The review page as a service")
+    install, _, look = commands.replace("/path/to/this/clone", "/source").rpartition("journalctl")
+    run_script(machine, install)
+
+    def urls() -> list[str]:
+        found = machine.journal("digitd-review")
+        return re.findall(r"http://\S+", "\n".join(str(line["MESSAGE"]) for line in found))
+
+    wait_until(lambda: len(urls()) == 1, "the URL in the journal", START_SECONDS)
+    assert urls()[0] in run_script(machine, f"journalctl{look}")
+    ask = ("/opt/digitd/bin/python", "-c", ANSWER)
+    assert machine.run(*ask, urls()[0]).strip() == "digit4001.png"
+    _, answer = (site.outbox / "labels.csv").read_text().splitlines()
+    assert answer.startswith(site.row("digit4001.png")["id"])
+    assert ",none," in answer
+
+    pid = int(machine.show("digitd-review", "MainPID"))
+    inside = ("nsenter", "--target", str(pid), "--mount")
+    assert machine.succeeds(*inside, "touch", DIGITS / "outbox")
+    assert not machine.succeeds(*inside, "touch", "/opt/digitd"), "/opt/digitd can be written"
+    machine.run("kill", "-KILL", str(pid))
+    wait_until(lambda: len(urls()) == 2, "a restart", START_SECONDS)
+    assert len(set(urls())) == 1, "another URL after a restart"
+    machine.run("systemctl", "disable", "--now", "digitd-review")
+    assert machine.show("digitd-review", "Result") == "success"

@@ -104,15 +104,17 @@ def test_killed_machines_lose_no_file_and_blame_none(box: Box, cluster: Cluster)
 
 
 def test_file_that_takes_workers_down_gets_the_only_error(box: Box, cluster: Cluster) -> None:
+    box.configure(batch_size=64, **cluster.settings)
     cluster.start_workers(2)
-    dropped = drop(box, 30, lambda n: f"crash {n}" if n == 7 else f"fine {n}")
+    dropped = drop(box, 80, lambda n: f"crash {n}" if n == 7 else f"fine {n}")
     with Running(box, STAND_IN) as running:
 
         def all_read() -> bool:
             cluster.replace_ended_workers()
             return len(box.rows()) == len(dropped)
 
-        wait_until(all_read, "all rows", 120)
+        # The others of its batch are read one by one, without a pause between two.
+        wait_until(all_read, "all rows", 60)
         box.wait_until_settled()
         assert running.stop() == 0
     box.check_books(dropped)
