@@ -15,11 +15,13 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 
-# The long runs: killed 200 times, flooded, fuzzed 100,000 times; some minutes, outside `make test`.
+# The long runs: killed 200 times, flooded, some days in minutes, fuzzed 100,000 times; 20 minutes,
+# outside `make test`.
 torture: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.torture
 	$(VENV)/bin/python -m tests.torture --real --kills 10 --files 300
 	$(VENV)/bin/python -m tests.flood
+	$(VENV)/bin/python -m tests.soak --files 200000
 	$(VENV)/bin/python -m tests.fuzz 2>/dev/null
 
 # Ten minutes; writes benchmarks/results.md and docs/bench.png.
