@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Self
 
+from daemon.service.cluster_units import SETTINGS
 from tests.harness import DEADLINE_SECONDS, ROOT, wait_until
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Cluster:
                 env={
                     **os.environ,
                     "PYTHONPATH": str(ROOT),
-                    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+                    **SETTINGS,
                     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s",
                     "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
                 },

@@ -8,6 +8,15 @@ from daemon.errors import ConfigError
 from daemon.records import Cluster
 from daemon.service.unit import word
 
+# Settings of Dask, as environment variables of both units.
+SETTINGS = {
+    # A batch that has taken its worker down must not take down the next one.
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    # A worker that does not answer for so long counts as gone.
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "60s",
+    # It looks at all threads 100 times a second, for a dashboard that is off.
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+}
 # Of both units. What a worker decodes may be hostile.
 _SANDBOX = """\
 ProtectSystem=strict
@@ -53,13 +62,7 @@ def _unit(template: Path, cluster: Cluster | None, user: str) -> str:
         )
     scheme, _, rest = cluster.address.partition("://")
     port = rest.rpartition(":")[2]
-    settings = {
-        # A batch that has taken its worker down must not take down the next one.
-        "SCHEDULER__ALLOWED_FAILURES": "0",
-        # A worker that does not answer for so long counts as gone.
-        "SCHEDULER__WORKER_TTL": "60s",
-        "COMM__REQUIRE_ENCRYPTION": str(scheme == "tls"),
-    }
+    settings = SETTINGS | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": str(scheme == "tls")}
     return template.read_text(encoding="utf-8").format(
         address=cluster.address,
         host=f"{scheme}://0.0.0.0" if scheme == "tls" else f"{scheme}://127.0.0.1",
@@ -67,9 +70,7 @@ def _unit(template: Path, cluster: Cluster | None, user: str) -> str:
         user=user,
         python=word(Path(sys.executable)).replace("$", "$$"),
         tls=_tls(cluster),
-        environment="".join(
-            f"Environment=DASK_DISTRIBUTED__{key}={value}\n" for key, value in settings.items()
-        ),
+        environment="".join(f"Environment={key}={value}\n" for key, value in settings.items()),
         sandbox=_SANDBOX,
     )
 

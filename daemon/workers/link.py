@@ -148,6 +148,7 @@ class Link(threading.Thread):
             timeout=_CONNECT_SECONDS,
             name="digitd",
             set_as_default=False,
+            direct_to_workers=True,  # results do not pass through the scheduler
         )
         client.register_plugin(remote.ModelFile(self._model_name, data), name=self._model_name)
         while not self._stopping.is_set() and client.status == "running":
