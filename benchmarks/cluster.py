@@ -8,6 +8,7 @@ reads with the shipped model. ``network`` needs root and iproute2.
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import statistics
@@ -184,7 +185,7 @@ def loopback(folder: Path) -> Iterator[tuple[str, str]]:
     samples.mkdir(parents=True)
     material.small_pngs(samples, _SMALL)
     files = {path.name: path.read_bytes() for path in samples.iterdir()}
-    ratios = []
+    ratios, own = [], []
     for turn in range(_ROUNDS):
         rates = {}
         for kind in ("here", "cluster"):
@@ -200,8 +201,13 @@ def loopback(folder: Path) -> Iterator[tuple[str, str]]:
                 for name, data in files.items():
                     box.drop(name, data)
                 with Running(box, DIGITD) as running:
+                    wait_until(lambda b=box: _lines(b) > 1, "the first row", _PATIENCE)  # type: ignore[misc]
+                    before, done = _own_seconds(running.process.pid), _lines(box)
                     wait_until(lambda b=box: _lines(b) > _SMALL, "all rows", _PATIENCE)  # type: ignore[misc]
+                    seconds = _own_seconds(running.process.pid) - before
                     running.stop(60)
+                if kind == "cluster":
+                    own.append(1000 * seconds / (_SMALL + 1 - done))
             rates[kind] = _rate(box)
         ratios.append(rates["cluster"] / rates["here"])
         yield (
@@ -212,6 +218,16 @@ def loopback(folder: Path) -> Iterator[tuple[str, str]]:
         "cluster against here",
         f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
     )
+    yield (
+        "the daemon's own time for a file, ms of a core",
+        f"{statistics.median(own):.2f} ({min(own):.2f} to {max(own):.2f})",
+    )
+
+
+def _own_seconds(pid: int) -> float:
+    """Return a process's processor time so far, without its children."""
+    cells = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(cells[11]) + int(cells[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rate(box: Box) -> float:
