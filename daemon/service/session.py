@@ -246,7 +246,9 @@ class Session:
             return
         fault = self._pool.fault
         if isinstance(fault, ClusterError):
-            return  # which pauses intake, and may end by itself
+            # It pauses intake until the other machines answer; systemd doesn't wait for them.
+            notify("READY=1")
+            return
         if fault is not None:
             raise fault
         if self._pool.known is None:

@@ -2,7 +2,7 @@
 # Prepares the system that `make system-test` boots, in the given folder:
 #   root/    a small Debian with systemd, and digitd's dependencies in /opt/digitd; built once and
 #            again when requirements.lock changes; remove the folder to force a rebuild
-#   wheels/  the build backend; downloaded each time
+#   wheels/  the build backend, and the packages of the extra `cluster`; downloaded each time
 # Needs root, debootstrap and systemd-nspawn. Uses the package mirror of this machine's apt (or
 # MIRROR= and SUITE=) and this machine's pip configuration. The container needs no network.
 set -euo pipefail
@@ -35,7 +35,8 @@ mirror() {
         done
 }
 
-if [ ! -e "$root/.made" ]; then
+packages=systemd,systemd-sysv,dbus,openssl,python3-venv
+if [ "$(cat "$root/.made" 2>/dev/null)" != "$packages" ]; then
     SUITE=${SUITE:-$(. /etc/os-release && echo "${VERSION_CODENAME:-}")}
     MIRROR=${MIRROR:-$(mirror "$SUITE")}
     [ -n "$MIRROR" ] || give_up "apt has no mirror of '$SUITE': say MIRROR= and SUITE="
@@ -46,16 +47,17 @@ if [ ! -e "$root/.made" ]; then
     echo "Making a $SUITE root file system in $root (some minutes, once)"
     rm -rf "$root"
     mkdir -p "$cache"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,python3-venv \
+    debootstrap --variant=minbase --include="$packages" \
         "$SUITE" "$root" "$MIRROR" >"$cache/debootstrap.log" 2>&1 ||
         give_up "debootstrap failed: see $cache/debootstrap.log"
-    touch "$root/.made"
+    echo "$packages" >"$root/.made"
 fi
+
+version=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 if ! cmp -s requirements.lock "$root/opt/digitd/requirements.lock"; then
     echo "Installing requirements.lock into $root/opt/digitd (a minute, once)"
     rm -rf "$root/opt/digitd" "$root/locked"
-    version=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     # shellcheck disable=SC2086 # several words
     $pip download --require-hashes --only-binary=:all: --python-version "$version" \
         --dest "$root/locked" -r requirements.lock
@@ -71,3 +73,8 @@ fi
 rm -rf "$cache/wheels"
 # shellcheck disable=SC2086
 $pip download --quiet --dest "$cache/wheels" $(sed -n 's/^ *"\(hatch[^"]*\)".*/\1/p' pyproject.toml)
+# The versions that `make test` uses. As constraints they must have no hashes.
+sed 's/ *\\$//; /--hash/d' requirements-dev.lock >"$cache/versions"
+# shellcheck disable=SC2086
+$pip download --only-binary=:all: --python-version "$version" --dest "$cache/wheels" \
+    -c "$cache/versions" "$(sed -n 's/^ *"\(distributed[^"]*\)".*/\1/p' pyproject.toml)"

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -409,3 +410,57 @@ def test_review_page_runs_as_a_service_and_stores_answers(site: Site) -> None:
     assert len(set(urls())) == 1, "another URL after a restart"
     machine.run("systemctl", "disable", "--now", "digitd-review")
     assert machine.show("digitd-review", "Result") == "success"
+
+
+WORKERS = ("digitd-worker@1", "digitd-worker@2")
+
+
+def cluster_steps() -> list[str]:
+    """Return the commands and settings of docs/cluster.md's steps, verbatim."""
+    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```\w+\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for block in blocks]
+
+
+def test_cluster_runs_as_services(site: Site) -> None:
+    """Run the steps of docs/cluster.md, with both machines in one, and lose each of the units."""
+    machine = site.machine
+    install, certificates, settings, first, second = cluster_steps()
+    machine.run("sh", "-c", "echo 127.0.0.1 first second >> /etc/hosts")
+    site.systemctl("stop")
+    # The user exists already.
+    run_script(
+        machine, "\n".join(line for line in install.splitlines() if not line.startswith("useradd"))
+    )
+    run_script(machine, certificates)
+    with site.config.open("a") as config:
+        config.write(settings)
+    try:
+        run_script(machine, first)
+        site.wait_for_message("the scheduler has no workers")
+        run_script(machine, second)
+        site.wait_for_message("resumed")
+        status = machine.run(DIGITD, "status", "--config", DIGITS / "config.yaml")
+        assert "state:       running" in status
+        site.drop_samples(range(5001, 5013))
+        site.check_all()
+        assert {row["status"] for row in site.rows()} == {"ok"}
+
+        for unit in ("digitd-scheduler", *WORKERS):
+            pid = machine.show(unit, "MainPID")
+            inside = ("nsenter", "--target", pid, "--mount")
+            for place in (DIGITS / "outbox", "/opt/digitd", "/etc/hostname"):
+                assert not machine.succeeds(*inside, "touch", place), f"{unit} can write {place}"
+
+        machine.run("systemctl", "stop", *WORKERS)
+        site.wait_for_message("the scheduler has no workers", times=2)
+        site.drop("digit5013.png", sample(1))
+        machine.run("systemctl", "start", *WORKERS)
+        site.check_all()
+        for unit in ("digitd-scheduler", *WORKERS):
+            machine.run("systemctl", "kill", "--signal=KILL", unit)
+        site.drop_samples(range(5014, 5030))
+        site.check_all()
+        assert {machine.show(unit, "NRestarts") for unit in WORKERS} != {"0"}
+    finally:
+        machine.run("systemctl", "disable", "--now", "digitd-scheduler", *WORKERS)

@@ -6,13 +6,23 @@ import json
 import os
 import random
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import stand_in
 from tests.cluster import Cluster, certificates
-from tests.harness import DIGITD, SAMPLES, STAND_IN, Box, Running, digitd, wait_until
+from tests.harness import (
+    DEADLINE_SECONDS,
+    DIGITD,
+    SAMPLES,
+    STAND_IN,
+    Box,
+    Running,
+    digitd,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,6 +153,25 @@ def test_lost_scheduler_pauses_intake_and_work_resumes_by_itself(
         box.wait_until_settled()
         assert running.stop() == 0
     assert {row["status"] for row in box.rows()} == {"ok"}
+    box.check_books(dropped)
+
+
+def test_service_has_started_before_there_is_a_worker(
+    box: Box, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = drop(box, 8, str)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(box.folder / "notify"))
+        systemd.settimeout(DEADLINE_SECONDS)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(box.folder / "notify"))
+        with Running(box, STAND_IN) as running:
+            while b"READY=1" not in systemd.recv(4096):
+                pass
+            assert box.rows() == []
+            running.wait_for_log("paused, files stay in the inbox: tls://")
+            cluster.start_workers(1)
+            box.wait_for_rows(len(dropped))
+            assert running.stop() == 0
     box.check_books(dropped)
 
 
