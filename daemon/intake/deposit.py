@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from daemon.ledger.appended import sync_folder
 from daemon.ledger.rename import rename_noreplace
 from daemon.untrusted import open_file
 
@@ -23,7 +24,7 @@ def new_part(inbox: Path) -> Path:
 
 
 def finish(part: Path, target: Path) -> None:
-    """Give a written file its name in the inbox.
+    """Give a written file its name in the inbox, which then survives a power failure.
 
     Raises:
         FileExistsError: another file has this name.
@@ -32,6 +33,7 @@ def finish(part: Path, target: Path) -> None:
     with part.open("rb") as written:
         os.fsync(written.fileno())
     rename_noreplace(part, target)
+    sync_folder(target.parent)
 
 
 def move_in(source: Path, target: Path) -> None:

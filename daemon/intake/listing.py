@@ -4,6 +4,7 @@ import fnmatch
 import math
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ _NUMBER_WIDTH = 20  # longer digit sequences are not sorted by value
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many files match, and when the first came, as ``time.time``; inf if there is none."""
+    """How many regular files match, and when the first came, as ``time.time``; inf if none."""
 
     count: int
     since: float
@@ -58,14 +59,16 @@ class Listing:
                     yield entry.name, matches
 
     def waiting(self) -> Waiting:
-        """Return how many files match and since when; none if the folder cannot be listed."""
+        """Return how many files wait and since when; none if the folder cannot be listed."""
         number, since = 0, math.inf
         with suppress(OSError):
             for name in self:
-                number += 1
                 with suppress(OSError):  # it has been claimed
-                    # The time of the last rename; cp and unzip keep the times of the content.
-                    since = min(since, (self._folder / name).lstat().st_ctime)
+                    about = (self._folder / name).lstat()
+                    if stat.S_ISREG(about.st_mode):  # anything else is left alone
+                        number += 1
+                        # The time of the last rename; cp and unzip keep the times of the content.
+                        since = min(since, about.st_ctime)
         return Waiting(number, since)
 
     def matches(self, name: str) -> bool:

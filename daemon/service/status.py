@@ -132,7 +132,7 @@ def files_left(config: Config) -> int:
 
 
 def _waiting(config: Config) -> int:
-    return count(Listing(config.inbox, config.pattern))
+    return Listing(config.inbox, config.pattern).waiting().count
 
 
 def _claimed(folder: Path) -> int:

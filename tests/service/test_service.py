@@ -500,6 +500,7 @@ def test_non_regular_files_are_left_alone_and_block_nothing(box: Box) -> None:
     with Running(box, STAND_IN) as running:
         box.wait_for_rows(1)
         running.wait_for_log("left alone", times=strange)
+        assert json.loads(digitd("status", "--json", "--config", box.config).stdout)["waiting"] == 0
         assert running.stop() == 0
     assert [row["file"] for row in box.rows()] == ["digit5.png"]
     assert len(list(box.inbox.iterdir())) == strange + 1
