@@ -66,14 +66,14 @@ def print_on(page: Sheet, rng: Generator, *, may_ring: bool) -> None:
 def _ring(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
     """Draw a ring around the writing: printed and even, or by hand and wobbly.
 
-    It touches the writing nowhere: a stroke that reaches the ring on both sides makes it a slashed
-    zero.
+    It touches the writing nowhere, and is never as narrow as a 0: a stroke in a narrow ring, or one
+    that reaches the ring on both sides, is a slashed 0.
     """
     top, bottom, left, right = written
     middle = np.array(((left + right) / 2, (top + bottom) / 2))
     half = np.array(((right - left) / 2, (bottom - top) / 2))
     narrow = half / half.max() if rng.random() < 0.5 else np.ones(2)
-    shape = np.maximum(narrow, 0.6)
+    shape = np.maximum(narrow, 0.7)
     reach = shape * np.hypot(*((page.ink - middle) / shape).T).max()
     wide = max(1, round(rng.uniform(0.02, 0.14) * half.max()))
     reach = reach * rng.uniform(1.15, 1.7) + 1 + wide / 2
@@ -188,7 +188,7 @@ def light(page: Sheet, rng: Generator) -> None:
     if rng.random() < 0.45:
         corners = rng.uniform(1 - rng.uniform(0, 0.5), 1, (2, 2)).astype(np.float32)
         pixels *= cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
-    if rng.random() < 0.22:
+    if rng.random() < 0.35:
         for _ in range(1 if rng.random() < 0.8 else 2):
             _shadow(pixels, rng)
     if rng.random() < 0.18:
@@ -202,9 +202,11 @@ def _shadow(pixels: Floats, rng: Generator) -> None:
     size = np.array((width, height))
     shade: Floats = np.zeros((height, width), np.float32)
     kind = rng.random()
-    if kind < 0.8:
-        outline = (_half if kind < 0.4 else _slab if kind < 0.65 else _jagged)(size, rng)
+    if kind < 0.65:
+        outline = (_half if kind < 0.3 else _slab if kind < 0.5 else _jagged)(size, rng)
         cv2.fillPoly(shade, [np.rint(outline).astype(np.int32)], 1.0)
+    elif kind < 0.9:
+        _hand(shade, rng)
     else:
         centre = tuple(int(c) for c in rng.uniform(-0.1, 1.1, 2) * size)
         axes = tuple(int(c) for c in rng.uniform(0.2, 0.8, 2) * size)
@@ -243,6 +245,23 @@ def _jagged(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
     away = rng.uniform(0.2, 0.9, len(turns)) * rng.uniform(0.3, 1) * size.max()
     corners = away * np.stack((np.cos(turns), np.sin(turns)))
     return np.asarray(middle + corners.T)
+
+
+def _hand(shade: Floats, rng: Generator) -> None:
+    """Draw the shadow of a hand and its one to five fingers into ``shade``, (H, W) float32."""
+    height, width = shade.shape
+    size = np.array((width, height))
+    angle = rng.uniform(0, 2 * np.pi)
+    away = rng.uniform(0.4, 0.9) * size.max()
+    palm = size / 2 + away * np.array((np.cos(angle), np.sin(angle)))
+    thick = rng.uniform(0.04, 0.22) * size.min()
+    for _ in range(int(rng.integers(1, 6))):
+        tip = size * rng.uniform(0.05, 0.95, 2)
+        finger = np.rint((palm, tip)).astype(np.int32)
+        wide = max(2, round(thick * rng.uniform(0.7, 1.2)))
+        cv2.polylines(shade, [finger], isClosed=False, color=1.0, thickness=wide)
+    across = round(thick * rng.uniform(1, 3))
+    cv2.circle(shade, np.rint(palm).astype(int).tolist(), across, 1.0, -1)
 
 
 def _desk(pixels: Floats, written: tuple[int, int, int, int] | None, rng: Generator) -> None:

@@ -16,8 +16,8 @@ from daemon.errors import DataError
 from daemon.training import frameworks
 
 WEIGHT_DECAY = 0.01  # of AdamW (Loshchilov and Hutter 2019)
-# Share of the epochs over which the learning rate falls to zero. Until it starts to fall, a run
-# can be resumed with another number of epochs (Hu et al. 2024, "WSD").
+# Share of the epochs over which the learning rate falls to zero (Hu et al. 2024, "WSD"). A run
+# that is resumed with more epochs rises again to the peak.
 COOL_DOWN = 0.3
 AVERAGED = 0.998  # share of the averaged weights that stays at each step (Polyak)
 

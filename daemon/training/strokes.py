@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
     Path = tuple[tuple[float, float], ...]
 
-_O = tuple(
-    (round(0.5 + 0.32 * float(np.sin(a)), 3), round(0.5 - 0.48 * float(np.cos(a)), 3))
-    for a in np.linspace(0.15, 2 * np.pi + 0.05, 13)
-)
+
+def _oval(wide: float) -> Path:
+    turn = np.linspace(0.15, 2 * np.pi + 0.05, 13)
+    across, down = 0.5 + wide / 2 * np.sin(turn), 0.5 - 0.48 * np.cos(turn)
+    return tuple(
+        (round(float(x), 3), round(float(y), 3)) for x, y in zip(across, down, strict=True)
+    )
+
+
+_O, _WIDE = _oval(0.64), _oval(0.92)
 # A style is a tuple of strokes. A stroke is a tuple of points in a unit box, x to the right, y
 # down. A point that is repeated is a sharp corner; the others are rounded.
 STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
@@ -31,8 +37,14 @@ STYLES: dict[int, tuple[tuple[Path, ...], ...]] = {
         (_O, ((0.72, 0.22), (0.28, 0.78))),
         (_O, ((0.95, 0.35), (0.05, 0.65))),  # nearly level
         (_O, ((0.62, 0.0), (0.38, 1.0))),  # steep
+        (_WIDE, ((0.85, 0.15), (0.15, 0.85))),
+        # With a slash that touches the oval nowhere.
+        (_O, ((0.66, 0.28), (0.34, 0.72))),
+        (_O, ((0.6, 0.18), (0.4, 0.82))),
+        (_WIDE, ((0.74, 0.26), (0.26, 0.74))),
         # With a slash that sticks out on both sides.
         (_O, ((1.05, -0.1), (-0.05, 1.1))),
+        (_WIDE, ((1.1, -0.1), (-0.1, 1.1))),
         (_O, ((1.2, 0.1), (-0.2, 0.9))),
         (_O, ((1.35, 0.25), (-0.35, 0.75))),
         (_O, ((0.85, -0.15), (0.2, 1.15))),
