@@ -66,7 +66,7 @@ def print_on(page: Sheet, rng: Generator, *, may_ring: bool) -> None:
 def _ring(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
     """Draw a ring around the writing: printed and even, or by hand and wobbly.
 
-    It touches the writing nowhere, and is never as narrow as a 0: a stroke in a narrow ring, or one
+    It touches the writing nowhere, and is wider than most 0s: a stroke in a narrow ring, or one
     that reaches the ring on both sides, is a slashed 0.
     """
     top, bottom, left, right = written

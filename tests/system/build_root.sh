@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepares the system that `make system-test` boots, in the given folder:
 #   root/    a small Debian with systemd, and digitd's dependencies in /opt/digitd; built once and
-#            again when requirements.lock changes; remove the folder to force a rebuild
+#            again when its packages or requirements.lock change
 #   wheels/  the build backend, and the packages of the extra `cluster`; downloaded each time
 # Needs root, debootstrap and systemd-nspawn. Uses the package mirror of this machine's apt (or
 # MIRROR= and SUITE=) and this machine's pip configuration. The container needs no network.
