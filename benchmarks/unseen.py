@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import click
 import cv2
 import numpy as np
 
-from daemon.training import data, evaluate, fonts
+from benchmarks import labels
+from daemon.training import data, fonts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,21 +38,18 @@ def write(mnist: Path, folder: Path, *, seed: int, each: int) -> None:
         each: number of images of each kind.
     """
     rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
     kinds = {
         "pair": ("multi", _pairs(data.load_test(mnist), rng)),
         "letter": ("none", _letters(rng)),
         "blank": ("none", _blanks(rng)),
         "noise": ("none", _noises(rng)),
     }
-    with (folder / evaluate.LABELS).open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("file", "label", "traits"))
+    with labels.table(folder) as add:
         for kind, (label, pages) in kinds.items():
             for index, page in zip(range(each), pages, strict=False):
                 name = f"{kind}{index}.png"
                 cv2.imwrite(str(folder / name), page)
-                table.writerow((name, label, kind))
+                add(name, label, kind)
 
 
 def _pairs(digits: data.Drawings, rng: Generator) -> Iterator[Page]:

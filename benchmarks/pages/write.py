@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import labels
 from benchmarks.pages import ink, light
 from benchmarks.pages.kinds import KINDS
 from benchmarks.pages.scene import Page, Scene
@@ -48,11 +48,8 @@ def load(file: Path) -> Digits:
 
 def write_pages(digits: Digits, folder: Path, each: int, seed: int) -> Iterator[str]:
     """Write ``each`` pages of each kind and labels.csv; yield each file's name when written."""
-    folder.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(seed).permutation(len(digits.labels))
-    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as table:
-        rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(["file", "label", "traits"])
+    with labels.table(folder) as add:
         for index, kind in enumerate(KINDS):
             for number in range(each):
                 chance = np.random.default_rng([seed, index, number])
@@ -61,7 +58,7 @@ def write_pages(digits: Digits, folder: Path, each: int, seed: int) -> Iterator[
                 ending, data = _encode(chance, image)
                 name = f"{kind}-{number + 1:04}{ending}"
                 (folder / name).write_bytes(data)
-                rows.writerow([name, int(digits.labels[chosen]), kind])
+                add(name, int(digits.labels[chosen]), kind)
                 yield name
 
 

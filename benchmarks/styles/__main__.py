@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import click
 import numpy as np
 
+from benchmarks import labels
 from benchmarks.styles.canvas import painted, photographed
 from benchmarks.styles.shapes import STYLES
 
 
 def write(folder: Path, each: int, seed: int) -> None:
     """Write ``each`` images of every style, and ``labels.csv``; the same seed, the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["file", "label", "traits"])
+    with labels.table(folder) as add:
         for place, (style, (digit, draw)) in enumerate(STYLES.items()):
             for number in range(1, each + 1):
                 chance = np.random.default_rng([seed, place, number])
                 make = painted if number % 2 else photographed
                 name = f"{style}-{number:04}.png"
                 make(draw, chance).save(folder / name)
-                table.writerow([name, digit, style])
+                add(name, digit, style)
 
 
 @click.command()
