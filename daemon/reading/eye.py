@@ -111,11 +111,7 @@ def find(look: Look, pixels: Bytes) -> Found:
 
 def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
     """Return a region of a page, (H, W, 3) uint8, as the eye sees it."""
-    part = pixels[region]
-    # Halving takes 0.07 ms for 504x378 px and what is left 0.24, where OpenCV takes 0.71 at once.
-    while max(part.shape[:2]) >= 4 * VIEW:
-        half = max(1, part.shape[1] // 2), max(1, part.shape[0] // 2)
-        part = cv2.resize(part, half, interpolation=cv2.INTER_AREA)
+    part = _halved(pixels[region], VIEW)
     height, width = part.shape[:2]
     scale = VIEW / max(height, width)
     high, wide = max(1, round(height * scale)), max(1, round(width * scale))
@@ -131,6 +127,19 @@ def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
             small, top, VIEW - high - top, left, VIEW - wide - left, cv2.BORDER_REPLICATE
         )
     return View(small, region, np.s_[top : top + high, left : left + wide])
+
+
+def _halved(pixels: Bytes, target: int) -> Bytes:
+    """Return pixels halved until the longest side is less than three times ``target`` px.
+
+    Halving 504x378 px takes 0.05 ms, and 0.19 ms if a side is odd; scaling them down to 96 px at
+    once takes 0.71 ms.
+    """
+    while max(pixels.shape[:2]) >= 3 * target:
+        high, wide = (max(1, side // 2) for side in pixels.shape[:2])
+        even = pixels[: 2 * high, : 2 * wide]
+        pixels = cv2.resize(even, (wide, high), interpolation=cv2.INTER_AREA)
+    return pixels
 
 
 def _cleaned(sight: Sight, shown: View) -> Floats | None:
@@ -176,7 +185,7 @@ def _glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
     margin = _BESIDE * max(bottom - top, right - left) + 2 / scale
     up, low = max(0, int((top - margin) * scale)), int(np.ceil((bottom + margin) * scale))
     before, after = max(0, int((left - margin) * scale)), int(np.ceil((right + margin) * scale))
-    part = pixels[shown.region][up:low, before:after]
+    part = _halved(pixels[shown.region][up:low, before:after], _DETAIL)
     mask = ink[
         int(up / scale) : int(np.ceil(low / scale)),
         int(before / scale) : int(np.ceil(after / scale)),

@@ -1,5 +1,7 @@
 """How strong the ink is in each pixel that the eye gives to the digit."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 
@@ -44,10 +46,15 @@ def _from_paper(pixels: Bytes, paper: Bytes) -> Floats:
         pixels: (h, w, 3) uint8.
         paper: (h, w) uint8, 1 where there is nothing but paper.
     """
-    known = np.empty((*paper.shape, 4), np.float32)
-    known[..., 3] = paper
-    np.multiply(pixels, paper[..., None], out=known[..., :3])
     side = 2 * int(_REACH * max(paper.shape)) + 1
     # What lies outside is not paper either: it counts as zero in both sums.
-    summed = cv2.boxFilter(known, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return np.asarray(pixels - summed[..., :3] / np.maximum(summed[..., 3:], _LEAST), np.float32)
+    sums = partial(
+        cv2.boxFilter,
+        ddepth=cv2.CV_32F,
+        ksize=(side, side),
+        normalize=False,
+        borderType=cv2.BORDER_CONSTANT,
+    )
+    colours = sums(cv2.bitwise_and(pixels, pixels, mask=paper))
+    mean = colours / np.maximum(sums(paper), _LEAST)[..., None]
+    return cv2.subtract(pixels, mean, dtype=cv2.CV_32F)
