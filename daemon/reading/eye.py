@@ -19,8 +19,9 @@ _INK = 0.5  # probability from which a pixel belongs to the digit
 # If the digit spans less than this share of the view, and the page has more pixels than the view,
 # the eye looks again from closer by. It then spans 1 / _MARGIN of the view.
 _SMALL, _MARGIN = 0.5, 1.5
-# A blob with less than this share of the largest blob's pixels is dirt.
-_CRUMB = 0.04
+# A blob with less than this share of the largest blob's pixels is dirt. The box around the ink is
+# right on 91.4 % of validation pages with 0.08 and 0.1, on 91.2 % with 0.04 and 0.15.
+_CRUMB = 0.1
 _EDGE = np.ones((5, 5), np.uint8)  # reaches over the soft edge of a stroke, 2 px
 # The paper around the digit is judged within this margin, a share of the digit's size, and the
 # digit is read in at most this many pixels a side: the glyph has 20.
