@@ -96,19 +96,40 @@ def _peels(padded: NDArray[np.bool_], *, first: bool) -> NDArray[np.bool_]:
 def pencilled(line: NDArray[np.bool_], rng: Generator) -> Bytes:
     """Draw a one-pixel line like a paint program's pencil: hard edges, usually at 28x28.
 
-    79 % of the images that people drop are 28x28, and 72 % of those were drawn this way.
+    79 % of the images that people drop are 28x28, and 72 % of those were drawn this way. On a
+    large canvas the line is a hairline.
     """
-    canvas = 28 if rng.random() < 0.85 else int(np.exp(rng.uniform(np.log(29), np.log(160))))
-    points = np.argwhere(line).astype(np.float32)
-    low, high = points.min(axis=0), points.max(axis=0)
+    canvas = 28 if rng.random() < 0.8 else int(np.exp(rng.uniform(np.log(29), np.log(240))))
     size = canvas * rng.uniform(0.36, 0.92)
-    points = np.rint((points - low) * (size - 1) / max(float((high - low).max()), 1.0))
     drawn: Bytes = np.zeros((canvas, canvas), np.uint8)
-    rows, columns = points.astype(int).T
-    drawn[rows, columns] = 255
+    cv2.polylines(drawn, list(_segments(line, size)), isClosed=False, color=255)
     if rng.random() < 0.2:
         drawn = cv2.dilate(drawn, np.ones((2, 2), np.uint8))
     return drawn
+
+
+def _segments(line: NDArray[np.bool_], size: float) -> NDArray[Any]:
+    """Return a one-pixel line scaled to a longest side of ``size`` px.
+
+    Returns:
+        (N, 2, 2) int32, x and y of the ends of what connects neighbouring pixels of the line.
+    """
+    # Each pixel moves to the middle of its neighbours, so that the steps vanish when scaled up.
+    seen = line.astype(np.float32)
+    places = np.moveaxis(np.indices(line.shape, np.float32), 0, -1) * seen[..., None]
+    places = cv2.blur(places, (3, 3)) / np.maximum(cv2.blur(seen, (3, 3)), 1e-6)[..., None]
+    low, high = places[line].min(axis=0), places[line].max(axis=0)
+    places = (places - low) * (size - 1) / max(float((high - low).max()), 1.0)
+    ends = [np.stack((places[line], places[line]), axis=1)]  # a dot has no neighbour
+    for here, there in (
+        (np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[:-1, :-1], np.s_[1:, 1:]),
+        (np.s_[:-1, 1:], np.s_[1:, :-1]),
+    ):
+        both = line[here] & line[there]
+        ends.append(np.stack((places[here][both], places[there][both]), axis=1))
+    return np.asarray(np.rint(np.concatenate(ends)[..., ::-1]), np.int32)
 
 
 def brushed(line: NDArray[np.bool_], rng: Generator) -> Bytes:

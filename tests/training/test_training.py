@@ -196,6 +196,23 @@ def test_drawn_digits_stay_within_the_canvas(digit: int) -> None:
         assert hands.redrawn(line, rng).max() > 30
 
 
+@pytest.mark.parametrize("digit", range(10))
+def test_pencil_line_has_no_gaps_on_any_canvas(digit: int) -> None:
+    rng = np.random.default_rng(0)
+    sides = set()
+    for _ in range(40):
+        line = strokes.drawn(digit, rng)
+        drawn = hands.pencilled(line, rng)
+        parts, drawn_parts = (
+            cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0]
+            for mask in (line, drawn > 0)
+        )
+        assert drawn_parts <= parts
+        sides.add(drawn.shape[0])
+    assert min(sides) == 28
+    assert max(sides) > 100
+
+
 def test_thinning_leaves_connected_one_pixel_lines() -> None:
     thick = np.zeros((1, 64, 64), np.uint8)
     cv2.circle(thick[0], (32, 32), 20, 255, 7)
