@@ -256,12 +256,15 @@ def _write_neighbours(sheet: Sheet, others: Sequence[Bytes], rng: Generator) -> 
     top, bottom, left, right = sheet.written
     size = bottom - top
     for _ in range(int(rng.integers(1, 4))):
+        # A large one shows a side as tall as the digit, which looks like a digit of its own.
+        large = rng.random() < 0.5
         ink = _scaled(
-            _cropped(others[int(rng.integers(len(others)))]), size * rng.uniform(0.5, 1.2)
+            _cropped(others[int(rng.integers(len(others)))]),
+            size * (rng.uniform(0.9, 1.5) if large else rng.uniform(0.5, 1.2)),
         )
         high, wide = ink.shape
         side = int(rng.integers(4))
-        shown = rng.uniform(0.12, 0.6)
+        shown = rng.uniform(0.12, 0.7)
         along = rng.uniform(-0.3, 1.0)
         if side < 2:
             reach = int(shown * wide)
