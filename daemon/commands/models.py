@@ -35,14 +35,14 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
 )
 @click.option(
     "--eye-epochs",
-    default=28,
+    default=60,
     show_default=True,
     type=click.IntRange(1),
     help="Epochs of the eye, of 12,800 pages each.",
 )
 @click.option(
     "--epochs",
-    default=40,
+    default=60,
     show_default=True,
     type=click.IntRange(1),
     help="Epochs of the classifier, of 51,200 glyphs each.",

@@ -16,11 +16,15 @@ CELL = 2  # the eye answers in cells of 2x2 px, so that its finest layer has 48x
 GRID = VIEW // CELL
 
 _INK = 0.5  # probability from which a pixel belongs to the digit
+# Probability from which a pixel does so if it is connected with one above _INK. Of 7,997 validation
+# pages 94.9 % are read with 0.3 and 94.6 % with 0.5; of 900 with a hairline, 43 and 38 %.
+_WEAK = 0.3
 # If the digit spans less than this share of the view, and the page has more pixels than the view,
 # the eye looks again from closer by. It then spans 1 / _MARGIN of the view.
 _SMALL, _MARGIN = 0.5, 1.5
-# A blob with less than this share of the largest blob's pixels is dirt. The box around the ink is
-# right on 91.4 % of validation pages with 0.08 and 0.1, on 91.2 % with 0.04 and 0.15.
+# A blob is dirt if it has less than this share of the strong pixels of the blob with the most. The
+# box around the ink is right on 91.4 % of validation pages with 0.08 and 0.1, and on 91.2 % with
+# 0.04 and 0.15.
 _CRUMB = 0.1
 _EDGE = np.ones((5, 5), np.uint8)  # reaches over the soft edge of a stroke, 2 px
 # The paper around the digit is judged within this margin, a share of the digit's size, and the
@@ -146,20 +150,22 @@ def _halved(pixels: Bytes, target: int) -> Bytes:
 def _cleaned(sight: Sight, shown: View) -> Floats | None:
     """Return the ink without specks and faint traces of other things.
 
+    A weak pixel counts if a strong one is connected with it (hysteresis, Canny 1986), because
+    lines thinner than a pixel are only weak in places.
+
     Returns:
-        (h, w) float32, the part of the view that shows the region; ``None`` if no ink is left.
+        (h, w) float32, the part of the view that shows the region, scaled so that a weak pixel's
+        probability becomes that of ink; ``None`` if no ink is left.
     """
     ink = sight.ink[shown.inside]
-    core = (ink > _INK).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
-    if count == 1:
+    count, labels = cv2.connectedComponents((ink > _WEAK).astype(np.uint8), connectivity=8)
+    strong = np.bincount(labels[ink > _INK], minlength=count)
+    strongest = strong.max()
+    if strongest == 0:
         return None
-    if count == 2:  # noqa: PLR2004 - the background and one blob
-        return ink * cv2.dilate(core, _EDGE)
-    areas = stats[:, cv2.CC_STAT_AREA]
-    kept = areas >= _CRUMB * areas[1:].max()
-    kept[0] = False
-    return ink * cv2.dilate(kept[labels].astype(np.uint8), _EDGE)
+    kept = (strong > 0) & (strong >= _CRUMB * strongest)
+    near = cv2.dilate(kept[labels].astype(np.uint8), _EDGE)
+    return np.minimum(ink * np.float32(_INK / _WEAK), 1) * near
 
 
 def _closer(pixels: Bytes, whole: View, ink: Floats) -> View | None:

@@ -14,8 +14,8 @@ from daemon.reading.picture.painter import Painter
 from daemon.records import Doubt, Parcel, Reading, ReadOptions, Status, Verdict
 
 # Above this probability of "not a digit" the row has no digit. Below it the row also gives the most
-# likely digit, which is right for 47 of the 102 validation digits that are classified as "not a
-# digit" there; 8 digits are above it. In the validation data 17 % are not digits, among dropped
+# likely digit, which is right for 42 of the 83 validation digits that are classified as "not a
+# digit" there; 9 digits are above it. In the validation data 17 % are not digits, among dropped
 # files 3 %, so 0.98 corresponds to 0.9 there.
 SURELY_NONE = 0.98
 
