@@ -85,7 +85,7 @@ def opened(browser: Browser, server: Server, **options: Any) -> Iterator[Page]: 
 
 def shows(page: Page, text: str) -> None:
     page.wait_for_function(
-        "text => document.querySelector('#file').textContent.startsWith(text)", arg=text
+        "text => document.querySelector('#file')?.textContent.startsWith(text)", arg=text
     )
 
 
