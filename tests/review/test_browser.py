@@ -283,6 +283,24 @@ def test_name_is_stored_with_the_answer(site: Site, page: Page) -> None:
     assert ",Ana <b>," in (site.outbox / "labels.csv").read_text()
 
 
+def test_key_that_is_pressed_as_the_help_closes_counts(
+    site: Site, page: Page, eight: list[str]
+) -> None:
+    shows(page, "digit1.png")
+    page.keyboard.press("?")
+    page.focus("#name")
+    # In one task: the closed dialog's field has the focus until the next frame.
+    page.evaluate(
+        """() => {
+          document.querySelector('#help').close();
+          const pressed = new KeyboardEvent('keydown', { key: '1', bubbles: true });
+          document.querySelector('#name').dispatchEvent(pressed);
+        }"""
+    )
+    shows(page, "digit2.png")
+    assert site.answers() == [(eight[0], "1", "queue")]
+
+
 def test_missing_file_is_reported_and_can_be_answered(
     site: Site, page: Page, eight: list[str]
 ) -> None:

@@ -211,7 +211,9 @@ for (const digit of "0123456789") keys[digit] = () => answer(digit);
 
 addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || help.open) return;
-  if (event.target.closest?.("input, select, textarea")) return;
+  const field = event.target.closest?.("input, select, textarea");
+  // A field of the closed help keeps the focus until the next frame, 16 ms.
+  if (field && !help.contains(field)) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (key === "Enter" && event.target.closest?.("button, a")) return; // it presses what has focus
   if (failed !== null) {
