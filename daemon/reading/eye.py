@@ -160,10 +160,9 @@ def _cleaned(sight: Sight, shown: View) -> Floats | None:
     ink = sight.ink[shown.inside]
     count, labels = cv2.connectedComponents((ink > _WEAK).astype(np.uint8), connectivity=8)
     strong = np.bincount(labels[ink > _INK], minlength=count)
-    strongest = strong.max()
-    if strongest == 0:
+    if not strong.any():
         return None
-    kept = (strong > 0) & (strong >= _CRUMB * strongest)
+    kept = strong >= _CRUMB * strong.max()
     near = cv2.dilate(kept[labels].astype(np.uint8), _EDGE)
     return np.minimum(ink * np.float32(_INK / _WEAK), 1) * near
 
