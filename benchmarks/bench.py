@@ -25,8 +25,8 @@ from benchmarks.chart import draw
 from benchmarks.daemon_run import DaemonRun
 from daemon import __version__, ids
 from daemon.config import Config
-from daemon.intake.inbox import Inbox
-from daemon.ledger import rows
+from daemon.inbox.inbox import Inbox
+from daemon.outbox import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

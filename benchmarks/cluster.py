@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import material
-from tests import stand_in
-from tests.cluster import Cluster
-from tests.harness import DIGITD, STAND_IN, Box, Running, wait_until
+from support import stand_in
+from support.cluster import Cluster
+from support.daemon import DIGITD, STAND_IN, Box, Running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

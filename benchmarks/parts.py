@@ -43,8 +43,8 @@ def milliseconds(folder: Path) -> dict[str, float]:
 
 
 def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
+    from daemon.picture import painter as picture  # noqa: PLC0415 - in the worker alone
     from daemon.reading import eye, image, model, reader  # noqa: PLC0415 - in the worker alone
-    from daemon.reading.picture import painter as picture  # noqa: PLC0415 - in the worker alone
 
     network, painter = model.load(SHIPPED_MODEL), picture.Painter()
     took = dict.fromkeys(("decode", "find the digit", "classify", "picture"), 0.0)

@@ -19,10 +19,10 @@ import click
 
 from daemon import ids
 from daemon.layout import TABLE
-from daemon.ledger import rows
+from daemon.outbox import rows
 from daemon.records import Status
-from tests.harness import DIGITD
-from tests.review.site import Server, Site
+from support.daemon import DIGITD
+from support.site import Server, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from tests.harness import DIGITD
-from tests.review import browser as browsers
-from tests.review.site import Server, Site
+from support import browser as browsers
+from support.daemon import DIGITD
+from support.site import Server, Site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from tests.harness import STAND_IN, Box, Running, wait_until
-from tests.stand_in import png_like
+from support.daemon import STAND_IN, Box, Running, wait_until
+from support.stand_in import png_like
 
 _RESCAN_SECONDS = 5
 

@@ -18,7 +18,7 @@ import numpy as np
 from daemon.assets import SHIPPED_MODEL
 from daemon.errors import UnreadableError
 from daemon.reading import model, reader
-from tests.harness import SAMPLES
+from support.daemon import SAMPLES
 
 # The limits: memory above idle in megabytes, and seconds per file.
 _MEGABYTES = 700

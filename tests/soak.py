@@ -2,7 +2,7 @@
 
 ``python -m tests.soak [--files 1000000]``
 
-A minute counts as a day (see ``tests.fast_days``). What the daemon's main process uses is printed
+A minute counts as a day (see ``support.fast_days``). What the daemon's main process uses is printed
 for each part of the files; at the end the books are audited.
 """
 
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from daemon.layout import TABLE
-from tests import fast_days
-from tests.harness import Box, Running, digitd, wait_until
-from tests.stand_in import png_like
+from support import fast_days
+from support.daemon import Box, Running, digitd, wait_until
+from support.stand_in import png_like
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FAST_DAYS = [sys.executable, "-m", "tests.fast_days"]
+_FAST_DAYS = [sys.executable, "-m", "support.fast_days"]
 _KEPT_SECONDS = 150.0
 _NAMES = 40_000  # a name comes again, when its file is still there and when it is not
 _MOST_WAITING = 4000

@@ -18,9 +18,9 @@ import pytest
 from daemon import __version__
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
-from daemon.ledger.rows import COLUMNS
-from daemon.reading.picture import png
-from tests.harness import (
+from daemon.outbox.rows import COLUMNS
+from daemon.picture import png
+from support.daemon import (
     DIGITD,
     ROOT,
     SAMPLES,

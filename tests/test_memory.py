@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.harness import SAMPLES, Box, Running, wait_until
+from support.daemon import SAMPLES, Box, Running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

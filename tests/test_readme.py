@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon import ids
-from daemon.ledger import rows
-from tests.harness import ROOT, digitd
+from daemon.outbox import rows
+from support.daemon import ROOT, digitd
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from daemon.config import load
-from daemon.ledger.audit import Audit, audit
-from tests.harness import ROOT, SAMPLES, Box, Running, digitd
+from daemon.outbox.audit import Audit, audit
+from support.daemon import ROOT, SAMPLES, Box, Running, digitd
 
 if TYPE_CHECKING:
     from pathlib import Path

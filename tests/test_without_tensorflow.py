@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, SAMPLES, Box
+from support.daemon import ROOT, SAMPLES, Box
 
 # Installing takes 20 s, on a slow network minutes.
 pytestmark = pytest.mark.timeout(600)

@@ -23,10 +23,10 @@ from pathlib import Path
 import click
 
 from daemon.config import load
-from daemon.ledger.audit import audit
-from daemon.ledger.rows import COLUMNS
-from tests.harness import DIGITD, SAMPLES, STAND_IN, Box, Running, wait_until
-from tests.stand_in import png_like
+from daemon.outbox.audit import audit
+from daemon.outbox.rows import COLUMNS
+from support.daemon import DIGITD, SAMPLES, STAND_IN, Box, Running, wait_until
+from support.stand_in import png_like
 
 _HANDFUL = 5  # files dropped at a time, until a run has all its files
 

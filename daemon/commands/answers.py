@@ -7,7 +7,7 @@ import click
 
 from daemon.commands.options import config_option
 from daemon.errors import EX_FOUND_WRONG
-from daemon.service import logs
+from daemon.systemd import logs
 
 
 @click.command()
@@ -22,7 +22,7 @@ def audit(config_file: Path) -> None:
       digitd audit --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.ledger.audit import audit as balance
+    from daemon.outbox.audit import audit as balance
 
     settings = config.load(config_file)
     with click.progressbar(
@@ -67,8 +67,8 @@ def results(config_file: Path, out: Path | None, kind: str) -> None:
       digitd results --format jsonl | jq -r 'select(.answer == null) | .file'
     """
     from daemon import config
-    from daemon.ledger import export
-    from daemon.ledger.results import results as final_answers
+    from daemon.outbox import export
+    from daemon.outbox.results import results as final_answers
 
     outbox = config.load(config_file).outbox
     finals = final_answers(outbox)
@@ -129,7 +129,7 @@ def review(
 
     from daemon import config
     from daemon.errors import MissingPackageError
-    from daemon.service.notify import notify
+    from daemon.systemd.notify import notify
 
     try:
         from daemon.review import server
@@ -178,8 +178,8 @@ def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> Non
       digitd retry --all
     """
     from daemon import config
-    from daemon.intake.retry import failed_names
-    from daemon.intake.retry import retry as put_back
+    from daemon.inbox.retry import failed_names
+    from daemon.inbox.retry import retry as put_back
 
     if everything == bool(names):
         raise click.UsageError("give the names of files in failed/, or --all")

@@ -9,7 +9,7 @@ import click
 
 from daemon.commands.options import model_option
 from daemon.errors import EX_FOUND_WRONG
-from daemon.ledger.rows import Row
+from daemon.outbox.rows import Row
 
 
 @click.command()
@@ -34,10 +34,10 @@ def predict(files: tuple[Path, ...], pictures: Path | None, model: Path, *, as_j
       digitd predict samples/digit1.png
       digitd predict --json --picture seen/ photo.jpg
     """
+    from daemon.commands.predicting import predict as read_files
     from daemon.config import Config
     from daemon.reading.reader import Reader
     from daemon.records import Status
-    from daemon.service.predict import predict as read_files
 
     options = replace(Config().reading, model=model, pictures=pictures is not None)
     failed = False

@@ -9,8 +9,8 @@ import click
 
 from daemon.commands.options import config_option
 from daemon.errors import EX_NOT_RUNNING, exit_status
-from daemon.ledger.rows import Row
-from daemon.service import logs
+from daemon.outbox.rows import Row
+from daemon.systemd import logs
 
 
 @click.command()
@@ -26,9 +26,9 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
       digitd run --config /srv/digits/config.yaml
       digitd run --once
     """
+    from daemon.commands import footer
+    from daemon.loop.service import Service, summary
     from daemon.records import Status
-    from daemon.service import footer
-    from daemon.service.service import Service, summary
 
     level = logs.level(quiet=quiet, verbose=verbose)
     if not once:
@@ -73,7 +73,7 @@ def check(config_file: Path) -> None:
       digitd check --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.service.check import check as findings
+    from daemon.loop.check import check as findings
 
     status = 0
     for finding in findings(config.load(config_file)):
@@ -95,7 +95,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
       digitd status --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.service import status as page
+    from daemon.loop import status as page
 
     found = page.read(config.load(config_file))
     if as_json:
@@ -176,8 +176,8 @@ def service(config_file: Path, user: str, of_cluster: str | None, *, review: boo
           > /etc/systemd/system/digitd-worker@.service
     """
     from daemon import config
-    from daemon.service.cluster_units import scheduler_unit, worker_unit
-    from daemon.service.unit import unit
+    from daemon.systemd.cluster_units import scheduler_unit, worker_unit
+    from daemon.systemd.unit import unit
 
     settings = config.load(config_file)
     if of_cluster is None:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UnreadableError
+from daemon.picture.painter import Painter
 from daemon.reading import eye, image, model
 from daemon.reading.eye import Count
-from daemon.reading.picture.painter import Painter
 from daemon.records import Doubt, Parcel, Reading, ReadOptions, Status, Verdict
 
 # Above this probability of "not a digit" the row has no digit. Below it the row also gives the most

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from daemon import ids
-from daemon.ledger import labels, rows
-from daemon.ledger.labels import UNDO, Answer, Source
+from daemon.outbox import labels, rows
+from daemon.outbox.labels import UNDO, Answer, Source
 from daemon.records import Status
 from daemon.review import queries
 from daemon.review.index import Index

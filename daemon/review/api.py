@@ -14,18 +14,18 @@ from starlette.routing import Route
 
 from daemon import ids
 from daemon.errors import DigitdError, describe
-from daemon.intake.retry import retry
+from daemon.inbox.retry import retry
 from daemon.layout import FAILED
-from daemon.ledger import export
-from daemon.ledger.results import results
-from daemon.ledger.retention import deleted_before
+from daemon.loop import status
+from daemon.outbox import export
+from daemon.outbox.results import results
+from daemon.outbox.retention import deleted_before
 from daemon.review import bodies, drop, events, queries
 from daemon.review.answers import AnsweredError, UnknownRowError
 from daemon.review.decoder import GONE, Order
 from daemon.review.guard import HEALTH_PATH
 from daemon.review.index import IN_SAMPLE
 from daemon.review.site import Site
-from daemon.service import status
 
 log = logging.getLogger(__name__)
 

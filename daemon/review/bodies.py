@@ -8,7 +8,7 @@ import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from daemon.ledger import labels
+from daemon.outbox import labels
 from daemon.review.answers import Given
 
 _LONGEST = 4096  # of a request that is not an upload, bytes

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, ImageStat
 
+from daemon.picture.boxes import HEIGHT, SEEN, WIDTH
 from daemon.reading import formats
-from daemon.reading.picture.boxes import HEIGHT, SEEN, WIDTH
 from daemon.review.files import open_named
 
 GONE = "the file is gone"

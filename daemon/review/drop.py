@@ -6,8 +6,8 @@ from pathlib import Path
 import anyio
 
 from daemon.config import Config
-from daemon.intake import deposit
-from daemon.intake.listing import Listing
+from daemon.inbox import deposit
+from daemon.inbox.listing import Listing
 from daemon.layout import NAME_BYTES
 
 # The inbox is listed by people and by digitd: a browser must not fill it without bound.

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from daemon.ledger.labels import NOT_A_DIGIT
+from daemon.outbox.labels import NOT_A_DIGIT
 from daemon.records import Status
 from daemon.review import kinds
 

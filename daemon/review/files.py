@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from daemon.layout import FAILED, ORIGINALS, PICTURES
-from daemon.ledger import published
+from daemon.outbox import published
 
 _FOLDERS = frozenset({ORIGINALS, FAILED, PICTURES})
 # Don't follow symlinks; don't block on FIFOs.

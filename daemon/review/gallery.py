@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from daemon import ids
-from daemon.ledger.labels import NOT_A_DIGIT
+from daemon.outbox.labels import NOT_A_DIGIT
 from daemon.records import DIGITS, Status
 from daemon.review.queries import Filter, Place, Sort
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from daemon import ids
 from daemon.layout import REVIEW_INDEX
-from daemon.ledger import labels, rows
-from daemon.ledger.labels import Answer, Source
+from daemon.outbox import labels, rows
+from daemon.outbox.labels import Answer, Source
 from daemon.records import Status
 from daemon.review import kinds
 from daemon.review.figures import BINS, HOUR, NO_BIN, Figures

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.layout import LABELS, TABLE
-from daemon.ledger import labels
-from daemon.ledger.table import rotated
+from daemon.outbox import labels
+from daemon.outbox.table import rotated
 from daemon.review.index import Index, Position
 from daemon.review.lines import whole_lines
 

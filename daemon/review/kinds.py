@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import product
 
-from daemon.ledger.labels import NOT_A_DIGIT
+from daemon.outbox.labels import NOT_A_DIGIT
 from daemon.records import DIGITS, Status
 
 STATUSES = (Status.OK, Status.UNSURE, Status.ERROR)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from daemon import ids
-from daemon.ledger.labels import UNDO
+from daemon.outbox.labels import UNDO
 from daemon.review import kinds
 
 _FIRST, _LAST = 0, (1 << 60) - 1

@@ -17,10 +17,10 @@ import uvicorn
 
 from daemon.config import Config
 from daemon.errors import BusyError, ConfigError, ReviewError, StorageError
-from daemon.intake import deposit
+from daemon.inbox import deposit
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
-from daemon.ledger.table import check_header
 from daemon.lock import Lock
+from daemon.outbox.table import check_header
 from daemon.review.access import Access, access
 from daemon.review.answers import Answers
 from daemon.review.app import application

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from daemon import ids
-from daemon.ledger import drift
+from daemon.outbox import drift
 from daemon.records import Status
 from daemon.review import bodies, charts, events, gallery, queries
 from daemon.review.answers import UnknownRowError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.errors import DataError
-from daemon.ledger import rows
+from daemon.outbox import rows
 from daemon.reading import model
 from daemon.training import evaluate, plots
 from daemon.training.train import Epoch, Trained

@@ -30,7 +30,7 @@ def readers(
         count = worker_count(config.workers) if workers is None else workers
         return Pool(config.reading, count, read, patience)
     try:
-        from daemon.workers.cluster import ClusterPool  # noqa: PLC0415 - 60 MB
+        from daemon.cluster.pool import ClusterPool  # noqa: PLC0415 - 60 MB
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"{error.name} is not installed, and `cluster` needs it: pip install 'digitd[cluster]'"

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.reading import eye
 from daemon.records import Doubt
-from tests.reading.drawn import Pixels, alike, large, painted, png, read, shipped
+from support.drawn import Pixels, alike, large, painted, png, read, shipped
 
 RNG = np.random.default_rng(0)
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from daemon.errors import UnreadableError
-from tests.reading.drawn import DIGITS, alike, large, painted, png, read
+from support.drawn import DIGITS, alike, large, painted, png, read
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import pytest
 
 from daemon import ids
 from daemon.review.index import is_sampled
-from tests.harness import DIGITD, SAMPLES, Running, wait_until
-from tests.review import browser as browsers
-from tests.review.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
+from support import browser as browsers
+from support.daemon import DIGITD, SAMPLES, Running, wait_until
+from support.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import ids
-from daemon.ledger import rows
+from daemon.outbox import rows
 from daemon.records import Status
 from daemon.review import queries
 from daemon.review.index import Index, Position

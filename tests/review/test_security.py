@@ -18,11 +18,11 @@ from urllib.parse import quote
 import pytest
 
 from daemon.layout import REVIEW_KEY, TABLE
-from daemon.ledger import rows
+from daemon.outbox import rows
 from daemon.review.access import Access, is_loopback
 from daemon.review.connections import MOST
-from tests.harness import digitd, wait_until
-from tests.review.site import BROKEN, SURE, Server, Site, doubtful, png
+from support.daemon import digitd, wait_until
+from support.site import BROKEN, SURE, Server, Site, doubtful, png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

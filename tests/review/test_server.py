@@ -22,9 +22,9 @@ import pytest
 from PIL import Image
 
 from daemon.layout import LABELS, REVIEW_INDEX, TABLE
-from daemon.ledger import labels
-from tests.harness import STAND_IN, Running, digitd, wait_until
-from tests.review.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
+from daemon.outbox import labels
+from support.daemon import STAND_IN, Running, digitd, wait_until
+from support.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

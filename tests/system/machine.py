@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.harness import wait_until
+from support.daemon import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

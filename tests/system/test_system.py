@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from daemon.assets import CONFIG_TEMPLATE
-from tests.harness import ROOT, SAMPLES, Box, wait_until
+from support.daemon import ROOT, SAMPLES, Box, wait_until
 from tests.system.machine import CommandError, Machine
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from daemon.errors import DataError
 from daemon.reading import model
 from daemon.records import Status, Verdict
 from daemon.training import calibrate, data, evaluate
-from tests.harness import DIGITD, Terminal, digitd
+from support.daemon import DIGITD, Terminal, digitd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

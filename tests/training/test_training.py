@@ -30,7 +30,7 @@ from daemon.training import (
     views,
 )
 from daemon.training.augment import Augmenter
-from tests.harness import Terminal
+from support.daemon import Terminal
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
 pytestmark = [

@@ -14,7 +14,7 @@ from daemon import ids
 from daemon.config import Config
 from daemon.records import Job, Parcel, Reading, ReadOptions, Status, Verdict
 from daemon.workers.batch import read_batch, unread_result
-from tests.harness import files_limited_to
+from support.daemon import files_limited_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

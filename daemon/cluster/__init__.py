@@ -1,0 +1,1 @@
+"""Read claimed files on the workers of a Dask cluster."""

@@ -1,0 +1,55 @@
+"""What runs in a worker of a cluster; its machine has the same digitd installed.
+
+A worker is started with ``--preload daemon.cluster.remote``, see docs/cluster.md.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+from daemon import __version__
+from daemon.layout import PART_SUFFIX
+from daemon.records import Parcel, Reading, ReadOptions
+from daemon.workers.batch import Read
+
+# Tasks ask for this resource, so that a worker with another version of digitd gets none.
+RESOURCE = f"digitd-{__version__}"
+# The networks of a process read one image at a time.
+_reading = threading.Lock()
+
+
+async def dask_setup(worker: Worker) -> None:
+    """Offer the resource; called when the worker starts, before it knows the scheduler."""
+    worker.state.total_resources[RESOURCE] = worker.state.nthreads
+    worker.state.available_resources[RESOURCE] = worker.state.nthreads
+
+
+class ModelFile(WorkerPlugin):
+    """Writes the model's file on each worker, once: those that there are, and those that come."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name = name
+        self._data = data
+
+    def setup(self, worker: Worker) -> None:
+        """Write the file, whole."""
+        file = Path(worker.local_directory) / self.name
+        part = file.with_name(f"{self.name}{PART_SUFFIX}")
+        part.write_bytes(self._data)
+        part.replace(file)
+
+
+def read(read_here: Read, options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+    """Read a batch in a worker.
+
+    Args:
+        read_here: reads it; see ``worker.read``.
+        options: the settings; the model is named like its ``ModelFile``.
+        parcels: the files.
+    """
+    model = Path(get_worker().local_directory) / options.model
+    with _reading:
+        return read_here(replace(options, model=model), parcels)

@@ -1,0 +1,129 @@
+"""Claim files by rename, and find files that an earlier run left in the work folder."""
+
+import errno
+import logging
+import os
+import stat
+from pathlib import Path
+
+from daemon import ids, layout
+from daemon.inbox.attempts import Attempts
+from daemon.lock import Lock
+from daemon.records import Job
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES = frozenset({layout.PICTURE_SUFFIX, layout.NAME_SUFFIX})
+
+
+class Claims:
+    """The work folder of one inbox, locked against other instances of digitd.
+
+    Attributes:
+        folder: the work folder.
+        attempts: the log of attempts to read its files.
+    """
+
+    def __init__(self, inbox: Path) -> None:
+        self.folder = inbox / layout.WORK_FOLDER
+        self.attempts = Attempts(self.folder)
+        self._inbox = inbox
+        self._ids = ids.Ids()
+        self._lock = Lock(self.folder / layout.WORK_LOCK)
+        self._was_open = False
+
+    def tend(self) -> bool:
+        """Create and lock the work folder if it is not locked, or was replaced with the inbox.
+
+        Returns:
+            Whether that was needed. The folder may then contain files that an earlier run claimed.
+
+        Raises:
+            BusyError: another digitd has locked it.
+            OSError: it cannot be created or written.
+        """
+        if self._lock.held:
+            return False
+        self.close()
+        self.folder.mkdir(mode=0o770, exist_ok=True)
+        if not stat.S_ISDIR(self.folder.lstat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(self.folder))
+        self._lock.take()
+        try:
+            claimed = (layout.claimed_id(path.name) for path in self.folder.iterdir())
+            self.attempts.open(job_id for job_id in claimed if job_id is not None)
+        except OSError:
+            self.close()
+            raise
+        if self._was_open:
+            log.warning("%s was replaced: using the new one", self.folder)
+        self._was_open = True
+        return True
+
+    def close(self) -> None:
+        """Unlock the work folder."""
+        self.attempts.close()
+        self._lock.release()
+
+    def skip_ids(self, seen: str) -> None:
+        """Only issue ids greater than ``seen``."""
+        self._ids.skip(seen)
+
+    def claim(self, name: str) -> Job | None:
+        """Move a complete file to the work folder; return its job, or ``None`` if it is gone.
+
+        Raises:
+            OSError: it cannot be moved now (disk full, no permission) and stays in the inbox.
+        """
+        job_id = self._ids.next()
+        path = self._claimed_path(job_id, name)
+        try:
+            (self._inbox / name).rename(path)
+        except FileNotFoundError:
+            self.folder.stat()  # raises if the work folder is what is missing
+            return None
+        return Job(job_id, name, path, path.lstat().st_size)
+
+    def leftovers(self) -> list[Job]:
+        """Return the claimed files in the work folder, oldest first."""
+        jobs = []
+        for path in sorted(self.folder.iterdir()):
+            job_id = layout.claimed_id(path.name)
+            if job_id is None:
+                continue
+            self._ids.skip(job_id)
+            name = path.name.removeprefix(f"{job_id}-")
+            whole = self._name_path(job_id)
+            if whole.is_file():
+                # A power failure may have left it empty. Then use the truncated name.
+                name = os.fsdecode(whole.read_bytes()) or name
+            jobs.append(Job(job_id, name, path, path.lstat().st_size))
+        return jobs
+
+    def sweep(self, held: set[str]) -> None:
+        """Remove pictures and name files whose id is not in ``held``."""
+        for path in self.folder.iterdir():
+            # A claimed file's name may have the same suffix. Ours consist of an id and the suffix.
+            ours = ids.PATTERN.fullmatch(path.stem) is not None and path.suffix in _SUFFIXES
+            if ours and path.stem not in held:
+                path.unlink()
+
+    def forget(self, job: Job) -> None:
+        """Delete the name file and the attempts of a job whose file has left the work folder."""
+        try:
+            if len(os.fsencode(job.path.name)) == layout.NAME_BYTES:
+                self._name_path(job.id).unlink(missing_ok=True)
+            self.attempts.forget(job)
+        except OSError as error:  # the next start removes what is left
+            log.warning("%s: cannot be written: %s", self.folder, error.strerror)
+
+    def _claimed_path(self, job_id: str, name: str) -> Path:
+        """Return the path to claim a file to; save its name first if the path truncates it."""
+        claimed = os.fsencode(f"{job_id}-{name}")
+        if len(claimed) >= layout.NAME_BYTES:
+            self._name_path(job_id).write_bytes(os.fsencode(name))
+            claimed = claimed[: layout.NAME_BYTES]
+        return self.folder / os.fsdecode(claimed)
+
+    def _name_path(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}{layout.NAME_SUFFIX}"

@@ -1,0 +1,253 @@
+"""Find complete files: from events, and from listings of the folder in case events are missed."""
+
+import errno
+import heapq
+import logging
+import math
+import os
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from daemon.config import Config
+from daemon.errors import ConfigError
+from daemon.inbox.completeness import Completeness, State
+from daemon.inbox.listing import Listing, natural
+from daemon.inbox.watch import Mode, Watch, sends_events
+
+log = logging.getLogger(__name__)
+
+# Maximum number of names in memory, about 300 bytes each, however many files are in the inbox. The
+# folder is listed again when these are done, which takes 8 s or more. Listing 100,000 files takes
+# 0.25 s.
+_BACKLOG = 8192
+# Polling lists the inbox this often, but spends at most a twentieth of the time on it.
+_POLL_SECONDS = 1.0
+_POLL_SHARE = 20
+# How often watchdog's threads and the folder's identity are checked.
+_TEND_SECONDS = 2.0
+
+
+class Inbox:
+    """The complete files of one folder: first those already there, in numeric order, then new ones.
+
+    The watch's threads only append to ``_arrived``; everything else runs in the daemon's loop.
+    """
+
+    def __init__(self, config: Config, wake: Callable[[], None]) -> None:
+        """Take the settings; ``wake`` wakes the loop and may be called from any thread."""
+        self.folder = config.inbox
+        self.mode: Mode = "polling"
+        self._config = config
+        self._wake = wake
+        self._listing = Listing(config.inbox, config.pattern)
+        self._completeness = Completeness(
+            config.inbox,
+            settle_seconds=config.settle_seconds,
+            incomplete_seconds=config.incomplete_seconds,
+        )
+        self._arrived: deque[str] = deque()
+        self._backlog: OrderedDict[str, None] = OrderedDict()
+        self._left_alone: set[str] = set()
+        self._ignored: set[str] = set()
+        self._watch: Watch | None = None
+        self._identity: tuple[int, int] | None = None
+        self._live = True
+        self._armed = False
+        self._more = self._missed = False
+        self._scan_at = self._tend_at = 0.0
+
+    def open(self, *, live: bool = True) -> None:
+        """List the folder; if ``live``, start watching it first and list it again periodically.
+
+        Raises:
+            OSError: the folder cannot be listed.
+            ConfigError: ``watch: inotify`` is configured but inotify is not available.
+        """
+        self._live = live
+        self._rearm()
+        self._scan()
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def tend(self) -> None:
+        """Process events, and do what is due: list, check unfinished files, restart the watch.
+
+        Raises:
+            OSError: the folder cannot be listed; it is watched again once it can be.
+        """
+        now = time.monotonic()
+        if now >= self._tend_at:
+            self._tend_at = now + _TEND_SECONDS
+            if not self._armed:
+                self._rearm()
+            elif self._identity != _identity(self.folder):
+                log.warning("%s was replaced: watching the new one", self.folder)
+                self._rearm()
+            elif self._watch is not None and not self._watch.alive():
+                log.warning("the watch on %s died: watching again", self.folder)
+                self._rearm()
+        self._hear()
+        if now >= self._scan_at or (self._more and not self._backlog):
+            self._scan()
+        for name in self._completeness.due():
+            if self._check(name):
+                self._backlog[name] = None
+                self._backlog.move_to_end(name, last=False)
+
+    def take(self, most: int) -> Iterator[str]:
+        """Yield the names of up to ``most`` complete files.
+
+        Claim each file before taking the next. A file that could not be claimed comes first in the
+        next call.
+        """
+        taken = 0
+        while taken < most and self._backlog:
+            name = next(iter(self._backlog))
+            if self._check(name):
+                yield name
+                taken += 1
+                self._completeness.forget(name)
+            self._backlog.pop(name, None)
+
+    def leave(self, name: str, why: str) -> None:
+        """Log once that a file is left alone."""
+        if name not in self._left_alone:
+            self._left_alone.add(name)
+            log.warning("%r in the inbox %s: left alone", name, why)
+
+    @property
+    def waiting(self) -> int:
+        """The number of files that are known and not yet taken, including unfinished ones."""
+        return len(self._backlog) + len(self._completeness.names)
+
+    @property
+    def writable(self) -> bool:
+        """Whether the folder's permissions allow files to be moved out of it."""
+        return os.access(self.folder, os.W_OK | os.X_OK)
+
+    def seconds_until_due(self) -> float:
+        """Return in how many seconds ``tend`` has work even if no event arrives."""
+        due = min(self._scan_at, self._tend_at, self._completeness.next_due())
+        return max(0.0, due - time.monotonic())
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every file found by the last scan has been taken."""
+        return not (self._backlog or self._completeness.names or self._arrived or self._more)
+
+    def _check(self, name: str) -> bool:
+        """Return whether a file is complete; leave it alone if it is not a regular file."""
+        state = self._completeness.check(name)
+        if state is State.IRREGULAR:
+            self.leave(name, "is not a regular file")
+        return state is State.COMPLETE
+
+    def _rearm(self) -> None:
+        """Start a new watch on the folder and make a listing due.
+
+        Raises:
+            OSError: it cannot be watched now.
+            ConfigError: ``watch: inotify`` is configured but inotify is not available.
+        """
+        self.close()
+        self._armed = False
+        # Take the identity first, so that a folder replaced after this is noticed.
+        first = self._identity is None
+        self._identity = _identity(self.folder)
+        self.mode = "polling"
+        wanted = self._config.watch
+        silent = wanted == "auto" and not sends_events(self.folder)
+        if self._live and wanted != "polling" and not silent:
+            self._watch_for_events(first=first)
+        self._armed = True
+        self._scan_at = 0.0
+
+    def _watch_for_events(self, *, first: bool) -> None:
+        try:
+            self._watch = Watch(self.folder, self._hear_of)
+            self.mode = "inotify"
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EMFILE}:
+                raise
+            if self._config.watch == "inotify":
+                if not first:
+                    raise  # it was available before, so this may be temporary
+                raise ConfigError(
+                    f"watch: inotify is not available ({error.strerror}): raise "
+                    "fs.inotify.max_user_watches and max_user_instances with sysctl, "
+                    "or set watch: auto"
+                ) from error
+            log.warning("inotify is exhausted (%s): polling instead", error.strerror)
+
+    def _hear_of(self, name: str) -> None:
+        """Record an arrival; called from the watch's thread."""
+        if len(self._arrived) < _BACKLOG:
+            self._arrived.append(name)
+        else:  # the loop is paused, perhaps for hours; the folder is listed after that
+            self._missed = True
+        self._wake()
+
+    def _hear(self) -> None:
+        if self._missed:
+            self._missed = False
+            self._more = True
+        while self._arrived:
+            name = self._arrived.popleft()
+            if not self._listing.matches(name) or self._completeness.hurry(name):
+                continue
+            if len(self._backlog) < _BACKLOG:
+                self._backlog[name] = None
+            else:
+                self._more = True
+
+    def _scan(self) -> None:
+        started = time.monotonic()
+        left_alone = self._left_alone
+        ignored: set[str] = set()
+        known = self._completeness.names | self._backlog.keys()
+        room = _BACKLOG - len(self._backlog)
+        # Files that were left alone are checked again, but after all other files.
+        first = heapq.nsmallest(
+            room + 1,
+            (name for name in self._matching(ignored) if name not in known),
+            key=lambda name: (name in left_alone, natural(name)),
+        )
+        self._more = len(first) > room and first[room] not in left_alone
+        self._backlog.update((name, None) for name in first[:room])
+        self._left_alone = {name for name in left_alone if os.path.lexists(self.folder / name)}
+        self._log_ignored(ignored)
+        took = time.monotonic() - started
+        log.debug("listed %s in %.3f s: %d files to check", self.folder, took, len(self._backlog))
+        every = self._config.rescan_seconds
+        if self.mode == "polling":
+            every = min(every, max(_POLL_SECONDS, _POLL_SHARE * took))
+        self._scan_at = started + every if self._live else math.inf
+
+    def _matching(self, ignored: set[str]) -> Iterator[str]:
+        """List the folder; yield the names that match, and add the others to ``ignored``."""
+        for name, matches in self._listing.split():
+            if matches:
+                yield name
+            else:
+                ignored.add(name)
+
+    def _log_ignored(self, ignored: set[str]) -> None:
+        """Log each file whose name does not match, once."""
+        for name in sorted(ignored - self._ignored):
+            log.warning(
+                "%r in the inbox is ignored: its name does not match %s",
+                name,
+                " or ".join(self._config.pattern),
+            )
+        self._ignored = ignored
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    info = folder.stat()
+    return info.st_dev, info.st_ino

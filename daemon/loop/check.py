@@ -1,0 +1,85 @@
+"""Check whether ``digitd run`` would start, without changing anything."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+
+from daemon.assets import KNOWN_DIGIT
+from daemon.config import Config
+from daemon.errors import ClusterError, DigitdError, describe
+from daemon.inbox.inbox import Inbox
+from daemon.loop import folders
+from daemon.records import Reading
+from daemon.workers.pool import worker_count
+from daemon.workers.readers import Readers
+from daemon.workers.start import readers
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check: a line for the user, and the fault if there is one."""
+
+    text: str
+    fault: DigitdError | OSError | None = None
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Yield a finding for each thing that a start needs, slow checks last; ``config`` is valid."""
+    yield Finding("config: every key is valid")
+    try:
+        folders.check(config)
+    except (DigitdError, OSError) as error:
+        yield Finding(describe(error), error)
+    else:
+        for key, folder in (("inbox", config.inbox), ("outbox", config.outbox)):
+            there = "exists, can be listed and written"
+            yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be created'}")
+        if config.inbox.exists():
+            yield _watch(config)
+    yield _model(config)
+
+
+def _watch(config: Config) -> Finding:
+    inbox = Inbox(config, wake=lambda: None)
+    try:
+        inbox.open()
+    except (DigitdError, OSError) as error:
+        return Finding(f"watch: {describe(error)}", error)
+    finally:
+        inbox.close()
+    why = ""
+    if inbox.mode == config.watch:
+        why = ", as configured"
+    elif inbox.mode == "polling":
+        why = "; the file system sends no events, or inotify's limits are reached"
+    return Finding(f"watch: by {inbox.mode}{why}")
+
+
+def _model(config: Config) -> Finding:
+    """Have a worker read the known digit, as ``run`` does."""
+    try:
+        pool = readers(config, workers=1)
+        known = _read_known_digit(pool)
+    except ClusterError as error:
+        return Finding(f"cluster: {error}", error)
+    except (DigitdError, OSError) as error:
+        return Finding(f"model: {describe(error)}", error)
+    confidence = known.verdict.confidence or 0.0
+    readers_are = pool.title if config.cluster else f"workers: {worker_count(config.workers)}"
+    return Finding(
+        f"model: {config.model} ({known.model}) reads a known {KNOWN_DIGIT} as "
+        f"{known.verdict.digit} ({confidence:.1%}); {readers_are}"
+    )
+
+
+def _read_known_digit(pool: Readers) -> Reading:
+    try:
+        while True:
+            pool.tend()
+            if pool.fault is not None:
+                raise pool.fault
+            if pool.known is not None:
+                return pool.known
+            wait(pool.waitables, pool.seconds_until_due())
+    finally:
+        pool.close()

@@ -1,0 +1,152 @@
+"""Write the daemon's status page, and read it for ``digitd status`` with counts of the table."""
+
+import json
+import math
+import os
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.config import Config
+from daemon.inbox.listing import Listing, count
+from daemon.layout import STATUS_PAGE, WORK_FOLDER, claimed_id
+from daemon.lock import is_running
+from daemon.outbox.census import census
+from daemon.outbox.drift import differences, load
+from daemon.records import Status
+from daemon.systemd.notify import notify, watchdog_seconds
+
+# One file system block, written whole and in place, so that it can also be written on a full disk.
+_PAGE_BYTES = 4096
+_BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
+_PAGE_SECONDS = 1.0
+RUNNING, STOPPED = "running", "stopped"  # states of the daemon
+_TEXT_BYTES = 1000  # maximum length of a text, so that the page always fits
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The part of the status that only the running daemon knows. Times are ISO 8601 UTC."""
+
+    pid: int
+    since: str
+    state: str
+    why: str
+    watch: str
+    model: str
+    in_work: int
+
+
+class StatusPage:
+    """The page on disk, and systemd's watchdog. Call ``show`` in every iteration of the loop."""
+
+    def __init__(self, inbox: Path) -> None:
+        self._inbox = inbox
+        self._path = inbox / WORK_FOLDER / STATUS_PAGE
+        self._last: Page | None = None
+        self._page_at = self._ping_at = 0.0
+        self._watchdog = watchdog_seconds()
+
+    def show(self, page: Page) -> None:
+        """Ping the watchdog; write the page at once if the state changed, else once a second."""
+        now = time.monotonic()
+        if self._watchdog is not None and now >= self._ping_at:
+            self._ping_at = now + self._watchdog / 4
+            notify("WATCHDOG=1")
+        if now < self._page_at and self._last is not None and page.state == self._last.state:
+            return
+        self._page_at = now + _PAGE_SECONDS
+        if page == self._last and self._path.exists():
+            return
+        with suppress(OSError):  # the folder may be missing, which is logged elsewhere
+            self._write(page)
+            self._last = page
+            notify(f"STATUS={page.state}: {page.why or self._inbox}")
+
+    def seconds_until_ping(self) -> float:
+        """Return in how many seconds the watchdog must be pinged; inf if there is none."""
+        return math.inf if self._watchdog is None else self._ping_at - time.monotonic()
+
+    def _write(self, page: Page) -> None:
+        text = json.dumps({k: _cut(v) for k, v in asdict(page).items()})
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._path, flags, 0o660)
+        try:
+            os.pwrite(descriptor, text.encode().ljust(_PAGE_BYTES), 0)
+        finally:
+            os.close(descriptor)
+
+
+def _cut(value: str | int) -> str | int:
+    return value[:_TEXT_BYTES] if isinstance(value, str) else value
+
+
+def read(config: Config) -> dict[str, Any]:
+    """Return the status of the digitd with this config, running or not."""
+    running = is_running(config.inbox, config.outbox)
+    page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
+    found = census(config.outbox)
+    known = page if running else {}
+    return {
+        "running": running,
+        "pid": known.get("pid"),
+        "since": known.get("since"),
+        "state": known.get("state", "starting") if running else STOPPED,
+        "why": known.get("why", ""),
+        "watch": known.get("watch"),
+        "model": known.get("model"),
+        "inbox": str(config.inbox),
+        "outbox": str(config.outbox),
+        "waiting": _waiting(config),
+        "ignored": count(Listing(config.inbox, config.pattern).ignored()),
+        "in_work": _claimed(config.inbox / WORK_FOLDER),
+        **{status.value: found.counts[status] for status in Status},
+        "drift": differences(load(config.outbox)),
+        "last": _brief(found.last),
+        "last_error": _brief(found.last_error),
+    }
+
+
+def health(config: Config) -> str:
+    """Return what the digitd with this config is doing: its state, and why if it is paused."""
+    if not is_running(config.inbox, config.outbox):
+        return STOPPED
+    page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
+    state, why = page.get("state", "starting"), page.get("why", "")
+    return f"{state}: {why}" if why else str(state)
+
+
+def _read_page(path: Path) -> dict[str, Any]:
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return page if isinstance(page, dict) else {}
+
+
+def files_left(config: Config) -> int:
+    """Return the number of files without a row: in the inbox and claimed."""
+    return _waiting(config) + _claimed(config.inbox / WORK_FOLDER)
+
+
+def _waiting(config: Config) -> int:
+    return Listing(config.inbox, config.pattern).waiting().count
+
+
+def _claimed(folder: Path) -> int:
+    try:
+        return sum(claimed_id(path.name) is not None for path in folder.iterdir())
+    except OSError:
+        return 0
+
+
+def _brief(row: dict[str, str] | None) -> dict[str, Any] | None:
+    """Return the fields of a row that are shown, with the types of `predict --json`."""
+    if row is None:
+        return None
+    shown: dict[str, Any] = {key: row[key] for key in _BRIEF}
+    shown["digit"] = int(row["digit"]) if row["digit"] else None
+    shown["confidence"] = float(row["confidence"]) if row["confidence"] else None
+    return shown

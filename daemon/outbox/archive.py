@@ -1,0 +1,160 @@
+"""Choose file names in the outbox's folders, and move files there."""
+
+import errno
+import filecmp
+import logging
+import os
+import re
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path, PurePath
+
+from daemon import ids
+from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PART_SUFFIX, PICTURES
+from daemon.outbox import appended, published, rename, rows
+from daemon.records import Placement, Result, Status
+
+log = logging.getLogger(__name__)
+
+_FOLDERS = (PICTURES, ORIGINALS, FAILED)
+# A longer suffix is not an extension, but part of a name that contains a dot.
+_LONGEST_SUFFIX = 16
+_WITH_ID = re.compile(rf"(?P<stem>.+)-{ids.PATTERN.pattern}(?P<suffix>\.[^.]*)?", re.DOTALL)
+
+
+class Archive:
+    """``annotated/``, ``originals/`` and ``failed/`` of one outbox."""
+
+    def __init__(self, outbox: Path, *, daily: bool) -> None:
+        """Take the outbox; ``daily`` puts the files of each day into a folder of their own."""
+        self._outbox = outbox
+        self._daily = daily
+        # Names in rows whose files are not published yet.
+        self._reserved: set[str] = set()
+
+    def open(self) -> None:
+        """Create missing folders, and remove unfinished copies."""
+        for name in _FOLDERS:
+            folder = self._outbox / name
+            folder.mkdir(mode=0o770, exist_ok=True)
+            for pattern in (f".*{PART_SUFFIX}", f"*/.*{PART_SUFFIX}"):
+                for part in folder.glob(pattern):
+                    part.unlink()
+
+    def place(self, result: Result) -> Placement:
+        """Choose where a result's files go, and reserve these names.
+
+        A file keeps its name. If that is taken, its id is added.
+        """
+        name = rows.printable(result.job.name)
+        day = f"{published.day(result.job.received_at)}/" if self._daily else ""
+        if len(_picture_name(name).encode()) > NAME_BYTES or self._is_taken(f"{day}{name}"):
+            name = _with_id(name, result.job.id)
+        name = f"{day}{name}"
+        self._reserved.add(_picture_name(name))
+        folder = FAILED if result.verdict.status is Status.ERROR else ORIGINALS
+        picture = f"{PICTURES}/{_picture_name(name)}" if result.has_picture else ""
+        return Placement(result.job, picture, f"{folder}/{name}")
+
+    def reserve(self, placement: Placement) -> None:
+        """Reserve the names of a row that an earlier run committed."""
+        self._reserved.add(_reserved_name(placement))
+
+    def release(self, placement: Placement) -> None:
+        """Free reserved names, after the commit failed or the files were published."""
+        self._reserved.discard(_reserved_name(placement))
+
+    def publish(self, placement: Placement) -> None:
+        """Move a picture and an original to the paths in their row; see ``Outbox.publish``."""
+        if placement.picture:
+            _move(placement.job.picture_path, self._outbox / placement.picture)
+        _move(placement.job.path, self._outbox / placement.original)
+        self.release(placement)
+
+    def _is_taken(self, name: str) -> bool:
+        picture = _picture_name(name)
+        places = (f"{ORIGINALS}/{name}", f"{FAILED}/{name}", f"{PICTURES}/{picture}")
+        return picture in self._reserved or any(
+            os.path.lexists(f"{self._outbox}/{place}") for place in places
+        )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file to the path in its row, unless that is already done."""
+    if not os.path.lexists(source):
+        if not os.path.lexists(target):
+            log.error("%s was removed from the work folder before it was published", source)
+        return
+    try:
+        _move_to_free(source, target)
+    except FileExistsError:
+        # An earlier run may have copied the file and ended before it removed the source.
+        if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
+            raise
+        source.unlink()
+
+
+def _move_to_free(source: Path, target: Path) -> None:
+    try:
+        rename.rename_noreplace(source, target)
+    except FileNotFoundError:  # a new day, or someone removed the folder
+        _make(target.parent)
+        rename.rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _make(target.parent)
+        _copy_over(source, target)
+
+
+def _make(folder: Path) -> None:
+    """Create one of the folders, or the folder of a day in it."""
+    if published.is_day(folder.name):
+        folder.parent.mkdir(mode=0o770, exist_ok=True)
+    folder.mkdir(mode=0o770, exist_ok=True)
+
+
+def _copy_over(source: Path, target: Path) -> None:
+    """Move a file to another file system: copy to a temporary name, fsync, rename, unlink."""
+    if not stat.S_ISREG(source.lstat().st_mode):
+        # Something replaced the file after it was checked. Copying a symlink would read from
+        # outside the inbox, and copying a FIFO would never end.
+        raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
+    part = target.with_name(f".{source.name[: ids.LENGTH]}{PART_SUFFIX}")
+    shutil.copyfile(source, part, follow_symlinks=False)
+    with suppress(OSError):  # not every file system supports owners, permissions and times
+        shutil.copystat(source, part, follow_symlinks=False)
+    with part.open("rb") as copied:
+        os.fsync(copied.fileno())
+    rename.rename_noreplace(part, target)
+    appended.sync_folder(target.parent)
+    source.unlink()
+
+
+def _reserved_name(placement: Placement) -> str:
+    _, _, name = placement.original.partition("/")
+    return _picture_name(name)
+
+
+def _picture_name(name: str) -> str:
+    return name if name.lower().endswith(".png") else f"{name}.png"
+
+
+def dropped_name(name: str) -> str:
+    """Return the name under which a file was dropped: its name here without the id, if it has one.
+
+    A long name may have been cut when the id was added.
+    """
+    found = _WITH_ID.fullmatch(name)
+    return f"{found['stem']}{found['suffix'] or ''}" if found else name
+
+
+def _with_id(name: str, job_id: str) -> str:
+    """Return a name with an id before its extension, with the stem cut if it is too long."""
+    suffix = PurePath(name).suffix
+    if len(suffix) > _LONGEST_SUFFIX:
+        suffix = ""
+    end = f"-{job_id}{suffix}"
+    room = NAME_BYTES - len(f"{end}.png".encode())
+    return name.removesuffix(suffix).encode()[:room].decode("utf-8", "ignore") + end

@@ -1,0 +1,191 @@
+"""Whether today's rows differ from those that the outbox began with; shown, never acted on.
+
+The tests are the usual ones: two proportions (z) for unsure and error, Kolmogorov and Smirnov for
+the confidence, chi-squared for the digits; each at a significance of 0.001.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from daemon.layout import DRIFT, PART_SUFFIX
+from daemon.outbox import published
+from daemon.outbox.rows import Row
+from daemon.records import DIGITS, Status
+
+BINS = 50  # of the confidence
+FEWEST = 200  # rows on each side; the tests say nothing about fewer
+REFERENCE_ROWS = 2000  # the first rows with a model are what later ones are compared with
+# Critical values at a significance of 0.001.
+_Z = 3.2905  # normal, both tails
+_CHI_SQUARED = 27.877  # 9 degrees of freedom: ten digits
+_KOLMOGOROV = 1.9495
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Counts of some rows.
+
+    Attributes:
+        rows: their number.
+        unsure: how many are unsure.
+        error: how many could not be read.
+        digits: (10,) how many are of each digit.
+        confidence: (50,) how many have a confidence in each bin from 0 to 1.
+    """
+
+    rows: int = 0
+    unsure: int = 0
+    error: int = 0
+    digits: tuple[int, ...] = (0,) * DIGITS
+    confidence: tuple[int, ...] = (0,) * BINS
+
+    def plus(self, row: Row) -> Self:
+        """Return the counts with another row."""
+        verdict = row.verdict
+        digits, confidence = self.digits, self.confidence
+        if verdict.digit is not None and verdict.confidence is not None:
+            digits = _incremented(digits, verdict.digit)
+            confidence = _incremented(confidence, min(BINS - 1, int(verdict.confidence * BINS)))
+        return replace(
+            self,
+            rows=self.rows + 1,
+            unsure=self.unsure + (verdict.status is Status.UNSURE),
+            error=self.error + (verdict.status is Status.ERROR),
+            digits=digits,
+            confidence=confidence,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of an outbox.
+
+    Attributes:
+        model: the short hash of the model that the reference was read with.
+        reference: the first rows with this model.
+        day: the UTC day of ``today``, such as 2026-11-24.
+        today: its rows.
+    """
+
+    model: str = ""
+    reference: Sample = field(default_factory=Sample)
+    day: str = ""
+    today: Sample = field(default_factory=Sample)
+
+    def plus(self, row: Row) -> Self:
+        """Return the record with another row; a new model begins a new reference."""
+        day = published.day(row.processed_at)
+        today = self.today if day == self.day else Sample()
+        model, reference = self.model, self.reference
+        if row.result.model and row.result.model != model:
+            model, reference, today = row.result.model, Sample(), Sample()
+        if reference.rows < REFERENCE_ROWS:
+            reference = reference.plus(row)
+        return replace(self, model=model, reference=reference, day=day, today=today.plus(row))
+
+
+def differences(record: Record) -> list[str]:
+    """Return a line for each respect in which today's rows differ from the reference."""
+    reference, today = record.reference, record.today
+    if reference.rows < REFERENCE_ROWS or today.rows < FEWEST:
+        return []
+    found = []
+    for name in ("unsure", "error"):
+        now, then = getattr(today, name), getattr(reference, name)
+        if abs(two_proportion_z(now, today.rows, then, reference.rows)) > _Z:
+            found.append(
+                f"{name}: {now / today.rows:.1%} today, {then / reference.rows:.1%} before"
+            )
+    if min(sum(today.digits), sum(reference.digits)) >= FEWEST:
+        distance, limit = kolmogorov_smirnov(today.confidence, reference.confidence)
+        if distance > limit:
+            found.append(
+                f"confidence: median {_median(today.confidence):.0%} today, "
+                f"{_median(reference.confidence):.0%} before"
+            )
+        if chi_squared(today.digits, reference.digits) > _CHI_SQUARED:
+            digit, now, then = _largest_change(today.digits, reference.digits)
+            found.append(f"digits: {now:.1%} are a {digit} today, {then:.1%} before")
+    return found
+
+
+def load(outbox: Path) -> Record:
+    """Return an outbox's record; an empty one if there is none or it cannot be read."""
+    try:
+        data = json.loads((outbox / DRIFT).read_text(encoding="ascii"))
+        return Record(
+            data["model"], _sample(data["reference"]), data["day"], _sample(data["today"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return Record()
+
+
+def save(outbox: Path, record: Record) -> None:
+    """Save a record, whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = outbox / f"{DRIFT}{PART_SUFFIX}"
+    part.write_text(json.dumps(asdict(record)), encoding="ascii")
+    part.replace(outbox / DRIFT)
+
+
+def _sample(data: dict[str, int | list[int]]) -> Sample:
+    return Sample(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})  # type: ignore[arg-type]
+
+
+def _incremented(counts: tuple[int, ...], at: int) -> tuple[int, ...]:
+    return (*counts[:at], counts[at] + 1, *counts[at + 1 :])
+
+
+def two_proportion_z(now: int, of_now: int, then: int, of_then: int) -> float:
+    """Return the z of two proportions, with the pooled variance."""
+    pooled = (now + then) / (of_now + of_then)
+    variance = pooled * (1 - pooled) * (1 / of_now + 1 / of_then)
+    return (now / of_now - then / of_then) / math.sqrt(variance) if variance else 0.0
+
+
+def kolmogorov_smirnov(now: Sequence[int], then: Sequence[int]) -> tuple[float, float]:
+    """Return the largest distance of the cumulative shares, and its critical value."""
+    total_now, total_then = sum(now), sum(then)
+    distance = share_now = share_then = 0.0
+    for one, other in zip(now, then, strict=True):
+        share_now += one / total_now
+        share_then += other / total_then
+        distance = max(distance, abs(share_now - share_then))
+    return distance, _KOLMOGOROV * math.sqrt(1 / total_now + 1 / total_then)
+
+
+def chi_squared(now: Sequence[int], then: Sequence[int]) -> float:
+    """Return chi-squared of the table of two rows of counts."""
+    total_now, total_then = sum(now), sum(then)
+    total = 0.0
+    for one, other in zip(now, then, strict=True):
+        for count, of in ((one, total_now), (other, total_then)):
+            expected = (one + other) * of / (total_now + total_then)
+            total += (count - expected) ** 2 / expected if expected else 0.0
+    return total
+
+
+def _median(bins: Sequence[int]) -> float:
+    """Return the middle of the bin with the median."""
+    half, so_far = sum(bins) / 2, 0
+    for number, count in enumerate(bins):
+        so_far += count
+        if so_far >= half:
+            return (number + 0.5) / len(bins)
+    return 1.0
+
+
+def _largest_change(now: Sequence[int], then: Sequence[int]) -> tuple[int, float, float]:
+    """Return the digit whose share has changed most, and both shares."""
+    shares = [
+        (digit, one / sum(now), other / sum(then))
+        for digit, (one, other) in enumerate(zip(now, then, strict=True))
+    ]
+    return max(shares, key=lambda share: abs(share[1] - share[2]))

@@ -1,0 +1,191 @@
+"""labels.csv: what people answered; append an answer durably, read answers back."""
+
+import csv
+import errno
+import fcntl
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+
+from daemon import ids
+from daemon.layout import LABELS
+from daemon.lock import is_open_at
+from daemon.outbox import appended, rows
+
+log = logging.getLogger(__name__)
+
+NOT_A_DIGIT = "none"
+UNDO = "undo"  # as if the row had never been answered
+# A whole number may have leading zeros. No form field has more than 32 digits.
+_LABEL = re.compile(rf"[0-9]{{1,32}}|{NOT_A_DIGIT}|{UNDO}")
+
+
+class Source(StrEnum):
+    """Where the person who answered had met the file."""
+
+    QUEUE = "queue"
+    SAMPLE = "sample"  # the random sample of ``ok`` rows, which alone measures the accuracy
+    GALLERY = "gallery"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One person's answer about one row; the fields are the columns of labels.csv.
+
+    Attributes:
+        id: the row's.
+        sha256: of the row's original.
+        label: a digit, a whole number, ``none`` (not a digit) or ``undo``.
+        by: the person's name.
+        at: ISO 8601 UTC.
+        model: short hash of the model that read the file.
+        digit: what the model read; may be empty.
+        confidence: the model's, as in predictions.csv; may be empty.
+        source: one of ``Source``. It is last so that no prefix of a row is a row.
+    """
+
+    id: str
+    sha256: str
+    label: str
+    by: str
+    at: str
+    model: str
+    digit: str
+    confidence: str
+    source: str
+
+
+_SOURCES = frozenset(Source)
+COLUMNS = tuple(field.name for field in fields(Answer))
+
+
+def header() -> str:
+    """Return the first line of the file."""
+    return rows.csv_line(COLUMNS)
+
+
+def is_label(text: str) -> bool:
+    """Return whether a text is allowed in the column ``label``."""
+    return _LABEL.fullmatch(text) is not None
+
+
+def parse(line: str) -> Answer | None:
+    """Return the answer in one line; ``None`` if it is not a complete row."""
+    try:
+        cells = next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        return None
+    if len(cells) != len(COLUMNS):
+        return None
+    answer = Answer(*cells)
+    whole = (
+        ids.PATTERN.fullmatch(answer.id) and is_label(answer.label) and answer.source in _SOURCES
+    )
+    return answer if whole else None
+
+
+def append(outbox: Path, answer: Answer) -> int:
+    """Append an answer and fsync it; several processes may do so at once.
+
+    What a kill or a power failure left of another row is cut off first.
+
+    Returns:
+        Where the row ends in the file, in bytes.
+
+    Raises:
+        ConfigError: labels.csv is not digitd's.
+        OSError: the answer is not stored; it can be tried again.
+    """
+    path = outbox / LABELS
+    descriptor = _open_locked(path)
+    try:
+        if not _has_header(os.pread(descriptor, len(header()), 0), path):
+            os.ftruncate(descriptor, 0)
+        if cut := appended.mend(descriptor, lambda line: parse(line) is not None):
+            log.warning("%s: cut a torn row of %d bytes", path, cut)
+        size = os.fstat(descriptor).st_size
+        row = rows.csv_line(astuple(answer))
+        _write(descriptor, size, (row if size else header() + row).encode())
+        if not size:
+            appended.sync_folder(outbox)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)  # this also unlocks it
+
+
+def read(outbox: Path) -> Iterator[Answer]:
+    """Yield all answers in the order in which they were given; skip lines that are not rows.
+
+    A last line without a newline may still be being written, and is skipped too.
+
+    Raises:
+        ConfigError: labels.csv is not digitd's.
+        OSError: it cannot be read.
+    """
+    path = outbox / LABELS
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        _has_header(file.readline(), path)
+        for line in file:
+            if line.endswith(b"\n"):
+                answer = parse(line.decode("utf-8", "replace"))
+                if answer is not None:
+                    yield answer
+
+
+def latest(outbox: Path) -> dict[str, str]:
+    """Return the label in force by row id; rows whose answer was undone are missing.
+
+    Raises:
+        ConfigError: labels.csv is not digitd's.
+        OSError: it cannot be read.
+    """
+    found: dict[str, str] = {}
+    for answer in read(outbox):
+        if answer.label == UNDO:
+            found.pop(answer.id, None)
+        else:
+            # One string for all rows with this label: 50 bytes a row less.
+            found[answer.id] = sys.intern(answer.label)
+    return found
+
+
+def _open_locked(path: Path) -> int:
+    """Return a descriptor of labels.csv that holds its lock, also if it is replaced meanwhile."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        descriptor = os.open(path, flags, 0o660)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if is_open_at(descriptor, path):
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _has_header(head: bytes, path: Path) -> bool:
+    """Return whether a file that starts with ``head`` has its header; see ``appended``."""
+    remedy = f"move it away, or restore its first line, {header().strip()}"
+    return appended.has_header(head, header(), path, remedy)
+
+
+def _write(descriptor: int, size: int, data: bytes) -> None:
+    """Append and fsync, or leave the file with the size that it had."""
+    try:
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), LABELS)  # noqa: TRY301 - undone below like any other failure
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise

@@ -1,0 +1,118 @@
+"""Commit rows and publish files; no other module writes results.
+
+A batch is committed when its rows, which say where each file will go, are in predictions.csv and
+fsynced. Only then are pictures and originals renamed into place. If the program ends in between,
+the rows tell the next start what is left to do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from daemon.errors import ConfigError
+from daemon.layout import OUTBOX_LOCK
+from daemon.lock import Lock
+from daemon.outbox.archive import Archive
+from daemon.outbox.rows import Row, line
+from daemon.outbox.table import Table, rows_from_the_end
+from daemon.records import Job, Placement, Result
+
+# At most this many files are claimed and without a row at any time. So at most this many rows with
+# a lower id come after a row in the table; see ``Outbox.find``.
+CLAIMED_AT_MOST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The rows that claimed files already have, and the highest id found in the table."""
+
+    placements: list[Placement]
+    highest_id: str | None
+
+
+class Outbox:
+    """One outbox, locked against other instances of digitd."""
+
+    def __init__(self, folder: Path, *, daily: bool = False) -> None:
+        """Take the folder; ``daily`` publishes each day's files in folders of their own."""
+        self.folder = folder
+        self._lock = Lock(folder / OUTBOX_LOCK)
+        self._table = Table(folder)
+        self._archive = Archive(folder, daily=daily)
+
+    def tend(self) -> None:
+        """Open the outbox if it is not open, or if the folder was replaced.
+
+        Raises:
+            BusyError: another digitd has locked it.
+            ConfigError: predictions.csv is not digitd's.
+            OSError: it cannot be written.
+        """
+        if self._lock.held:
+            return
+        self.close()
+        self._lock.take()
+        try:
+            self._archive.open()
+            self._table.open()
+        except (OSError, ConfigError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the table and unlock the folder."""
+        self._table.close()
+        self._lock.release()
+
+    def commit(self, results: Sequence[Result]) -> list[Row]:
+        """Append the rows of a batch and fsync them, all or none; return the rows.
+
+        Raises:
+            ConfigError, OSError: nothing was committed; the batch can be committed later.
+        """
+        if not results:
+            return []
+        self.tend()
+        now = datetime.now(UTC)
+        rows = [Row(result, self._archive.place(result), now) for result in results]
+        try:
+            self._table.append("".join(map(line, rows)).encode())
+        except (OSError, ConfigError):
+            for row in rows:
+                self._archive.release(row.placement)
+            raise
+        return rows
+
+    def publish(self, placement: Placement) -> None:
+        """Move a committed row's picture and original to the paths in the row.
+
+        Raises:
+            FileExistsError: another file is there; nothing is ever overwritten.
+            OSError: not all files were moved; it can be tried again.
+        """
+        self._archive.publish(placement)
+
+    def find(self, jobs: Sequence[Job]) -> Found:
+        """Return the rows of jobs that an earlier run committed, and reserve their names.
+
+        Reads the table backwards, then the rotated tables. Rows with a lower id than all jobs were
+        committed before the jobs, except at most ``CLAIMED_AT_MOST`` that were claimed at the same
+        time. After more such rows there is nothing left to find.
+        """
+        wanted = {job.id: job for job in jobs}
+        oldest = min(wanted, default="~")
+        placements = []
+        highest = None
+        older: set[str] = set()  # a set, because a copy of the table may be next to it
+        for fields in rows_from_the_end(self.folder):
+            highest = max(highest or "", fields["id"])
+            job = wanted.pop(fields["id"], None)
+            if job is not None:
+                placements.append(Placement(job, fields["picture"], fields["original"]))
+                self._archive.reserve(placements[-1])
+            if fields["id"] < oldest:
+                older.add(fields["id"])
+            if len(older) > CLAIMED_AT_MOST:
+                break
+        return Found(placements, highest)

@@ -1,0 +1,102 @@
+"""Delete originals and pictures that are older than the config says; their rows stay."""
+
+import logging
+import math
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from daemon.errors import describe
+from daemon.layout import DELETED_BEFORE, ORIGINALS, PART_SUFFIX, PICTURES
+from daemon.outbox import published, rows
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 3600.0
+_AT_ONCE = 200  # files looked at in one turn of the loop, 5 ms
+_DAY_SECONDS = 86400.0
+
+
+class Retention:
+    """Deletes old files of one outbox, a few in each turn of the daemon's loop.
+
+    A file's age is counted from when it was published. Files in ``failed/`` stay.
+    """
+
+    def __init__(self, outbox: Path, days: float | None) -> None:
+        """Take the settings; ``days`` is ``None`` to keep all files."""
+        self._outbox = outbox
+        self._days = days
+        self._sweep: Generator[None, None, int] | None = None
+        self._next_at = 0.0
+
+    def tend(self) -> None:
+        """Look at some files, and delete those that are too old; a fault never stops the daemon."""
+        if self._days is None or time.monotonic() < self._next_at:
+            return
+        if self._sweep is None:
+            self._sweep = self._swept(time.time() - self._days * _DAY_SECONDS)
+        try:
+            for _ in range(_AT_ONCE):
+                next(self._sweep)
+        except StopIteration as end:
+            if end.value:
+                log.info("deleted %d files older than %g days", end.value, self._days)
+            self._end()
+        except OSError as error:
+            log.warning("files older than %g days stay for now: %s", self._days, describe(error))
+            self._end()
+
+    def seconds_until_due(self) -> float:
+        """Return in how many seconds ``tend`` has work; inf if never."""
+        return math.inf if self._days is None else max(0.0, self._next_at - time.monotonic())
+
+    def _end(self) -> None:
+        self._sweep = None
+        self._next_at = time.monotonic() + _EVERY_SECONDS
+
+    def _swept(self, before: float) -> Generator[None, None, int]:
+        """Look at one file at each step; returns the number of deleted files at the end."""
+        is_noted = False
+        deleted = 0
+        for place in (ORIGINALS, PICTURES):
+            folder = self._outbox / place
+            for name in published.names(folder):
+                yield
+                path = folder / name
+                with suppress(FileNotFoundError):  # somebody has deleted it
+                    # The time of the rename; the content may be older.
+                    if path.lstat().st_ctime >= before:
+                        continue
+                    if not is_noted:
+                        _note(self._outbox, before)
+                        is_noted = True
+                    path.unlink()
+                    deleted += 1
+                if "/" in name and published.day(datetime.now(UTC)) not in name:
+                    with suppress(OSError):  # not empty
+                        path.parent.rmdir()
+        return deleted
+
+
+def deleted_before(outbox: Path) -> str:
+    """Return the time before which published files may have been deleted; empty if none were.
+
+    It is in the format of predictions.csv, so that it can be compared as text.
+    """
+    try:
+        return (outbox / DELETED_BEFORE).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _note(outbox: Path, before: float) -> None:
+    """Write that time down before anything is deleted, so that ``digitd audit`` knows."""
+    moment = rows.timestamp(datetime.fromtimestamp(before, UTC))
+    if moment <= deleted_before(outbox):
+        return
+    part = outbox / f"{DELETED_BEFORE}{PART_SUFFIX}"
+    part.write_text(f"{moment}\n", encoding="ascii")
+    part.replace(outbox / DELETED_BEFORE)

@@ -1,0 +1,174 @@
+"""predictions.csv: append rows durably, repair its end, find rows in it."""
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from daemon.errors import ConfigError
+from daemon.layout import PART_SUFFIX, TABLE
+from daemon.lock import is_open_at
+from daemon.outbox import appended, rows
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 1 << 20
+
+
+class Table:
+    """The file that rows are appended to; a new one is started after logrotate moves it."""
+
+    def __init__(self, outbox: Path) -> None:
+        self.path = outbox / TABLE
+        self._descriptor = -1
+        self._valid_size: int | None = None  # set until a failed append is undone
+
+    def open(self) -> None:
+        """Open or create the table; cut off a torn row at its end.
+
+        Raises:
+            ConfigError: there is another file with that name.
+        """
+        self.close()
+        if not self.path.exists():
+            # Created by rename, so that no reader ever sees the file without its header.
+            new = self.path.with_name(f".{TABLE}{PART_SUFFIX}")
+            new.touch(mode=0o660)
+            new.write_bytes(rows.header().encode())
+            new.rename(self.path)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            self._complete_header()
+            self._mend_tail()
+        except (OSError, ConfigError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the table."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._valid_size = -1, None
+
+    def append(self, lines: bytes) -> None:
+        """Append whole lines and fsync them, all or none.
+
+        Raises:
+            ConfigError: another file has replaced the table.
+            OSError: a partial append is undone before the next one.
+        """
+        self._undo()
+        if not self._is_current():
+            log.info("%s was moved away: starting a new one", self.path)
+            self.open()
+        self._append(lines)
+
+    def _append(self, lines: bytes) -> None:
+        size = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))  # noqa: TRY301 - undone below like any other failure
+            os.fsync(self._descriptor)
+        except OSError:
+            # Part of it was written, or all of it but perhaps not to the disk.
+            self._valid_size = size
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        """Cut off a failed append."""
+        if self._valid_size is not None:
+            os.ftruncate(self._descriptor, self._valid_size)
+            self._valid_size = None
+
+    def _is_current(self) -> bool:
+        """Return whether the table was not moved and not emptied (logrotate's copytruncate)."""
+        return (
+            self._descriptor >= 0
+            and is_open_at(self._descriptor, self.path)
+            and os.fstat(self._descriptor).st_size > 0
+        )
+
+    def _complete_header(self) -> None:
+        if not _has_header(self.path):
+            # Empty (logrotate's `create`), or the header itself was torn.
+            os.ftruncate(self._descriptor, 0)
+            self._append(rows.header().encode())
+
+    def _mend_tail(self) -> None:
+        """Cut off a row torn by a power failure; its file is still claimed and is read again."""
+        cut = appended.mend(self._descriptor, lambda line: rows.parse(line) is not None)
+        if cut:
+            log.warning("%s: cut a torn row of %d bytes", self.path, cut)
+
+
+def check_header(outbox: Path) -> None:
+    """Raise ConfigError if an outbox has a predictions.csv that is not digitd's."""
+    with suppress(FileNotFoundError):
+        _has_header(outbox / TABLE)
+
+
+def _has_header(path: Path) -> bool:
+    """Return whether a table has its complete header; ``False`` if it is torn or missing.
+
+    Raises:
+        ConfigError: the table begins with something else.
+    """
+    header = rows.header()
+    with path.open("rb") as file:
+        head = file.read(len(header))
+    return appended.has_header(head, header, path, "move it away, or name another outbox")
+
+
+def rotated(outbox: Path) -> list[Path]:
+    """Return the uncompressed tables that logrotate moved aside, newest first."""
+    tables = [path for path in outbox.glob(f"{TABLE}?*") if path.is_file() and path.suffix != ".gz"]
+    return sorted(tables, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def opened(outbox: Path, stack: ExitStack) -> list[BinaryIO]:
+    """Return all tables opened for reading, rotated ones first, oldest first.
+
+    Args:
+        outbox: their folder.
+        stack: closes them.
+    """
+    tables: list[BinaryIO] = []
+    # The current table first: logrotate may move it while the others are being listed.
+    for path in (outbox / TABLE, *rotated(outbox)):
+        try:
+            table = stack.enter_context(path.open("rb"))
+        except FileNotFoundError:
+            continue
+        info = os.fstat(table.fileno())
+        if not any(os.path.samestat(info, os.fstat(other.fileno())) for other in tables):
+            tables.append(table)
+    return tables[::-1]
+
+
+def rows_from_the_end(outbox: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows as dicts, last one first, including rotated tables."""
+    for path in (outbox / TABLE, *rotated(outbox)):
+        for line in _lines_from_the_end(path):
+            fields = rows.parse(line.decode("utf-8", "replace"))
+            if fields is not None:
+                yield fields
+
+
+def _lines_from_the_end(path: Path) -> Iterator[bytes]:
+    """Yield a file's lines, last one first, reading only as much as is consumed."""
+    with path.open("rb") as file:
+        position = file.seek(0, os.SEEK_END)
+        rest = b""
+        while position:
+            step = min(_BLOCK, position)
+            position -= step
+            file.seek(position)
+            first, *lines = (file.read(step) + rest).split(b"\n")
+            yield from (line for line in reversed(lines) if line)
+            rest = first
+        if rest:
+            yield rest

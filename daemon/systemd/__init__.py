@@ -1,0 +1,1 @@
+"""The units, notifications and journal of systemd."""

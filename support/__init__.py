@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: daemons, sites, clusters and files to drop."""

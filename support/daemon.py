@@ -1,0 +1,232 @@
+"""Start the real program in a temporary folder, drop real files, check the results."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from daemon.config import load
+from daemon.outbox.audit import Audit, audit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "samples"
+DIGITD = [sys.executable, "-P", "-m", "daemon"]
+# The daemon with a stand-in reader instead of TensorFlow; it starts in half a second.
+STAND_IN = [sys.executable, "-m", "support.stand_in"]
+
+# Ten times the slowest wait with both cores busy.
+DEADLINE_SECONDS = 60.0
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DIGITD, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+def verify_unit(unit: Path) -> None:
+    """Check that systemd accepts a unit file."""
+    verify = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert unit.name.partition(".")[0] not in verify.stderr, verify.stderr
+
+
+class Terminal:
+    """A terminal with 120 columns for a program to write to; ``text`` is its whole output."""
+
+    def __init__(self) -> None:
+        self._ours, self.programs = pty.openpty()
+        termios.tcsetwinsize(self.programs, (30, 120))
+        self.text = ""
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.programs)
+        self._reading.join()
+        os.close(self._ours)
+
+    def _read(self) -> None:
+        with suppress(OSError):  # EIO: no program has the terminal open any more
+            while data := os.read(self._ours, 65536):
+                self.text += data.decode(errors="replace")
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Limit the size of files: a write beyond it is short, and the next one fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@dataclass
+class Box:
+    """A folder with a config, an inbox and an outbox."""
+
+    folder: Path
+    settings: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.inbox.mkdir(exist_ok=True)
+        self.outbox.mkdir(exist_ok=True)
+        self.configure(workers=2, settle_seconds=0.2, incomplete_seconds=0.5)
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / "inbox"
+
+    @property
+    def outbox(self) -> Path:
+        return self.folder / "outbox"
+
+    @property
+    def work(self) -> Path:
+        return self.inbox / ".digitd"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    def configure(self, **settings: object) -> None:
+        self.settings |= settings
+        lines = (f"{key}: {value}\n" for key, value in self.settings.items())
+        self.config.write_text("".join(lines))
+
+    def drop(self, name: str, data: bytes) -> None:
+        """Move a complete file into the inbox."""
+        made = self.folder / f"made-{name}"
+        made.write_bytes(data)
+        made.rename(self.inbox / name)
+
+    def rows(self) -> list[dict[str, str]]:
+        table = self.outbox / "predictions.csv"
+        if not table.exists():
+            return []
+        with table.open(encoding="utf-8", newline="") as lines:
+            return list(csv.DictReader(lines))
+
+    def row(self, name: str) -> dict[str, str]:
+        (row,) = (row for row in self.rows() if row["file"] == name)
+        return row
+
+    def wait_for_rows(self, count: int) -> list[dict[str, str]]:
+        wait_until(lambda: len(self.rows()) >= count, f"{count} rows, there are {self.rows()}")
+        return self.rows()
+
+    def wait_until_settled(self) -> None:
+        """Wait until the work folder is empty, so that all files are published."""
+        wait_until(lambda: not self.claimed(), "an empty work folder")
+
+    def claimed(self) -> list[Path]:
+        return list(self.work.glob("d*-*"))
+
+    def check_books(self, dropped: dict[str, bytes]) -> None:
+        """Check that each dropped file has one row, its bytes and a picture, and run the audit."""
+        rows = self.rows()
+        assert sorted(row["file"] for row in rows) == sorted(dropped)
+        for row in rows:
+            data = dropped[row["file"]]
+            assert (self.outbox / row["original"]).read_bytes() == data
+            assert row["sha256"] == hashlib.sha256(data).hexdigest()
+            assert (self.outbox / row["picture"]).stat().st_size > 0
+        assert audit(load(self.config)) == Audit(len(rows), len(rows), 0, ())
+
+
+class Running:
+    """A running daemon, with its workers in a separate process group."""
+
+    def __init__(self, box: Box, command: list[str] = DIGITD, *arguments: str) -> None:
+        self.box = box
+        self._log = box.folder / "log"
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "run", "--config", str(box.config), *arguments],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        def said() -> bool:
+            assert self.process.poll() is None or self.log.count(text) >= times, self.log
+            return self.log.count(text) >= times
+
+        wait_until(said, f"{text!r} in the log:\n{self.log}")
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, seconds: float = 10.0) -> int:
+        self.send(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL the daemon and its workers at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(DEADLINE_SECONDS)
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers (not of multiprocessing's resource tracker)."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        return [pid for pid in pids if "spawn_main" in _command_line(pid)]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""

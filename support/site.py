@@ -1,0 +1,197 @@
+"""A real outbox, the real `digitd review` on it, and a client that sends any bytes it likes."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import cv2
+import numpy as np
+
+from daemon import ids
+from daemon.outbox import labels
+from daemon.outbox.outbox import Outbox
+from daemon.records import Job, Result, Status, Verdict
+from daemon.review.index import is_sampled
+from support.daemon import DEADLINE_SECONDS, DIGITD, ROOT, Box, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SURE = Verdict(Status.OK, 7, 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 3)
+BLANK = Verdict(Status.UNSURE, reason="no ink")
+BROKEN = Verdict(Status.ERROR, reason="text, not an image")
+
+
+def doubtful(digit: int, confidence: float) -> Verdict:
+    rest = (1 - confidence) / 10
+    probabilities = [rest] * 11
+    probabilities[digit] = confidence
+    return Verdict(Status.UNSURE, digit, confidence, tuple(probabilities), "low confidence")
+
+
+def png(digit: str = "7", side: int = 60) -> bytes:
+    pixels = np.full((side, side, 3), 250, np.uint8)
+    size = side / 30
+    start = (side // 3, side * 4 // 5)
+    cv2.putText(pixels, digit, start, cv2.FONT_HERSHEY_SIMPLEX, size, (40, 20, 20), 2)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+PICTURE = cv2.imencode(".png", np.full((340, 768, 3), 200, np.uint8))[1].tobytes()
+
+
+@dataclass
+class Site(Box):
+    """A folder with a config, an inbox and an outbox, whose rows are added without a daemon."""
+
+    ids: ids.Ids = field(default_factory=ids.Ids)
+
+    def add(self, name: str, verdict: Verdict = SURE, data: bytes | None = None) -> str:
+        """Add a row that is not in the random sample, and its files, as the daemon would.
+
+        Return its id.
+        """
+        (job_id,) = self.add_all([(name, verdict)], data, with_sample=False)
+        return job_id
+
+    def add_all(
+        self,
+        rows: Sequence[tuple[str, Verdict]],
+        data: bytes | None = None,
+        *,
+        with_sample: bool = True,
+    ) -> list[str]:
+        """Add one batch of rows; return their ids."""
+        work = self.folder / "work"
+        work.mkdir(exist_ok=True)
+        results = []
+        for name, verdict in rows:
+            job_id = self.ids.next()
+            while is_sampled(ids.decode(job_id)) and not with_sample:
+                job_id = self.ids.next()
+            path = work / job_id
+            content = png(str(verdict.digit or 0)) if data is None else data
+            path.write_bytes(content)
+            sha256 = hashlib.sha256(content).hexdigest()
+            job = Job(path.name, name, path, path.stat().st_size)
+            job.picture_path.write_bytes(PICTURE)
+            results.append(Result(job, verdict, sha256, "model1", has_picture=True))
+        outbox = Outbox(self.outbox)
+        outbox.tend()
+        for row in outbox.commit(results):
+            outbox.publish(row.placement)
+        outbox.close()
+        return [result.job.id for result in results]
+
+    def answers(self) -> list[tuple[str, str, str]]:
+        """Return id, label and source of each stored answer."""
+        return [(one.id, one.label, one.source) for one in labels.read(self.outbox)]
+
+    def wait_for_answers(self, expected: list[tuple[str, str, str]]) -> None:
+        wait_until(lambda: self.answers() == expected, f"{expected}, there is {self.answers()}")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - any JSON
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+class Server:
+    """A running `digitd review`; as a context manager it ends with the test."""
+
+    def __init__(self, box: Box, *arguments: str, port: int = 0) -> None:
+        self.box = box
+        self._log = box.folder / "review.log"
+        self._log.write_bytes(b"")
+        command = [*DIGITD, "review", "--config", str(box.config), "--no-browser"]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(port), *arguments],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(lambda: "Stop it" in self.log or self.process.poll() is not None, "a start")
+        assert self.process.poll() is None, self.log
+        (self.url,) = re.findall(r"https?://\S+", self.log)
+        self.port = int(self.url.split(":")[2].split("/")[0])
+        self.token = self.url.partition("=")[2]
+        self.cookie = f"digitd-{self.port}={self.token}"
+        self.base = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(DEADLINE_SECONDS)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def request(
+        self,
+        path: str,
+        body: bytes | None = None,
+        *,
+        method: str = "",
+        headers: Mapping[str, str | None] | None = None,
+    ) -> Reply:
+        """Send a request; a header that is ``None`` is left out, ``_`` in a name is ``-``."""
+        sent: dict[str, str | None] = {"host": f"127.0.0.1:{self.port}", "cookie": self.cookie}
+        sent |= {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        if body is not None:
+            sent.setdefault("content-length", str(len(body)))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            chosen = method or ("GET" if body is None else "POST")
+            connection.putrequest(chosen, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in sent.items():
+                if value is not None:
+                    connection.putheader(name, value)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def post(self, path: str, data: object, **headers: str | None) -> Reply:
+        sent: dict[str, str | None] = {"content_type": "application/json", **headers}
+        return self.request(path, json.dumps(data).encode(), method="POST", headers=sent)
+
+    def answer(self, job_id: str, label: str, **more: object) -> Reply:
+        return self.post("/api/answers", {"id": job_id, "label": label, "in_queue": True, **more})
+
+    def wait_for_rows(self, count: int) -> None:
+        def indexed() -> bool:
+            state = self.request("/api/queue").json.get("state")  # missing while it is discarded
+            return bool(state and state["rows"] == count and state["indexing"] is None)
+
+        wait_until(indexed, f"{count} rows in the index")

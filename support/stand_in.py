@@ -1,0 +1,87 @@
+"""The daemon with a stand-in reader, which executes each file's text as a command.
+
+``python -m support.stand_in run --config FILE [--once]``
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
+from daemon.errors import DigitdError, ModelError
+from daemon.loop.service import Service
+from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.systemd import logs
+from daemon.workers.process import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+# A stand-in worker that takes longer than this counts as hung.
+PATIENCE = Patience(start=30, batch=3, file=0.05)
+
+
+def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+    if options.model.read_bytes() == b"garbage":
+        raise ModelError(f"{options.model} is garbage")
+    return [_read(parcel) for parcel in parcels]
+
+
+def _read(parcel: Parcel) -> Reading:
+    if "cursed" in parcel.name:
+        raise RuntimeError("a name that cannot even be drawn")
+    if parcel.refusal:
+        verdict = Verdict(Status.ERROR, reason=parcel.refusal)
+    elif parcel.name == KNOWN_DIGIT_PNG.name:
+        verdict = Verdict(Status.OK, KNOWN_DIGIT, 0.99, (0.09,) * 11)
+    else:
+        verdict = _obey(parcel)
+    return Reading(verdict, "stand-in", f"picture of {parcel.name!a}".encode())
+
+
+def _obey(parcel: Parcel) -> Verdict:
+    # The text before the PNG's end marker, which makes the inbox treat the file as complete.
+    order, _, value = parcel.data[8:].partition(b"\0")[0].decode("latin-1").partition(" ")
+    match order:
+        case "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "sleep":
+            time.sleep(float(value.split()[0]))
+        case "swell":
+            # Like in a container with little memory.
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))
+            bytearray(1 << 31)
+        case "raise":
+            raise RuntimeError("told to raise")
+        case "bad":
+            return Verdict(Status.ERROR, reason="told to be bad")
+    return Verdict(Status.OK, 7, 0.99, (0.09,) * 11)
+
+
+def png_like(order: str) -> bytes:
+    """Return a file that is a complete PNG for the inbox and a command for this reader."""
+    return b"\x89PNG\r\n\x1a\n" + order.encode("latin-1") + b"\0IEND\xaeB`\x82"
+
+
+def main() -> None:
+    # Pickle must find ``read`` under this module's name, not in __main__.
+    from support.stand_in import read  # noqa: PLC0415
+
+    logs.set_up()
+    try:
+        config = Path(sys.argv[sys.argv.index("--config") + 1])
+        Service(config, once="--once" in sys.argv, read=read, patience=PATIENCE).run()
+    except DigitdError as error:
+        print(f"digitd: {error}", file=sys.stderr)  # noqa: T201 - like the command line
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""`digitd retry` with the real daemon and its books, and files that cannot be put back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import ids
+from daemon.config import Config, load
+from daemon.inbox import deposit
+from daemon.inbox.retry import failed_names, retry
+from daemon.layout import TABLE
+from daemon.outbox.audit import Audit, audit
+from support.daemon import STAND_IN, Box, Running, digitd
+from support.stand_in import png_like
+
+if TYPE_CHECKING:
+    pass
+
+BAD = png_like("bad 1")
+
+
+def read_all(box: Box) -> None:
+    with Running(box, STAND_IN, "--once") as running:
+        assert running.process.wait(60) == 0, running.log
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    """Return a box in which two files of the same name were read and failed."""
+    box = Box(tmp_path)
+    box.configure(workers=1)
+    for data in (BAD, png_like("bad 2")):
+        box.drop("digit7.png", data)
+        read_all(box)
+    return box
+
+
+def run_retry(box: Box, *arguments: str) -> tuple[int, str]:
+    done = digitd("retry", *arguments, "--config", box.config)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_all_files_are_put_back_and_read_as_new_files(box: Box) -> None:
+    first, second = failed_names(box.outbox)
+    assert (first, second.startswith("digit7-d")) == ("digit7.png", True)
+    status, said = run_retry(box, "--all")
+    assert status == 0
+    assert said == (
+        f"digit7.png: put back into the inbox as digit7.png\n"
+        f"{second}: put back into the inbox as {second}\n"
+    )
+    assert failed_names(box.outbox) == []
+    assert audit(load(box.config)).breaks == ()
+    read_all(box)
+    assert [row["status"] for row in box.rows()] == ["error"] * 4
+    assert audit(load(box.config)) == Audit(rows=4, files=2, in_work=0, breaks=())
+    assert {(box.outbox / "failed" / name).read_bytes() for name in failed_names(box.outbox)} == {
+        BAD,
+        png_like("bad 2"),
+    }
+
+
+@pytest.mark.parametrize("given", ["digit7.png", "failed/digit7.png"])
+def test_one_file_is_put_back(box: Box, given: str) -> None:
+    assert run_retry(box, given)[0] == 0
+    assert (box.inbox / "digit7.png").read_bytes() == BAD
+    assert len(failed_names(box.outbox)) == 1
+
+
+def test_file_takes_back_the_name_under_which_it_was_dropped(box: Box) -> None:
+    _, second = failed_names(box.outbox)
+    assert run_retry(box, second) == (
+        0,
+        f"{second}: put back into the inbox as digit7.png\n",
+    )
+
+
+def test_file_in_the_inbox_is_never_overwritten(box: Box) -> None:
+    (box.inbox / "digit7.png").write_bytes(b"new")
+    status, said = run_retry(box, "digit7.png")
+    assert status == 1
+    assert "digit7.png: a file with this name is already in the inbox: try again" in said
+    assert (box.inbox / "digit7.png").read_bytes() == b"new"
+    assert (box.outbox / "failed" / "digit7.png").read_bytes() == BAD
+
+
+def test_each_name_that_cannot_be_put_back_is_reported_and_the_others_are(box: Box) -> None:
+    (box.folder / "secret").write_bytes(b"secret")
+    (box.outbox / "failed" / "digit9.png").symlink_to(box.folder / "secret")
+    names = ["digit1.png", "../predictions.csv", "digit9.png", "digit7.png"]
+    status, said = run_retry(box, *names)
+    assert status == 1
+    assert "digit1.png: is not in " in said
+    assert "../predictions.csv: is not in " in said
+    assert "digit9.png: cannot be moved: " in said
+    assert [path.name for path in box.inbox.glob("digit*")] == ["digit7.png"]
+
+
+def test_name_that_no_pattern_matches_stays(box: Box) -> None:
+    box.configure(pattern="scan*.png")
+    status, said = run_retry(box, "digit7.png")
+    assert status == 1
+    assert "digit7.png: would be ignored in the inbox" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["--all", "digit7.png"]])
+def test_usage_error(tmp_path: Path, arguments: list[str]) -> None:
+    box = Box(tmp_path)
+    assert run_retry(box, *arguments)[0] == 2
+
+
+def test_nothing_failed_is_not_an_error(tmp_path: Path) -> None:
+    assert run_retry(Box(tmp_path), "--all") == (0, "")
+
+
+def test_file_is_moved_to_another_file_system(tmp_path: Path, elsewhere: Path) -> None:
+    config = Config(inbox=tmp_path, outbox=elsewhere)
+    (elsewhere / "failed").mkdir()
+    (elsewhere / "failed" / "digit7.png").write_bytes(BAD)
+    (one,) = retry(config, ["digit7.png"])
+    assert one.fault is None
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"digit7.png": BAD}
+    assert failed_names(elsewhere) == []
+
+
+def test_failed_copy_from_another_file_system_leaves_no_trace(
+    tmp_path: Path, elsewhere: Path
+) -> None:
+    config = Config(inbox=tmp_path, outbox=elsewhere)
+    (elsewhere / "failed").mkdir()
+    (elsewhere / "failed" / "digit7.png").write_bytes(BAD)
+    (tmp_path / "digit7.png").write_bytes(b"new")
+    (one,) = retry(config, ["digit7.png"])
+    assert one.fault is not None
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"digit7.png": b"new"}
+    assert failed_names(elsewhere) == ["digit7.png"]
+
+
+def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    old, new = (deposit.new_part(tmp_path) for _ in range(2))
+    for path in (old, new, tmp_path / "digit7.png"):
+        path.write_bytes(b"half")
+    for path in (old, tmp_path / "digit7.png"):
+        os.utime(path, (0, 0))
+    deposit.remove_parts(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, "digit7.png"]
+
+
+def test_audit_still_reports_a_failed_file_that_was_not_put_back(box: Box) -> None:
+    (box.outbox / "failed" / "digit7.png").unlink()
+    (said,) = audit(load(box.config)).breaks
+    assert "its original failed/digit7.png is missing" in said
+
+
+def test_audit_accepts_the_same_name_failing_again_without_pictures(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.configure(workers=1)
+    box.drop("digit7.png", BAD)
+    read_all(box)
+    (box.outbox / "annotated" / "digit7.png").unlink()
+    table = box.outbox / TABLE
+    table.write_text(table.read_text().replace("annotated/digit7.png", ""))
+    assert run_retry(box, "--all")[0] == 0
+    read_all(box)
+    assert [row["original"] for row in box.rows()] == ["failed/digit7.png"] * 2
+    assert audit(load(box.config)).breaks == ()
+
+
+def test_names_with_something_like_an_id_are_kept(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    (box.outbox / "failed").mkdir()
+    name = f"digit7-{ids.Ids().next()}x.png"
+    (box.outbox / "failed" / name).write_bytes(BAD)
+    (one,) = retry(load(box.config), [name])
+    assert one.inbox_name == name

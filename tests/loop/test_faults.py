@@ -1,0 +1,79 @@
+"""A failing disk or a kill at every write, fsync, rename and mkdir on the path of one file."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.daemon import DEADLINE_SECONDS, STAND_IN, Box, Running, wait_until
+from support.stand_in import png_like
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ERRORS = ("ENOSPC", "EIO", "EACCES")
+CALLS = {"write", "pwrite", "fsync", "rename", "mkdir", "rename_noreplace"}
+DATA = png_like("fine")
+
+
+def faulty(folder: Path, nth: int, fault: str) -> tuple[Box, list[str]]:
+    """Return a box with one file in it, and the command that causes the fault."""
+    folder.mkdir()
+    box = Box(folder)
+    box.configure(model="model.keras")
+    (folder / "model.keras").write_bytes(b"a model")
+    box.drop("digit1.png", DATA)
+    return box, [sys.executable, "-m", "support.faulty", str(nth), fault]
+
+
+def struck(running: Running) -> str:
+    """Return the call that failed, from the log; empty if there were fewer calls."""
+    return running.log.partition("fault: ")[2].partition(" ")[0]
+
+
+def wait_for_end_or_row(running: Running) -> None:
+    """Wait until the daemon was killed, or has published the file despite the fault."""
+    box = running.box
+    wait_until(
+        lambda: running.process.poll() is not None or (bool(box.rows()) and not box.claimed()),
+        "a kill or a published row",
+    )
+
+
+@pytest.mark.timeout(400)  # some twenty starts each: 20 s on two idle cores
+def test_file_survives_a_disk_fault_at_every_call(tmp_path: Path) -> None:
+    failed = []
+    for nth in itertools.count(1):
+        box, command = faulty(tmp_path / str(nth), nth, ERRORS[nth % len(ERRORS)])
+        with Running(box, command) as running:
+            (row,) = box.wait_for_rows(1)
+            box.wait_until_settled()
+            assert running.stop() == 0, running.log
+        assert row["status"] == "ok", running.log
+        box.check_books({"digit1.png": DATA})
+        if not struck(running):
+            break
+        failed.append(struck(running))
+    assert set(failed) >= CALLS
+
+
+@pytest.mark.timeout(400)  # some twenty starts each: 20 s on two idle cores
+def test_file_survives_a_kill_at_every_call(tmp_path: Path) -> None:
+    killed = []
+    for nth in itertools.count(1):
+        box, command = faulty(tmp_path / str(nth), nth, "SIGKILL")
+        with Running(box, command) as running:
+            wait_for_end_or_row(running)
+            if running.process.poll() is None:
+                running.stop()
+        if not struck(running):
+            break
+        killed.append(struck(running))
+        with Running(box, STAND_IN, "--once") as running:
+            assert running.process.wait(DEADLINE_SECONDS) == 0, running.log
+        assert box.rows()[0]["status"] == "ok"
+        box.check_books({"digit1.png": DATA})
+    assert set(killed) >= CALLS

@@ -1,0 +1,195 @@
+"""The pipeline with a real worker: files that vanish, that cannot be published, found twice."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.config import Config
+from daemon.inbox.claims import Claims
+from daemon.inbox.inbox import Inbox
+from daemon.layout import TABLE
+from daemon.loop.pipeline import Pipeline
+from daemon.outbox.outbox import Outbox
+from daemon.workers.pool import Pool
+from support import stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from daemon.outbox.rows import Row
+
+DEADLINE_SECONDS = 60.0
+
+
+class Line:
+    """A pipeline between two folders, run step by step."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "model.keras").write_bytes(b"a model")
+        config = Config(
+            inbox=folder / "inbox", outbox=folder / "outbox", model=folder / "model.keras"
+        )
+        config.inbox.mkdir()
+        config.outbox.mkdir()
+        self.rows: list[Row] = []
+        self.tell: Callable[[Row], None] = lambda _: None
+        self.inbox = Inbox(config, lambda: None)
+        self.claims = Claims(config.inbox)
+        self.outbox = Outbox(config.outbox)
+        self.pool = Pool(config.reading, 2, stand_in.read, stand_in.PATIENCE)
+        self.pipeline = Pipeline(self.inbox, self.claims, self.pool, self.outbox, self._on_row)
+        self.claims.tend()
+        self.outbox.tend()
+
+    def drop(self, *names: str, order: str = "fine") -> None:
+        for name in names:
+            (self.inbox.folder / name).write_bytes(stand_in.png_like(order))
+        self.inbox.open(live=False)
+
+    def collect_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline
+            wait(self.pool.waitables, 0.05)
+            self.pipeline.collect()
+
+    def until_ready(self) -> None:
+        self.collect_until(lambda: self.pool.known is not None)
+
+    def finish(self) -> None:
+        """Wait until all batches are read, and commit and publish them."""
+        self.collect_until(lambda: not self.pool.busy)
+        self.pipeline.commit()
+        self.pipeline.publish()
+
+    def _on_row(self, row: Row) -> None:
+        self.rows.append(row)
+        self.tell(row)
+
+    @property
+    def attempts(self) -> str:
+        return (self.claims.folder / "attempts").read_text()
+
+    @property
+    def claimed(self) -> list[Path]:
+        return sorted(self.claims.folder.glob("d*-*"))
+
+    def close(self) -> None:
+        self.pool.close()
+        self.inbox.close()
+        self.claims.close()
+        self.outbox.close()
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    line = Line(tmp_path)
+    line.until_ready()
+    yield line
+    line.close()
+
+
+def test_file_removed_from_the_work_folder_is_forgotten_and_blocks_no_other(line: Line) -> None:
+    line.drop("digit1.png", "digit2.png")
+    # An earlier run that died tried it once, so an attempt is logged.
+    name = next(line.inbox.take(1))
+    job = line.claims.claim(name)
+    assert job is not None
+    line.claims.attempts.begin([job])
+    line.pipeline.recover()
+    job.path.unlink()
+    line.inbox.open(live=False)
+    line.pipeline.feed(64)
+    line.finish()
+    line.pipeline.feed(64)
+    line.finish()
+    assert [row.file for row in line.rows] == ["digit2.png"]
+    assert line.pipeline.in_hand == 0
+    assert line.attempts == ""
+
+
+def test_file_whose_target_exists_waits_and_blocks_no_other(line: Line) -> None:
+    line.drop("digit1.png", "digit2.png")
+    line.pipeline.feed(64)
+
+    def take_its_place(row: Row) -> None:
+        if row.file == "digit1.png":
+            (line.outbox.folder / row.original).write_bytes(b"a stranger's")
+
+    line.tell = take_its_place
+    line.finish()
+    assert line.pipeline.parked == 1
+    assert (line.outbox.folder / "originals/digit2.png").exists()
+    assert (line.outbox.folder / "originals/digit1.png").read_bytes() == b"a stranger's"
+    (line.outbox.folder / "originals/digit1.png").unlink()
+    line.pipeline.unpark()
+    line.finish()
+    assert line.pipeline.in_hand == 0
+    assert (line.outbox.folder / "originals/digit1.png").read_bytes() == stand_in.png_like("fine")
+
+
+def test_recovering_again_queues_no_file_twice(line: Line) -> None:
+    line.drop("digit1.png", "digit2.png")
+    for name in line.inbox.take(2):
+        assert line.claims.claim(name) is not None
+    for _ in range(3):
+        line.pipeline.recover()
+    assert line.pipeline.in_hand == 2
+    line.pipeline.feed(64)
+    line.pipeline.recover()
+    line.finish()
+    line.pipeline.recover()
+    line.finish()
+    assert sorted(row.file for row in line.rows) == ["digit1.png", "digit2.png"]
+    assert (line.outbox.folder / TABLE).read_text().count("\n") == 3
+    assert line.claimed == []
+
+
+def test_file_waits_if_its_attempt_cannot_be_logged(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.drop("digit1.png")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            line.pipeline.feed(64)
+    assert not line.pool.busy
+    assert line.pipeline.in_hand == 1
+    line.pipeline.feed(64)
+    line.finish()
+    assert [row.file for row in line.rows] == ["digit1.png"]
+
+
+def test_full_disk_for_pictures_blames_no_file(line: Line) -> None:
+    line.drop("digit1.png", "digit2.png", order="sleep 0.3")  # time to block the picture's path
+    line.pipeline.feed(64)
+    for path in line.claimed:
+        # A folder at the picture's path makes writing fail, as a full disk would.
+        line.claims.folder.joinpath(f"{path.name.partition('-')[0]}.picture").mkdir()
+    for _ in range(5):
+        line.collect_until(lambda: not line.pool.busy)
+        with pytest.raises(IsADirectoryError):
+            line.pipeline.feed(64)
+        assert len(list(line.pool.jobs)) == 2  # one more try, of one batch
+        with pytest.raises(IsADirectoryError):
+            line.pipeline.feed(64)
+    for folder in line.claims.folder.glob("*.picture"):
+        folder.rmdir()
+    line.finish()
+    line.pipeline.feed(64)
+    line.finish()
+    assert [(row.file, row.verdict.status.value) for row in line.rows] == [
+        ("digit1.png", "ok"),
+        ("digit2.png", "ok"),
+    ]

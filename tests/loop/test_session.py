@@ -1,0 +1,80 @@
+"""One session, run step by step: it stops in time with a batch in flight."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.config import Config
+from daemon.lock import is_running
+from daemon.loop.bell import Bell
+from daemon.loop.metrics import Metrics
+from daemon.loop.session import Session
+from daemon.workers.pool import Pool
+from daemon.workers.process import Patience
+from support import stand_in
+from support.daemon import DEADLINE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from daemon.outbox.rows import Row
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "model.keras").write_bytes(b"a model")
+    for name in ("inbox", "outbox"):
+        (tmp_path / name).mkdir()
+    return Config(
+        inbox=tmp_path / "inbox", outbox=tmp_path / "outbox", model=tmp_path / "model.keras"
+    )
+
+
+@pytest.fixture
+def bell() -> Iterator[Bell]:
+    bell = Bell()
+    yield bell
+    bell.close()
+
+
+def make(config: Config, bell: Bell, rows: list[Row]) -> Session:
+    pool = Pool(config.reading, 2, stand_in.read, Patience(start=60.0, batch=60.0))
+    return Session(config, pool, bell, rows.append, Metrics(), once=False, since="now")
+
+
+def turn_until(session: Session, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        session.turn()
+        session.wait(None)
+
+
+def test_batch_that_exceeds_the_stop_timeout_is_left_for_the_next_start(
+    config: Config, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.loop.session._STOP_SECONDS", 0.5)
+    rows: list[Row] = []
+    session = make(config, bell, rows)
+    session.start()
+    attempts = config.inbox / ".digitd" / "attempts"
+    (config.inbox / "digit1.png").write_bytes(stand_in.png_like("sleep 3600"))
+    turn_until(session, lambda: "begun" in attempts.read_text())
+    started = time.monotonic()
+    session.stop()
+    assert 0.4 < time.monotonic() - started < 5
+    assert rows == []
+    assert not is_running(config.inbox, config.outbox)
+    # The file is not to blame, so it need not be read alone.
+    assert attempts.read_text().split()[1::2] == ["begun", "ended"]
+    (claimed,) = (config.inbox / ".digitd").glob("d*-digit1.png")
+    claimed.write_bytes(stand_in.png_like("fine"))
+    again = make(config, bell, rows)
+    again.start()
+    turn_until(again, lambda: bool(rows))
+    again.stop()
+    assert [row.file for row in rows] == ["digit1.png"]

@@ -1,0 +1,175 @@
+"""Folders for each day, and files that are deleted when they are too old, with the real daemon."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.config import load
+from daemon.inbox.retry import failed_names
+from daemon.outbox.audit import Audit, audit
+from support.daemon import STAND_IN, Box, Running, digitd, wait_until
+from support.site import Server, Site, png
+from support.stand_in import png_like
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOMENT = 0.000_01  # days, 0.9 s
+FINE, BAD = png_like("fine"), png_like("bad 1")
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+def read_all(box: Box) -> None:
+    with Running(box, STAND_IN, "--once") as running:
+        assert running.process.wait(60) == 0, running.log
+
+
+def files(box: Box) -> list[str]:
+    """Return the paths of all published files."""
+    places = ("annotated", "originals", "failed")
+    found = (path for place in places for path in (box.outbox / place).rglob("*"))
+    return sorted(str(path.relative_to(box.outbox)) for path in found if path.is_file())
+
+
+def test_daily_folders_hold_the_files_of_their_day(box: Box) -> None:
+    box.configure(folders="daily")
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    for data in (FINE, png_like("fine too")):
+        box.drop("digit7.png", data)
+        read_all(box)
+    box.drop("digit8.png", BAD)
+    read_all(box)
+    assert day == f"{datetime.now(UTC):%Y-%m-%d}", "midnight came between"
+    first, second, bad = box.rows()
+    assert (first["original"], first["picture"]) == (
+        f"originals/{day}/digit7.png",
+        f"annotated/{day}/digit7.png",
+    )
+    assert second["original"] == f"originals/{day}/digit7-{second['id']}.png"
+    assert bad["original"] == f"failed/{day}/digit8.png"
+    assert files(box) == sorted(row[key] for row in box.rows() for key in ("original", "picture"))
+    assert audit(load(box.config)) == Audit(rows=3, files=3, in_work=0, breaks=())
+    (box.outbox / "originals" / day / "digit9.png").write_bytes(b"a stranger")
+    (stranger,) = audit(load(box.config)).breaks
+    assert stranger.startswith(f"originals/{day}/digit9.png: no row names it")
+
+
+def test_file_that_failed_on_a_day_is_put_back(box: Box) -> None:
+    box.configure(folders="daily")
+    box.drop("digit8.png", BAD)
+    read_all(box)
+    (name,) = failed_names(box.outbox)
+    assert name.endswith("/digit8.png")
+    done = digitd("retry", name, "--config", box.config)
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{name}: put back into the inbox as digit8.png\n",
+    )
+    assert (box.inbox / "digit8.png").read_bytes() == BAD
+    assert audit(load(box.config)).breaks == ()
+
+
+def test_outbox_may_change_from_flat_to_daily_and_back(box: Box) -> None:
+    dropped = {}
+    for number, folders in enumerate(("flat", "daily", "flat"), 1):
+        box.configure(folders=folders)
+        dropped[f"digit{number}.png"] = png_like(f"fine {number}")
+        box.drop(f"digit{number}.png", dropped[f"digit{number}.png"])
+        read_all(box)
+    assert [row["original"].count("/") for row in box.rows()] == [1, 2, 1]
+    box.check_books(dropped)
+
+
+@pytest.mark.parametrize("folders", ["flat", "daily"])
+def test_old_files_are_deleted_and_their_rows_stay(box: Box, folders: str) -> None:
+    box.configure(folders=folders)
+    for number in range(1, 4):
+        box.drop(f"digit{number}.png", png_like(f"fine {number}"))
+    box.drop("digit8.png", BAD)
+    read_all(box)
+    rows = box.rows()
+    (bad,) = (row for row in rows if row["status"] == "error")
+    # It was published long after it was made.
+    os.utime(box.outbox / rows[0]["original"], (0, 0))
+    box.configure(keep_days=300)
+    read_all(box)
+    assert len(files(box)) == 8
+    box.configure(keep_days=f"{MOMENT:.5f}")
+    time.sleep(MOMENT * 86400 + 0.1)  # what is measured
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("deleted 7 files")
+        box.drop("digit9.png", FINE)
+        wait_until(lambda: len(box.rows()) == 5 and not box.claimed(), "another file")
+        assert running.stop() == 0
+    new = box.row("digit9.png")
+    assert files(box) == sorted([bad["original"], new["original"], new["picture"]])
+    assert box.rows()[:4] == rows
+    # What was deleted is known even when the setting is gone, and what is missing otherwise is not.
+    box.configure(keep_days="null")
+    assert audit(load(box.config)).breaks == ()
+    (box.outbox / new["original"]).unlink()
+    (missing,) = audit(load(box.config)).breaks
+    assert "digit9.png is missing" in missing
+
+
+def test_name_of_a_deleted_file_comes_again(box: Box) -> None:
+    box.drop("digit1.png", FINE)
+    read_all(box)
+    box.configure(keep_days=f"{MOMENT:.5f}")
+    time.sleep(MOMENT * 86400 + 0.1)  # what is measured
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("deleted 2 files")
+        box.drop("digit1.png", png_like("fine too"))
+        box.wait_for_rows(2)
+        assert running.stop() == 0
+    box.configure(keep_days="null")
+    old, new = box.rows()
+    assert (old["original"], old["picture"]) == (new["original"], new["picture"])
+    assert audit(load(box.config)) == Audit(rows=2, files=1, in_work=0, breaks=())
+    with Server(box) as server:
+        server.wait_for_rows(2)
+        for what in ("large", "seen"):
+            reply = server.request(f"/image/{old['id']}/{what}")
+            assert (reply.status, reply.json["error"]) == (404, "the file is gone")
+
+
+def test_file_that_cannot_be_deleted_does_not_stop_the_daemon(box: Box) -> None:
+    (box.outbox / "originals" / "a folder").mkdir(parents=True)
+    time.sleep(MOMENT * 86400 + 0.1)  # what is measured
+    box.configure(keep_days=f"{MOMENT:.5f}")
+    with Running(box, STAND_IN) as running:
+        running.wait_for_log("stay for now")
+        box.drop("digit1.png", FINE)
+        box.wait_for_rows(1)
+        assert running.stop() == 0
+    assert (box.outbox / "originals" / "a folder").is_dir()
+
+
+def test_review_page_shows_files_of_a_day_and_follows_no_symlink(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    row = site.add("digit1.png")
+    for place in ("originals", "annotated"):
+        (site.outbox / place / "2026-11-24").mkdir()
+        (site.outbox / place / "digit1.png").rename(
+            site.outbox / place / "2026-11-24" / "digit1.png"
+        )
+    table = site.outbox / "predictions.csv"
+    table.write_text(table.read_text().replace("/digit1.png", "/2026-11-24/digit1.png"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "digit1.png").write_bytes(png())
+    with Server(site) as server:
+        server.wait_for_rows(1)
+        assert server.request(f"/image/{row}/large").status == 200
+        (site.outbox / "originals" / "2026-11-24").rename(tmp_path / "away")
+        (site.outbox / "originals" / "2026-11-24").symlink_to(elsewhere)
+        assert server.request(f"/image/{row}/large").status == 404

@@ -1,0 +1,113 @@
+"""The units that `digitd service` prints: the same sandbox, but for the network."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.daemon import Box, digitd, verify_unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NETWORK = {
+    "PrivateNetwork=yes",
+    "RestrictAddressFamilies=AF_UNIX",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    "IPAddressAllow=localhost",
+}
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    folder = tmp_path / "a folder, 100% odd"
+    folder.mkdir()
+    return Box(folder)
+
+
+def sandbox(unit: str) -> set[str]:
+    """Return the settings after the comment that starts the sandbox."""
+    lines = unit.partition("# The sandbox")[2].partition("[Install]")[0].splitlines()
+    return {line for line in lines[1:] if "=" in line and not line.startswith("#")}
+
+
+def test_review_unit_differs_in_the_network_only(box: Box) -> None:
+    daemon = sandbox(digitd("service", "--config", box.config).stdout)
+    review = sandbox(digitd("service", "--review", "--config", box.config).stdout)
+    assert len(daemon) > 30
+    assert daemon ^ review == NETWORK
+    assert "IPAddressDeny=any" in review
+
+
+def test_review_unit_serves_this_config_on_the_loopback_address(box: Box) -> None:
+    unit = digitd("service", "--review", "--user", "ana", "--config", box.config).stdout
+    escaped = str(box.folder).replace("%", "%%")
+    assert f'review --no-browser --config "{escaped}/config.yaml"\n' in unit
+    assert f'ReadWritePaths="{escaped}"\n' in unit
+    assert "--host" not in unit
+    assert "User=ana\n" in unit
+    assert "{" not in unit
+
+
+def test_folder_of_the_metrics_is_writable(box: Box) -> None:
+    box.configure(metrics_file="/var/lib/node exporter/digitd.prom")
+    unit = digitd("service", "--config", box.config).stdout
+    escaped = str(box.folder).replace("%", "%%")
+    assert f'ReadWritePaths="{escaped}" "-/var/lib/node exporter"\n' in unit
+
+
+TLS = "{ca: ca.pem, cert: node.pem, key: node-key.pem}"
+
+
+def test_daemon_of_a_cluster_may_use_the_network(box: Box) -> None:
+    alone = sandbox(digitd("service", "--config", box.config).stdout)
+    box.configure(cluster="tls://scheduler:8786", cluster_tls=TLS)
+    of_cluster = sandbox(digitd("service", "--config", box.config).stdout)
+    assert alone ^ of_cluster == {
+        *("PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"),
+        *("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", "IPAddressAllow=any"),
+    }
+
+
+def test_units_of_a_cluster_name_its_address_and_certificates(box: Box) -> None:
+    box.configure(cluster="tls://scheduler:8786", cluster_tls=TLS)
+    both = digitd("service", "--cluster", "--config", box.config).stdout
+    one, other = (
+        digitd("service", f"--cluster={kind}", "--user", "ana", "--config", box.config).stdout
+        for kind in ("scheduler", "worker")
+    )
+    assert both == (one + other).replace("User=ana", "User=digitd")
+    escaped = str(box.folder).replace("%", "%%")
+    for unit in (one, other):
+        assert f'--tls-key "{escaped}/node-key.pem"\n' in unit
+        assert "ALLOWED_FAILURES=0\n" in unit
+        assert "REQUIRE_ENCRYPTION=True\n" in unit
+        assert "User=ana\n" in unit
+        assert "Restart=always\n" in unit
+        assert "{" not in unit
+    assert "--host tls://0.0.0.0 --port 8786 " in one
+    assert "dask_worker tls://scheduler:8786 " in other
+
+
+def test_units_of_a_cluster_need_its_address(box: Box) -> None:
+    done = digitd("service", "--cluster", "--config", box.config)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "cluster: is not set" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("digitd-review.service", "--review"),
+        ("digitd-scheduler.service", "--cluster=scheduler"),
+        ("digitd-worker@.service", "--cluster=worker"),
+    ],
+)
+def test_systemd_accepts_the_units(box: Box, tmp_path: Path, name: str, option: str) -> None:
+    box.configure(cluster="tls://scheduler:8786", cluster_tls=TLS)
+    unit = tmp_path / name
+    unit.write_text(digitd("service", option, "--config", box.config).stdout)
+    verify_unit(unit)
