@@ -25,7 +25,8 @@ import click
 from benchmarks import material
 from support import stand_in
 from support.cluster import Cluster
-from support.daemon import DIGITD, STAND_IN, Box, Running, wait_until
+from support.daemon import DIGITD, STAND_IN, Box, Daemon
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,9 +49,9 @@ def _dropped(box: Box, count: int, seconds: float) -> dict[str, bytes]:
     return files
 
 
-def _checked(box: Box, running: Running, dropped: dict[str, bytes]) -> str:
+def _checked(box: Box, running: Daemon, dropped: dict[str, bytes]) -> str:
     """Wait for all rows; return what became of the files."""
-    wait_until(lambda: _lines(box) > len(dropped), "all rows", _PATIENCE)
+    until(lambda: _lines(box) > len(dropped), "all rows", _PATIENCE)
     box.wait_until_settled()
     running.stop(60)
     rows = box.rows()
@@ -68,7 +69,7 @@ def _lines(box: Box) -> int:
 
 
 def _under_load(
-    folder: Path, harm: Callable[[Box, Cluster, Running], None], seconds: float = 0.02
+    folder: Path, harm: Callable[[Box, Cluster, Daemon], None], seconds: float = 0.02
 ) -> str:
     """Read files while something is done to the cluster."""
     made = folder / "cluster"
@@ -78,8 +79,8 @@ def _under_load(
         box.configure(batch_size=16, **cluster.settings)
         cluster.start_workers(_WORKERS)
         dropped = _dropped(box, _FILES, seconds)
-        with Running(box, STAND_IN) as running:
-            wait_until(lambda: _lines(box) > 1, "the first row", _PATIENCE)
+        with Daemon(box, STAND_IN) as running:
+            until(lambda: _lines(box) > 1, "the first row", _PATIENCE)
             harm(box, cluster, running)
             return _checked(box, running, dropped)
 
@@ -88,10 +89,10 @@ def kills(folder: Path) -> Iterator[tuple[str, str]]:
     """Kill random workers, each replaced at once as by systemd."""
     chance = random.Random(7)  # noqa: S311 - repeatable
 
-    def harm(box: Box, cluster: Cluster, _running: Running) -> None:
+    def harm(box: Box, cluster: Cluster, _running: Daemon) -> None:
         for _ in range(_KILLS):
             before = _lines(box)
-            wait_until(lambda before=before: _lines(box) > before, "a row", 120)  # type: ignore[misc]
+            until(lambda before=before: _lines(box) > before, "a row", 120)  # type: ignore[misc]
             time.sleep(chance.uniform(0, 1))
             cluster.replace_worker(chance.randrange(_WORKERS))
 
@@ -101,10 +102,10 @@ def kills(folder: Path) -> Iterator[tuple[str, str]]:
 def scheduler(folder: Path) -> Iterator[tuple[str, str]]:
     """Kill the scheduler, and start it and the workers again."""
 
-    def harm(box: Box, cluster: Cluster, _running: Running) -> None:
+    def harm(box: Box, cluster: Cluster, _running: Daemon) -> None:
         for _ in range(_SCHEDULER_KILLS):
             before = _lines(box)
-            wait_until(lambda before=before: _lines(box) > before + 30, "rows", 300)  # type: ignore[misc]
+            until(lambda before=before: _lines(box) > before + 30, "rows", 300)  # type: ignore[misc]
             cluster.kill_scheduler()
             time.sleep(1)
             cluster.start_scheduler()
@@ -117,7 +118,7 @@ def scheduler(folder: Path) -> Iterator[tuple[str, str]]:
 def frozen(folder: Path) -> Iterator[tuple[str, str]]:
     """Stop a worker for a minute."""
 
-    def harm(_: Box, cluster: Cluster, __: Running) -> None:
+    def harm(_: Box, cluster: Cluster, __: Daemon) -> None:
         worker = cluster.workers[0]
         worker.send_signal(signal.SIGSTOP)
         time.sleep(_FROZEN_SECONDS)
@@ -148,8 +149,8 @@ def network(folder: Path) -> Iterator[tuple[str, str]]:
             cluster.start_workers(2)
             cluster.start_workers(1, within=("ip", "netns", "exec", "digitd"))
             dropped = _dropped(box, _FILES, 0.02)
-            with Running(box, STAND_IN) as running:
-                wait_until(lambda: _lines(box) > 1, "the first row", _PATIENCE)
+            with Daemon(box, STAND_IN) as running:
+                until(lambda: _lines(box) > 1, "the first row", _PATIENCE)
                 time.sleep(5)  # until the third worker reads as well
                 ip("link", "set", "digitd0", "down")
                 result = _checked(box, running, dropped)
@@ -169,9 +170,9 @@ def scaling(folder: Path) -> Iterator[tuple[str, str]]:
         with Cluster(made) as cluster:
             box.configure(batch_size=16, pictures="true", **cluster.settings)
             cluster.start_workers(count)
-            wait_until(lambda c=cluster, n=count: c.log.count("Registered to") >= n, "workers", 300)  # type: ignore[misc]
+            until(lambda c=cluster, n=count: c.log.count("Registered to") >= n, "workers", 300)  # type: ignore[misc]
             dropped = _dropped(box, 320 * count, _SLEEP_SECONDS)
-            with Running(box, STAND_IN) as running:
+            with Daemon(box, STAND_IN) as running:
                 _checked(box, running, dropped)
         rate = _rate(box)
         alone = alone or rate
@@ -197,13 +198,13 @@ def loopback(folder: Path) -> Iterator[tuple[str, str]]:
                 if kind == "cluster":
                     box.configure(**cluster.settings)
                     cluster.start_workers(2)
-                    wait_until(lambda c=cluster: c.log.count("Registered to") >= 2, "workers", 300)  # type: ignore[misc]  # noqa: PLR2004
+                    until(lambda c=cluster: c.log.count("Registered to") >= 2, "workers", 300)  # type: ignore[misc]  # noqa: PLR2004
                 for name, data in files.items():
                     box.drop(name, data)
-                with Running(box, DIGITD) as running:
-                    wait_until(lambda b=box: _lines(b) > 1, "the first row", _PATIENCE)  # type: ignore[misc]
+                with Daemon(box, DIGITD) as running:
+                    until(lambda b=box: _lines(b) > 1, "the first row", _PATIENCE)  # type: ignore[misc]
                     before, done = _own_seconds(running.process.pid), _lines(box)
-                    wait_until(lambda b=box: _lines(b) > _SMALL, "all rows", _PATIENCE)  # type: ignore[misc]
+                    until(lambda b=box: _lines(b) > _SMALL, "all rows", _PATIENCE)  # type: ignore[misc]
                     seconds = _own_seconds(running.process.pid) - before
                     running.stop(60)
                 if kind == "cluster":

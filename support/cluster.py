@@ -11,7 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Self
 
 from daemon.systemd.cluster_units import SETTINGS
-from support.daemon import DEADLINE_SECONDS, ROOT, wait_until
+from support.daemon import ROOT
+from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +91,7 @@ class Cluster:
         self._scheduler = self._start(
             "scheduler", "--host", f"tls://{self._host}", "--port", str(self._port)
         )
-        wait_until(self._answers, "a scheduler")
+        until(self._answers, "a scheduler")
 
     def kill_scheduler(self) -> None:
         if self._scheduler is not None:

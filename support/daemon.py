@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,25 +19,16 @@ from typing import TYPE_CHECKING, Self
 
 from daemon.config import load
 from daemon.outbox.audit import Audit, audit
+from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
 DIGITD = [sys.executable, "-P", "-m", "daemon"]
 # The daemon with a stand-in reader instead of TensorFlow; it starts in half a second.
 STAND_IN = [sys.executable, "-m", "support.stand_in"]
-
-# Ten times the slowest wait with both cores busy.
-DEADLINE_SECONDS = 60.0
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -151,12 +141,12 @@ class Box:
         return row
 
     def wait_for_rows(self, count: int) -> list[dict[str, str]]:
-        wait_until(lambda: len(self.rows()) >= count, f"{count} rows, there are {self.rows()}")
+        until(lambda: len(self.rows()) >= count, f"{count} rows, there are {self.rows()}")
         return self.rows()
 
     def wait_until_settled(self) -> None:
         """Wait until the work folder is empty, so that all files are published."""
-        wait_until(lambda: not self.claimed(), "an empty work folder")
+        until(lambda: not self.claimed(), "an empty work folder")
 
     def claimed(self) -> list[Path]:
         return list(self.work.glob("d*-*"))
@@ -173,7 +163,7 @@ class Box:
         assert audit(load(self.config)) == Audit(len(rows), len(rows), 0, ())
 
 
-class Running:
+class Daemon:
     """A running daemon, with its workers in a separate process group."""
 
     def __init__(self, box: Box, command: list[str] = DIGITD, *arguments: str) -> None:
@@ -204,7 +194,7 @@ class Running:
             assert self.process.poll() is None or self.log.count(text) >= times, self.log
             return self.log.count(text) >= times
 
-        wait_until(said, f"{text!r} in the log:\n{self.log}")
+        until(said, f"{text!r} in the log:\n{self.log}")
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -230,3 +220,8 @@ def _command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+# Until tests/cluster has the new names.
+Running = Daemon
+wait_until = until

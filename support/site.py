@@ -20,7 +20,8 @@ from daemon.outbox import labels
 from daemon.outbox.outbox import Outbox
 from daemon.records import Job, Result, Status, Verdict
 from daemon.review.index import is_sampled
-from support.daemon import DEADLINE_SECONDS, DIGITD, ROOT, Box, wait_until
+from support.daemon import DIGITD, ROOT, Box
+from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +97,7 @@ class Site(Box):
         return [(one.id, one.label, one.source) for one in labels.read(self.outbox)]
 
     def wait_for_answers(self, expected: list[tuple[str, str, str]]) -> None:
-        wait_until(lambda: self.answers() == expected, f"{expected}, there is {self.answers()}")
+        until(lambda: self.answers() == expected, f"{expected}, there is {self.answers()}")
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: "Stop it" in self.log or self.process.poll() is not None, "a start")
+        until(lambda: "Stop it" in self.log or self.process.poll() is not None, "a start")
         assert self.process.poll() is None, self.log
         (self.url,) = re.findall(r"https?://\S+", self.log)
         self.port = int(self.url.split(":")[2].split("/")[0])
@@ -194,4 +195,4 @@ class Server:
             state = self.request("/api/queue").json.get("state")  # missing while it is discarded
             return bool(state and state["rows"] == count and state["indexing"] is None)
 
-        wait_until(indexed, f"{count} rows in the index")
+        until(indexed, f"{count} rows in the index")

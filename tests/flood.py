@@ -13,8 +13,9 @@ from pathlib import Path
 
 import click
 
-from support.daemon import STAND_IN, Box, Running, wait_until
+from support.daemon import STAND_IN, Box, Daemon
 from support.stand_in import png_like
+from support.waiting import until
 
 _RESCAN_SECONDS = 5
 
@@ -32,13 +33,13 @@ def main(files: int) -> None:
         box.configure(model="model.keras", rescan_seconds=_RESCAN_SECONDS)
         (box.folder / "model.keras").write_bytes(b"a model")
         dropped = {f"digit{n}.png": png_like(f"fine {n}") for n in range(files)}
-        with Running(box, STAND_IN) as running:
+        with Daemon(box, STAND_IN) as running:
             running.wait_for_log("is ready")
             running.send(signal.SIGSTOP)
             for name, data in dropped.items():
                 box.drop(name, data)
             running.send(signal.SIGCONT)
-            wait_until(lambda: len(box.rows()) >= files, "every row", 600)
+            until(lambda: len(box.rows()) >= files, "every row", 600)
             box.wait_until_settled()
             running.stop()
         box.check_books(dropped)

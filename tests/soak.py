@@ -20,8 +20,9 @@ import click
 
 from daemon.layout import TABLE
 from support import fast_days
-from support.daemon import Box, Running, digitd, wait_until
+from support.daemon import Box, Daemon, digitd
 from support.stand_in import png_like
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,7 @@ class Flow:
             name = f"digit{number % _NAMES}.png"
             self.box.drop(name, png_like(f"{kind} {number}"))
             if number % 500 == 0:
-                wait_until(lambda n=number: n - self.rows() < _MOST_WAITING, "rows", 300)  # type: ignore[misc]
+                until(lambda n=number: n - self.rows() < _MOST_WAITING, "rows", 300)  # type: ignore[misc]
                 self._rotate_when_due()
             yield number + 1
 
@@ -98,7 +99,7 @@ class Flow:
         moved = self.box.outbox / f"{TABLE}-{self.rotations:03}"
         (self.box.outbox / TABLE).rename(moved)
         table = self.box.outbox / TABLE
-        wait_until(table.exists, "a new table")
+        until(table.exists, "a new table")
         self._rows_before += moved.read_bytes().count(b"\n") - 1
         self._size = self._rows = 0
 
@@ -120,13 +121,13 @@ def main(files: int) -> None:
         flow = Flow(box)
         samples = []
         began = time.monotonic()
-        with Running(box, _FAST_DAYS) as running:
+        with Daemon(box, _FAST_DAYS) as running:
             running.wait_for_log("is ready")
             for number in flow.drop(files):
                 if number % (files // _PARTS) == 0:
                     samples.append(Sample.take(running.process.pid, flow.rows()))
                     _show(samples[-2:])
-            wait_until(lambda: flow.rows() >= files, "every row", 600)
+            until(lambda: flow.rows() >= files, "every row", 600)
             box.wait_until_settled()
             assert running.stop() == 0
         hours = (time.monotonic() - began) / fast_days.DAY_SECONDS * 24

@@ -20,17 +20,8 @@ from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
 from daemon.outbox.rows import COLUMNS
 from daemon.picture import png
-from support.daemon import (
-    DIGITD,
-    ROOT,
-    SAMPLES,
-    Box,
-    Running,
-    Terminal,
-    digitd,
-    verify_unit,
-    wait_until,
-)
+from support.daemon import DIGITD, ROOT, SAMPLES, Box, Daemon, Terminal, digitd, verify_unit
+from support.waiting import until
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +98,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Box, dict[str, bytes
     dropped["digit300.png"] = BLANK
     for name, data in dropped.items():
         box.drop(name, data)
-    with Running(box, [sys.executable, "-P", "-m", "daemon"], "--once") as running:
+    with Daemon(box, [sys.executable, "-P", "-m", "daemon"], "--once") as running:
         assert running.process.wait(100) == 0, running.log
         return box, dropped, running.log
 
@@ -187,7 +178,7 @@ def test_run_once_ends_with_a_summary(once: Once) -> None:
 
 def test_daemon_reads_new_files_in_little_memory(tmp_path: Path) -> None:
     box = Box(tmp_path)
-    with Running(box) as running:
+    with Daemon(box) as running:
         running.wait_for_log("is ready")
         box.drop("IMG_2041.JPG", sample(1))
         box.drop("digit1.png", sample(1))
@@ -385,11 +376,11 @@ def test_terminal_shows_log_lines_above_one_live_line(tmp_path: Path) -> None:
             [*DIGITD, "run", "--config", box.config], stderr=terminal.programs, cwd=ROOT
         )
         try:
-            wait_until(lambda: "starting | 0 read" in terminal.text, "a line while it starts")
+            until(lambda: "starting | 0 read" in terminal.text, "a line while it starts")
             for sample in ("digit1.png", "digit2.png"):
                 box.drop(sample, (SAMPLES / sample).read_bytes())
-            wait_until(lambda: "running | 2 read: 2 ok" in terminal.text, "the counts")
-            wait_until(lambda: " 0 files waiting" in terminal.text, "the backlog")
+            until(lambda: "running | 2 read: 2 ok" in terminal.text, "the counts")
+            until(lambda: " 0 files waiting" in terminal.text, "the backlog")
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from support.daemon import SAMPLES, Box, Running, wait_until
+from support.daemon import SAMPLES, Box, Daemon
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ def memory_limited_to(limit: int) -> Iterator[Path]:
         yield group
     finally:
         (parent / "cgroup.procs").write_text(str(os.getpid()))
-        wait_until(lambda: not (group / "cgroup.procs").read_text(), "an empty cgroup")
+        until(lambda: not (group / "cgroup.procs").read_text(), "an empty cgroup")
         group.rmdir()
 
 
@@ -64,11 +65,11 @@ def test_two_workers_read_photos_in_400_megabytes(tmp_path: Path) -> None:
     box = Box(tmp_path)
     dropped = {f"digit{number}.png": photo(number) for number in range(PHOTOS)}
     with memory_limited_to(LIMIT) as group:
-        with Running(box) as running:
+        with Daemon(box) as running:
             for name, data in dropped.items():
                 box.drop(name, data)
             began = time.monotonic()
-            wait_until(lambda: len(box.rows()) == PHOTOS, "a row for each photo")
+            until(lambda: len(box.rows()) == PHOTOS, "a row for each photo")
             assert time.monotonic() - began < 60
             assert running.stop() == 0
             assert "worker" not in running.log.split("is ready", 1)[1].split("\n", 1)[1]

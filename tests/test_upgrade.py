@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daemon.config import load
 from daemon.outbox.audit import Audit, audit
-from support.daemon import ROOT, SAMPLES, Box, Running, digitd
+from support.daemon import ROOT, SAMPLES, Box, Daemon, digitd
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def test_outbox_of_0_1_0_is_taken_over(tmp_path: Path) -> None:
     box = Box(tmp_path)
     table, labels = box.outbox / "predictions.csv", box.outbox / "labels.csv"
     old, answers = table.read_bytes(), labels.read_bytes()
-    with Running(box) as running:
+    with Daemon(box) as running:
         box.wait_for_rows(8)
         box.wait_until_settled()
         assert running.stop() == 0

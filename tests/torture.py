@@ -25,8 +25,9 @@ import click
 from daemon.config import load
 from daemon.outbox.audit import audit
 from daemon.outbox.rows import COLUMNS
-from support.daemon import DIGITD, SAMPLES, STAND_IN, Box, Running, wait_until
+from support.daemon import DIGITD, SAMPLES, STAND_IN, Box, Daemon
 from support.stand_in import png_like
+from support.waiting import until
 
 _HANDFUL = 5  # files dropped at a time, until a run has all its files
 
@@ -84,10 +85,10 @@ def main(kills: int, files: int, seed: int, *, real: bool) -> None:
         longest = 12.0 if real else 2.0
         with click.progressbar(length=kills, label="killing", file=sys.stderr) as bar:
             while killed < kills or len(dropped) < files:
-                with Running(box, command) as running:
-                    until = time.monotonic() + chance.uniform(0, longest)
+                with Daemon(box, command) as running:
+                    end = time.monotonic() + chance.uniform(0, longest)
                     due = min(files, (killed + 1) * share)
-                    while time.monotonic() < until:
+                    while time.monotonic() < end:
                         if len(dropped) < due:
                             for _ in range(_HANDFUL):
                                 name = f"digit{len(dropped) + 1}.png"
@@ -97,8 +98,8 @@ def main(kills: int, files: int, seed: int, *, real: bool) -> None:
                     running.kill()
                 killed += 1
                 bar.update(1)
-        with Running(box, command) as running:
-            wait_until(lambda: len(box.rows()) >= len(dropped), "every row", 600)
+        with Daemon(box, command) as running:
+            until(lambda: len(box.rows()) >= len(dropped), "every row", 600)
             box.wait_until_settled()
             running.stop()
         watcher.stopped = True

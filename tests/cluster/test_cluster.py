@@ -14,7 +14,6 @@ import pytest
 from support import stand_in
 from support.cluster import Cluster, certificates
 from support.daemon import (
-    DEADLINE_SECONDS,
     DIGITD,
     SAMPLES,
     STAND_IN,
@@ -23,6 +22,7 @@ from support.daemon import (
     digitd,
     wait_until,
 )
+from support.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

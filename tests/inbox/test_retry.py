@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,17 +13,14 @@ from daemon.inbox import deposit
 from daemon.inbox.retry import failed_names, retry
 from daemon.layout import TABLE
 from daemon.outbox.audit import Audit, audit
-from support.daemon import STAND_IN, Box, Running, digitd
+from support.daemon import STAND_IN, Box, Daemon, digitd
 from support.stand_in import png_like
-
-if TYPE_CHECKING:
-    pass
 
 BAD = png_like("bad 1")
 
 
 def read_all(box: Box) -> None:
-    with Running(box, STAND_IN, "--once") as running:
+    with Daemon(box, STAND_IN, "--once") as running:
         assert running.process.wait(60) == 0, running.log
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.daemon import DEADLINE_SECONDS, STAND_IN, Box, Running, wait_until
+from support.daemon import STAND_IN, Box, Daemon
 from support.stand_in import png_like
+from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,15 +30,15 @@ def faulty(folder: Path, nth: int, fault: str) -> tuple[Box, list[str]]:
     return box, [sys.executable, "-m", "support.faulty", str(nth), fault]
 
 
-def struck(running: Running) -> str:
+def struck(running: Daemon) -> str:
     """Return the call that failed, from the log; empty if there were fewer calls."""
     return running.log.partition("fault: ")[2].partition(" ")[0]
 
 
-def wait_for_end_or_row(running: Running) -> None:
+def wait_for_end_or_row(running: Daemon) -> None:
     """Wait until the daemon was killed, or has published the file despite the fault."""
     box = running.box
-    wait_until(
+    until(
         lambda: running.process.poll() is not None or (bool(box.rows()) and not box.claimed()),
         "a kill or a published row",
     )
@@ -48,7 +49,7 @@ def test_file_survives_a_disk_fault_at_every_call(tmp_path: Path) -> None:
     failed = []
     for nth in itertools.count(1):
         box, command = faulty(tmp_path / str(nth), nth, ERRORS[nth % len(ERRORS)])
-        with Running(box, command) as running:
+        with Daemon(box, command) as running:
             (row,) = box.wait_for_rows(1)
             box.wait_until_settled()
             assert running.stop() == 0, running.log
@@ -65,14 +66,14 @@ def test_file_survives_a_kill_at_every_call(tmp_path: Path) -> None:
     killed = []
     for nth in itertools.count(1):
         box, command = faulty(tmp_path / str(nth), nth, "SIGKILL")
-        with Running(box, command) as running:
+        with Daemon(box, command) as running:
             wait_for_end_or_row(running)
             if running.process.poll() is None:
                 running.stop()
         if not struck(running):
             break
         killed.append(struck(running))
-        with Running(box, STAND_IN, "--once") as running:
+        with Daemon(box, STAND_IN, "--once") as running:
             assert running.process.wait(DEADLINE_SECONDS) == 0, running.log
         assert box.rows()[0]["status"] == "ok"
         box.check_books({"digit1.png": DATA})

@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon import __version__
 from support import stand_in
-from support.daemon import STAND_IN, Box, Running, wait_until
+from support.daemon import STAND_IN, Box, Daemon
+from support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +29,9 @@ def test_metrics_count_what_the_daemon_did(tmp_path: Path) -> None:
     box = Box(tmp_path)
     box.configure(metrics_file="digitd.prom")
     file = tmp_path / "digitd.prom"
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
-        wait_until(file.exists, "a metrics file")
+        until(file.exists, "a metrics file")
         assert values(file)["digitd_files_total ok"] == 0
         for number, order in enumerate(("fine", "fine", "crash"), 1):
             box.drop(f"digit{number}.png", stand_in.png_like(order))
@@ -52,7 +53,7 @@ def test_metrics_count_what_the_daemon_did(tmp_path: Path) -> None:
 def test_paused_daemon_says_so_and_how_long_files_wait(tmp_path: Path) -> None:
     box = Box(tmp_path)
     box.configure(metrics_file="digitd.prom")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.outbox.rename(tmp_path / "away")
         box.outbox.write_bytes(b"in the way")
@@ -69,7 +70,7 @@ def test_paused_daemon_says_so_and_how_long_files_wait(tmp_path: Path) -> None:
 def test_file_that_cannot_be_written_does_not_stop_the_daemon(tmp_path: Path) -> None:
     box = Box(tmp_path)
     box.configure(metrics_file="missing/digitd.prom")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("missing/digitd.prom cannot be written: No such file or directory")
         box.drop("digit1.png", stand_in.png_like("fine"))
         assert box.wait_for_rows(1)[0]["status"] == "ok"

@@ -13,8 +13,9 @@ import pytest
 
 from support import packages, stand_in
 from support.cluster import free_port
-from support.daemon import ROOT, STAND_IN, Running, wait_until
+from support.daemon import ROOT, STAND_IN, Daemon
 from support.site import Server, Site
+from support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ def test_prometheus_scrapes_the_review_page_and_knows_every_metric_in_use(
     box.mkdir()
     site = Site(box)
     site.configure(metrics_file="digitd.prom")
-    with Running(site, STAND_IN) as daemon, Server(site) as server:
+    with Daemon(site, STAND_IN) as daemon, Server(site) as server:
         daemon.wait_for_log("is ready")
         site.drop("digit1.png", stand_in.png_like("fine"))
         site.wait_for_rows(1)
@@ -100,7 +101,7 @@ def test_prometheus_scrapes_the_review_page_and_knows_every_metric_in_use(
                 except OSError:  # it is starting
                     return []
 
-            wait_until(lambda: bool(ask('digitd_files_total{status="ok"} == 1')), "a scrape")
+            until(lambda: bool(ask('digitd_files_total{status="ok"} == 1')), "a scrape")
             used = "\n".join([*EXPRESSIONS, (DOCS / "alerts.yml").read_text()])
             names = set(re.findall(r"digitd_[a-z_]+", used))
             assert len(names) >= 8

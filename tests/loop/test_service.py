@@ -21,8 +21,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from support.daemon import STAND_IN, Box, Running, digitd, wait_until
+from support.daemon import STAND_IN, Box, Daemon, digitd
 from support.stand_in import png_like
+from support.waiting import until
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def drop_many(box: Box, count: int, order: str = "fine", start: int = 1) -> dict
 
 def test_files_present_at_start_get_rows_in_numeric_order(box: Box) -> None:
     dropped = drop_many(box, 23)
-    with Running(box, STAND_IN):
+    with Daemon(box, STAND_IN):
         rows = box.wait_for_rows(23)
         assert [row["file"] for row in rows] == [f"digit{n}.png" for n in range(1, 24)]
         box.wait_until_settled()
@@ -56,7 +57,7 @@ def test_files_present_at_start_get_rows_in_numeric_order(box: Box) -> None:
 
 def test_every_way_of_arriving_is_noticed_at_once(box: Box) -> None:
     box.configure(rescan_seconds=3600)
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         data = png_like("fine")
         (box.inbox / "digit1.png").write_bytes(data)  # written in place
@@ -82,7 +83,7 @@ def test_every_way_of_arriving_is_noticed_at_once(box: Box) -> None:
 def test_slowly_growing_file_is_read_when_it_is_complete(box: Box) -> None:
     box.configure(incomplete_seconds=30)
     data = png_like("fine")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         with (box.inbox / "digit1.png").open("wb") as upload:
             upload.write(data[:-6])
@@ -98,12 +99,12 @@ def test_slowly_growing_file_is_read_when_it_is_complete(box: Box) -> None:
 
 def test_file_modified_while_being_read_is_read_again(box: Box) -> None:
     data = png_like("sleep 1")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         with (box.inbox / "digit1.png").open("wb") as upload:
             upload.write(data)
             upload.flush()
-            wait_until(lambda: (box.work / "attempts").stat().st_size > 0, "a first try")
+            until(lambda: (box.work / "attempts").stat().st_size > 0, "a first try")
             upload.write(b"more")
         box.wait_for_rows(1)
         box.wait_until_settled()
@@ -112,7 +113,7 @@ def test_file_modified_while_being_read_is_read_again(box: Box) -> None:
 
 def test_constantly_modified_file_does_not_block_others(box: Box) -> None:
     data = png_like("sleep 0.1")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         upload = (box.inbox / "digit1.png").open("ab", buffering=0)
         done = threading.Event()
@@ -137,7 +138,7 @@ def test_constantly_modified_file_does_not_block_others(box: Box) -> None:
 
 
 def test_same_name_again_is_a_new_file(box: Box) -> None:
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         for n in range(3):
             box.drop("digit7.png", png_like(f"fine {n}"))
@@ -153,8 +154,8 @@ def test_same_name_again_is_a_new_file(box: Box) -> None:
 
 def test_sigterm_finishes_the_batches_in_flight(box: Box) -> None:
     box.drop("digit1.png", png_like("sleep 1.5"))
-    with Running(box, STAND_IN) as running:
-        wait_until(lambda: bool(list(box.work.glob("d*-digit1.png"))), "a claim")
+    with Daemon(box, STAND_IN) as running:
+        until(lambda: bool(list(box.work.glob("d*-digit1.png"))), "a claim")
         running.wait_for_log("is ready")
         assert running.stop() == 0
     assert "stopped after 1 file: 1 ok" in running.log
@@ -164,13 +165,13 @@ def test_sigterm_finishes_the_batches_in_flight(box: Box) -> None:
 def test_sigterm_while_the_model_loads_stops_at_once(box: Box) -> None:
     del box.settings["model"]  # the shipped model takes seconds to load
     box.configure()
-    with Running(box) as running:
-        wait_until(lambda: bool(running.workers()), "a worker")
+    with Daemon(box) as running:
+        until(lambda: bool(running.workers()), "a worker")
         assert running.stop(seconds=10) == 0
 
 
 def test_second_digitd_on_the_same_outbox_exits_75_and_changes_nothing(box: Box) -> None:
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         before = status(box)
         second = digitd("run", "--config", box.config)
@@ -186,11 +187,11 @@ def test_ten_kills_under_load_lose_no_file_and_read_none_twice(box: Box) -> None
     dropped: dict[str, bytes] = {}
     for _ in range(10):
         dropped |= drop_many(box, 40, "sleep 0.002", start=len(dropped) + 1)
-        with Running(box, STAND_IN) as running:
+        with Daemon(box, STAND_IN) as running:
             running.wait_for_log("is ready", times=running.log.count("is ready") + 1)
             time.sleep(chance.uniform(0, 0.25))
             running.kill()
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         box.wait_for_rows(len(dropped))
         box.wait_until_settled()
         assert running.stop() == 0
@@ -213,7 +214,7 @@ def test_file_that_kills_its_worker_twice_gets_an_error_and_the_others_are_read(
     dropped = drop_many(box, 5)
     dropped |= drop_many(box, 1, order, start=6)
     dropped |= drop_many(box, 5, start=7)
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         box.wait_for_rows(11)
         box.wait_until_settled()
         assert running.log.count("a worker went down") == 2
@@ -226,7 +227,7 @@ def test_file_that_kills_its_worker_twice_gets_an_error_and_the_others_are_read(
 def test_file_whose_error_picture_crashes_gets_a_row_without_a_picture(box: Box) -> None:
     dropped = drop_many(box, 3)
     box.drop("digit9-cursed.png", png_like("fine"))
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         box.wait_for_rows(4)
         box.wait_until_settled()
         assert running.stop() == 0
@@ -238,7 +239,7 @@ def test_file_whose_error_picture_crashes_gets_a_row_without_a_picture(box: Box)
 
 def test_foreign_table_pauses_intake_until_it_is_removed(box: Box) -> None:
     table = box.outbox / "predictions.csv"
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         table.write_text("somebody,else's\n1,2\n")
         table.rename(box.folder / "aside")
@@ -253,9 +254,9 @@ def test_foreign_table_pauses_intake_until_it_is_removed(box: Box) -> None:
 
 def test_killed_worker_is_replaced_and_no_file_is_blamed(box: Box) -> None:
     box.drop("digit1.png", png_like("sleep 2"))
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
-        wait_until(lambda: "begun" in (box.work / "attempts").read_text(), "an attempt")
+        until(lambda: "begun" in (box.work / "attempts").read_text(), "an attempt")
         # Kill both at the same instant, or the second one would get the file before it is killed.
         running.send(signal.SIGSTOP)
         for worker in running.workers():
@@ -267,25 +268,25 @@ def test_killed_worker_is_replaced_and_no_file_is_blamed(box: Box) -> None:
 
 
 def test_workers_die_with_the_daemon(box: Box) -> None:
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         workers = running.workers()
         assert len(workers) == 2
         running.process.kill()
         running.process.wait()
-        wait_until(
+        until(
             lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers),
             "the workers' end",
         )
 
 
 def test_missing_outbox_pauses_intake_until_it_returns(box: Box) -> None:
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.outbox.rename(box.folder / "elsewhere")
         running.wait_for_log("paused, files stay in the inbox")
         dropped = drop_many(box, 3)
-        wait_until(lambda: "outbox" in str(status(box)["why"]), "a status that says why")
+        until(lambda: "outbox" in str(status(box)["why"]), "a status that says why")
         (box.folder / "elsewhere").rename(box.outbox)
         box.wait_for_rows(3)
         box.wait_until_settled()
@@ -294,7 +295,7 @@ def test_missing_outbox_pauses_intake_until_it_returns(box: Box) -> None:
 
 
 def test_recreated_inbox_is_watched_again(box: Box) -> None:
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.inbox.rename(box.folder / "old")
         running.wait_for_log("paused")
@@ -308,20 +309,20 @@ def test_recreated_inbox_is_watched_again(box: Box) -> None:
 
 def test_new_table_is_started_after_logrotate(box: Box) -> None:
     table = box.outbox / "predictions.csv"
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.drop("digit1.png", png_like("fine"))
         box.wait_for_rows(1)
         table.rename(box.outbox / "predictions.csv.1")
         box.drop("digit2.png", png_like("fine"))
-        wait_until(lambda: table.exists() and len(box.rows()) == 1, "a row in the new table")
+        until(lambda: table.exists() and len(box.rows()) == 1, "a row in the new table")
     assert table.read_text().startswith("id,file,status,")
     assert [row["file"] for row in box.rows()] == ["digit2.png"]
 
 
 def test_torn_last_row_is_cut_off_at_start_and_its_file_read_again(box: Box) -> None:
     dropped = drop_many(box, 3)
-    with Running(box, STAND_IN, "--once") as running:
+    with Daemon(box, STAND_IN, "--once") as running:
         assert running.process.wait(30) == 0
     table = box.outbox / "predictions.csv"
     *whole, last = table.read_bytes().splitlines(keepends=True)
@@ -330,14 +331,14 @@ def test_torn_last_row_is_cut_off_at_start_and_its_file_read_again(box: Box) -> 
     (box.outbox / row["original"]).rename(box.work / f"{row['id']}-digit3.png")
     (box.outbox / row["picture"]).unlink()
     table.write_bytes(b"".join(whole) + last[: len(last) // 2])
-    with Running(box, STAND_IN, "--once") as running:
+    with Daemon(box, STAND_IN, "--once") as running:
         assert running.process.wait(30) == 0
     assert "cut a torn row" in running.log
     box.check_books(dropped)
 
 
 def test_sighup_applies_valid_settings_and_rejects_invalid_ones(box: Box) -> None:
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.configure(batch_size=0)
         running.send(signal.SIGHUP)
@@ -359,10 +360,10 @@ def test_sighup_applies_valid_settings_and_rejects_invalid_ones(box: Box) -> Non
 
 def test_reload_finishes_the_batches_in_flight_and_loses_nothing(box: Box) -> None:
     dropped = drop_many(box, 100, "sleep 0.01")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         for batch_size in (8, 16, 32):
-            wait_until(lambda: bool(box.claimed()), "a batch in flight")
+            until(lambda: bool(box.claimed()), "a batch in flight")
             box.configure(batch_size=batch_size)
             before = running.log.count("is ready")
             running.send(signal.SIGHUP)
@@ -377,7 +378,7 @@ def test_reload_finishes_the_batches_in_flight_and_loses_nothing(box: Box) -> No
 
 
 def test_reload_switches_to_other_folders(box: Box) -> None:
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.drop("digit1.png", png_like("fine"))
         box.wait_for_rows(1)
@@ -386,21 +387,21 @@ def test_reload_switches_to_other_folders(box: Box) -> None:
         running.wait_for_log("is ready", times=2)
         box.drop("digit2.png", png_like("fine"))
         table = box.folder / "other" / "predictions.csv"
-        wait_until(lambda: table.read_text().count("\n") == 2, "a row in the other outbox")
+        until(lambda: table.read_text().count("\n") == 2, "a row in the other outbox")
         assert len(box.rows()) == 1
         assert running.stop() == 0
 
 
 def test_reload_works_with_a_file_that_cannot_be_published(box: Box) -> None:
     box.drop("digit1.png", png_like("fine"))
-    with Running(box, STAND_IN, "--once") as running:
+    with Daemon(box, STAND_IN, "--once") as running:
         assert running.process.wait(30) == 0
     # As after a kill between commit and publish, with another file at the target.
     (row,) = box.rows()
     original = box.outbox / row["original"]
     original.rename(box.work / f"{row['id']}-digit1.png")
     original.write_bytes(b"a stranger's")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("cannot be published yet")
         running.wait_for_log("is ready", times=2)
         running.send(signal.SIGHUP)
@@ -433,7 +434,7 @@ def test_reload_with_an_unusable_outbox_keeps_the_old_settings(
             fcntl.flock(lock, fcntl.LOCK_EX)
         case "no parent":
             other = tmp_path / "missing" / "other"
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.configure(outbox=other)
         running.send(signal.SIGHUP)
@@ -450,7 +451,7 @@ def test_unfinished_file_does_not_keep_the_loop_spinning(box: Box) -> None:
     box.configure(incomplete_seconds=60, batch_size=1)
     drop_many(box, 12, "sleep 1.5")
     (box.inbox / "digit100.png").write_bytes(png_like("fine")[:-4])
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.wait_for_rows(1)  # by now every worker is busy
         before, started = cpu_seconds(running.process.pid), time.monotonic()
@@ -467,7 +468,7 @@ def cpu_seconds(pid: int) -> float:
 
 def test_run_once_creates_a_missing_inbox_and_finds_nothing(box: Box) -> None:
     box.inbox.rmdir()
-    with Running(box, STAND_IN, "--once") as running:
+    with Daemon(box, STAND_IN, "--once") as running:
         assert running.process.wait(30) == 0, running.log
     assert "stopped after 0 files" in running.log
     assert box.inbox.is_dir()
@@ -476,7 +477,7 @@ def test_run_once_creates_a_missing_inbox_and_finds_nothing(box: Box) -> None:
 def test_garbage_model_at_start_exits_78(box: Box) -> None:
     (box.folder / "model.keras").write_bytes(b"garbage")
     box.drop("digit1.png", png_like("fine"))
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         assert running.process.wait(30) == 78
     assert (box.inbox / "digit1.png").exists()
 
@@ -497,7 +498,7 @@ def test_non_regular_files_are_left_alone_and_block_nothing(box: Box) -> None:
         os.mknod(box.inbox / "digit7.png", stat.S_IFCHR | 0o600, os.makedev(1, 5))
         strange = 6
     box.drop("digit5.png", png_like("fine"))
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         box.wait_for_rows(1)
         running.wait_for_log("left alone", times=strange)
         assert json.loads(digitd("status", "--json", "--config", box.config).stdout)["waiting"] == 0
@@ -520,7 +521,7 @@ def test_names_cannot_break_the_table_or_leave_the_outbox(box: Box) -> None:
     ]
     for name in names:
         (box.inbox / name).write_bytes(png_like(f"fine {name!a}"))
-    with Running(box, STAND_IN, "--once") as running:
+    with Daemon(box, STAND_IN, "--once") as running:
         assert running.process.wait(30) == 0
     rows = box.rows()
     assert len(rows) == len(names)
@@ -537,9 +538,9 @@ def test_table_read_live_has_whole_rows_up_to_the_last_newline(box: Box) -> None
     box.configure(batch_size=7)
     dropped = drop_many(box, 400)
     looks = 0
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         table = box.outbox / "predictions.csv"
-        wait_until(table.exists, "the table")
+        until(table.exists, "the table")
         seen = 0
         while seen < len(dropped):
             assert running.process.poll() is None, running.log
@@ -564,7 +565,7 @@ def test_exhausted_inotify_falls_back_to_polling_and_is_logged(box: Box) -> None
     try:
         while (fd := libc.inotify_init()) >= 0:
             taken.append(fd)
-        with Running(box, STAND_IN) as running:
+        with Daemon(box, STAND_IN) as running:
             running.wait_for_log("inotify is exhausted")
             running.wait_for_log("watching by polling")
             box.drop("digit1.png", png_like("fine"))
@@ -590,7 +591,7 @@ def unmount(folder: Path) -> None:
 def test_full_disk_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
     mount("-t", "tmpfs", "-o", "size=1m", "digitd-test", box.outbox)
     try:
-        with Running(box, STAND_IN) as running:
+        with Daemon(box, STAND_IN) as running:
             running.wait_for_log("is ready")
             with (box.outbox / "filler").open("wb", buffering=0) as filler, suppress(OSError):
                 while filler.write(bytes(4096)):
@@ -598,7 +599,7 @@ def test_full_disk_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
             dropped = drop_many(box, 3)
             running.wait_for_log("No space left on device")
             dropped |= drop_many(box, 3, start=4)
-            wait_until(lambda: status(box)["state"] == "paused", "a status that says paused")
+            until(lambda: status(box)["state"] == "paused", "a status that says paused")
             (box.outbox / "filler").unlink()
             box.wait_for_rows(6)
             box.wait_until_settled()
@@ -610,7 +611,7 @@ def test_full_disk_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
 
 
 def test_read_only_outbox_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         mount("--bind", box.outbox, box.outbox)
         try:
@@ -629,7 +630,7 @@ def test_unmounted_inbox_pauses_intake_until_it_returns(box: Box) -> None:
     kept = box.folder / "kept"
     kept.mkdir()
     mount("--bind", kept, box.inbox)
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         try:
             running.wait_for_log("is ready")
             unmount(box.inbox)
@@ -655,7 +656,7 @@ def test_unlistable_inbox_pauses_intake_until_it_can_be_listed(box: Box) -> None
     command = STAND_IN
     if os.geteuid() == 0:  # root can read everything, unless these capabilities are dropped
         command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *STAND_IN]
-    with Running(box, command) as running:
+    with Daemon(box, command) as running:
         running.wait_for_log("is ready")
         box.inbox.chmod(0o300)
         running.wait_for_log("Permission denied")

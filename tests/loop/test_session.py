@@ -15,7 +15,7 @@ from daemon.loop.session import Session
 from daemon.workers.pool import Pool
 from daemon.workers.process import Patience
 from support import stand_in
-from support.daemon import DEADLINE_SECONDS
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,11 +47,11 @@ def make(config: Config, bell: Bell, rows: list[Row]) -> Session:
 
 
 def turn_until(session: Session, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
+    def turn() -> None:
         session.turn()
         session.wait(None)
+
+    until(condition, "the session's progress", turn=turn)
 
 
 def test_batch_that_exceeds_the_stop_timeout_is_left_for_the_next_start(

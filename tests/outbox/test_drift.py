@@ -16,7 +16,7 @@ from daemon.outbox import drift
 from daemon.outbox.drift import FEWEST, REFERENCE_ROWS, Record, Sample, differences
 from daemon.outbox.rows import Row
 from daemon.records import Job, Placement, Result, Status, Verdict
-from support.daemon import STAND_IN, Box, Running, digitd
+from support.daemon import STAND_IN, Box, Daemon, digitd
 from support.stand_in import png_like
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def test_daemon_keeps_the_record_over_a_restart_and_status_shows_a_difference(
     box = Box(tmp_path)
     for number in (1, 2):
         box.drop(f"digit{number}.png", png_like(f"fine {number}"))
-        with Running(box, STAND_IN, "--once") as running:
+        with Daemon(box, STAND_IN, "--once") as running:
             assert running.process.wait(60) == 0
         assert drift.load(box.outbox).reference.rows == number
     rng = np.random.default_rng(5)

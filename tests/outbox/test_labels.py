@@ -22,7 +22,8 @@ from daemon.errors import ConfigError
 from daemon.layout import LABELS
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import Answer
-from support.daemon import DEADLINE_SECONDS, ROOT, files_limited_to
+from support.daemon import ROOT, files_limited_to
+from support.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path

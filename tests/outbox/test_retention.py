@@ -12,9 +12,10 @@ import pytest
 from daemon.config import load
 from daemon.inbox.retry import failed_names
 from daemon.outbox.audit import Audit, audit
-from support.daemon import STAND_IN, Box, Running, digitd, wait_until
+from support.daemon import STAND_IN, Box, Daemon, digitd
 from support.site import Server, Site, png
 from support.stand_in import png_like
+from support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def box(tmp_path: Path) -> Box:
 
 
 def read_all(box: Box) -> None:
-    with Running(box, STAND_IN, "--once") as running:
+    with Daemon(box, STAND_IN, "--once") as running:
         assert running.process.wait(60) == 0, running.log
 
 
@@ -105,10 +106,10 @@ def test_old_files_are_deleted_and_their_rows_stay(box: Box, folders: str) -> No
     assert len(files(box)) == 8
     box.configure(keep_days=f"{MOMENT:.5f}")
     time.sleep(MOMENT * 86400 + 0.1)  # what is measured
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("deleted 7 files")
         box.drop("digit9.png", FINE)
-        wait_until(lambda: len(box.rows()) == 5 and not box.claimed(), "another file")
+        until(lambda: len(box.rows()) == 5 and not box.claimed(), "another file")
         assert running.stop() == 0
     new = box.row("digit9.png")
     assert files(box) == sorted([bad["original"], new["original"], new["picture"]])
@@ -126,7 +127,7 @@ def test_name_of_a_deleted_file_comes_again(box: Box) -> None:
     read_all(box)
     box.configure(keep_days=f"{MOMENT:.5f}")
     time.sleep(MOMENT * 86400 + 0.1)  # what is measured
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("deleted 2 files")
         box.drop("digit1.png", png_like("fine too"))
         box.wait_for_rows(2)
@@ -146,7 +147,7 @@ def test_file_that_cannot_be_deleted_does_not_stop_the_daemon(box: Box) -> None:
     (box.outbox / "originals" / "a folder").mkdir(parents=True)
     time.sleep(MOMENT * 86400 + 0.1)  # what is measured
     box.configure(keep_days=f"{MOMENT:.5f}")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("stay for now")
         box.drop("digit1.png", FINE)
         box.wait_for_rows(1)

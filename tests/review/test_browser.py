@@ -15,8 +15,9 @@ import pytest
 from daemon import ids
 from daemon.review.index import is_sampled
 from support import browser as browsers
-from support.daemon import DIGITD, SAMPLES, Running, wait_until
+from support.daemon import DIGITD, SAMPLES, Daemon
 from support.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -329,7 +330,7 @@ def test_sample_of_sure_answers_comes_last_and_measures_the_accuracy(
                 "() => document.querySelector('#why').textContent.startsWith('check:')"
             )
             page.keyboard.press("7")
-            wait_until(lambda: len(site.answers()) == 2, "the answer")
+            until(lambda: len(site.answers()) == 2, "the answer")
             page.goto(f"{server.base}/live")
             assert "100.0% of 1 checked ok files" in page.inner_text("#figures")
     assert [(label, source) for _, label, source in site.answers()] == [
@@ -355,7 +356,7 @@ def test_gallery_is_filtered_and_a_row_answered(
     ((_, label, source),) = site.answers()
     assert (label, source) == ("1", "gallery")
     page.keyboard.press("u")
-    wait_until(lambda: len(site.answers()) == 2, "the answer is cleared")
+    until(lambda: len(site.answers()) == 2, "the answer is cleared")
     page.keyboard.press("Escape")
     page.wait_for_url(re.compile("/gallery"))
     assert eight
@@ -379,7 +380,7 @@ def test_dropped_file_is_read_by_the_daemon_and_its_answer_appears(
     browser: Browser, site: Site
 ) -> None:
     site.configure(workers=1)
-    with Running(site, DIGITD) as daemon, Server(site) as server:
+    with Daemon(site, DIGITD) as daemon, Server(site) as server:
         daemon.wait_for_log("is ready")
         for page in opened(browser, server):
             page.wait_for_selector("#done:not([hidden])")
@@ -403,7 +404,7 @@ def test_dropped_file_is_read_by_the_daemon_and_its_answer_appears(
             page.wait_for_selector("#dropped a:text('error')", timeout=60_000)
             page.goto(f"{server.base}/live")
             page.click("[data-retry]")
-            wait_until(lambda: len(site.rows()) == 4, "the file is read again")
+            until(lambda: len(site.rows()) == 4, "the file is read again")
             assert [row["status"] for row in site.rows()] == ["ok", "unsure", "error", "error"]
             page.wait_for_selector("#arrivals li.error")
 

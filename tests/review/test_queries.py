@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +14,6 @@ from daemon.review import queries
 from daemon.review.index import Index, Position
 from daemon.review.lines import Line
 from daemon.review.queries import Filter, Place, Sort
-
-if TYPE_CHECKING:
-    pass
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 COUNT = 400

@@ -21,8 +21,9 @@ from daemon.layout import REVIEW_KEY, TABLE
 from daemon.outbox import rows
 from daemon.review.access import Access, is_loopback
 from daemon.review.connections import MOST
-from support.daemon import digitd, wait_until
+from support.daemon import digitd
 from support.site import BROKEN, SURE, Server, Site, doubtful, png
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -477,9 +478,9 @@ def test_upload_that_breaks_off_leaves_nothing(site: Site, server: Server) -> No
             f"cookie: {server.cookie}\r\ncontent-length: 1000\r\n\r\n".encode()
             + b"x" * 100
         )
-        wait_until(lambda: len(list(site.inbox.iterdir())) == 1, "the beginning of the file")
+        until(lambda: len(list(site.inbox.iterdir())) == 1, "the beginning of the file")
         assert next(site.inbox.iterdir()).name.startswith(".")
-    wait_until(lambda: list(site.inbox.iterdir()) == [], "an empty inbox")
+    until(lambda: list(site.inbox.iterdir()) == [], "an empty inbox")
 
 
 def test_long_request_is_refused(server: Server) -> None:
@@ -508,7 +509,7 @@ def test_more_pages_than_allowed_do_not_stop_the_others(server: Server) -> None:
     finally:
         for client in clients:
             client.close()
-    wait_until(lambda: _stream_status(server) == b"200", "a place for another page")
+    until(lambda: _stream_status(server) == b"200", "a place for another page")
 
 
 def _stream_status(server: Server) -> bytes:
@@ -536,7 +537,7 @@ def test_10000_connections_do_not_keep_a_person_out(server: Server) -> None:
         asyncio.run(_flood(server, wanted))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    wait_until(lambda: server.request("/api/queue").status == 200, "the page again")
+    until(lambda: server.request("/api/queue").status == 200, "the page again")
 
 
 async def _flood(server: Server, wanted: int) -> None:

@@ -23,8 +23,9 @@ from PIL import Image
 
 from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
-from support.daemon import STAND_IN, Running, digitd, wait_until
+from support.daemon import STAND_IN, Daemon, digitd
 from support.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,7 @@ def test_answer_is_stored_before_it_is_acknowledged_and_leaves_the_queue(
 def test_undo_puts_the_row_back_into_the_queue(server: Server, three: list[str]) -> None:
     assert server.answer(three[0], "5").status == 200
     assert server.answer(three[0], "undo", seen="5").status == 200
-    wait_until(lambda: queue(server) == three, "the row in the queue again")
+    until(lambda: queue(server) == three, "the row in the queue again")
 
 
 def test_answer_of_somebody_else_is_not_overruled_silently(
@@ -119,7 +120,7 @@ def test_answer_of_somebody_else_is_not_overruled_silently(
 def test_answer_of_another_program_is_seen(site: Site, server: Server, three: list[str]) -> None:
     given = labels.Answer(three[0], "", "5", "Ana", "now", "m", "", "", "import")
     labels.append(site.outbox, given)
-    wait_until(lambda: queue(server) == three[1:], "the answer in the index")
+    until(lambda: queue(server) == three[1:], "the answer in the index")
     assert server.request(f"/api/rows/{three[0]}").json["label"] == "5"
 
 
@@ -177,7 +178,7 @@ def test_killed_server_loses_no_acknowledged_answer(site: Site, server: Server) 
     ]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(acknowledged) > 8, "some answers")
+    until(lambda: len(acknowledged) > 8, "some answers")
     server.process.send_signal(signal.SIGKILL)
     for thread in threads:
         thread.join()
@@ -268,7 +269,7 @@ def test_gallery_filters_and_sorts(server: Server, query: str, expected: list[st
 
 def test_gallery_shows_a_persons_answer_first(server: Server, three: list[str]) -> None:
     assert server.answer(three[1], "5").status == 200
-    wait_until(lambda: files(server, "value=5") == ["digit2.png"], "the answer in the gallery")
+    until(lambda: files(server, "value=5") == ["digit2.png"], "the answer in the gallery")
     assert files(server, "value=2") == []
     assert files(server, "answered=yes") == ["digit2.png"]
 
@@ -367,9 +368,7 @@ def test_dead_decoder_is_replaced(server: Server, three: list[str]) -> None:
     ]
     for pid in decoders:
         os.kill(pid, signal.SIGKILL)
-    wait_until(
-        lambda: server.request(f"/image/{three[1]}/large").status == 200, "a new decoder", 20
-    )
+    until(lambda: server.request(f"/image/{three[1]}/large").status == 200, "a new decoder", 20)
 
 
 def test_results_are_downloaded(server: Server, three: list[str]) -> None:
@@ -514,15 +513,15 @@ def test_health_and_metrics_are_those_of_the_daemon(site: Site) -> None:
         health = server.request("/healthz", headers={"cookie": None})
         assert (health.status, health.text) == (503, "stopped\n")
         assert server.request("/metrics").status == 503
-        with Running(site, STAND_IN) as running:
+        with Daemon(site, STAND_IN) as running:
             running.wait_for_log("is ready")
-            wait_until(lambda: server.request("/healthz").status == 200, "good health")
-            wait_until(lambda: server.request("/metrics").status == 200, "metrics")
+            until(lambda: server.request("/healthz").status == 200, "good health")
+            until(lambda: server.request("/metrics").status == 200, "metrics")
             reply = server.request("/metrics")
             assert 'digitd_files_total{status="ok"} 0.0' in reply.text
             assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
             site.outbox.rename(site.folder / "away")
-            wait_until(lambda: "paused: " in server.request("/healthz").text, "a pause")
+            until(lambda: "paused: " in server.request("/healthz").text, "a pause")
             assert server.request("/healthz").status == 503
 
 

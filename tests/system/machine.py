@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from support.daemon import wait_until
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Machine:
             )
 
     def __enter__(self) -> Self:
-        wait_until(self._booted, f"a booted system; see {self._log}", _BOOT_SECONDS)
+        until(self._booted, f"a booted system; see {self._log}", _BOOT_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from daemon.assets import CONFIG_TEMPLATE
-from support.daemon import ROOT, SAMPLES, Box, wait_until
+from support.daemon import ROOT, SAMPLES, Box
+from support.waiting import until
 from tests.system.machine import CommandError, Machine
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Site(Box):
 
     def check_all(self) -> None:
         """Check that every dropped file has exactly one row, and run the audit."""
-        wait_until(lambda: len(self.rows()) >= len(self.dropped), "a row each", START_SECONDS)
+        until(lambda: len(self.rows()) >= len(self.dropped), "a row each", START_SECONDS)
         self.wait_until_settled()
         self.check_books(self.dropped)
         audit = self.machine.run(DIGITD, "audit", "--config", DIGITS / "config.yaml")
@@ -134,13 +135,13 @@ class Site(Box):
         def said() -> bool:
             return sum(text in message for message in self.messages()) >= times
 
-        wait_until(said, f"{text!r} in the journal", START_SECONDS)
+        until(said, f"{text!r} in the journal", START_SECONDS)
 
     def wait_for_restart(self, before: int) -> None:
         def again() -> bool:
             return self.restarts() > before and self.state() == "active"
 
-        wait_until(again, "a restart", START_SECONDS)
+        until(again, "a restart", START_SECONDS)
 
 
 def sample(number: int) -> bytes:
@@ -193,7 +194,7 @@ def test_readme_commands_start_a_service_that_reads_files(site: Site) -> None:
     assert machine.show("digitd", "Type") == "notify"
     assert str(DIGITS / "inbox") in machine.show("digitd", "StatusText")
     site.drop("digit1.png", sample(1))
-    wait_until(lambda: bool(site.rows()), "a row")
+    until(lambda: bool(site.rows()), "a row")
     row = site.row("digit1.png")
     assert (row["status"], row["digit"]) == ("ok", "1"), row
     site.check_all()
@@ -223,7 +224,7 @@ def test_sandbox_is_in_effect(site: Site) -> None:
 def test_systemd_restarts_a_killed_service_and_nothing_is_lost(site: Site) -> None:
     restarts = site.restarts()
     site.drop_samples(range(100, 140))
-    wait_until(lambda: len(site.rows()) > 1, "the first rows")
+    until(lambda: len(site.rows()) > 1, "the first rows")
     site.signal("KILL")
     site.drop_samples(range(140, 180))
     site.wait_for_restart(restarts)
@@ -236,11 +237,11 @@ def test_reload_applies_a_changed_setting(site: Site) -> None:
     pid = site.main_pid()
     site.drop("scan200.png", sample(1))  # does not match the pattern yet
     site.drop("digit200.png", sample(1))
-    wait_until(lambda: len(site.rows()) == len(site.dropped) - 1, "a row")
+    until(lambda: len(site.rows()) == len(site.dropped) - 1, "a row")
     assert not [row for row in site.rows() if row["file"] == "scan200.png"]
     site.configure(pattern="scan*.png")
     site.systemctl("reload")
-    wait_until(lambda: len(site.rows()) == len(site.dropped), "a row", START_SECONDS)
+    until(lambda: len(site.rows()) == len(site.dropped), "a row", START_SECONDS)
     site.check_all()
     assert site.main_pid() == pid
     # Invalid settings change nothing.
@@ -248,7 +249,7 @@ def test_reload_applies_a_changed_setting(site: Site) -> None:
     site.systemctl("reload")
     site.wait_for_message("not reloaded, the settings stay unchanged")
     site.drop("scan201.png", sample(2))
-    wait_until(lambda: len(site.rows()) == len(site.dropped), "a row")
+    until(lambda: len(site.rows()) == len(site.dropped), "a row")
     site.configure(pattern="scan*.png")
     site.check_all()
     assert site.main_pid() == pid
@@ -266,7 +267,7 @@ def hang_the_loop(site: Site) -> None:
     os.mkfifo(site.config)
     site.systemctl("reload")
     where = f"/proc/{site.main_pid()}/wchan"
-    wait_until(lambda: site.machine.run("cat", where) == "wait_for_partner", "hung on the FIFO")
+    until(lambda: site.machine.run("cat", where) == "wait_for_partner", "hung on the FIFO")
     site.config.unlink()
     site.config.write_bytes(config)
 
@@ -303,7 +304,7 @@ def test_stop_finishes_the_batches_in_flight_in_time(site: Site) -> None:
     already = len(site.rows())
     workers = site.machine.children(site.main_pid())
     site.drop_samples(range(1000, 1600))
-    wait_until(lambda: len(site.rows()) > already, "the first rows")
+    until(lambda: len(site.rows()) > already, "the first rows")
     began = time.monotonic()
     site.systemctl("stop")
     took = time.monotonic() - began
@@ -393,7 +394,7 @@ def test_review_page_runs_as_a_service_and_stores_answers(site: Site) -> None:
         found = machine.journal("digitd-review")
         return re.findall(r"http://\S+", "\n".join(str(line["MESSAGE"]) for line in found))
 
-    wait_until(lambda: len(urls()) == 1, "the URL in the journal", START_SECONDS)
+    until(lambda: len(urls()) == 1, "the URL in the journal", START_SECONDS)
     assert urls()[0] in run_script(machine, f"journalctl{look}")
     ask = ("/opt/digitd/bin/python", "-c", ANSWER)
     assert machine.run(*ask, urls()[0]).strip() == "digit4001.png"
@@ -406,7 +407,7 @@ def test_review_page_runs_as_a_service_and_stores_answers(site: Site) -> None:
     assert machine.succeeds(*inside, "touch", DIGITS / "outbox")
     assert not machine.succeeds(*inside, "touch", "/opt/digitd"), "/opt/digitd can be written"
     machine.run("systemctl", "kill", "--signal=KILL", "digitd-review")
-    wait_until(lambda: len(urls()) == 2, "a restart", START_SECONDS)
+    until(lambda: len(urls()) == 2, "a restart", START_SECONDS)
     assert len(set(urls())) == 1, "another URL after a restart"
     machine.run("systemctl", "disable", "--now", "digitd-review")
     assert machine.show("digitd-review", "Result") == "success"

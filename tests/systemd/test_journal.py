@@ -15,7 +15,7 @@ from daemon.ids import Ids
 from daemon.outbox.rows import Row
 from daemon.records import Job, Placement, Result, Status, Verdict
 from daemon.systemd.journal import JournalHandler
-from support.daemon import DEADLINE_SECONDS
+from support.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,37 @@
+"""Wait for a condition, with a deadline."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Ten times the slowest wait with both cores busy.
+DEADLINE_SECONDS = 60.0
+
+
+def _sleep() -> None:
+    time.sleep(0.02)
+
+
+def until(
+    condition: Callable[[], bool],
+    what: str,
+    seconds: float = DEADLINE_SECONDS,
+    *,
+    turn: Callable[[], object] = _sleep,
+) -> None:
+    """Wait for a condition.
+
+    Args:
+        condition: checked before each turn.
+        what: named in the failure.
+        seconds: the deadline.
+        turn: called between two checks, for example a turn of the loop under test.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        turn()
