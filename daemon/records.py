@@ -109,6 +109,14 @@ class Verdict:
     reason: str = ""
 
 
+_ROUNDS_TO_ONE = 0.9995  # this and more would be shown as 100.0 %
+
+
+def format_percent(probability: float) -> str:
+    """Return a probability as a percentage with one decimal, never as 100 %."""
+    return f"{probability:.1%}" if probability < _ROUNDS_TO_ONE else ">99.9%"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The result for one parcel: the verdict, the model's short hash, the picture as a PNG.

@@ -44,7 +44,7 @@ from daemon.picture.canvas import (  # noqa: E402
 )
 from daemon.picture.fault import FaultPainter  # noqa: E402
 from daemon.picture.text import Font  # noqa: E402
-from daemon.records import Verdict  # noqa: E402
+from daemon.records import Verdict, format_percent  # noqa: E402
 
 _DPI = 100
 _SAID_X = SEEN.x + SIDE + 18
@@ -64,7 +64,6 @@ _FULL = 255
 _FRAME, _EMPTY, _TRACK, _BAR = 200, 240, 236, 150  # grey levels, 0 black
 _NOTE_INK = ink(PALE, paper=_EMPTY)
 
-_ALMOST_ONE = 0.9995  # from here on one decimal would round to 100.0 %
 # The picture's wording for each reason in the table for which the model is not run.
 _HEADLINES: dict[str, str] = {
     Doubt.NO_INK: "no digit found",
@@ -147,7 +146,7 @@ class Painter:
             if length:
                 top = _BAR_TOPS[index]
                 canvas[top : top + _BARS.height, _BARS.x : _BARS.x + length] = bar
-            value = _percent(probability)
+            value = format_percent(probability)
             right = _SAID.x + _SAID.width - font.width(value)
             write(canvas, (right, _BASELINES[index]), font, value, letters)
 
@@ -170,15 +169,10 @@ def _headline(verdict: Verdict) -> str:
     """Return the verdict in words, starting with the status."""
     if verdict.digit is None or verdict.confidence is None:
         return f"{verdict.status}: {_HEADLINES.get(verdict.reason, verdict.reason)}"
-    said = f"{verdict.digit}, {_percent(verdict.confidence)} sure"
+    said = f"{verdict.digit}, {format_percent(verdict.confidence)} sure"
     if verdict.status is Status.OK:
         return f"{verdict.status}: {said}"
     return f"{verdict.status}: perhaps {said} ({verdict.reason})"
-
-
-def _percent(probability: float) -> str:
-    """Return a probability as a percentage, never as 100 %."""
-    return f"{probability:.1%}" if probability < _ALMOST_ONE else ">99.9%"
 
 
 def _background() -> Canvas:

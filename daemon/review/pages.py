@@ -7,6 +7,8 @@ from typing import Any
 
 import jinja2
 
+from daemon.records import format_percent
+
 _HERE = Path(__file__).parent
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -51,7 +53,5 @@ class Pages:
 
 
 def _percent(value: float | None) -> str:
-    """Return a probability as the annotated pictures show it, never as 100 %."""
-    if value is None:
-        return ""
-    return f"{value:.1%}" if value < 0.9995 else ">99.9%"  # noqa: PLR2004 - would round to 100.0
+    """Return a probability as the annotated pictures show it; empty if there is none."""
+    return "" if value is None else format_percent(value)
