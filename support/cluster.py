@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Self
 
-from daemon.systemd.cluster_units import SETTINGS
+from daemon.systemd.units import DASK_SETTINGS
 from support.daemon import ROOT
 from support.waiting import DEADLINE_SECONDS, until
 
@@ -161,7 +161,7 @@ class Cluster:
                 env={
                     **os.environ,
                     "PYTHONPATH": str(ROOT),
-                    **SETTINGS,
+                    **DASK_SETTINGS,
                     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s",
                     "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
                 },

@@ -12,4 +12,4 @@ UNIT_TEMPLATE = _HERE / "digitd.service"
 REVIEW_UNIT_TEMPLATE = _HERE / "digitd-review.service"
 SCHEDULER_UNIT_TEMPLATE = _HERE / "digitd-scheduler.service"
 WORKER_UNIT_TEMPLATE = _HERE / "digitd-worker@.service"
-SANDBOX_TEMPLATE = _HERE / "sandbox.conf"  # the part that both units have
+SANDBOX = _HERE / "sandbox.conf"  # of all units; see systemd/units.py for the differences

@@ -176,14 +176,13 @@ def service(config_file: Path, user: str, of_cluster: str | None, *, review: boo
           > /etc/systemd/system/digitd-worker@.service
     """
     from daemon import config
-    from daemon.systemd.cluster_units import scheduler_unit, worker_unit
-    from daemon.systemd.unit import unit
+    from daemon.systemd.units import render_scheduler_unit, render_unit, render_worker_unit
 
     settings = config.load(config_file)
     if of_cluster is None:
-        click.echo(unit(settings, config_file, user, review=review), nl=False)
+        click.echo(render_unit(settings, config_file, user, review=review), nl=False)
         return
     if of_cluster != "worker":
-        click.echo(scheduler_unit(settings.cluster_address, user), nl=False)
+        click.echo(render_scheduler_unit(settings.cluster_address, user), nl=False)
     if of_cluster != "scheduler":
-        click.echo(worker_unit(settings.cluster_address, user), nl=False)
+        click.echo(render_worker_unit(settings.cluster_address, user), nl=False)

@@ -1,4 +1,4 @@
-"""The units that `digitd service` prints: the same sandbox, but for the network."""
+"""The units that `digitd service` prints: their paths, sandboxes and commands."""
 
 from __future__ import annotations
 

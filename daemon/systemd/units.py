@@ -1,0 +1,157 @@
+"""The systemd units that ``digitd service`` prints.
+
+Each is a template of ``daemon/assets`` with the installation's paths and the sandbox filled in.
+"""
+
+import sys
+from pathlib import Path
+
+from daemon.assets import (
+    REVIEW_UNIT_TEMPLATE,
+    SANDBOX,
+    SCHEDULER_UNIT_TEMPLATE,
+    UNIT_TEMPLATE,
+    WORKER_UNIT_TEMPLATE,
+)
+from daemon.config import Config
+from daemon.errors import EX_CONFIG, ConfigError
+from daemon.records import Cluster
+
+_NO_NETWORK = """\
+# No network at all.
+PrivateNetwork=yes
+RestrictAddressFamilies=AF_UNIX
+"""
+_CLUSTER_NETWORK = """\
+# The cluster's scheduler and workers are on other machines.
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+IPAddressAllow=any
+"""
+# The units of the daemon and the page have a section on the network instead.
+_NETWORK_SETTINGS = frozenset({"RestrictAddressFamilies"})
+# Dask's processes talk to other machines, and the rest was never tested with Dask.
+_NOT_FOR_DASK = frozenset(
+    {
+        "IPAddressDeny",
+        "PrivateUsers",
+        "PrivateIPC",
+        "PrivateMounts",
+        "ProtectHostname",
+        "ProtectProc",
+        "MemoryDenyWriteExecute",
+        "RemoveIPC",
+        "KeyringMode",
+        "DevicePolicy",
+        "SystemCallFilter",
+        "SystemCallErrorNumber",
+    }
+)
+
+# Dask's settings, as environment variables of the scheduler and the workers.
+DASK_SETTINGS = {
+    # A batch that took its worker down must not take down another.
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    # The scheduler drops a worker that is silent for this long.
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "60s",
+    # The profiler samples every thread 100 times a second, for a dashboard that is off.
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+}
+
+
+def render_unit(config: Config, config_file: Path, user: str, *, review: bool = False) -> str:
+    """Return a systemd unit that runs this installation on a config.
+
+    Args:
+        config: names the folders; the service can write only to these.
+        config_file: the file that the config was loaded from.
+        user: the system user to run as.
+        review: return the unit of the review page instead of the daemon's.
+    """
+    parent = _common_parent(config.inbox, config.outbox)
+    # Two writable paths are two mounts, so every file is copied from one to the other. That is
+    # still better than making the whole file system writable.
+    folders = (config.inbox, config.outbox) if parent == Path("/") else (parent,)
+    writable = [*map(_word, folders)]
+    if config.metrics_file is not None and not review:
+        writable.append(_word(config.metrics_file.parent, "-"))  # it may be missing
+    template = REVIEW_UNIT_TEMPLATE if review else UNIT_TEMPLATE
+    return template.read_text(encoding="utf-8").format(
+        network=_NO_NETWORK if config.cluster is None else _CLUSTER_NETWORK,
+        sandbox=_sandbox(_NETWORK_SETTINGS),
+        writable=" ".join(writable),
+        shown=str(config.inbox).replace("%", "%%"),
+        shown_outbox=str(config.outbox).replace("%", "%%"),
+        inbox=_word(config.inbox),
+        outbox=_word(config.outbox),
+        parent=str(parent).replace("%", "%%"),
+        python=_command_word(Path(sys.executable)),
+        config=_command_word(config_file.resolve()),
+        user=user,
+        bad_config=EX_CONFIG,
+    )
+
+
+def render_scheduler_unit(cluster: Cluster | None, user: str) -> str:
+    """Return the unit of a cluster's scheduler.
+
+    Raises:
+        ConfigError: ``cluster`` is ``None``.
+    """
+    return _render_dask_unit(SCHEDULER_UNIT_TEMPLATE, cluster, user)
+
+
+def render_worker_unit(cluster: Cluster | None, user: str) -> str:
+    """Return the template unit of a cluster's workers; see ``render_scheduler_unit``."""
+    return _render_dask_unit(WORKER_UNIT_TEMPLATE, cluster, user)
+
+
+def _render_dask_unit(template: Path, cluster: Cluster | None, user: str) -> str:
+    if cluster is None:
+        raise ConfigError(
+            "cluster: is not set: write the scheduler's address into the config, such as "
+            "tls://scheduler:8786, and its files under cluster_tls"
+        )
+    scheme, _, rest = cluster.address.partition("://")
+    uses_tls = scheme == "tls"
+    settings = DASK_SETTINGS | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": str(uses_tls)}
+    return template.read_text(encoding="utf-8").format(
+        address=cluster.address,
+        host=f"{scheme}://0.0.0.0" if uses_tls else f"{scheme}://127.0.0.1",
+        port=rest.rpartition(":")[2],
+        user=user,
+        python=_command_word(Path(sys.executable)),
+        tls=_tls_options(cluster),
+        environment="".join(f"Environment={key}={value}\n" for key, value in settings.items()),
+        sandbox=_sandbox(_NOT_FOR_DASK),
+    )
+
+
+def _tls_options(cluster: Cluster) -> str:
+    files = {"--tls-ca-file": cluster.ca, "--tls-cert": cluster.cert, "--tls-key": cluster.key}
+    return "".join(f" {option} {_word(file)}" for option, file in files.items() if file is not None)
+
+
+def _sandbox(without: frozenset[str]) -> str:
+    """Return the lines of the sandbox, except the named settings."""
+    lines = SANDBOX.read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if line.partition("=")[0] not in without)
+
+
+def _command_word(path: Path) -> str:
+    """Return a path as one word of a command line, where systemd also expands variables."""
+    return _word(path).replace("$", "$$")
+
+
+def _word(path: Path, prefix: str = "") -> str:
+    """Return a prefix and a path, quoted as one word of a unit file.
+
+    See systemd.service(5), "Command lines".
+    """
+    text = f"{prefix}{path}".replace("\\", "\\\\").replace('"', '\\"')
+    text = text.replace("%", "%%")
+    return f'"{text}"' if text != f"{prefix}{path}" or any(map(str.isspace, text)) else text
+
+
+def _common_parent(inbox: Path, outbox: Path) -> Path:
+    parents = [inbox.parent, *inbox.parent.parents]
+    return next(parent for parent in parents if outbox.is_relative_to(parent))
