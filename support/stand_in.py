@@ -17,7 +17,7 @@ from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.errors import DigitdError, ModelError
 from daemon.loop.service import Service
 from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
-from daemon.systemd import logs
+from daemon.systemd.journal import set_up_logging
 from daemon.workers.process import Patience
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def main() -> None:
     # Pickle must find ``read`` under this module's name, not in __main__.
     from support.stand_in import read  # noqa: PLC0415
 
-    logs.set_up()
+    set_up_logging()
     try:
         config = Path(sys.argv[sys.argv.index("--config") + 1])
         Service(config, once="--once" in sys.argv, read=read, patience=PATIENCE).run()

@@ -7,7 +7,7 @@ import click
 
 from daemon.commands.options import config_option
 from daemon.errors import EX_FOUND_WRONG
-from daemon.systemd import logs
+from daemon.systemd.journal import set_up_logging
 
 
 @click.command()
@@ -150,7 +150,7 @@ def review(
         raise click.UsageError("--tls-cert, --tls-key and --password-file belong together")
     settings = config.load(config_file)
     password = read_password(password_file) if password_file is not None else ""
-    logs.set_up()
+    set_up_logging()
 
     def ready(url: str) -> None:
         click.echo(f"The review page: {url}")

@@ -1,4 +1,4 @@
-"""Show a live line at the bottom of a terminal: rows, rate and backlog."""
+"""The live line at the bottom of a terminal: rows, rate and backlog."""
 
 import logging
 import os
@@ -10,19 +10,19 @@ from typing import TextIO
 
 from daemon.loop.service import Progress
 from daemon.records import Status
-from daemon.systemd import logs
+from daemon.systemd.journal import set_up_logging
 
 _REDRAW_SECONDS = 0.2
-_RATE_SECONDS = 5.0  # the rate is averaged over this time
+_RATE_SECONDS = 5.0  # the window over which the rate is averaged
 _CLEAR_LINE = "\r\033[K"
 _NARROWEST = 20  # columns; used if the terminal reports fewer
 
 
 class Footer:
-    """The live line. Log through ``handler`` so that log lines appear above it."""
+    """The live line. Log lines must go through ``handler``, which writes them above it."""
 
     def __init__(self, terminal: TextIO) -> None:
-        self.handler = _Above(self, terminal)
+        self.handler = _AboveFooter(self, terminal)
         self._terminal = terminal
         self._text = ""
         self._drawn_at = -1.0
@@ -34,7 +34,7 @@ class Footer:
         if now < self._drawn_at + _REDRAW_SECONDS:
             return
         self._drawn_at = now
-        self._text = line(progress, self._rate(now, progress.rows.total()))
+        self._text = format_line(progress, self._rate(now, progress.rows.total()))
         self.restore()
 
     def clear(self) -> None:
@@ -43,7 +43,7 @@ class Footer:
         self._terminal.flush()
 
     def restore(self) -> None:
-        """Draw the line as it was."""
+        """Draw the last line again."""
         # Leave one column free, because a full line would make the terminal scroll.
         columns = max(_NARROWEST, os.get_terminal_size(self._terminal.fileno()).columns) - 1
         self._terminal.write(_CLEAR_LINE + self._text[:columns])
@@ -54,11 +54,11 @@ class Footer:
         self._samples.append((now, rows))
         while len(self._samples) > 1 and self._samples[1][0] <= now - _RATE_SECONDS:
             self._samples.popleft()
-        began, before = self._samples[0]
-        return (rows - before) / (now - began) if now > began else 0.0
+        oldest, rows_then = self._samples[0]
+        return (rows - rows_then) / (now - oldest) if now > oldest else 0.0
 
 
-class _Above(logging.StreamHandler[TextIO]):
+class _AboveFooter(logging.StreamHandler[TextIO]):
     """Writes log lines above the footer."""
 
     def __init__(self, footer: Footer, terminal: TextIO) -> None:
@@ -72,17 +72,17 @@ class _Above(logging.StreamHandler[TextIO]):
 
 
 @contextmanager
-def shown(terminal: TextIO, level: int) -> Iterator[Callable[[Progress], None]]:
-    """Log to a terminal above a footer; give the function that updates it."""
+def show_footer(terminal: TextIO, level: int) -> Iterator[Callable[[Progress], None]]:
+    """Log to a terminal above a footer; yield the function that updates it."""
     footer = Footer(terminal)
-    logs.set_up(level, footer.handler)
+    set_up_logging(level, footer.handler)
     try:
         yield footer.show
     finally:
         footer.clear()
 
 
-def line(progress: Progress, rate: float) -> str:
+def format_line(progress: Progress, rate: float) -> str:
     """Return the text of the line: state, rows by status, files per second, backlog."""
     counts = ", ".join(f"{progress.rows[status]:,} {status}" for status in Status)
     files = "file" if progress.backlog == 1 else "files"

@@ -10,7 +10,7 @@ import click
 from daemon.commands.options import config_option
 from daemon.errors import EX_NOT_RUNNING, exit_status
 from daemon.outbox.rows import Row
-from daemon.systemd import logs
+from daemon.systemd.journal import log_level, set_up_logging
 
 
 @click.command()
@@ -26,30 +26,40 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
       digitd run --config /srv/digits/config.yaml
       digitd run --once
     """
-    from daemon.commands import footer
+    from daemon.commands.footer import show_footer
+    from daemon.loop.service import Service
+
+    level = log_level(quiet=quiet, verbose=verbose)
+    if once:
+        _run_once(config_file, level, has_bar=sys.stderr.isatty() and not quiet and not verbose)
+    elif sys.stderr.isatty() and not quiet:
+        with show_footer(sys.stderr, level) as update:
+            Service(config_file, on_turn=update).run()
+    else:
+        set_up_logging(level)
+        Service(config_file).run()
+
+
+def _run_once(config_file: Path, level: int, *, has_bar: bool) -> None:
+    """Read what is in the inbox, and print a summary.
+
+    Args:
+        config_file: the config file.
+        level: the lowest level to log.
+        has_bar: show a progress bar instead of a line per file, and list errors after it.
+    """
     from daemon.loop.service import Service, summary
     from daemon.records import Status
 
-    level = logs.level(quiet=quiet, verbose=verbose)
-    if not once:
-        if sys.stderr.isatty() and not quiet:
-            with footer.shown(sys.stderr, level) as show:
-                Service(config_file, on_turn=show).run()
-        else:
-            logs.set_up(level)
-            Service(config_file).run()
-        return
-    # On a terminal, show a progress bar instead of one line per file, and list errors after it.
-    watched = sys.stderr.isatty() and not quiet and not verbose
-    logs.set_up(logging.ERROR if watched else level)
+    set_up_logging(logging.ERROR if has_bar else level)
     failed: list[Row] = []
     bar = click.progressbar(
-        length=0, label="reading", show_pos=True, file=sys.stderr, hidden=not watched
+        length=0, label="reading", show_pos=True, file=sys.stderr, hidden=not has_bar
     )
 
     def count(row: Row) -> None:
         bar.update(1)
-        if watched and row.verdict.status is Status.ERROR:
+        if has_bar and row.verdict.status is Status.ERROR:
             failed.append(row)
 
     service = Service(config_file, once=True, on_row=count)
@@ -102,12 +112,12 @@ def status(config_file: Path, *, as_json: bool) -> None:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         for key, value in found.items():
-            click.echo(f"{key.replace('_', ' ') + ':':12} {_shown(value)}")
+            click.echo(f"{key.replace('_', ' ') + ':':12} {_format_value(value)}")
     if not found["running"]:
         sys.exit(EX_NOT_RUNNING)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     """Return a status value as readable text."""
     match value:
         case bool():
@@ -158,13 +168,13 @@ def init(folder: Path) -> None:
 @click.option("--review", is_flag=True, help="Print the unit of the review page instead.")
 @click.option(
     "--cluster",
-    "of_cluster",
+    "cluster_units",
     is_flag=False,
     flag_value="both",
     type=click.Choice(["scheduler", "worker", "both"]),
     help="Print the units of a cluster's scheduler and workers instead, or one of them.",
 )
-def service(config_file: Path, user: str, of_cluster: str | None, *, review: bool) -> None:
+def service(config_file: Path, user: str, cluster_units: str | None, *, review: bool) -> None:
     """Print a systemd unit with this installation's paths filled in.
 
     \b
@@ -179,10 +189,10 @@ def service(config_file: Path, user: str, of_cluster: str | None, *, review: boo
     from daemon.systemd.units import render_scheduler_unit, render_unit, render_worker_unit
 
     settings = config.load(config_file)
-    if of_cluster is None:
+    if cluster_units is None:
         click.echo(render_unit(settings, config_file, user, review=review), nl=False)
         return
-    if of_cluster != "worker":
+    if cluster_units != "worker":
         click.echo(render_scheduler_unit(settings.cluster_address, user), nl=False)
-    if of_cluster != "scheduler":
+    if cluster_units != "scheduler":
         click.echo(render_worker_unit(settings.cluster_address, user), nl=False)

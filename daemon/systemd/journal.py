@@ -1,13 +1,17 @@
-"""Log to systemd's journal with a row's cells as fields, so that it can be searched by them.
+"""Log to systemd's journal, with a row's cells as searchable fields, or else to stderr.
 
 The protocol: https://systemd.io/JOURNAL_NATIVE_PROTOCOL
 """
 
 import logging
+import os
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
+
+from daemon.records import Status
 
 SOCKET = Path("/run/systemd/journal/socket")
 # syslog(3)'s numbers.
@@ -19,10 +23,46 @@ _PRIORITIES = {
     logging.CRITICAL: 2,
 }
 _COLUMNS = ("id", "file", "status", "digit", "confidence", "reason", "original", "model")
+# ANSI colours that are readable on dark and on light terminals.
+_LEVEL_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
+_STATUS_COLOURS = {Status.OK: "32", Status.UNSURE: "33", Status.ERROR: "31"}
+
+
+def log_level(*, quiet: bool, verbose: bool) -> int:
+    """Return the lowest level to log; ``quiet`` wins."""
+    if quiet:
+        return logging.WARNING
+    return logging.DEBUG if verbose else logging.INFO
+
+
+def set_up_logging(
+    level: int = logging.INFO, handler: logging.StreamHandler[TextIO] | None = None
+) -> None:
+    """Log messages of ``level`` and above to stderr, in local time with its offset from UTC.
+
+    On a terminal the lines have colours, unless NO_COLOR is set (https://no-color.org). If stderr
+    is the journal, they go there with fields.
+
+    Args:
+        level: the lowest level to log.
+        handler: writes the lines to a terminal; ``None`` for a plain handler on stderr.
+    """
+    ours = logging.getLogger("daemon")
+    ours.setLevel(level)
+    if _is_journal(sys.stderr.fileno()):
+        ours.addHandler(JournalHandler())
+    else:
+        handler = handler or logging.StreamHandler(sys.stderr)
+        has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        formatter = _ColourFormatter if has_colours else logging.Formatter
+        handler.setFormatter(
+            formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S%z")
+        )
+        ours.addHandler(handler)
 
 
 class JournalHandler(logging.Handler):
-    """Sends each record to the journal, and writes it to stderr if that fails.
+    """Sends each record to the journal, or writes it to stderr if that fails.
 
     A record with an attribute ``row`` also gets the fields ``DIGITD_ID``, ``DIGITD_FILE`` and so
     on.
@@ -33,12 +73,12 @@ class JournalHandler(logging.Handler):
         self._address = str(address)
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._stderr = logging.StreamHandler(sys.stderr)
-        self._stderr.setFormatter(_PrefixFormatter("%(message)s"))
+        self._stderr.setFormatter(_PriorityFormatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send or write one record."""
         try:
-            self._sender.sendto(encoded(_fields(record, self.format(record))), self._address)
+            self._sender.sendto(_encode(_fields(record, self.format(record))), self._address)
         except OSError:  # no journald, or the record is larger than a datagram may be
             self._stderr.handle(record)
 
@@ -48,15 +88,31 @@ class JournalHandler(logging.Handler):
         super().close()
 
 
-class _PrefixFormatter(logging.Formatter):
-    """Puts sd-daemon(3)'s prefix, the priority, before each line."""
+class _PriorityFormatter(logging.Formatter):
+    """Puts the priority before each line, as in sd-daemon(3)."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_priority(record)}>"
         return "\n".join(prefix + line for line in super().format(record).splitlines())
 
 
-def encoded(fields: Mapping[str, str]) -> bytes:
+class _ColourFormatter(logging.Formatter):
+    """Colours each line by its ``status``, if it has one, or else by its level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        status = getattr(record, "status", None)
+        colour = _STATUS_COLOURS.get(status) if status else _LEVEL_COLOURS.get(record.levelno)
+        line = super().format(record)
+        return f"\033[{colour}m{line}\033[0m" if colour else line
+
+
+def _is_journal(descriptor: int) -> bool:
+    """Return whether a descriptor is connected to systemd's journal."""
+    info = os.fstat(descriptor)
+    return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"
+
+
+def _encode(fields: Mapping[str, str]) -> bytes:
     """Return one entry: ``NAME=value``, or the value's length first if it has several lines."""
     entry = bytearray()
     for name, value in fields.items():

@@ -1,4 +1,4 @@
-"""The stderr of a program that uses ``daemon.systemd.logs``."""
+"""The stderr of a program that uses ``daemon.systemd.journal``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 PROGRAM = """
 import logging
-from daemon.systemd import logs
-logs.set_up()
+from daemon.systemd.journal import set_up_logging
+set_up_logging()
 log = logging.getLogger("daemon.part")
 log.debug("too much")
 log.info("read\\nand written")
@@ -62,8 +62,8 @@ def test_plain_lines_have_the_time_and_the_level() -> None:
 def test_journal_is_used_if_stderr_is_the_journal(*, journal: bool) -> None:
     program = """
 import logging, sys
-from daemon.systemd import logs
-logs.set_up()
+from daemon.systemd.journal import set_up_logging
+set_up_logging()
 (handler,) = logging.getLogger("daemon").handlers
 sys.stderr.write(type(handler).__name__)
 """
@@ -73,8 +73,8 @@ sys.stderr.write(type(handler).__name__)
 COLOURFUL = """
 import logging
 from daemon.records import Status
-from daemon.systemd import logs
-logs.set_up()
+from daemon.systemd.journal import set_up_logging
+set_up_logging()
 log = logging.getLogger("daemon.part")
 log.info("plain")
 log.info("unsure", extra={"status": Status.UNSURE})
