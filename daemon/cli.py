@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from daemon import __version__
-from daemon.commands import answers, models, reading, running
+from daemon.commands import answers, models, predict, running
 from daemon.errors import DigitdError
 
 # D301: \b in a docstring tells click to keep the line breaks.
@@ -41,7 +41,7 @@ for _command in (
     running.status,
     running.init,
     running.service,
-    reading.predict,
+    predict.predict,
     answers.audit,
     answers.results,
     answers.review,

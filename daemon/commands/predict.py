@@ -1,0 +1,117 @@
+"""The command ``predict``, which reads files in place."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon import ids
+from daemon.commands.options import model_option
+from daemon.errors import EX_FOUND_WRONG, ConfigError
+from daemon.outbox import rows
+from daemon.records import Job, Parcel, Placement, Result, Status
+
+if TYPE_CHECKING:
+    from daemon.reading.reader import Reader
+
+
+@click.command()
+@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per file.")
+@click.option(
+    "--picture",
+    "pictures",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each file's annotated picture into this folder.",
+)
+@model_option
+def predict(files: tuple[Path, ...], pictures: Path | None, model: Path, *, as_json: bool) -> None:
+    """Read the given files in place, without moving them.
+
+    A missing or unreadable file gets an error line. The others are still read, and the exit
+    status is 1.
+
+    \b
+    Example:
+      digitd predict samples/digit1.png
+      digitd predict --json --picture seen/ photo.jpg
+    """
+    from daemon.config import Config
+    from daemon.reading.reader import Reader
+
+    options = replace(Config().reading, model=model, pictures=pictures is not None)
+    failed = False
+    for row in _read_files(Reader(options), files, pictures):
+        failed |= row.verdict.status is Status.ERROR
+        if as_json:
+            click.echo(json.dumps(row.fields(), ensure_ascii=False))
+        else:
+            click.echo(_format_row(row))
+    if failed:
+        sys.exit(EX_FOUND_WRONG)
+
+
+def _read_files(
+    reader: "Reader", files: Iterable[Path], pictures: Path | None
+) -> Iterator[rows.Row]:
+    """Yield a row for each file; ``original`` is its path as given.
+
+    Args:
+        reader: the loaded model.
+        files: the files to read, in this order; they are not changed.
+        pictures: a folder for the annotated pictures; created if missing. Nothing in it is
+            overwritten.
+
+    Raises:
+        ConfigError: a picture cannot be written.
+    """
+    new_ids = ids.Ids()
+    for file in files:
+        content, sha256 = _load(file)
+        job = Job(new_ids.next(), file.name, file, len(content.data))
+        (reading,) = reader.read([content])
+        picture = "" if pictures is None else str(_save_picture(pictures, job, reading.picture))
+        yield rows.Row(
+            Result(job, reading.verdict, sha256, reading.model, has_picture=bool(picture)),
+            Placement(job, picture, rows.printable(str(file))),
+            datetime.now(UTC),
+        )
+
+
+def _load(file: Path) -> tuple[Parcel, str]:
+    """Return a file's bytes and sha256, or why it cannot be read and an empty string."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        return Parcel(file.name, b"", refusal=f"cannot be opened: {error.strerror}"), ""
+    return Parcel(file.name, data), hashlib.sha256(data).hexdigest()
+
+
+def _save_picture(folder: Path, job: Job, picture: bytes) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = folder / f"{job.path.stem}.png"
+        if place.exists():
+            place = folder / f"{job.path.stem}-{job.id}.png"
+        with place.open("xb") as new:
+            new.write(picture)
+    except OSError as error:
+        raise ConfigError(
+            f"the picture of {job.path} cannot be written into {folder}: {error.strerror}"
+        ) from None
+    return place
+
+
+def _format_row(row: rows.Row) -> str:
+    verdict = row.verdict
+    digit = "-" if verdict.digit is None else str(verdict.digit)
+    confidence = "     -" if verdict.confidence is None else f"{verdict.confidence:6.1%}"
+    reason = f"  {verdict.reason}" if verdict.reason else ""
+    return f"{row.original}: {digit} {confidence}  {verdict.status}{reason}"
