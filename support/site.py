@@ -18,24 +18,14 @@ import numpy as np
 from daemon import ids
 from daemon.outbox import labels
 from daemon.outbox.outbox import Outbox
-from daemon.records import Job, Result, Status, Verdict
+from daemon.records import Job, Result, Verdict
 from daemon.review.index import is_sampled
 from support.daemon import DIGITD, ROOT, Box
+from support.factories import SURE
 from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-SURE = Verdict(Status.OK, 7, 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 3)
-BLANK = Verdict(Status.UNSURE, reason="no ink")
-BROKEN = Verdict(Status.ERROR, reason="text, not an image")
-
-
-def doubtful(digit: int, confidence: float) -> Verdict:
-    rest = (1 - confidence) / 10
-    probabilities = [rest] * 11
-    probabilities[digit] = confidence
-    return Verdict(Status.UNSURE, digit, confidence, tuple(probabilities), "low confidence")
 
 
 def png(digit: str = "7", side: int = 60) -> bytes:

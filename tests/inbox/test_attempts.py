@@ -6,21 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import ids
 from daemon.inbox.attempts import Attempts
 from daemon.records import Job
 from support.daemon import files_limited_to
+from support.factories import job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-IDS = ids.Ids()
-
-
-def job(folder: Path) -> Job:
-    job_id = IDS.next()
-    return Job(job_id, "digit7.png", folder / f"{job_id}-digit7.png", 5)
 
 
 def opened(folder: Path, *jobs: Job) -> Attempts:
@@ -44,15 +37,15 @@ def log(folder: Path) -> list[str]:
 def test_attempt_is_on_disk_before_the_worker_gets_the_file(
     attempts: Attempts, tmp_path: Path
 ) -> None:
-    one = job(tmp_path)
+    one = job()
     attempts.begin([one])
     assert log(tmp_path) == [f"{one.id} begun"]
     attempts.begin([one])
     assert log(tmp_path) == [f"{one.id} begun", f"{one.id} alone"]
 
 
-def test_file_is_refused_after_two_workers_died(attempts: Attempts, tmp_path: Path) -> None:
-    guilty, neighbour = job(tmp_path), job(tmp_path)
+def test_file_is_refused_after_two_workers_died(attempts: Attempts) -> None:
+    guilty, neighbour = job(), job()
     assert not attempts.is_suspect(guilty)
     attempts.begin([guilty, neighbour])
     attempts.down([guilty, neighbour], "killed by SIGSEGV")
@@ -66,7 +59,7 @@ def test_file_is_refused_after_two_workers_died(attempts: Attempts, tmp_path: Pa
 
 
 def test_attempt_without_a_crash_makes_no_file_suspect(attempts: Attempts, tmp_path: Path) -> None:
-    one = job(tmp_path)
+    one = job()
     for _ in range(5):  # for example, on a full disk the batch comes back unread
         attempts.begin([one])
         attempts.end([one])
@@ -80,7 +73,7 @@ def test_attempt_without_a_crash_makes_no_file_suspect(attempts: Attempts, tmp_p
 def test_death_of_a_worker_is_remembered_by_the_next_run(
     attempts: Attempts, tmp_path: Path
 ) -> None:
-    one = job(tmp_path)
+    one = job()
     attempts.begin([one])
     attempts.down([one], "took longer than 21 s")
     again = opened(tmp_path, one)
@@ -94,8 +87,8 @@ def test_death_of_a_worker_is_remembered_by_the_next_run(
     third.close()
 
 
-def test_reopening_counts_no_attempt_twice(attempts: Attempts, tmp_path: Path) -> None:
-    one = job(tmp_path)
+def test_reopening_counts_no_attempt_twice(attempts: Attempts) -> None:
+    one = job()
     attempts.begin([one])
     attempts.down([one], "died")
     for _ in range(3):
@@ -107,7 +100,7 @@ def test_reopening_counts_no_attempt_twice(attempts: Attempts, tmp_path: Path) -
 def test_file_is_blamed_only_after_digitd_died_five_times_with_it_alone(
     tmp_path: Path,
 ) -> None:
-    one, other = job(tmp_path), job(tmp_path)
+    one, other = job(), job()
     first = opened(tmp_path, one, other)
     first.begin([one, other])
     first.close()
@@ -125,7 +118,7 @@ def test_file_is_blamed_only_after_digitd_died_five_times_with_it_alone(
 def test_line_cut_by_a_full_disk_does_not_corrupt_the_next(
     attempts: Attempts, tmp_path: Path
 ) -> None:
-    one = job(tmp_path)
+    one = job()
     attempts.begin([one])
     with (tmp_path / "attempts").open("a") as file:
         file.write(f"\n{one.id} do")
@@ -136,15 +129,15 @@ def test_line_cut_by_a_full_disk_does_not_corrupt_the_next(
     again.close()
 
 
-def test_attempt_that_cannot_be_logged_is_not_counted(attempts: Attempts, tmp_path: Path) -> None:
-    one = job(tmp_path)
+def test_attempt_that_cannot_be_logged_is_not_counted(attempts: Attempts) -> None:
+    one = job()
     with files_limited_to(10), pytest.raises(OSError, match=r"No space left|File too large"):
         attempts.begin([one])
     assert not attempts.is_suspect(one)
 
 
 def test_job_that_left_the_work_folder_is_forgotten(attempts: Attempts, tmp_path: Path) -> None:
-    first, second = job(tmp_path), job(tmp_path)
+    first, second = job(), job()
     attempts.begin([first, second])
     attempts.forget(first)
     assert log(tmp_path) != []
@@ -154,20 +147,20 @@ def test_job_that_left_the_work_folder_is_forgotten(attempts: Attempts, tmp_path
 
 
 def test_log_of_a_daemon_that_is_never_idle_stays_short(attempts: Attempts, tmp_path: Path) -> None:
-    crashed, waiting = job(tmp_path), job(tmp_path)
+    crashed, waiting = job(), job()
     attempts.begin([crashed])
     attempts.down([crashed], "died")
     attempts.begin([crashed])
     attempts.begin([waiting])
     longest = 0
     for _ in range(2000):  # there is always a file in flight, as under constant load
-        jobs = [job(tmp_path) for _ in range(64)]
+        jobs = [job() for _ in range(64)]
         attempts.begin(jobs)
         for one in jobs:
             attempts.forget(one)
         longest = max(longest, (tmp_path / "attempts").stat().st_size)
     assert longest < 1_100_000
-    attempts.begin([job(tmp_path)])  # still the log that the next start reads
+    attempts.begin([job()])  # still the log that the next start reads
     again = opened(tmp_path, crashed, waiting)
     assert again.is_suspect(waiting)
     again.down([crashed], "died")

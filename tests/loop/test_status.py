@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from daemon import ids
 from daemon.config import Config
 from daemon.loop import status
 from daemon.outbox import rows
-from daemon.records import Job, Placement, Result, Status, Verdict
+from daemon.records import Status, Verdict
+from support.factories import BROKEN, row
 
-MOMENT = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
 SEVEN = Verdict(Status.OK, 7, 0.987, (0.001,) * 7 + (0.987, 0.002, 0.001, 0.002))
-BAD = Verdict(Status.ERROR, reason="the file is empty")
 
 
 @pytest.fixture
@@ -25,20 +22,14 @@ def config(tmp_path: Path) -> Config:
     return Config(inbox=tmp_path / "inbox", outbox=tmp_path / "outbox")
 
 
-def row(name: str, verdict: Verdict) -> rows.Row:
-    job = Job(ids.encode(5), name, Path("work"), 5)
-    result = Result(job, verdict, "ab" * 32, "m", has_picture=True)
-    return rows.Row(result, Placement(job, "a/b", "c/d"), MOMENT)
-
-
 def test_only_rows_are_counted_by_status(config: Config) -> None:
-    table = rows.line(row("digit1.png", SEVEN)), rows.line(row("digit2.png", BAD))
+    table = rows.line(row("digit1.png", SEVEN)), rows.line(row("digit2.png", BROKEN))
     text = f"{rows.header()}{table[0]}a note of mine\n{table[1]}{table[0]}"
     (config.outbox / "predictions.csv").write_text(text + table[1][:40])
     found = status.read(config)
     assert [found[key] for key in ("ok", "unsure", "error")] == [2, 0, 1]
     assert found["last"]["file"] == "digit1.png"
-    assert found["last_error"]["reason"] == "the file is empty"
+    assert found["last_error"]["reason"] == "text, not an image"
 
 
 def test_status_shows_the_last_row(config: Config) -> None:
@@ -62,7 +53,7 @@ def test_status_without_a_table_counts_nothing(config: Config) -> None:
 
 def test_rows_of_rotated_tables_are_counted_and_quoted_names_do_not_confuse(config: Config) -> None:
     odd = 'digit1,ok,"7" .png'
-    old = rows.header() + rows.line(row(odd, BAD)) + rows.line(row("digit2.png", SEVEN))
+    old = rows.header() + rows.line(row(odd, BROKEN)) + rows.line(row("digit2.png", SEVEN))
     (config.outbox / "predictions.csv.1").write_text(old)
     found = status.read(config)
     assert [found[key] for key in ("ok", "unsure", "error")] == [1, 0, 1]
@@ -76,7 +67,7 @@ def test_rows_of_rotated_tables_are_counted_and_quoted_names_do_not_confuse(conf
 def test_table_of_many_blocks_is_counted_whole(config: Config) -> None:
     line = rows.line(row("digit1.png", SEVEN))
     count = 3 * (1 << 20) // len(line)
-    text = rows.header() + rows.line(row("digit0.png", BAD)) + line * count
+    text = rows.header() + rows.line(row("digit0.png", BROKEN)) + line * count
     (config.outbox / "predictions.csv").write_text(text)
     found = status.read(config)
     assert (found["ok"], found["error"]) == (count, 1)

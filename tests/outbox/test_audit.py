@@ -15,12 +15,11 @@ from daemon.layout import TABLE
 from daemon.outbox import rows
 from daemon.outbox.audit import Audit, audit
 from daemon.outbox.outbox import Outbox
-from daemon.records import Job, Result, Status, Verdict
+from daemon.records import Job, Result
+from support.factories import SURE
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SEVEN = Verdict(Status.OK, 7, 0.99, (0.09,) * 11)
 
 
 class Books:
@@ -54,7 +53,7 @@ class Books:
         job = self.claim(name)
         sha256 = hashlib.sha256(name.encode()).hexdigest()
         job.picture_path.write_bytes(b"picture")
-        (row,) = self.outbox.commit([Result(job, SEVEN, sha256, "m", has_picture=True)])
+        (row,) = self.outbox.commit([Result(job, SURE, sha256, "m", has_picture=True)])
         return job, row
 
     def file(self, name: str) -> rows.Row:

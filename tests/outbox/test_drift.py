@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from daemon.ids import Ids
 from daemon.outbox import drift
 from daemon.outbox.drift import FEWEST, REFERENCE_ROWS, Record, Sample, differences
-from daemon.outbox.rows import Row
-from daemon.records import Job, Placement, Result, Status, Verdict
 from support.daemon import STAND_IN, Box, Daemon, digitd
+from support.factories import BROKEN, row
 from support.stand_in import png_like
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-SEVEN = Verdict(Status.OK, 7, 0.999)
 
 
 def sample(
@@ -39,12 +36,6 @@ def sample(
 
 def record(reference: Sample, today: Sample) -> Record:
     return Record("m", reference, "2026-11-24", today)
-
-
-def row(moment: datetime, verdict: Verdict = SEVEN, model: str = "m") -> Row:
-    job = Job(Ids().next(), "digit7.png", Path("x"), 1)
-    result = Result(job, verdict, "ab" * 32, model, has_picture=False)
-    return Row(result, Placement(job, "", "originals/digit7.png"), moment)
 
 
 def test_equal_days_differ_by_chance_about_once_in_a_thousand_tests() -> None:
@@ -98,18 +89,18 @@ def test_too_few_rows_say_nothing(reference: int, today: int) -> None:
 def test_reference_is_frozen_and_today_begins_at_midnight() -> None:
     kept = Record()
     for _ in range(REFERENCE_ROWS + 5):
-        kept = kept.plus(row(NOON))
+        kept = kept.plus(row(at=NOON))
     assert (kept.reference.rows, kept.today.rows) == (REFERENCE_ROWS, REFERENCE_ROWS + 5)
     assert kept.reference.digits[7] == kept.reference.confidence[-1] == REFERENCE_ROWS
-    kept = kept.plus(row(NOON + timedelta(hours=12)))
+    kept = kept.plus(row(at=NOON + timedelta(hours=12)))
     assert (kept.day, kept.reference.rows, kept.today.rows) == ("2026-11-25", REFERENCE_ROWS, 1)
 
 
 def test_new_model_begins_a_new_reference() -> None:
-    kept = Record().plus(row(NOON)).plus(row(NOON, model="other"))
+    kept = Record().plus(row(at=NOON)).plus(row(at=NOON, model="other"))
     assert (kept.model, kept.reference.rows, kept.today.rows) == ("other", 1, 1)
     # A file that was not read has no model.
-    kept = kept.plus(row(NOON, Verdict(Status.ERROR, reason="bad"), model=""))
+    kept = kept.plus(row(verdict=BROKEN, at=NOON, model=""))
     assert (kept.model, kept.reference.rows, kept.reference.error) == ("other", 2, 1)
 
 

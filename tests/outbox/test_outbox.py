@@ -22,15 +22,12 @@ from daemon.layout import TABLE
 from daemon.outbox import rows
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Found, Outbox
 from daemon.outbox.table import rotated
-from daemon.records import Job, Placement, Result, Status, Verdict
+from daemon.records import Placement, Result, Verdict
 from support.daemon import files_limited_to
+from support.factories import BROKEN, SURE, job, result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-IDS = ids.Ids()
-SEVEN = Verdict(Status.OK, 7, 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 3)
-BROKEN = Verdict(Status.ERROR, reason="the file is empty")
 
 
 @pytest.fixture
@@ -52,22 +49,6 @@ def opened(folder: Path) -> Outbox:
     outbox = Outbox(folder)
     outbox.tend()
     return outbox
-
-
-def result(
-    work: Path,
-    name: str = "digit7.png",
-    verdict: Verdict = SEVEN,
-    data: bytes = b"seven",
-    picture: bytes = b"picture",
-) -> Result:
-    job_id = IDS.next()
-    path = work / job_id
-    path.write_bytes(data)
-    job = Job(job_id, name, path, len(data))
-    if picture:
-        job.picture_path.write_bytes(picture)
-    return Result(job, verdict, "0" * 64, "abc", has_picture=bool(picture))
 
 
 def ending(length: int, character: str = "x") -> str:
@@ -138,7 +119,7 @@ def test_row_names_no_picture_if_there_is_none(outbox: Outbox, work: Path) -> No
     ],
 )
 @pytest.mark.parametrize("when", ["same batch", "committed before", "published before"])
-@pytest.mark.parametrize("verdict", [SEVEN, BROKEN])
+@pytest.mark.parametrize("verdict", [SURE, BROKEN])
 def test_files_with_the_same_name_are_published_under_different_names(
     outbox: Outbox, work: Path, first: str, second: str, when: str, verdict: Verdict
 ) -> None:
@@ -161,7 +142,7 @@ def test_files_with_the_same_name_are_published_under_different_names(
     assert two.job.id in committed[1].picture
 
 
-@pytest.mark.parametrize(("first", "second"), [(SEVEN, BROKEN), (BROKEN, SEVEN), (SEVEN, SEVEN)])
+@pytest.mark.parametrize(("first", "second"), [(SURE, BROKEN), (BROKEN, SURE), (SURE, SURE)])
 def test_original_without_a_picture_reserves_its_name(
     outbox: Outbox, work: Path, first: Verdict, second: Verdict
 ) -> None:
@@ -518,7 +499,7 @@ def lines(count: int, made: Result) -> list[str]:
     """Return rows of files that were claimed after this one."""
     placement = Placement(made.job, "annotated/x.png", "originals/x.png")
     line = rows.line(rows.Row(made, placement, made.job.received_at))
-    return [line.replace(made.job.id, IDS.next()) for _ in range(count)]
+    return [line.replace(made.job.id, job().id) for _ in range(count)]
 
 
 def test_row_is_found_before_many_rows_that_were_claimed_later(outbox: Outbox, work: Path) -> None:

@@ -14,22 +14,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from daemon import ids
 from daemon.errors import ConfigError, DestinationError
 from daemon.layout import LABELS, TABLE
 from daemon.outbox import export, labels, rows
 from daemon.outbox.labels import Answer
 from daemon.outbox.results import COLUMNS, Final, results
-from daemon.records import Job, Placement, Result, Status, Verdict
+from daemon.records import Status, Verdict
 from support.daemon import ROOT, digitd
+from support.factories import BLANK, SURE, job, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOMENT = pd.Timestamp("2026-11-25T09:00:00Z").to_pydatetime()
-SURE = Verdict(Status.OK, 7, 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 3)
 DOUBTFUL = Verdict(Status.UNSURE, 1, 0.5, (0.05,) * 11, "low confidence")
-BLANK = Verdict(Status.UNSURE, reason="no ink")
 BROKEN = Verdict(Status.ERROR, reason='text, "not" an image')
 
 
@@ -41,19 +38,16 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.outbox.mkdir()
-        self.ids = ids.Ids()
 
     def add(self, name: str, verdict: Verdict, table: str = TABLE) -> str:
         """Append a row; return its id."""
-        job = Job(self.ids.next(), name, Path(name), 1)
-        result = Result(job, verdict, "ab" * 32, "model1", has_picture=False)
-        row = rows.Row(result, Placement(job, "", f"originals/{name}"), MOMENT)
+        made = row(name, verdict)
         path = self.outbox / table
         if not path.exists():
             path.write_text(rows.header())
         with path.open("a") as file:
-            file.write(rows.line(row))
-        return job.id
+            file.write(rows.line(made))
+        return made.result.job.id
 
     def answer(self, row: str, *given: str) -> None:
         for label in given:
@@ -115,7 +109,7 @@ def test_a_persons_newest_answer_counts(ledger: Ledger) -> None:
 
 
 def test_answer_to_an_unknown_row_is_not_a_result(four: Ledger) -> None:
-    four.answer(four.ids.next(), "7")
+    four.answer(job().id, "7")
     assert len(four.final()) == 4
 
 

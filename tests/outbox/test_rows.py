@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,19 +13,16 @@ from hypothesis import strategies as st
 
 from daemon import ids
 from daemon.outbox import rows
-from daemon.records import Job, Placement, Result, Status, Verdict
+from daemon.records import Status, Verdict
+from support.factories import NOW, row
 
-MOMENT = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
 SEVEN = Verdict(Status.OK, 7, 0.98765432, (0.0, 1e-9, 0.5, *(0.0625,) * 8))
-ID = ids.encode(int(MOMENT.timestamp() * 1000) << 12)
+ID = ids.encode(int(NOW.timestamp() * 1000) << 12)
 ANY_TEXT = st.text(st.characters(), max_size=30)
 
 
 def make(name: str = "digit7.png", verdict: Verdict = SEVEN) -> rows.Row:
-    job = Job(ID, name, Path("work"), 5)
-    result = Result(job, verdict, "ab" * 32, "model1", has_picture=True)
-    placement = Placement(job, "annotated/digit7.png", "originals/digit7.png")
-    return rows.Row(result, placement, MOMENT)
+    return row(name, verdict, job_id=ID, picture="annotated/digit7.png")
 
 
 def test_columns_match_the_documented_format() -> None:

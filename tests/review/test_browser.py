@@ -16,7 +16,8 @@ from daemon import ids
 from daemon.review.index import is_sampled
 from support import browser as browsers
 from support.daemon import DIGITD, SAMPLES, Daemon
-from support.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
+from support.factories import BLANK, BROKEN, SURE, doubtful
+from support.site import Server, Site, png
 from support.waiting import until
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from daemon.outbox import rows
 from daemon.review.access import Access, is_loopback
 from daemon.review.connections import MOST
 from support.daemon import digitd
-from support.site import BROKEN, SURE, Server, Site, doubtful, png
+from support.factories import BROKEN, SURE, doubtful
+from support.site import Server, Site, png
 from support.waiting import until
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from PIL import Image
 from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
 from support.daemon import STAND_IN, Daemon, digitd
-from support.site import BLANK, BROKEN, SURE, Server, Site, doubtful, png
+from support.factories import BLANK, BROKEN, SURE, doubtful
+from support.site import Server, Site, png
 from support.waiting import until
 
 if TYPE_CHECKING:

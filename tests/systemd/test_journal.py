@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.ids import Ids
-from daemon.outbox.rows import Row
-from daemon.records import Job, Placement, Result, Status, Verdict
+from daemon.records import Status, Verdict
 from daemon.systemd.journal import JournalHandler
+from support.factories import row
 from support.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
@@ -55,25 +53,15 @@ def logging_to(address: Path) -> Iterator[logging.Logger]:
     handler.close()
 
 
-def row_of(name: str, verdict: Verdict) -> Row:
-    job_id = Ids().next()
-    job = Job(job_id, name, Path(job_id), size=1)
-    placement = Placement(job, "", f"originals/{name}")
-    return Row(Result(job, verdict, "ab" * 32, "model1", has_picture=False), placement, NOW)
-
-
-NOW = datetime(2026, 11, 25, tzinfo=UTC)
-
-
 def test_row_is_sent_with_its_cells(tmp_path: Path, listening: socket.socket) -> None:
-    row = row_of("digit7.png", Verdict(Status.UNSURE, 7, 0.5, reason="low confidence"))
+    made = row("digit7.png", Verdict(Status.UNSURE, 7, 0.5, reason="low confidence"))
     with logging_to(tmp_path / "socket") as log:
-        log.warning("%s: unsure", row.file, extra={"row": row})
+        log.warning("%s: unsure", made.file, extra={"row": made})
     assert entry_of(listening.recv(1 << 16)) == {
         "MESSAGE": "digit7.png: unsure",
         "PRIORITY": "4",
         "SYSLOG_IDENTIFIER": "digitd",
-        "DIGITD_ID": row.result.job.id,
+        "DIGITD_ID": made.result.job.id,
         "DIGITD_FILE": "digit7.png",
         "DIGITD_STATUS": "unsure",
         "DIGITD_DIGIT": "7",

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import ids
 from daemon.config import Config
-from daemon.records import Job, Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
 from daemon.workers.batch import read_batch, unread_result
 from support.daemon import files_limited_to
+from support.factories import claimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
 OPTIONS = replace(Config().reading, max_file_mb=1.0)
-IDS = ids.Ids()
 
 
 class Reader:
@@ -42,15 +41,8 @@ class Reader:
         return Reading(Verdict(Status.OK, 7, 0.9), "m", b"a picture of " + parcel.data)
 
 
-def job(folder: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:
-    job_id = IDS.next()
-    path = folder / f"{job_id}-{name}"
-    path.write_bytes(data)
-    return Job(job_id, name, path, len(data))
-
-
 def test_each_file_gets_a_hash_a_verdict_and_a_picture(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, f"digit{n}.png", os.urandom(300_000)) for n in (3, 1, 2)]
+    jobs = [claimed(tmp_path, f"digit{n}.png", os.urandom(300_000)) for n in (3, 1, 2)]
     reader = Reader()
     results = read_batch(reader, OPTIONS, jobs)
     assert [result.job for result in results] == jobs
@@ -67,14 +59,14 @@ def test_no_picture_is_written_if_pictures_are_off(tmp_path: Path) -> None:
     (result,) = read_batch(
         lambda _, parcels: [Reading(Verdict(Status.OK, 7, 0.9), "m") for _ in parcels],
         OPTIONS,
-        [job(tmp_path)],
+        [claimed(tmp_path)],
     )
     assert not result.has_picture
     assert not result.job.picture_path.exists()
 
 
 def test_file_over_the_limit_is_refused_but_hashed(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, data=bytes(1001)), job(tmp_path, data=bytes(1000))]
+    jobs = [claimed(tmp_path, data=bytes(1001)), claimed(tmp_path, data=bytes(1000))]
     reader = Reader()
     large, small = read_batch(reader, replace(OPTIONS, max_file_mb=0.001), jobs)
     assert [parcel.data for parcel in reader.parcels[0]] == [b"", bytes(1000)]
@@ -84,7 +76,7 @@ def test_file_over_the_limit_is_refused_but_hashed(tmp_path: Path) -> None:
 
 
 def test_refused_job_is_hashed_but_not_decoded(tmp_path: Path) -> None:
-    refused = replace(job(tmp_path), refusal="took its worker process down 2 times")
+    refused = replace(claimed(tmp_path), refusal="took its worker process down 2 times")
     reader = Reader()
     (result,) = read_batch(reader, OPTIONS, [refused])
     assert reader.parcels == [[Parcel("digit7.png", b"", refused.refusal)]]
@@ -96,7 +88,7 @@ def test_refused_job_is_hashed_but_not_decoded(tmp_path: Path) -> None:
 
 
 def test_missing_file_has_no_result(tmp_path: Path) -> None:
-    jobs = [job(tmp_path), job(tmp_path)]
+    jobs = [claimed(tmp_path), claimed(tmp_path)]
     jobs[0].path.unlink()
     assert [result.job for result in read_batch(Reader(), OPTIONS, jobs)] == jobs[1:]
     assert read_batch(Reader(), OPTIONS, jobs[:1]) == []
@@ -105,7 +97,7 @@ def test_missing_file_has_no_result(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "folder"])
 def test_non_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
-    one = job(tmp_path)
+    one = claimed(tmp_path)
     one.path.unlink()
     if kind == "symlink":
         (tmp_path / "secret").write_bytes(b"secret")
@@ -124,14 +116,14 @@ def test_non_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_file_without_read_permission_is_refused_with_the_reason(tmp_path: Path) -> None:
-    one = job(tmp_path)
+    one = claimed(tmp_path)
     one.path.chmod(0)
     (result,) = read_batch(Reader(), OPTIONS, [one])
     assert result.verdict.reason == "cannot be opened: Permission denied"
 
 
 def test_file_modified_while_being_read_is_read_again(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, "digit1.png"), job(tmp_path, "digit2.png")]
+    jobs = [claimed(tmp_path, "digit1.png"), claimed(tmp_path, "digit2.png")]
     reader = Reader()
 
     def modify_once() -> None:
@@ -150,7 +142,7 @@ def test_file_modified_while_being_read_is_read_again(tmp_path: Path) -> None:
 
 
 def test_constantly_modified_file_is_read_three_times(tmp_path: Path) -> None:
-    one = job(tmp_path)
+    one = claimed(tmp_path)
 
     def append() -> None:
         with one.path.open("ab") as file:
@@ -179,7 +171,7 @@ def failing_open(number: int, times: int) -> Callable[..., int]:
 
 def test_read_error_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.workers.batch._PAUSE_SECONDS", 0.01)
-    one = job(tmp_path)
+    one = claimed(tmp_path)
     monkeypatch.setattr(os, "open", failing_open(errno.EIO, 2))
     (result,) = read_batch(Reader(), OPTIONS, [one])
     assert result.verdict.status is Status.OK
@@ -187,7 +179,7 @@ def test_read_error_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_bad_sector_is_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.workers.batch._PAUSE_SECONDS", 0.01)
-    one = job(tmp_path)
+    one = claimed(tmp_path)
     monkeypatch.setattr(os, "open", failing_open(errno.EIO, 99))
     (result,) = read_batch(Reader(), OPTIONS, [one])
     assert result.verdict.reason == "cannot be opened: Input/output error"
@@ -197,14 +189,14 @@ def test_bad_sector_is_the_files_fault(tmp_path: Path, monkeypatch: pytest.Monke
 def test_unreachable_file_server_is_not_the_files_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    one = job(tmp_path)
+    one = claimed(tmp_path)
     monkeypatch.setattr(os, "open", failing_open(number, 99))
     with pytest.raises(OSError, match=os.strerror(number)):
         read_batch(Reader(), OPTIONS, [one])
 
 
 def test_full_disk_for_a_picture_is_not_the_files_fault(tmp_path: Path) -> None:
-    one = job(tmp_path, data=bytes(1000))
+    one = claimed(tmp_path, data=bytes(1000))
     with files_limited_to(100), pytest.raises(OSError, match=r"No space left|File too large"):
         read_batch(Reader(), OPTIONS, [one])
     (result,) = read_batch(Reader(), OPTIONS, [one])

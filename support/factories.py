@@ -1,0 +1,70 @@
+"""Verdicts, jobs, results and rows for tests that need some, but no particular one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from daemon.ids import Ids
+from daemon.outbox.rows import Row
+from daemon.records import Job, Placement, Result, Status, Verdict
+
+SURE = Verdict(Status.OK, 7, 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 3)
+BLANK = Verdict(Status.UNSURE, reason="no ink")
+BROKEN = Verdict(Status.ERROR, reason="text, not an image")
+NOW = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
+SHA256 = "ab" * 32
+
+_IDS = Ids()  # one source for all jobs, because two sources may issue the same id
+
+
+def doubtful(digit: int, confidence: float) -> Verdict:
+    """Return an unsure verdict."""
+    rest = (1 - confidence) / 10
+    probabilities = [rest] * 11
+    probabilities[digit] = confidence
+    return Verdict(Status.UNSURE, digit, confidence, tuple(probabilities), "low confidence")
+
+
+def job(
+    name: str = "digit7.png", *, job_id: str = "", folder: Path = Path("work"), size: int = 5
+) -> Job:
+    """Return a job whose file does not exist."""
+    job_id = job_id or _IDS.next()
+    return Job(job_id, name, folder / job_id, size)
+
+
+def claimed(folder: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:
+    """Write a claimed file; return its job."""
+    made = job(name, folder=folder, size=len(data))
+    made.path.write_bytes(data)
+    return made
+
+
+def result(
+    folder: Path,
+    name: str = "digit7.png",
+    verdict: Verdict = SURE,
+    data: bytes = b"seven",
+    picture: bytes = b"picture",
+) -> Result:
+    """Write a claimed file and its picture; return the result of reading it."""
+    made = claimed(folder, name, data)
+    if picture:
+        made.picture_path.write_bytes(picture)
+    return Result(made, verdict, SHA256, "model1", has_picture=bool(picture))
+
+
+def row(
+    name: str = "digit7.png",
+    verdict: Verdict = SURE,
+    *,
+    job_id: str = "",
+    model: str = "model1",
+    at: datetime = NOW,
+    picture: str = "",
+) -> Row:
+    """Return a row whose files do not exist."""
+    made = job(name, job_id=job_id)
+    read = Result(made, verdict, SHA256, model, has_picture=bool(picture))
+    return Row(read, Placement(made, picture, f"originals/{name}"), at)
