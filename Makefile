@@ -1,13 +1,40 @@
-# `make run` installs and starts digitd on ./config.yaml; `make test` installs and checks everything.
+# `make` explains the targets. `run`, `test` and `train` install what they need into .venv, once.
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
+UV := build/uv/bin/uv
+LOCK := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header
 
-.PHONY: run test torture bench system-test
+.PHONY: help run train lock test torture bench system-test
+
+help:
+	@echo 'make run          install what reading needs (430 MB), then watch inbox/ until Ctrl-C'
+	@echo 'make test         install everything (2.8 GB), then check and test'
+	@echo 'make train        install everything, then build a model; TRAIN="--epochs 10" passes options'
+	@echo 'make torture      kill, flood and fuzz digitd for 20 minutes'
+	@echo 'make bench        measure the speed for 10 minutes'
+	@echo 'make system-test  test the systemd units in a container, as root'
+	@echo 'make lock         update the lock files after a change in pyproject.toml; OPTIONS=--upgrade'
+	@echo '                  takes the newest versions'
 
 run: $(VENV)/.installed
 	@echo "Starting digitd on config.yaml: drop digit1.png into inbox/, find the answers in outbox/."
 	@exec $(VENV)/bin/digitd run --config config.yaml
+
+train: $(VENV)/.installed-dev
+	@echo 'Starting `digitd train $(TRAIN)`. Without options it takes two hours on two cores with'
+	@echo 'AVX-512, and four without; `make train TRAIN="$(strip $(TRAIN) --resume)"` continues after an'
+	@echo 'interruption. docs/training.md has the options of the shipped model.'
+	@exec $(VENV)/bin/digitd train $(TRAIN)
+
+# requirements-dev.lock is solved first, so that requirements.lock has the same versions. sed removes
+# the markers of [tool.uv] environments, which uv writes into every line.
+lock: $(UV)
+	$(LOCK) $(OPTIONS) --extra train --extra cluster --extra dev -o requirements-dev.lock
+	$(LOCK) -c requirements-dev.lock -o requirements.lock
+	sed -i -E "s/python_full_version < '3.14' and //; s/ (;|and) sys_platform == 'linux'//" \
+		requirements.lock requirements-dev.lock
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
@@ -46,3 +73,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# Another version of uv may write the locks differently.
+$(UV):
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip --disable-pip-version-check install --quiet uv==0.13.9

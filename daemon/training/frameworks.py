@@ -36,6 +36,6 @@ def tensorflow() -> Any:
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"{error.name} is not installed, and building a model needs TensorFlow: "
-            "pip install --require-hashes -r requirements.lock"
+            "pip install --require-hashes -r requirements-dev.lock"
         ) from error
     return tf
