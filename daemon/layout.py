@@ -27,7 +27,6 @@ DRIFT = ".digitd.drift.json"  # what rows are compared with; may be deleted at a
 REVIEW_LOCK = ".digitd.review.lock"  # locked while a review page serves this outbox
 REVIEW_KEY = ".digitd.review.token"  # what a browser must know; may be deleted at any time
 REVIEW_INDEX = ".digitd.review.sqlite"  # may be deleted at any time
-PART_SUFFIX = ".part"  # an unfinished copy from another file system
 
 NAME_BYTES = 255  # NAME_MAX of all common Linux file systems
 

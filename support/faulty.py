@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.outbox import rename
+from daemon import files
 from support import stand_in
 
 if TYPE_CHECKING:
@@ -60,5 +60,5 @@ if __name__ == "__main__":
     disk = FaultyDisk(folder, int(nth), fault)
     for name in ("write", "pwrite", "fsync", "rename", "mkdir", "ftruncate", "unlink"):
         disk.watch(os, name)
-    disk.watch(rename, "rename_noreplace")
+    disk.watch(files, "rename_noreplace")
     stand_in.main()

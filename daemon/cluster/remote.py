@@ -11,7 +11,7 @@ from pathlib import Path
 from distributed import Worker, WorkerPlugin, get_worker
 
 from daemon import __version__
-from daemon.layout import PART_SUFFIX
+from daemon.files import replace_whole
 from daemon.records import Parcel, Reading, ReadOptions
 from daemon.workers.batch import Read
 
@@ -36,10 +36,7 @@ class ModelFile(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Write the file, whole."""
-        file = Path(worker.local_directory) / self.name
-        part = file.with_name(f"{self.name}{PART_SUFFIX}")
-        part.write_bytes(self._data)
-        part.replace(file)
+        replace_whole(Path(worker.local_directory) / self.name, self._data)
 
 
 def read(read_here: Read, options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:

@@ -8,13 +8,13 @@ The file ``attempts`` in the work folder is a log of lines ``<id> <event>``:
     down    that attempt ended with the death of the worker
 """
 
-import errno
 import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.files import append, open_to_append
 from daemon.layout import ATTEMPTS, NEW_ATTEMPTS
 from daemon.records import Job
 
@@ -62,9 +62,7 @@ class Attempts:
     def open(self, claimed: Iterable[str]) -> None:
         """Open the log and count earlier runs' attempts at the claimed ids."""
         self.close()
-        self._descriptor = os.open(
-            self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
-        )
+        self._descriptor = open_to_append(self._path)
         self._records = {job_id: _Record() for job_id in claimed}
         for line in self._path.read_text("ascii", errors="replace").splitlines():
             job_id, _, event = line.partition(" ")
@@ -85,7 +83,7 @@ class Attempts:
             OSError: the log cannot be written, so the jobs must not be given to a worker.
         """
         event = "alone" if len(jobs) == 1 and self.is_suspect(jobs[0]) else "begun"
-        _append(self._descriptor, _lines(event, jobs))
+        append(self._descriptor, _encode(_lines(event, jobs)), self._path)
         self._count(event, jobs)
 
     def end(self, jobs: Sequence[Job]) -> None:
@@ -123,7 +121,7 @@ class Attempts:
     def _note(self, event: str, jobs: Sequence[Job]) -> None:
         self._count(event, jobs)
         try:
-            _append(self._descriptor, _lines(event, jobs))
+            append(self._descriptor, _encode(_lines(event, jobs)), self._path)
         except OSError as error:  # the record in memory is enough for this run
             log.warning("%s: cannot be written: %s", self._path, error.strerror)
 
@@ -141,7 +139,7 @@ class Attempts:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(new, flags, 0o660)
         try:
-            _append(descriptor, lines)
+            append(descriptor, _encode(lines), new)
             new.rename(self._path)
         except OSError:
             os.close(descriptor)
@@ -154,8 +152,6 @@ def _lines(event: str, jobs: Sequence[Job]) -> list[str]:
     return [f"{job.id} {event}" for job in jobs]
 
 
-def _append(descriptor: int, lines: Sequence[str]) -> None:
+def _encode(lines: Sequence[str]) -> bytes:
     # The line break comes first, so that a line cut by a full disk cannot corrupt the next one.
-    data = "".join(f"\n{line}" for line in lines).encode()
-    if os.write(descriptor, data) != len(data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ATTEMPTS)
+    return "".join(f"\n{line}" for line in lines).encode()

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 from daemon import ids, layout
+from daemon.files import Lock
 from daemon.inbox.attempts import Attempts
-from daemon.lock import Lock
 from daemon.records import Job
 
 log = logging.getLogger(__name__)

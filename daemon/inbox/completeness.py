@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
+from daemon.files import Stamp, open_untrusted
 from daemon.reading import formats
-from daemon.untrusted import Stamp, open_file
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Completeness:
 
     def _look(self, name: str) -> State:
         try:
-            descriptor = open_file(self._folder / name)
+            descriptor = open_untrusted(self._folder / name)
         except OSError as error:
             return self._look_from_outside(name, error)
         try:

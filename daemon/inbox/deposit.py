@@ -9,9 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from daemon.outbox.appended import sync_folder
-from daemon.outbox.rename import rename_noreplace
-from daemon.untrusted import open_file
+from daemon.files import open_untrusted, rename_noreplace, sync_folder
 
 # The inbox never reads names that start with a dot.
 _PREFIX = ".digitd-new-"
@@ -64,7 +62,7 @@ def remove_parts(inbox: Path) -> None:
 def _copy_in(source: Path, target: Path) -> None:
     part = new_part(target.parent)
     try:
-        with open(open_file(source), "rb") as old, part.open("xb") as new:  # noqa: PTH123 - opened safely
+        with open(open_untrusted(source), "rb") as old, part.open("xb") as new:  # noqa: PTH123 - opened safely
             shutil.copyfileobj(old, new)
             new.flush()
         finish(part, target)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from daemon.config import Config
 from daemon.errors import BusyError, ConfigError
+from daemon.files import is_held
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
-from daemon.lock import is_held
 from daemon.outbox.table import check_header
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from daemon.config import Config
 from daemon.inbox.listing import Listing, count
 from daemon.layout import STATUS_PAGE, WORK_FOLDER, claimed_id
-from daemon.lock import is_running
 from daemon.outbox.census import census
 from daemon.outbox.drift import differences, load
+from daemon.outbox.outbox import is_running
 from daemon.records import Status
 from daemon.systemd.notify import notify, watchdog_seconds
 

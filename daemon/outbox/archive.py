@@ -10,9 +10,10 @@ import stat
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-from daemon import ids
-from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PART_SUFFIX, PICTURES
-from daemon.outbox import appended, published, rename, rows
+from daemon import files, ids
+from daemon.files import PART_SUFFIX
+from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PICTURES
+from daemon.outbox import published, rows
 from daemon.records import Placement, Result, Status
 
 log = logging.getLogger(__name__)
@@ -97,10 +98,10 @@ def _move(source: Path, target: Path) -> None:
 
 def _move_to_free(source: Path, target: Path) -> None:
     try:
-        rename.rename_noreplace(source, target)
+        files.rename_noreplace(source, target)
     except FileNotFoundError:  # a new day, or someone removed the folder
         _make(target.parent)
-        rename.rename_noreplace(source, target)
+        files.rename_noreplace(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -127,8 +128,8 @@ def _copy_over(source: Path, target: Path) -> None:
         shutil.copystat(source, part, follow_symlinks=False)
     with part.open("rb") as copied:
         os.fsync(copied.fileno())
-    rename.rename_noreplace(part, target)
-    appended.sync_folder(target.parent)
+    files.rename_noreplace(part, target)
+    files.sync_folder(target.parent)
     source.unlink()
 
 

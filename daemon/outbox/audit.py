@@ -14,9 +14,9 @@ from typing import BinaryIO
 from daemon import ids, layout
 from daemon.config import Config
 from daemon.layout import FAILED, ORIGINALS, PICTURES, WORK_FOLDER
-from daemon.lock import is_running
 from daemon.outbox import published, rows
 from daemon.outbox.archive import dropped_name
+from daemon.outbox.outbox import is_running
 from daemon.outbox.retention import deleted_before
 from daemon.outbox.table import opened, rows_from_the_end
 from daemon.records import Status

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from daemon.layout import DRIFT, PART_SUFFIX
+from daemon.files import replace_whole
+from daemon.layout import DRIFT
 from daemon.outbox import published
 from daemon.outbox.rows import Row
 from daemon.records import DIGITS, Status
@@ -130,9 +131,7 @@ def save(outbox: Path, record: Record) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    part = outbox / f"{DRIFT}{PART_SUFFIX}"
-    part.write_text(json.dumps(asdict(record)), encoding="ascii")
-    part.replace(outbox / DRIFT)
+    replace_whole(outbox / DRIFT, json.dumps(asdict(record)).encode())
 
 
 def _sample(data: dict[str, int | list[int]]) -> Sample:

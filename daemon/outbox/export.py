@@ -1,16 +1,15 @@
 """Write the final answers as CSV, JSON lines or Parquet."""
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import BinaryIO
 
 from daemon.errors import DestinationError, MissingPackageError
-from daemon.layout import FAILED, LABELS, ORIGINALS, PART_SUFFIX, PICTURES, TABLE
+from daemon.files import open_replacement
+from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, TABLE
 from daemon.outbox.results import COLUMNS, Final
 from daemon.outbox.rows import PROBABILITIES, csv_line
 
@@ -130,20 +129,13 @@ def save(finals: Iterable[Final], file: Path, kind: str, outbox: Path) -> None:
     """
     if _is_own(file, outbox):
         raise DestinationError(f"{file}: is one of digitd's own files: name another with --out")
-    part = file.with_name(f".{file.name}{PART_SUFFIX}")
     try:
-        with part.open("wb") as out:
+        with open_replacement(file, durable=True) as out:
             write(finals, out, kind)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
     except OSError as error:
         raise DestinationError(
             f"{file}: cannot be written: {error.strerror}: name another file with --out"
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _is_own(file: Path, outbox: Path) -> bool:

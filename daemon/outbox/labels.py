@@ -1,7 +1,6 @@
 """labels.csv: what people answered; append an answer durably, read answers back."""
 
 import csv
-import errno
 import fcntl
 import logging
 import os
@@ -12,10 +11,9 @@ from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
-from daemon import ids
+from daemon import files, ids
 from daemon.layout import LABELS
-from daemon.lock import is_open_at
-from daemon.outbox import appended, rows
+from daemon.outbox import rows
 
 log = logging.getLogger(__name__)
 
@@ -107,13 +105,13 @@ def append(outbox: Path, answer: Answer) -> int:
     try:
         if not _has_header(os.pread(descriptor, len(header()), 0), path):
             os.ftruncate(descriptor, 0)
-        if cut := appended.mend(descriptor, lambda line: parse(line) is not None):
+        if cut := files.cut_torn_lines(descriptor, lambda line: parse(line) is not None):
             log.warning("%s: cut a torn row of %d bytes", path, cut)
         size = os.fstat(descriptor).st_size
         row = rows.csv_line(astuple(answer))
-        _write(descriptor, size, (row if size else header() + row).encode())
+        _write(descriptor, size, (row if size else header() + row).encode(), path)
         if not size:
-            appended.sync_folder(outbox)
+            files.sync_folder(outbox)
         return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)  # this also unlocks it
@@ -161,12 +159,11 @@ def latest(outbox: Path) -> dict[str, str]:
 
 def _open_locked(path: Path) -> int:
     """Return a descriptor of labels.csv that holds its lock, also if it is replaced meanwhile."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        descriptor = os.open(path, flags, 0o660)
+        descriptor = files.open_to_append(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if is_open_at(descriptor, path):
+            if files.is_open_at(descriptor, path):
                 return descriptor
         except OSError:
             os.close(descriptor)
@@ -175,16 +172,15 @@ def _open_locked(path: Path) -> int:
 
 
 def _has_header(head: bytes, path: Path) -> bool:
-    """Return whether a file that starts with ``head`` has its header; see ``appended``."""
+    """Return whether a file that starts with ``head`` has its header; see ``rows.has_header``."""
     remedy = f"move it away, or restore its first line, {header().strip()}"
-    return appended.has_header(head, header(), path, remedy)
+    return rows.has_header(head, header(), path, remedy)
 
 
-def _write(descriptor: int, size: int, data: bytes) -> None:
+def _write(descriptor: int, size: int, data: bytes, path: Path) -> None:
     """Append and fsync, or leave the file with the size that it had."""
     try:
-        if os.write(descriptor, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), LABELS)  # noqa: TRY301 - undone below like any other failure
+        files.append(descriptor, data, path)
         os.fsync(descriptor)
     except OSError:
         os.ftruncate(descriptor, size)

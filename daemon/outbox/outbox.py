@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.errors import ConfigError
-from daemon.layout import OUTBOX_LOCK
-from daemon.lock import Lock
+from daemon.files import Lock, is_held
+from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
 from daemon.outbox.archive import Archive
 from daemon.outbox.rows import Row, line
 from daemon.outbox.table import Table, rows_from_the_end
@@ -116,3 +116,12 @@ class Outbox:
             if len(older) > CLAIMED_AT_MOST:
                 break
         return Found(placements, highest)
+
+
+def is_running(inbox: Path, outbox: Path) -> bool:
+    """Return whether a digitd holds this inbox or this outbox; either may be missing.
+
+    Raises:
+        StorageError: a lock file may not be opened by this user.
+    """
+    return is_held(inbox / WORK_FOLDER / WORK_LOCK) or is_held(outbox / OUTBOX_LOCK)

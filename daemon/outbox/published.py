@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from daemon.layout import PART_SUFFIX
+from daemon.files import PART_SUFFIX
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 

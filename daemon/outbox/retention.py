@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.errors import describe
-from daemon.layout import DELETED_BEFORE, ORIGINALS, PART_SUFFIX, PICTURES
+from daemon.files import replace_whole
+from daemon.layout import DELETED_BEFORE, ORIGINALS, PICTURES
 from daemon.outbox import published, rows
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,4 @@ def _note(outbox: Path, before: float) -> None:
     moment = rows.timestamp(datetime.fromtimestamp(before, UTC))
     if moment <= deleted_before(outbox):
         return
-    part = outbox / f"{DELETED_BEFORE}{PART_SUFFIX}"
-    part.write_text(f"{moment}\n", encoding="ascii")
-    part.replace(outbox / DELETED_BEFORE)
+    replace_whole(outbox / DELETED_BEFORE, f"{moment}\n".encode(), durable=True)

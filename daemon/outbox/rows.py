@@ -8,9 +8,11 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from daemon import ids
+from daemon.errors import ConfigError
 from daemon.records import DIGITS, Placement, Result, Status, Verdict
 
 PROBABILITIES = (*(f"p{digit}" for digit in range(DIGITS)), "p_none")
@@ -98,6 +100,26 @@ def line(row: Row) -> str:
 def header() -> str:
     """Return the first line of the file."""
     return csv_line(COLUMNS)
+
+
+def has_header(head: bytes, header: str, path: Path, remedy: str) -> bool:
+    """Return whether a file that starts with ``head`` has its header; ``False`` if it is torn.
+
+    Args:
+        head: at least as many bytes as the header has, if the file has them.
+        header: what the file should begin with.
+        path: of the file.
+        remedy: what to do if it begins with something else.
+
+    Raises:
+        ConfigError: the file begins with something else.
+    """
+    expected = header.encode()
+    if len(head) < len(expected) and expected.startswith(head):
+        return False
+    if head.strip() != expected.strip():
+        raise ConfigError(f"{path}: does not begin with digitd's columns: {remedy}")
+    return True
 
 
 def parse(text: str) -> dict[str, str] | None:

@@ -1,6 +1,5 @@
 """predictions.csv: append rows durably, repair its end, find rows in it."""
 
-import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -8,14 +7,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from daemon import files
 from daemon.errors import ConfigError
-from daemon.layout import PART_SUFFIX, TABLE
-from daemon.lock import is_open_at
-from daemon.outbox import appended, rows
+from daemon.layout import TABLE
+from daemon.outbox import rows
 
 log = logging.getLogger(__name__)
-
-_BLOCK = 1 << 20
 
 
 class Table:
@@ -35,10 +32,7 @@ class Table:
         self.close()
         if not self.path.exists():
             # Created by rename, so that no reader ever sees the file without its header.
-            new = self.path.with_name(f".{TABLE}{PART_SUFFIX}")
-            new.touch(mode=0o660)
-            new.write_bytes(rows.header().encode())
-            new.rename(self.path)
+            files.replace_whole(self.path, rows.header().encode(), durable=True, mode=0o660)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
             self._complete_header()
@@ -69,8 +63,7 @@ class Table:
     def _append(self, lines: bytes) -> None:
         size = os.fstat(self._descriptor).st_size
         try:
-            if os.write(self._descriptor, lines) != len(lines):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))  # noqa: TRY301 - undone below like any other failure
+            files.append(self._descriptor, lines, self.path)
             os.fsync(self._descriptor)
         except OSError:
             # Part of it was written, or all of it but perhaps not to the disk.
@@ -88,7 +81,7 @@ class Table:
         """Return whether the table was not moved and not emptied (logrotate's copytruncate)."""
         return (
             self._descriptor >= 0
-            and is_open_at(self._descriptor, self.path)
+            and files.is_open_at(self._descriptor, self.path)
             and os.fstat(self._descriptor).st_size > 0
         )
 
@@ -100,7 +93,7 @@ class Table:
 
     def _mend_tail(self) -> None:
         """Cut off a row torn by a power failure; its file is still claimed and is read again."""
-        cut = appended.mend(self._descriptor, lambda line: rows.parse(line) is not None)
+        cut = files.cut_torn_lines(self._descriptor, lambda line: rows.parse(line) is not None)
         if cut:
             log.warning("%s: cut a torn row of %d bytes", self.path, cut)
 
@@ -120,7 +113,7 @@ def _has_header(path: Path) -> bool:
     header = rows.header()
     with path.open("rb") as file:
         head = file.read(len(header))
-    return appended.has_header(head, header, path, "move it away, or name another outbox")
+    return rows.has_header(head, header, path, "move it away, or name another outbox")
 
 
 def rotated(outbox: Path) -> list[Path]:
@@ -152,23 +145,7 @@ def opened(outbox: Path, stack: ExitStack) -> list[BinaryIO]:
 def rows_from_the_end(outbox: Path) -> Iterator[dict[str, str]]:
     """Yield the rows as dicts, last one first, including rotated tables."""
     for path in (outbox / TABLE, *rotated(outbox)):
-        for line in _lines_from_the_end(path):
+        for line in files.lines_from_the_end(path):
             fields = rows.parse(line.decode("utf-8", "replace"))
             if fields is not None:
                 yield fields
-
-
-def _lines_from_the_end(path: Path) -> Iterator[bytes]:
-    """Yield a file's lines, last one first, reading only as much as is consumed."""
-    with path.open("rb") as file:
-        position = file.seek(0, os.SEEK_END)
-        rest = b""
-        while position:
-            step = min(_BLOCK, position)
-            position -= step
-            file.seek(position)
-            first, *lines = (file.read(step) + rest).split(b"\n")
-            yield from (line for line in reversed(lines) if line)
-            rest = first
-        if rest:
-            yield rest

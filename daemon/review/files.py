@@ -5,12 +5,11 @@ import os
 import stat
 from pathlib import Path
 
+from daemon.files import open_untrusted
 from daemon.layout import FAILED, ORIGINALS, PICTURES
 from daemon.outbox import published
 
 _FOLDERS = frozenset({ORIGINALS, FAILED, PICTURES})
-# Don't follow symlinks; don't block on FIFOs.
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_named(outbox: Path, named: str) -> int:
@@ -34,9 +33,9 @@ def open_named(outbox: Path, named: str) -> int:
 def _opened(folder: Path, name: str) -> int:
     day, _, file = name.rpartition("/")
     if not day:
-        return os.open(folder / file, _FLAGS)
-    of_day = os.open(folder / day, _FLAGS | os.O_DIRECTORY)
+        return open_untrusted(folder / file)
+    of_day = open_untrusted(folder / day)
     try:
-        return os.open(file, _FLAGS, dir_fd=of_day)
+        return open_untrusted(file, folder=of_day)
     finally:
         os.close(of_day)

@@ -17,9 +17,9 @@ import uvicorn
 
 from daemon.config import Config
 from daemon.errors import BusyError, ConfigError, ReviewError, StorageError
+from daemon.files import Lock
 from daemon.inbox import deposit
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
-from daemon.lock import Lock
 from daemon.outbox.table import check_header
 from daemon.review.access import Access, access
 from daemon.review.answers import Answers

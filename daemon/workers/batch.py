@@ -7,10 +7,9 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from daemon.files import Stamp, open_untrusted, write_new
 from daemon.records import Job, Parcel, Reading, ReadOptions, Result, Status, Verdict
-from daemon.untrusted import Stamp, open_file
 
 Read = Callable[[ReadOptions, Sequence[Parcel]], list[Reading]]
 """Reads a batch of parcels; must be pure and picklable. See ``reading.reader.read``."""
@@ -78,7 +77,7 @@ def unread_result(job: Job) -> Result | None:
 
 def _result(loaded: _Loaded, reading: Reading) -> Result:
     if reading.picture:
-        _write(loaded.job.picture_path, reading.picture)
+        write_new(loaded.job.picture_path, reading.picture)
     return Result(
         loaded.job, reading.verdict, loaded.sha256, reading.model, has_picture=bool(reading.picture)
     )
@@ -103,7 +102,7 @@ def _load(job: Job, max_bytes: int) -> _Loaded | None:
 
 
 def _load_once(job: Job, max_bytes: int) -> _Loaded:
-    descriptor = open_file(job.path)
+    descriptor = open_untrusted(job.path)
     info = os.fstat(descriptor)
     if not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
@@ -131,13 +130,3 @@ def _was_modified(loaded: _Loaded) -> bool:
         return Stamp.of(loaded.job.path.lstat()) != loaded.stamp
     except FileNotFoundError:
         return False
-
-
-def _write(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o660)
-    try:
-        if os.write(descriptor, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    finally:
-        os.close(descriptor)

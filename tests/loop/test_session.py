@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.config import Config
-from daemon.lock import is_running
 from daemon.loop.bell import Bell
 from daemon.loop.metrics import Metrics
 from daemon.loop.session import Session
+from daemon.outbox.outbox import is_running
 from daemon.workers.pool import Pool
 from daemon.workers.process import Patience
 from support import stand_in

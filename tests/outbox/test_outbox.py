@@ -183,7 +183,7 @@ def test_publishing_does_not_overwrite_a_file_created_at_the_last_moment(
 def test_target_is_checked_first_without_rename_noreplace(
     outbox: Outbox, work: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr("daemon.outbox.rename._renameat2", lambda *_: number)
+    monkeypatch.setattr("daemon.files._renameat2", lambda *_: number)
     (row,) = outbox.commit([result(work)])
     place = outbox.folder / row.original
     place.write_bytes(b"a stranger's")

@@ -1,0 +1,347 @@
+"""Open, append to, replace, rename and lock files safely; count down to the next time."""
+
+import ctypes
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Self
+
+from daemon.errors import BusyError, StorageError
+
+PART_SUFFIX = ".part"  # of a file that is still being written
+_BLOCK = 1 << 20
+
+# Errors from file systems that don't support RENAME_NOREPLACE: NFS, some FUSE.
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# `digitd status` takes the lock for a few microseconds to see whether another process holds it.
+_LOCK_TRIES = 5
+_LOCK_PAUSE_SECONDS = 0.1
+
+
+class Stamp(NamedTuple):
+    """A file's size in bytes and mtime in nanoseconds; one changes if the file is written to."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, info: os.stat_result) -> Self:
+        """Return the stamp of a file from its stat result."""
+        return cls(info.st_size, info.st_mtime_ns)
+
+
+def open_untrusted(path: Path | str, *, folder: int | None = None) -> int:
+    """Open a file that others may replace; return a descriptor, which the caller must close.
+
+    Args:
+        path: of the file; relative to ``folder`` if there is one.
+        folder: a descriptor of the folder.
+
+    Raises:
+        OSError: the file cannot be opened, or is a symlink (ELOOP).
+    """
+    # Don't follow symlinks; don't block on FIFOs.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(path, flags, dir_fd=folder)
+
+
+def open_to_append(path: Path) -> int:
+    """Open or create a file for reading and appending; return its descriptor.
+
+    Raises:
+        OSError: the file cannot be opened, or is a symlink (ELOOP).
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(path, flags, 0o660)
+
+
+def append(descriptor: int, data: bytes, path: Path) -> None:
+    """Write all of ``data`` with one call; this does not fsync it.
+
+    Args:
+        descriptor: of a file opened for writing.
+        data: what to write.
+        path: of the file, for the error.
+
+    Raises:
+        OSError: not all of it was written, but perhaps a part.
+    """
+    if os.write(descriptor, data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Create a file or truncate it, and write all of ``data``; this does not fsync it.
+
+    Raises:
+        OSError: it cannot be written, or is a symlink (ELOOP).
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o660)
+    try:
+        append(descriptor, data, path)
+    finally:
+        os.close(descriptor)
+
+
+def replace_whole(path: Path, data: bytes, *, durable: bool = False, mode: int = 0o666) -> None:
+    """Replace or create a file, so that readers see the old content or the new.
+
+    The arguments are those of ``open_replacement``.
+    """
+    with open_replacement(path, durable=durable, mode=mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def open_replacement(path: Path, *, durable: bool = False, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Yield a hidden file next to ``path``, and rename it to ``path`` when the block ends.
+
+    After an exception the hidden file is removed, and ``path`` is unchanged.
+
+    Args:
+        path: of the file to replace or create.
+        durable: whether the new file survives a power failure once the block has ended.
+        mode: the permissions of the new file, before the umask.
+
+    Raises:
+        OSError: it cannot be written or renamed.
+    """
+    part = path.with_name(f".{path.name.removeprefix('.')}{PART_SUFFIX}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(part, flags, mode)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - opened safely
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(descriptor)
+        part.rename(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def rename_noreplace(source: Path, target: Path) -> None:
+    """Rename ``source`` to ``target``; see renameat2(2), RENAME_NOREPLACE.
+
+    If the file system does not support that, this checks for a file at ``target`` before the
+    rename. A file that another process creates there between the two is lost.
+
+    Raises:
+        FileExistsError: something is at ``target``.
+        OSError: it cannot be renamed.
+    """
+    number = _renameat2(source, target)
+    if number in _UNSUPPORTED:
+        if os.path.lexists(target):
+            number = errno.EEXIST
+        else:
+            source.rename(target)
+            return
+    if number:
+        raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def _renameat2(source: Path, target: Path) -> int:
+    """Return 0, or the errno."""
+    try:
+        call = _libc.renameat2  # glibc 2.28, musl 1.2.5
+    except AttributeError:
+        return errno.ENOSYS
+    failed = call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
+    return ctypes.get_errno() if failed else 0
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of new and renamed files in a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def is_open_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is still the file at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+class Lock:
+    """A lock file, locked from ``take`` until ``release`` or the end of the process."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor = -1
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock on the file that is in the folder now."""
+        return self._descriptor >= 0 and is_open_at(self._descriptor, self._file)
+
+    def take(self) -> None:
+        """Lock the folder.
+
+        Raises:
+            BusyError: another process holds it.
+            OSError: the file cannot be created.
+        """
+        descriptor = open_to_append(self._file)
+        try:
+            for _ in range(_LOCK_TRIES):
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._descriptor = descriptor
+                    return
+                time.sleep(_LOCK_PAUSE_SECONDS)
+        finally:
+            if self._descriptor != descriptor:
+                os.close(descriptor)
+        raise BusyError(
+            f"another digitd holds {self._file.parent}: run `digitd status` to see which, then "
+            "stop it, or configure other folders"
+        )
+
+    def release(self) -> None:
+        """Unlock the folder."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def is_held(file: Path) -> bool:
+    """Return whether any process holds a lock file.
+
+    Raises:
+        StorageError: this user may not open it.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        raise StorageError(
+            f"{file} cannot be opened: permission denied; run this as the user that digitd runs as"
+        ) from None
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def complete_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines from the file's position on, each with its newline.
+
+    A last line without a newline may still be being written. It is not yielded, and the file's
+    position stays at its start.
+    """
+    for line in file:
+        if not line.endswith(b"\n"):
+            file.seek(-len(line), os.SEEK_CUR)
+            return
+        yield line
+
+
+def lines_from_the_end(path: Path) -> Iterator[bytes]:
+    """Yield a file's lines without newlines, last one first; read only as much as is consumed.
+
+    Empty lines are left out.
+    """
+    with path.open("rb") as file:
+        position = file.seek(0, os.SEEK_END)
+        rest = b""
+        while position:
+            step = min(_BLOCK, position)
+            position -= step
+            file.seek(position)
+            first, *lines = (file.read(step) + rest).split(b"\n")
+            yield from (line for line in reversed(lines) if line)
+            rest = first
+        if rest:
+            yield rest
+
+
+def cut_torn_lines(descriptor: int, is_row: Callable[[str], bool]) -> int:
+    """Cut off what a power failure or a kill left of rows that were being appended.
+
+    A torn line has no newline, or contains the zeros of a block that never reached the disk. Any
+    other malformed line was edited by someone and is kept.
+
+    Args:
+        descriptor: of a file opened for reading and appending.
+        is_row: returns whether a line is a whole row; it must refuse every prefix of a row.
+
+    Returns:
+        The number of bytes that were cut off.
+
+    Raises:
+        OSError: the file cannot be read or written.
+    """
+    cut = 0
+    while size := os.fstat(descriptor).st_size:
+        tail = os.pread(descriptor, _BLOCK, max(0, size - _BLOCK))
+        keep = len(tail)
+        while keep and not _is_whole(tail, keep, is_row):
+            keep = tail.rfind(b"\n", 0, keep - 1) + 1
+        if keep == len(tail):
+            if not tail.endswith(b"\n"):  # an editor removed the last newline
+                os.write(descriptor, b"\n")
+            break
+        cut += len(tail) - keep
+        os.ftruncate(descriptor, size - (len(tail) - keep))
+        if keep:
+            break
+    if cut:
+        os.fsync(descriptor)
+    return cut
+
+
+def _is_whole(tail: bytes, end: int, is_row: Callable[[str], bool]) -> bool:
+    """Return whether the last line up to ``end`` is whole."""
+    start = tail.rfind(b"\n", 0, end - 1) + 1
+    line = tail[start:end]
+    if b"\0" in line:
+        return False
+    return line.endswith(b"\n") or is_row(line.decode("utf-8", "replace"))
+
+
+class Timer:
+    """Tells when something must be done again: at first at once, then ``seconds`` after each."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due_at = 0.0  # seconds of ``time.monotonic``
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it must be done now."""
+        return time.monotonic() >= self._due_at
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until it must be done; 0 if it is due."""
+        return max(0.0, self._due_at - time.monotonic())
+
+    def restart(self, seconds: float | None = None) -> None:
+        """Be due again in ``seconds``; in the usual interval if that is ``None``."""
+        self._due_at = time.monotonic() + (self._seconds if seconds is None else seconds)
