@@ -43,6 +43,7 @@ def milliseconds(folder: Path) -> dict[str, float]:
 
 
 def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
+    from daemon.picture import canvas  # noqa: PLC0415 - in the worker alone
     from daemon.picture import painter as picture  # noqa: PLC0415 - in the worker alone
     from daemon.reading import eye, image, model, reader  # noqa: PLC0415 - in the worker alone
 
@@ -56,7 +57,7 @@ def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
         decoded = time.process_time()
         found = [eye.find(network.look, each) for each in pixels]
         seen = time.process_time()
-        pages = [reader.Page(image.thumbnail(p), f) for p, f in zip(pixels, found, strict=True)]
+        pages = [reader.Page(canvas.thumbnail(p), f) for p, f in zip(pixels, found, strict=True)]
         verdicts = reader.judge_all(network, pages, network.unsure_below)
         judged = time.process_time()
         for file, page, verdict in zip(batch, pages, verdicts, strict=True):

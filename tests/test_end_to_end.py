@@ -19,7 +19,7 @@ from daemon import __version__
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
 from daemon.outbox.rows import COLUMNS
-from daemon.picture import png
+from daemon.picture.canvas import encode_png
 from support.daemon import DIGITD, ROOT, SAMPLES, Box, Daemon, Terminal, digitd, verify_unit
 from support.waiting import until
 
@@ -51,7 +51,7 @@ def as_format(extension: str, number: int = 1, *, dtype: type = np.uint8) -> byt
 def palette_png(number: int) -> bytes:
     """Return a sample as a two-colour palette PNG, from digitd's own encoder."""
     palette = np.array([[250, 250, 240], [20, 20, 90]], np.uint8)
-    return png.encode(np.where(grey(number) > 127, np.uint8(1), np.uint8(0)), palette)
+    return encode_png(np.where(grey(number) > 127, np.uint8(1), np.uint8(0)), palette)
 
 
 def rgba_png(number: int) -> bytes:

@@ -1,24 +1,25 @@
-"""Colours and text of the pictures: a canvas of indices into one palette."""
+"""What pictures are made of: colours, text, panels and the PNG file."""
 
+import struct
+import zlib
+
+import cv2
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
-from daemon.picture.boxes import MARGIN, WIDTH, Box
-from daemon.picture.text import OVERHANG, Font, shorten, wrap
+from daemon.picture import SIDE, Box
+from daemon.picture.text import OVERHANG, Font, wrap
 from daemon.records import Status
 
-Canvas = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+Canvas = Pixels
+"""(h, w) uint8 colour indices. Pictures are grey except for the colour of their status."""
 
-
-# Baselines of the two lines at the top.
-_TITLE_Y, _NAME_Y = 25, 45
-_FULL = 255
-_LONGEST = 1000  # characters of a text; fewer than that fit
-
-# Colour indices. The pictures are grey except for the status colour. The first 224 indices are
-# greys (a grey photo loses at most 1 of its 255 levels). The last 32 go from white to the status
-# colour, for antialiased text.
+# The first 224 indices are greys (a grey photo loses at most 1 of its 255 levels). The last 32 go
+# from white to the status's colour, for antialiased text.
 _GREYS, _TINTS = 224, 32
+WHITE = 255
 GREY = np.round(np.arange(256) * (_GREYS - 1) / 255).astype(np.uint8)
 """(256,) grey level -> index."""
 TINT = (_GREYS + np.arange(256) * (_TINTS - 1) // 255).astype(np.uint8)
@@ -34,60 +35,143 @@ STATUS_COLOURS = {
 }
 
 
-def _palette(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _make_palette(colour: tuple[int, int, int]) -> Pixels:
     greys = np.linspace(0, 255, _GREYS)[:, None].repeat(3, axis=1)
-    tints = np.linspace((_FULL,) * 3, colour, _TINTS)
+    tints = np.linspace((WHITE,) * 3, colour, _TINTS)
     return np.round(np.concatenate([greys, tints])).astype(np.uint8)
 
 
-PALETTES = {status: _palette(colour) for status, colour in STATUS_COLOURS.items()}
+PALETTES = {status: _make_palette(colour) for status, colour in STATUS_COLOURS.items()}
 """(256, 3) uint8 RGB for each status."""
 
 
-def ink(level: int, paper: int = _FULL) -> NDArray[np.uint8]:
-    """Return colour indices by coverage, (256,), from the paper's grey level to the ink's."""
+def make_ink(level: int, paper: int = WHITE) -> Pixels:
+    """Return colour indices by coverage, (256,) uint8, from the paper's grey level to the ink's."""
     return GREY[np.linspace(paper, level, 256).round().astype(np.uint8)]
 
 
 # Grey levels; 0 is black.
 PALE, DARK = 110, 40
-PALE_INK, DARK_INK = ink(PALE), ink(DARK)
+PALE_INK, DARK_INK = make_ink(PALE), make_ink(DARK)
 
 
-def write(
-    canvas: Canvas, start: tuple[int, int], font: Font, text: str, ink: NDArray[np.uint8]
-) -> None:
-    """Write a line of drawable text, replacing what was there; ``start`` is on the baseline."""
+def write(canvas: Canvas, start: tuple[int, int], font: Font, text: str, ink: Pixels) -> None:
+    """Write one line of drawable text, replacing what was there.
+
+    Args:
+        canvas: written to.
+        start: (x, y) of the pen, on the baseline.
+        font: its ``ascent`` must fit above the baseline.
+        text: see ``Font.replace_undrawable``.
+        ink: (256,) uint8, colour indices by coverage.
+    """
     x, y = start[0] - OVERHANG, start[1] - font.ascent
-    line = ink[font.line(text)]
+    line = ink[font.draw_line(text)]
     canvas[y : y + line.shape[0], x : x + line.shape[1]] = line
 
 
-def write_head(canvas: Canvas, title: tuple[Font, str], name: tuple[Font, str]) -> None:
-    """Write the title in the status colour and the file's name below it; any text is allowed."""
-    width = WIDTH - 2 * MARGIN
-    font, text = title
-    (line,) = wrap(font, font.shown(_one_line(text)), width, lines=1)
-    write(canvas, (MARGIN, _TITLE_Y), font, line, TINT)
-    font, text = name
-    write(canvas, (MARGIN, _NAME_Y), font, shorten(font, font.shown(text), width), DARK_INK)
-
-
-def write_paragraph(canvas: Canvas, box: Box, font: Font, text: str) -> int:
-    """Write any text into a box, wrapped; return the pixel row below the last line."""
-    lines = wrap(font, font.shown(_one_line(text)), box.width, box.height // font.height)
+def write_paragraph(canvas: Canvas, box: Box, font: Font, text: str) -> None:
+    """Write any text into a box, wrapped and cut to fit."""
+    lines = wrap(font, text, box.width, box.height // font.height)
     for i, line in enumerate(lines):
         write(canvas, (box.x, box.y + font.ascent + i * font.height), font, line, DARK_INK)
-    return box.y + len(lines) * font.height
 
 
-def _one_line(text: str) -> str:
-    """Return a text without line breaks, cut to the most characters that can fit."""
-    return " ".join(text[:_LONGEST].split())
-
-
-def put(canvas: Canvas, box: Box, pixels: NDArray[np.uint8]) -> None:
+def put(canvas: Pixels, box: Box, pixels: Pixels) -> None:
     """Centre pixels in a box, which must be large enough for them."""
     height, width = pixels.shape[:2]
     x, y = box.x + (box.width - width) // 2, box.y + (box.height - height) // 2
     canvas[y : y + height, x : x + width] = pixels
+
+
+def thumbnail(pixels: Pixels) -> Pixels:
+    """Return an image, (H, W, 3) uint8 BGR, as RGB, shrunk to at most the panel's side."""
+    height, width = pixels.shape[:2]
+    scale = SIDE / max(height, width)
+    if scale < 1:
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        pixels = _resize(pixels, size, cv2.INTER_AREA)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def fit(pixels: Pixels) -> Pixels:
+    """Return an image, grey or colour, scaled to fit the panel with its proportions kept."""
+    height, width = pixels.shape[:2]
+    longest = max(height, width)
+    if 2 * longest <= SIDE:
+        return enlarge(pixels)
+    size = max(1, round(width * SIDE / longest)), max(1, round(height * SIDE / longest))
+    return _resize(pixels, size, cv2.INTER_AREA if longest > SIDE else cv2.INTER_LINEAR)
+
+
+def enlarge(pixels: Pixels) -> Pixels:
+    """Return a small image with each pixel as large a square as the panel allows."""
+    return _repeat(pixels, SIDE // max(pixels.shape[:2]))
+
+
+def outline(pixels: Pixels, mask: Pixels, colour: Pixels | np.uint8) -> None:
+    """Draw a one-pixel outline around the mask.
+
+    Args:
+        pixels: (h, w) or (h, w, 3) uint8, drawn on.
+        mask: (H, W) uint8, 1 inside; scaled to the size of ``pixels``.
+        colour: an index, or RGB.
+    """
+    height, width = pixels.shape[:2]
+    scale = width // mask.shape[1]
+    if mask.shape[0] * scale == height and mask.shape[1] * scale == width:
+        inside = _repeat(mask, scale)
+    else:
+        share = _resize(255 * mask, (width, height), cv2.INTER_AREA)
+        inside = (share > _HALF).astype(np.uint8)
+    pixels[cv2.dilate(inside, _NEIGHBOURS) > inside] = colour
+
+
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+_HALF = 127  # in a scaled mask of 0 and 255
+
+
+def _resize(pixels: Pixels, size: tuple[int, int], way: int) -> Pixels:
+    """Return pixels scaled to (width, height)."""
+    return cv2.resize(pixels, size, interpolation=way).astype(np.uint8, copy=False)
+
+
+def _repeat(pixels: Pixels, scale: int) -> Pixels:
+    """Return an image with each pixel ``scale`` times as wide and high."""
+    # 4 us for 28x28 to 252x252, where cv2.resize takes 26.
+    return pixels.repeat(scale, axis=1).repeat(scale, axis=0)
+
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_RGB, _INDEXED = 2, 3  # colour types, PNG specification 11.2.1
+# Level 1 of Intel's ISA-L on unfiltered rows takes 0.05 ms for a picture of 640x280 indices.
+# zlib's level 1 takes 0.37 ms and makes the file 9 % larger. Row filters cost more than they gain.
+_LEVEL = 1
+
+
+def encode_png(pixels: Pixels, palette: Pixels | None = None) -> bytes:
+    """Return a whole PNG file.
+
+    Args:
+        pixels: (h, w) uint8 indices into the palette, or (h, w, 3) uint8 RGB without one.
+        palette: (n, 3) uint8 RGB, n at most 256; every index must be below n.
+    """
+    height, width = pixels.shape[:2]
+    # Each row of a PNG starts with its filter type; 0 means no filter.
+    rows = np.zeros((height, 1 + pixels[0].size), np.uint8)
+    rows[:, 1:] = pixels.reshape(height, -1)
+    colours = _RGB if palette is None else _INDEXED
+    header = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
+    return b"".join(
+        (
+            _PNG_SIGNATURE,
+            _make_chunk(b"IHDR", header),
+            b"" if palette is None else _make_chunk(b"PLTE", palette.tobytes()),
+            _make_chunk(b"IDAT", isal_zlib.compress(rows, _LEVEL)),
+            _make_chunk(b"IEND", b""),
+        )
+    )
+
+
+def _make_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

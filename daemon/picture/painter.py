@@ -1,33 +1,13 @@
-"""The annotated picture of one reading: the original, what the model saw, its answer."""
-
-import logging
+"""Draw the annotated picture of one reading: the original, what the model saw, its answer."""
 
 import cv2
+import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from daemon.picture import panels, png
-from daemon.records import DIGITS, Doubt, Status
-
-# Without a writable home or MPLCONFIGDIR, matplotlib warns at import that it uses a temporary
-# cache folder. For a daemon's user that is normal.
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
-
-import matplotlib as mpl  # noqa: E402 - after its logger is set
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-
-from daemon.picture.boxes import (  # noqa: E402
-    HEIGHT,
-    MARGIN,
-    ORIGINAL,
-    SEEN,
-    SIDE,
-    TOP,
-    WIDTH,
-    Box,
-)
-from daemon.picture.canvas import (  # noqa: E402
+from daemon.picture import GLYPH_PANEL, HEIGHT, MARGIN, ORIGINAL_PANEL, SIDE, TOP, WIDTH, Box
+from daemon.picture.canvas import (
     DARK_INK,
     GREY,
     PALE,
@@ -35,34 +15,45 @@ from daemon.picture.canvas import (  # noqa: E402
     PALETTES,
     STATUS_COLOURS,
     TINT,
+    WHITE,
     Canvas,
-    ink,
+    Pixels,
+    encode_png,
+    enlarge,
+    fit,
+    make_ink,
+    outline,
     put,
     write,
-    write_head,
     write_paragraph,
 )
-from daemon.picture.fault import FaultPainter  # noqa: E402
-from daemon.picture.text import Font  # noqa: E402
-from daemon.records import Verdict, format_percent  # noqa: E402
+from daemon.picture.text import Font, shorten, wrap
+from daemon.records import DIGITS, Doubt, Status, Verdict, format_percent
 
-_DPI = 100
-_SAID_X = SEEN.x + SIDE + 18
-_SAID = Box(_SAID_X, TOP, WIDTH - MARGIN - _SAID_X, SIDE)
+# Baselines of the two lines at the top, and of the panels' captions.
+_TITLE_Y, _NAME_Y, _CAPTION_Y = 25, 45, TOP - 7
+_ANSWER_X = GLYPH_PANEL.x + SIDE + 18
+_ANSWER_PANEL = Box(_ANSWER_X, TOP, WIDTH - MARGIN - _ANSWER_X, SIDE)
 # Inside it: the labels, their bars, and the values in a separate column on the right.
 _LABELS = (*map(str, range(DIGITS)), "none")
 _LABEL_WIDTH, _VALUE_WIDTH, _BAR_HEIGHT = 34, 58, 13
-_BARS = Box(_SAID.x + _LABEL_WIDTH, TOP, _SAID.width - _LABEL_WIDTH - _VALUE_WIDTH, _BAR_HEIGHT)
+_BARS_X, _VALUES_END = _ANSWER_X + _LABEL_WIDTH, _ANSWER_X + _ANSWER_PANEL.width
+_BAR_LENGTH = _ANSWER_PANEL.width - _LABEL_WIDTH - _VALUE_WIDTH  # of a probability of 1
 _BAR_TOPS = [
     TOP + round((i + 0.5) * SIDE / len(_LABELS) - _BAR_HEIGHT / 2) for i in range(len(_LABELS))
 ]
 _CAPITAL = 9  # height of a digit in 12 px text, px
 _BASELINES = [top + (_BAR_HEIGHT + _CAPITAL) // 2 for top in _BAR_TOPS]
-_CAPTION_Y = TOP - 7  # baseline of the captions
+_FRAME, _EMPTY, _TRACK, _BAR = 200, 240, 236, 150  # grey levels, 0 is black
+_NOTE_INK = make_ink(PALE, paper=_EMPTY)
 
-_FULL = 255
-_FRAME, _EMPTY, _TRACK, _BAR = 200, 240, 236, 150  # grey levels, 0 black
-_NOTE_INK = ink(PALE, paper=_EMPTY)
+# On the picture of a file that could not be read: the reason and a dump of its first bytes.
+_REASON = Box(MARGIN, TOP, WIDTH - 2 * MARGIN, 96)
+_DUMP = Box(MARGIN, 204, WIDTH - 2 * MARGIN, 120)
+_DUMP_PAPER = 244  # grey level
+_DUMP_INK = make_ink(80, paper=_DUMP_PAPER)
+_DUMP_COLUMNS = 16  # bytes per line, as in `hexdump -C`
+_DUMP_BYTES = 6 * _DUMP_COLUMNS
 
 # The picture's wording for each reason in the table for which the model is not run.
 _HEADLINES: dict[str, str] = {
@@ -77,30 +68,27 @@ _EXPLANATIONS: dict[str, str] = {
 
 
 class Painter:
-    """Draws pictures of 768x340 px; matplotlib draws the background once.
-
-    Attributes:
-        faults: draws the pictures of files that could not be read.
-    """
+    """Draws pictures of 768x340 px; matplotlib draws the background once."""
 
     def __init__(self) -> None:
-        self.faults = FaultPainter()
         self._title = Font("DejaVuSans-Bold", 17)
+        self._reason = Font("DejaVuSans", 15)
         self._text = Font("DejaVuSans", 12)
         self._bold = Font("DejaVuSans-Bold", 12)
         self._caption = Font("DejaVuSans", 11)
-        self._background = _background()
+        self._mono = Font("DejaVuSansMono", 12)
+        self._background = _draw_background()
         for label, baseline in zip(_LABELS, _BASELINES, strict=True):
-            write(self._background, (_SAID.x, baseline), self._text, label, DARK_INK)
+            write(self._background, (_ANSWER_X, baseline), self._text, label, DARK_INK)
 
     def paint(
         self,
         name: str,
         verdict: Verdict,
         *,
-        thumbnail: NDArray[np.uint8],
-        glyph: NDArray[np.uint8],
-        mask: NDArray[np.uint8] | None = None,
+        thumbnail: Pixels,
+        glyph: Pixels,
+        mask: Pixels | None = None,
     ) -> bytes:
         """Return the picture of one reading as a whole PNG file.
 
@@ -114,51 +102,80 @@ class Painter:
                 outlined on the thumbnail in the colour of the status.
         """
         canvas = self._background.copy()
-        write_head(canvas, (self._title, _headline(verdict)), (self._text, name))
+        self._write_head(canvas, _headline(verdict), name)
         if glyph.any():
-            put(canvas, SEEN, panels.enlarged(GREY[glyph]))
+            put(canvas, GLYPH_PANEL, enlarge(GREY[glyph]))
         else:
-            self._note(canvas, SEEN, "nothing")
+            self._write_note(canvas, GLYPH_PANEL, "nothing")
         if verdict.probabilities is None:
             self._explain(canvas, verdict)
         else:
-            self._bars(canvas, verdict.probabilities, verdict.digit)
+            self._draw_bars(canvas, verdict.probabilities, verdict.digit)
         palette = PALETTES[verdict.status]
         red, green, blue = np.moveaxis(thumbnail, 2, 0)
         if np.array_equal(red, green) and np.array_equal(green, blue):
-            put(canvas, ORIGINAL, panels.outline(panels.fitted(GREY[red]), mask, TINT[_FULL]))
-            return png.encode(canvas, palette)
+            _put_original(canvas, GREY[red], mask, TINT[WHITE])
+            return encode_png(canvas, palette)
         # 256 colours are too few for a photo next to the rest of the picture. True colour takes
         # 3.3 ms instead of 1.7 ms (2 cores, 224x168 px photo).
         coloured = cv2.applyColorMap(canvas, palette[:, None]).astype(np.uint8, copy=False)
         colour = np.array(STATUS_COLOURS[verdict.status], np.uint8)
-        put(coloured, ORIGINAL, panels.outline(panels.fitted(thumbnail), mask, colour))
-        return png.encode(coloured)
+        _put_original(coloured, thumbnail, mask, colour)
+        return encode_png(coloured)
 
-    def _bars(self, canvas: Canvas, probabilities: tuple[float, ...], chosen: int | None) -> None:
+    def paint_unreadable(self, name: str, reason: str, head: bytes) -> bytes:
+        """Return the picture of a file that could not be read as a whole PNG file.
+
+        Args:
+            name: the file's name; any string, of any length.
+            reason: why it could not be read.
+            head: the file's first bytes, as far as they are known. People recognise a PDF, a web
+                page or a Git LFS pointer by them.
+        """
+        canvas = np.full((HEIGHT, WIDTH), GREY[WHITE])
+        self._write_head(canvas, "error: could not be read", name)
+        write_paragraph(canvas, _REASON, self._reason, reason)
+        if head:
+            x, y, width, height = _DUMP
+            write(canvas, (x, y - 7), self._caption, "the file's first bytes", PALE_INK)
+            canvas[y : y + height, x : x + width] = GREY[_DUMP_PAPER]
+            for i, line in enumerate(_dump(head[:_DUMP_BYTES])):
+                baseline = y + 2 + self._mono.ascent + i * self._mono.height
+                write(canvas, (x + 8, baseline), self._mono, line, _DUMP_INK)
+        return encode_png(canvas, PALETTES[Status.ERROR])
+
+    def _write_head(self, canvas: Canvas, title: str, name: str) -> None:
+        """Write the title in the status's colour and the file's name below it."""
+        width = WIDTH - 2 * MARGIN
+        (line,) = wrap(self._title, title, width, lines=1)
+        write(canvas, (MARGIN, _TITLE_Y), self._title, line, TINT)
+        write(canvas, (MARGIN, _NAME_Y), self._text, shorten(self._text, name, width), DARK_INK)
+
+    def _draw_bars(
+        self, canvas: Canvas, probabilities: tuple[float, ...], chosen: int | None
+    ) -> None:
         for index, probability in enumerate(probabilities):
+            baseline = _BASELINES[index]
             if index == chosen:
-                bar, font, letters = TINT[_FULL], self._bold, TINT
-                write(canvas, (_SAID.x, _BASELINES[index]), font, _LABELS[index], letters)
+                bar, font, ink = TINT[WHITE], self._bold, TINT
+                write(canvas, (_ANSWER_X, baseline), font, _LABELS[index], ink)
             else:
-                bar, font, letters = GREY[_BAR], self._text, DARK_INK
-            length = round(probability * _BARS.width)
-            if length:
-                top = _BAR_TOPS[index]
-                canvas[top : top + _BARS.height, _BARS.x : _BARS.x + length] = bar
+                bar, font, ink = GREY[_BAR], self._text, DARK_INK
+            length = round(probability * _BAR_LENGTH)
+            top = _BAR_TOPS[index]
+            canvas[top : top + _BAR_HEIGHT, _BARS_X : _BARS_X + length] = bar
             value = format_percent(probability)
-            right = _SAID.x + _SAID.width - font.width(value)
-            write(canvas, (right, _BASELINES[index]), font, value, letters)
+            write(canvas, (_VALUES_END - font.width(value), baseline), font, value, ink)
 
     def _explain(self, canvas: Canvas, verdict: Verdict) -> None:
         """Write why the model was not run, in place of the bars."""
-        x, y, width, height = _SAID
-        canvas[_CAPTION_Y - self._caption.ascent : y + height, x : x + width] = GREY[_FULL]
+        x, y, width, height = _ANSWER_PANEL
+        canvas[_CAPTION_Y - self._caption.ascent : y + height, x : x + width] = GREY[WHITE]
         write(canvas, (x, _CAPTION_Y), self._caption, "reason", PALE_INK)
         text = _EXPLANATIONS.get(verdict.reason, verdict.reason)
-        write_paragraph(canvas, _SAID, self._text, text)
+        write_paragraph(canvas, _ANSWER_PANEL, self._text, text)
 
-    def _note(self, canvas: Canvas, box: Box, text: str) -> None:
+    def _write_note(self, canvas: Canvas, box: Box, text: str) -> None:
         """Write a note in the middle of an empty panel."""
         x = box.x + (box.width - self._text.width(text)) // 2
         baseline = box.y + (box.height + _CAPITAL) // 2
@@ -169,13 +186,36 @@ def _headline(verdict: Verdict) -> str:
     """Return the verdict in words, starting with the status."""
     if verdict.digit is None or verdict.confidence is None:
         return f"{verdict.status}: {_HEADLINES.get(verdict.reason, verdict.reason)}"
-    said = f"{verdict.digit}, {format_percent(verdict.confidence)} sure"
+    guess = f"{verdict.digit}, {format_percent(verdict.confidence)} sure"
     if verdict.status is Status.OK:
-        return f"{verdict.status}: {said}"
-    return f"{verdict.status}: perhaps {said} ({verdict.reason})"
+        return f"{verdict.status}: {guess}"
+    return f"{verdict.status}: perhaps {guess} ({verdict.reason})"
 
 
-def _background() -> Canvas:
+def _put_original(
+    canvas: Pixels, thumbnail: Pixels, mask: Pixels | None, colour: Pixels | np.uint8
+) -> None:
+    """Put the original into its panel, with the mask outlined; indices or RGB."""
+    pixels = fit(thumbnail)
+    if mask is not None:
+        outline(pixels, mask, colour)
+    put(canvas, ORIGINAL_PANEL, pixels)
+
+
+def _dump(data: bytes) -> list[str]:
+    """Return lines with the offset of 16 bytes, the bytes in hexadecimal and as ASCII."""
+    lines = []
+    for offset in range(0, len(data), _DUMP_COLUMNS):
+        part = data[offset : offset + _DUMP_COLUMNS]
+        text = "".join(chr(byte) if " " <= chr(byte) <= "~" else "." for byte in part)
+        lines.append(f"{offset:04x}  {part.hex(' '):47}  {text}")
+    return lines
+
+
+_DPI = 100
+
+
+def _draw_background() -> Canvas:
     """Draw the background of all pictures: empty panels, captions, the tracks of the bars.
 
     Returns:
@@ -186,9 +226,9 @@ def _background() -> Canvas:
         figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI)
         agg = FigureCanvasAgg(figure)
         for box, caption in (
-            (ORIGINAL, "original, ink outlined"),
-            (SEEN, "what the model saw"),
-            (_SAID, "probability of each digit"),
+            (ORIGINAL_PANEL, "original, ink outlined"),
+            (GLYPH_PANEL, "what the model saw"),
+            (_ANSWER_PANEL, "probability of each digit"),
         ):
             # matplotlib snaps a thin line to the pixels on its right and below it. With these
             # corners the frame lies on the pixels around the box.
@@ -216,9 +256,9 @@ def _background() -> Canvas:
             )
             axes.spines[:].set(color=_hex(_FRAME), linewidth=72 / _DPI)
         axes.set_axis_off()
-        axes.barh(_BAR_TOPS, _BARS.width, _BARS.height, _BARS.x, align="edge", color=_hex(_TRACK))
+        axes.barh(_BAR_TOPS, _BAR_LENGTH, _BAR_HEIGHT, _BARS_X, align="edge", color=_hex(_TRACK))
         agg.draw()  # type: ignore[no-untyped-call]
-        pixels: NDArray[np.uint8] = np.asarray(agg.buffer_rgba())  # type: ignore[no-untyped-call]
+        pixels: Pixels = np.asarray(agg.buffer_rgba())  # type: ignore[no-untyped-call]
         return GREY[pixels[..., 0]]
 
 

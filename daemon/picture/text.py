@@ -34,6 +34,7 @@ _CACHED_LETTERS = 1024
 # Cached lines per font, 1 to 16 kB each. Labels, percentages and most titles repeat in every
 # picture; drawing them each time took a third of a picture's time.
 _CACHED_LINES = 512
+_LONGEST = 1000  # characters of a wrapped text; fewer than that fit into a picture
 
 
 class _Letter(NamedTuple):
@@ -52,7 +53,7 @@ class Font:
     Attributes:
         ascent: rows of a line above its baseline, enough for two accents on a capital.
         height: rows of a line, including descenders.
-        width: returns the width of a drawable text (see ``shown``), in pixels.
+        width: returns the width in pixels of a drawable text (see ``replace_undrawable``).
     """
 
     def __init__(self, face: str, size: int) -> None:
@@ -66,12 +67,12 @@ class Font:
         self._margin = _REACH * size
         # Any: matplotlib's Agg backend carries no type hints.
         self._cell: Any = RendererAgg(2 * self._margin, self.height, _DPI)  # type: ignore[no-untyped-call]
-        self._letter = lru_cache(_CACHED_LETTERS)(self._draw)
-        self._line = lru_cache(_CACHED_LINES)(self._set)
+        self._letter = lru_cache(_CACHED_LETTERS)(self._draw_letter)
+        self._line = lru_cache(_CACHED_LINES)(self._compose)
         # The same labels and percentages are measured in every picture: 0.04 ms without a cache.
-        self.width = lru_cache(_CACHED_LINES)(self._width)
+        self.width = lru_cache(_CACHED_LINES)(self._measure)
 
-    def shown(self, text: str) -> str:
+    def replace_undrawable(self, text: str) -> str:
         """Return the text with a placeholder for each character that cannot be drawn.
 
         Any string is allowed, including control characters and lone surrogates (bytes of a file
@@ -82,8 +83,8 @@ class Font:
             for c in unicodedata.normalize("NFC", text)
         )
 
-    def line(self, text: str) -> NDArray[np.uint8]:
-        """Draw one line of drawable text (see ``shown``).
+    def draw_line(self, text: str) -> NDArray[np.uint8]:
+        """Draw one line of drawable text (see ``replace_undrawable``).
 
         Returns:
             (height, OVERHANG + width + OVERHANG) uint8, read-only: the ink coverage of each
@@ -91,11 +92,10 @@ class Font:
         """
         return self._line(text)
 
-    def _width(self, text: str) -> int:
-        """Return the width of a drawable text (see ``shown``), in pixels."""
+    def _measure(self, text: str) -> int:
         return sum(self._letter(c).advance for c in text)
 
-    def _set(self, text: str) -> NDArray[np.uint8]:
+    def _compose(self, text: str) -> NDArray[np.uint8]:
         letters = [self._letter(c) for c in text]
         ends = np.cumsum([letter.advance for letter in letters], dtype=int).tolist()
         width = ends[-1] if ends else 0
@@ -108,7 +108,7 @@ class Font:
         line.flags.writeable = False
         return line
 
-    def _draw(self, character: str) -> _Letter:
+    def _draw_letter(self, character: str) -> _Letter:
         cell = self._cell
         cell.clear()
         cell.draw_text(cell.new_gc(), self._margin, self.ascent, character, self._properties, 0)
@@ -122,39 +122,41 @@ class Font:
 
 
 def shorten(font: Font, text: str, width: int) -> str:
-    """Return a text that fits into ``width`` pixels, with an ellipsis in the middle if it is cut.
+    """Return any text as one drawable line of ``width`` pixels, with an ellipsis in the middle.
 
-    A file name keeps its beginning and its end, which distinguish it from others.
+    So a long file name keeps its beginning and its end, which distinguish it from others. A text
+    that fits is not cut.
     """
+    text = font.replace_undrawable(text)
     if font.width(text) <= width:
         return text
     room = (width - font.width(ELLIPSIS)) // 2
-    return _fitting(font, text, room) + ELLIPSIS + _fitting(font, text[::-1], room)[::-1]
+    return _cut(font, text, room) + ELLIPSIS + _cut(font, text[::-1], room)[::-1]
 
 
 def wrap(font: Font, text: str, width: int, lines: int) -> list[str]:
-    """Return a text as at most ``lines`` lines of ``width`` pixels.
+    """Return any text as at most ``lines`` drawable lines of ``width`` pixels.
 
-    Lines break at spaces, or inside a word that is wider than a line. Text that does not fit is
-    replaced by an ellipsis.
+    Lines break at white space, or inside a word that is wider than a line. Text that does not fit
+    is replaced by an ellipsis.
     """
     done: list[str] = []
-    words = text.split()
+    words = font.replace_undrawable(" ".join(text[:_LONGEST].split())).split()
     while words:
         line = words.pop(0)
         while words and font.width(f"{line} {words[0]}") <= width:
             line = f"{line} {words.pop(0)}"
-        head = _fitting(font, line, width)
+        head = _cut(font, line, width)
         if head != line:
             words.insert(0, line[len(head) :])
         done.append(head)
         if len(done) == lines and words:
-            done[-1] = _fitting(font, head, width - font.width(ELLIPSIS)).rstrip() + ELLIPSIS
+            done[-1] = _cut(font, head, width - font.width(ELLIPSIS)).rstrip() + ELLIPSIS
             break
     return done
 
 
-def _fitting(font: Font, text: str, width: int) -> str:
+def _cut(font: Font, text: str, width: int) -> str:
     """Return the longest prefix of the text that is at most ``width`` pixels wide."""
     for count in range(len(text)):
         width -= font.width(text[count])

@@ -32,10 +32,10 @@ Rounding by one or two grey levels does not count.
 
 # Larger images are scaled down to this side, px. A digit that spans a twentieth of a photo is then
 # still 25 px wide. The time of every later step grows with this.
-# It is twice the thumbnail's, because halving takes 0.07 ms and scaling to 250 px takes 1.2.
+# It is twice the side of a panel in the annotated picture, because halving takes 0.07 ms and
+# scaling to 250 px takes 1.2.
 WORK_SIDE = 504
 SMALLEST_SIDE = 8  # px; digits cannot be told apart in fewer
-THUMBNAIL_SIDE = WORK_SIDE // 2  # px, the size of the panel in the annotated picture
 STRIP_PIXELS = 1 << 20  # a large image's alpha is blended this many pixels at a time
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -67,11 +67,6 @@ def decode(data: bytes, *, max_megapixels: float) -> Bytes:
         UnreadableError: it cannot be read as an image; the text says why.
     """
     return _decode(data, _checked(data, max_megapixels))
-
-
-def thumbnail(pixels: Bytes) -> Bytes:
-    """Return (H, W, 3) BGR as RGB, at most 252 px a side."""
-    return cv2.cvtColor(_at_most(pixels, THUMBNAIL_SIDE), cv2.COLOR_BGR2RGB)
 
 
 def _checked(data: bytes, max_megapixels: float) -> Kind:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UnreadableError
+from daemon.picture.canvas import thumbnail
 from daemon.picture.painter import Painter
 from daemon.reading import eye, image, model
 from daemon.reading.eye import Count
@@ -52,7 +53,7 @@ def look_at(reader: model.Model, data: bytes, *, max_megapixels: float) -> Page:
         UnreadableError: it cannot be read as an image; the text says why.
     """
     pixels = image.decode(data, max_megapixels=max_megapixels)
-    return Page(image.thumbnail(pixels), eye.find(reader.look, pixels))
+    return Page(thumbnail(pixels), eye.find(reader.look, pixels))
 
 
 def judge_all(
@@ -106,7 +107,7 @@ class Reader:
         if self._painter is None:
             return b""
         if isinstance(page, UnreadableError):
-            return self._painter.faults.paint(parcel.name, verdict.reason, parcel.data)
+            return self._painter.paint_unreadable(parcel.name, verdict.reason, parcel.data)
         found = page.found
         return self._painter.paint(
             parcel.name, verdict, thumbnail=page.thumbnail, glyph=found.glyph, mask=found.mask

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, ImageStat
 
-from daemon.picture.boxes import HEIGHT, SEEN, WIDTH
+from daemon.picture import GLYPH_PANEL, HEIGHT, WIDTH
 from daemon.reading import formats
 from daemon.review.files import open_named
 
@@ -116,7 +116,7 @@ def _encoded(image: Image.Image, order: Order) -> Decoded:
     if order.is_picture:
         if image.size != (WIDTH, HEIGHT):
             raise _NotAnImageError("the picture does not show what the model saw")
-        left, top, width, height = SEEN
+        left, top, width, height = GLYPH_PANEL
         image = image.crop((left, top, left + width, top + height))
     image.draft("RGB", (order.side, order.side))  # JPEG: decode at a half, a quarter or an eighth
     if image.mode.startswith("I;16"):

@@ -65,7 +65,7 @@ def look(
 ) -> Pixels:
     """Return the picture as (340, 768, 3) RGB."""
     if verdict.status is Status.ERROR:
-        png = painter.faults.paint(name, verdict.reason, start)
+        png = painter.paint_unreadable(name, verdict.reason, start)
     else:
         png = painter.paint(name, verdict, thumbnail=thumbnail, glyph=glyph)
     decoded = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -143,7 +143,7 @@ def test_headline_gives_the_verdict_in_words(
 ) -> None:
     paper_to_ink = 255 - look(painter, verdict)[HEADLINE].min(axis=-1).astype(float)
     ink = cut(paper_to_ink * 255 / (255 - min(COLOURS[verdict.status])))
-    expected = cut(Font("DejaVuSans-Bold", 17).line(words))
+    expected = cut(Font("DejaVuSans-Bold", 17).draw_line(words))
     # There are 32 tints for 256 coverages, and the lightest is nearly white.
     assert ink.shape == expected.shape
     assert np.abs(ink - expected).max() < 10
@@ -259,7 +259,7 @@ def test_reason_is_shown_in_place_of_the_bars(painter: Painter) -> None:
 
 def test_picture_of_an_unreadable_file_shows_the_reason(painter: Painter) -> None:
     picture = look(painter, ERROR)
-    expected = cut(Font("DejaVuSans", 15).line("the file is empty"))
+    expected = cut(Font("DejaVuSans", 15).draw_line("the file is empty"))
     said = picture[70:95, 12:756].max(axis=-1).astype(float)
     ink = cut(255 - said)
     assert ink.shape == expected.shape
@@ -329,7 +329,7 @@ def test_any_name_and_reason_can_be_drawn(painter: Painter, name: str, reason: s
 
 def test_same_reading_gives_the_same_bytes(painter: Painter) -> None:
     first = painter.paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH)
-    painter.faults.paint(LONG, "empty", b"")
+    painter.paint_unreadable(LONG, "empty", b"")
     assert painter.paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH) == first
     assert Painter().paint("digit7.png", OK, thumbnail=PAPER, glyph=GLYPH) == first
 
@@ -343,7 +343,7 @@ def test_users_matplotlib_style_is_ignored(painter: Painter) -> None:
 def test_painter_logs_nothing_without_a_home_folder(tmp_path: Path) -> None:
     program = (
         "from daemon.picture.painter import Painter; "
-        "p = Painter().faults.paint('\\udcff.png', 'x', b''); print(len(p))"
+        "p = Painter().paint_unreadable('\\udcff.png', 'x', b''); print(len(p))"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],

@@ -38,33 +38,33 @@ def test_text_looks_the_same_as_matplotlibs(font: Font, text: str) -> None:
         figure.text(20 / 144, 40 / 72, text, size=12, family="DejaVu Sans", va="baseline")
         agg.draw()  # type: ignore[no-untyped-call]
         pixels = np.asarray(agg.buffer_rgba())  # type: ignore[no-untyped-call]
-    theirs, ours = cut(255 - pixels[..., 0]), cut(font.line(text))
+    theirs, ours = cut(255 - pixels[..., 0]), cut(font.draw_line(text))
     assert theirs.shape == ours.shape
     assert np.abs(theirs.astype(int) - ours).max() <= 1
 
 
 def test_combining_accents_are_drawn_on_the_preceding_letter(font: Font) -> None:
-    plain, accented = font.line("x"), font.line("x\u0301")  # there is no such letter
+    plain, accented = font.draw_line("x"), font.draw_line("x\u0301")  # there is no such letter
     assert (accented >= plain).all()
     assert (accented > plain).any()
 
 
 def test_line_is_as_wide_as_width_returns(font: Font) -> None:
     for text in ("", "i", "WWW", "jjj", "e\u0301", "a long line of words, 99.9%"):
-        assert font.line(text).shape == (font.height, font.width(text) + 2 * OVERHANG)
+        assert font.draw_line(text).shape == (font.height, font.width(text) + 2 * OVERHANG)
 
 
 @pytest.mark.parametrize(
     "odd", ["\n", "\t", "\0", "\udcff", "日", "\u202e", "\u200d", "\U0010ffff"]
 )
 def test_undrawable_characters_are_replaced_by_a_placeholder(font: Font, odd: str) -> None:
-    assert font.shown(f"a{odd}b") == f"a{PLACEHOLDER}b"
-    assert font.line(PLACEHOLDER).any()
+    assert font.replace_undrawable(f"a{odd}b") == f"a{PLACEHOLDER}b"
+    assert font.draw_line(PLACEHOLDER).any()
 
 
 def test_drawable_characters_are_kept(font: Font) -> None:
-    assert font.shown("$x_1$ Ärger №7 “q” 😀") == "$x_1$ Ärger №7 “q” 😀"
-    assert font.shown("Za\u0308hler") == "Zähler"  # as macOS writes names
+    assert font.replace_undrawable("$x_1$ Ärger №7 “q” 😀") == "$x_1$ Ärger №7 “q” 😀"
+    assert font.replace_undrawable("Za\u0308hler") == "Zähler"  # as macOS writes names
 
 
 def test_long_name_keeps_both_ends(font: Font) -> None:
@@ -107,7 +107,7 @@ def test_last_line_that_just_fits_has_no_ellipsis(font: Font) -> None:
 
 def test_cache_of_letters_is_bounded() -> None:
     font = Font("DejaVuSans", 12)
-    characters = [c for c in map(chr, range(0x20, 0x2FFF)) if font.shown(c) == c]
+    characters = [c for c in map(chr, range(0x20, 0x2FFF)) if font.replace_undrawable(c) == c]
     assert len(characters) > 1600
     # The cache evicts as many letters as it adds. Five hundred letters take 250 kB.
     assert grown(lambda n: font.width(characters[n]), 1100, 1600) < 120_000
@@ -116,7 +116,7 @@ def test_cache_of_letters_is_bounded() -> None:
 def test_cache_of_lines_is_bounded() -> None:
     font = Font("DejaVuSans", 12)
     # The cache evicts as many lines as it adds. Five hundred of these lines take a megabyte.
-    assert grown(lambda n: font.line(f"name {n}"), 600, 1100) < 200_000
+    assert grown(lambda n: font.draw_line(f"name {n}"), 600, 1100) < 200_000
 
 
 def grown(use: Callable[[int], object], first: int, more: int) -> int:
