@@ -40,7 +40,7 @@ from dataclasses import replace
 from pathlib import Path
 from daemon import ids
 from daemon.outbox import labels, rows
-from tests.ledger.test_labels import SEVEN
+from tests.outbox.test_labels import SEVEN
 issued = ids.Ids()
 while True:
     answer = replace(SEVEN, id=issued.next(), by=sys.argv[2])
@@ -199,7 +199,9 @@ def test_killed_processes_lose_no_acknowledged_answer_and_leave_no_torn_row(tmp_
         for process in running:
             assert process.stdout is not None
             for _ in range(20 + round_number):
-                acknowledged.add(process.stdout.readline().strip())
+                said = process.stdout.readline().strip()
+                assert ids.PATTERN.fullmatch(said), "the process has ended"
+                acknowledged.add(said)
         for process in running:
             process.send_signal(signal.SIGKILL)
         for process in running:
