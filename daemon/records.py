@@ -150,6 +150,5 @@ class Result:
 class Placement:
     """The paths of a row's files, relative to the outbox; ``picture`` may be empty."""
 
-    job: Job
     picture: str
     original: str

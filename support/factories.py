@@ -67,4 +67,4 @@ def row(
     """Return a row whose files do not exist."""
     made = job(name, job_id=job_id)
     read = Result(made, verdict, SHA256, model, has_picture=bool(picture))
-    return Row(read, Placement(made, picture, f"originals/{name}"), at)
+    return Row(read, Placement(picture, f"originals/{name}"), at)

@@ -76,9 +76,9 @@ class Site(Box):
             job.picture_path.write_bytes(PICTURE)
             results.append(Result(job, verdict, sha256, "model1", has_picture=True))
         outbox = Outbox(self.outbox)
-        outbox.tend()
+        outbox.ensure_open()
         for row in outbox.commit(results):
-            outbox.publish(row.placement)
+            outbox.publish(row.result.job, row.placement)
         outbox.close()
         return [result.job.id for result in results]
 

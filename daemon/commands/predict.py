@@ -80,7 +80,7 @@ def _read_files(
         picture = "" if pictures is None else str(_save_picture(pictures, job, reading.picture))
         yield rows.Row(
             Result(job, reading.verdict, sha256, reading.model, has_picture=bool(picture)),
-            Placement(job, picture, rows.printable(str(file))),
+            Placement(picture, rows.printable(str(file))),
             datetime.now(UTC),
         )
 

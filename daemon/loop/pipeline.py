@@ -67,8 +67,8 @@ class Pipeline:
         self._on_batch = on_batch
         self._claimed: deque[Job] = deque()
         self._read: deque[list[Result]] = deque()
-        self._unpublished: deque[Placement] = deque()
-        self._parked: list[Placement] = []
+        self._unpublished: deque[tuple[Job, Placement]] = deque()
+        self._parked: list[tuple[Job, Placement]] = []
         self._fault: ModelError | OSError | None = None
 
     def recover(self) -> None:
@@ -79,8 +79,8 @@ class Pipeline:
         if found.highest_id is not None:
             self._claims.skip_ids(found.highest_id)
         self._claims.sweep(in_hand | {job.id for job in jobs})
-        have_rows = {placement.job.id for placement in found.placements}
-        self._unpublished.extend(found.placements)
+        have_rows = found.placements
+        self._unpublished.extend((job, have_rows[job.id]) for job in jobs if job.id in have_rows)
         self._claimed.extend(job for job in jobs if job.id not in have_rows)
         if jobs:
             log.info(
@@ -148,7 +148,7 @@ class Pipeline:
             rows = self._outbox.commit(self._read[0])
             self._read.popleft()
             for row in rows:
-                self._unpublished.append(row.placement)
+                self._unpublished.append((row.result.job, row.placement))
                 self._on_row(row)
 
     def publish(self) -> None:
@@ -160,16 +160,16 @@ class Pipeline:
         """
         failure: OSError | None = None
         for _ in range(len(self._unpublished)):
-            placement = self._unpublished.popleft()
+            job, placement = self._unpublished.popleft()
             try:
-                self._outbox.publish(placement)
-                self._claims.forget(placement.job)
+                self._outbox.publish(job, placement)
+                self._claims.forget(job)
             except OSError as error:
                 if error.errno in _ONE_FILES_FAULT:
                     log.error("%s cannot be published yet: %s", placement.original, error)
-                    self._parked.append(placement)
+                    self._parked.append((job, placement))
                 else:
-                    self._unpublished.append(placement)
+                    self._unpublished.append((job, placement))
                     failure = error
         if failure is not None:
             raise failure
@@ -213,7 +213,7 @@ class Pipeline:
 
     def _ids_in_hand(self) -> set[str]:
         read = [result.job for results in self._read for result in results]
-        committed = [placement.job for placement in (*self._unpublished, *self._parked)]
+        committed = [job for job, _ in (*self._unpublished, *self._parked)]
         return {job.id for job in (*self._claimed, *self._pool.jobs, *read, *committed)}
 
     def _claim(self, most: int) -> None:

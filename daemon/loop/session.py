@@ -210,7 +210,7 @@ class Session:
     def _open(self) -> None:
         """Lock both folders, recover what an earlier run left, start watching the inbox."""
         folders.make(self.config)
-        self._outbox.tend()
+        self._outbox.ensure_open()
         self._drift.open()
         self._claims.tend()
         self._pipeline.recover()
@@ -222,7 +222,7 @@ class Session:
             raise self._pool.fault
         if not self._is_open:
             self._open()
-        self._outbox.tend()
+        self._outbox.ensure_open()
         if self._claims.tend():
             self._pipeline.recover()
         self._inbox.tend()

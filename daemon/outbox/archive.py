@@ -14,7 +14,7 @@ from daemon import files, ids
 from daemon.files import PART_SUFFIX
 from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PICTURES
 from daemon.outbox import published, rows
-from daemon.records import Placement, Result, Status
+from daemon.records import Job, Placement, Result, Status
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Archive:
         self._reserved.add(_picture_name(name))
         folder = FAILED if result.verdict.status is Status.ERROR else ORIGINALS
         picture = f"{PICTURES}/{_picture_name(name)}" if result.has_picture else ""
-        return Placement(result.job, picture, f"{folder}/{name}")
+        return Placement(picture, f"{folder}/{name}")
 
     def reserve(self, placement: Placement) -> None:
         """Reserve the names of a row that an earlier run committed."""
@@ -66,11 +66,11 @@ class Archive:
         """Free reserved names, after the commit failed or the files were published."""
         self._reserved.discard(_reserved_name(placement))
 
-    def publish(self, placement: Placement) -> None:
-        """Move a picture and an original to the paths in their row; see ``Outbox.publish``."""
+    def publish(self, job: Job, placement: Placement) -> None:
+        """Move a job's picture and original to the paths in its row; see ``Outbox.publish``."""
         if placement.picture:
-            _move(placement.job.picture_path, self._outbox / placement.picture)
-        _move(placement.job.path, self._outbox / placement.original)
+            _move(job.picture_path, self._outbox / placement.picture)
+        _move(job.path, self._outbox / placement.original)
         self.release(placement)
 
     def _is_taken(self, name: str) -> bool:

@@ -24,10 +24,15 @@ CLAIMED_AT_MOST = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The rows that claimed files already have, and the highest id found in the table."""
+class RecoveredRows:
+    """The rows that an earlier run committed for claimed files.
 
-    placements: list[Placement]
+    Attributes:
+        placements: where the files of these rows go, by id.
+        highest_id: the highest id found in the table; ``None`` if it has no rows.
+    """
+
+    placements: dict[str, Placement]
     highest_id: str | None
 
 
@@ -41,7 +46,7 @@ class Outbox:
         self._table = Table(folder)
         self._archive = Archive(folder, daily=daily)
 
-    def tend(self) -> None:
+    def ensure_open(self) -> None:
         """Open the outbox if it is not open, or if the folder was replaced.
 
         Raises:
@@ -66,14 +71,14 @@ class Outbox:
         self._lock.release()
 
     def commit(self, results: Sequence[Result]) -> list[Row]:
-        """Append the rows of a batch and fsync them, all or none; return the rows.
+        """Append the rows of all results and fsync them once, all or none; return the rows.
 
         Raises:
-            ConfigError, OSError: nothing was committed; the batch can be committed later.
+            ConfigError, OSError: nothing was committed; the results can be committed later.
         """
         if not results:
             return []
-        self.tend()
+        self.ensure_open()
         now = datetime.now(UTC)
         rows = [Row(result, self._archive.place(result), now) for result in results]
         try:
@@ -84,38 +89,38 @@ class Outbox:
             raise
         return rows
 
-    def publish(self, placement: Placement) -> None:
-        """Move a committed row's picture and original to the paths in the row.
+    def publish(self, job: Job, placement: Placement) -> None:
+        """Move a committed job's picture and original to the paths in its row.
 
         Raises:
             FileExistsError: another file is there; nothing is ever overwritten.
             OSError: not all files were moved; it can be tried again.
         """
-        self._archive.publish(placement)
+        self._archive.publish(job, placement)
 
-    def find(self, jobs: Sequence[Job]) -> Found:
+    def find(self, jobs: Sequence[Job]) -> RecoveredRows:
         """Return the rows of jobs that an earlier run committed, and reserve their names.
 
         Reads the table backwards, then the rotated tables. Rows with a lower id than all jobs were
         committed before the jobs, except at most ``CLAIMED_AT_MOST`` that were claimed at the same
         time. After more such rows there is nothing left to find.
         """
-        wanted = {job.id: job for job in jobs}
+        wanted = {job.id for job in jobs}
         oldest = min(wanted, default="~")
-        placements = []
+        placements: dict[str, Placement] = {}
         highest = None
         older: set[str] = set()  # a set, because a copy of the table may be next to it
         for fields in rows_from_the_end(self.folder):
             highest = max(highest or "", fields["id"])
-            job = wanted.pop(fields["id"], None)
-            if job is not None:
-                placements.append(Placement(job, fields["picture"], fields["original"]))
-                self._archive.reserve(placements[-1])
-            if fields["id"] < oldest:
-                older.add(fields["id"])
+            job_id = fields["id"]
+            if job_id in wanted and job_id not in placements:
+                placements[job_id] = Placement(fields["picture"], fields["original"])
+                self._archive.reserve(placements[job_id])
+            if job_id < oldest:
+                older.add(job_id)
             if len(older) > CLAIMED_AT_MOST:
                 break
-        return Found(placements, highest)
+        return RecoveredRows(placements, highest)
 
 
 def is_running(inbox: Path, outbox: Path) -> bool:

@@ -46,7 +46,7 @@ class Line:
         self.pool = Pool(config.reading, 2, stand_in.read, stand_in.PATIENCE)
         self.pipeline = Pipeline(self.inbox, self.claims, self.pool, self.outbox, self._on_row)
         self.claims.tend()
-        self.outbox.tend()
+        self.outbox.ensure_open()
 
     def drop(self, *names: str, order: str = "fine") -> None:
         for name in names:

@@ -37,7 +37,7 @@ class Books:
 
     def open(self) -> None:
         self.claims.tend()
-        self.outbox.tend()
+        self.outbox.ensure_open()
 
     def close(self) -> None:
         self.claims.close()
@@ -58,7 +58,7 @@ class Books:
 
     def file(self, name: str) -> rows.Row:
         _, row = self.commit(name)
-        self.outbox.publish(row.placement)
+        self.outbox.publish(row.result.job, row.placement)
         return row
 
     def audit(self) -> Audit:

@@ -20,7 +20,7 @@ from daemon import ids
 from daemon.errors import BusyError, ConfigError
 from daemon.layout import TABLE
 from daemon.outbox import rows
-from daemon.outbox.outbox import CLAIMED_AT_MOST, Found, Outbox
+from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox, RecoveredRows
 from daemon.outbox.table import rotated
 from daemon.records import Placement, Result, Verdict
 from support.daemon import files_limited_to
@@ -47,7 +47,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 def opened(folder: Path) -> Outbox:
     outbox = Outbox(folder)
-    outbox.tend()
+    outbox.ensure_open()
     return outbox
 
 
@@ -58,7 +58,7 @@ def ending(length: int, character: str = "x") -> str:
 def file(outbox: Outbox, results: Sequence[Result]) -> list[rows.Row]:
     committed = outbox.commit(results)
     for row in committed:
-        outbox.publish(row.placement)
+        outbox.publish(row.result.job, row.placement)
     return committed
 
 
@@ -82,7 +82,7 @@ def test_row_is_committed_before_its_files_are_published(outbox: Outbox, work: P
     assert [row["id"] for row in table(outbox)] == [made.job.id]
     assert published(outbox) == {}
     assert made.job.path.read_bytes() == b"seven"
-    outbox.publish(row.placement)
+    outbox.publish(row.result.job, row.placement)
     assert (row.picture, row.original) == ("annotated/digit7.png", "originals/digit7.png")
     assert published(outbox) == {row.picture: b"picture", row.original: b"seven"}
     assert list(work.iterdir()) == []
@@ -130,10 +130,10 @@ def test_files_with_the_same_name_are_published_under_different_names(
     else:
         committed = outbox.commit([one])
         if when == "published before":
-            outbox.publish(committed[0].placement)
+            outbox.publish(committed[0].result.job, committed[0].placement)
         committed += outbox.commit([two])
     for row in committed:
-        outbox.publish(row.placement)
+        outbox.publish(row.result.job, row.placement)
     files = published(outbox)
     assert len(files) == 4
     for row, data in zip(committed, (b"one", b"two"), strict=True):
@@ -156,11 +156,11 @@ def test_publishing_never_overwrites_a_file(outbox: Outbox, work: Path) -> None:
     place = outbox.folder / row.original
     place.write_bytes(b"a stranger's")
     with pytest.raises(FileExistsError):
-        outbox.publish(row.placement)
+        outbox.publish(row.result.job, row.placement)
     assert place.read_bytes() == b"a stranger's"
-    assert row.placement.job.path.read_bytes() == b"seven"
+    assert row.result.job.path.read_bytes() == b"seven"
     place.unlink()
-    outbox.publish(row.placement)
+    outbox.publish(row.result.job, row.placement)
     assert place.read_bytes() == b"seven"
 
 
@@ -174,9 +174,9 @@ def test_publishing_does_not_overwrite_a_file_created_at_the_last_moment(
     really_there = os.path.lexists
     monkeypatch.setattr(os.path, "lexists", lambda path: Path(path) != place and really_there(path))
     with pytest.raises(FileExistsError):
-        outbox.publish(row.placement)
+        outbox.publish(row.result.job, row.placement)
     assert place.read_bytes() == b"a stranger's"
-    assert row.placement.job.path.read_bytes() == b"seven"
+    assert row.result.job.path.read_bytes() == b"seven"
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
@@ -188,10 +188,10 @@ def test_target_is_checked_first_without_rename_noreplace(
     place = outbox.folder / row.original
     place.write_bytes(b"a stranger's")
     with pytest.raises(FileExistsError):
-        outbox.publish(row.placement)
+        outbox.publish(row.result.job, row.placement)
     assert place.read_bytes() == b"a stranger's"
     place.unlink()
-    outbox.publish(row.placement)
+    outbox.publish(row.result.job, row.placement)
     assert place.read_bytes() == b"seven"
 
 
@@ -201,7 +201,7 @@ def test_publishing_does_not_write_through_a_dangling_symlink(
     (row,) = outbox.commit([result(work)])
     (outbox.folder / row.original).symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError):
-        outbox.publish(row.placement)
+        outbox.publish(row.result.job, row.placement)
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -209,8 +209,8 @@ def test_publishing_again_completes_an_interrupted_publish(outbox: Outbox, work:
     (row,) = outbox.commit([result(work)])
     # Like a copy to another file system that was interrupted before the source was removed.
     (outbox.folder / row.original).write_bytes(b"seven")
-    outbox.publish(row.placement)
-    outbox.publish(row.placement)
+    outbox.publish(row.result.job, row.placement)
+    outbox.publish(row.result.job, row.placement)
     assert published(outbox) == {row.picture: b"picture", row.original: b"seven"}
     assert list(work.iterdir()) == []
 
@@ -240,14 +240,14 @@ def test_interrupted_copy_stays_hidden_and_is_repeated(elsewhere: Path, work: Pa
     outbox = opened(elsewhere)
     (row,) = outbox.commit([result(work, data=bytes(100_000))])
     with files_limited_to(50_000), pytest.raises(OSError, match="File too large"):
-        outbox.publish(row.placement)
-    assert row.placement.job.path.stat().st_size == 100_000
+        outbox.publish(row.result.job, row.placement)
+    assert row.result.job.path.stat().st_size == 100_000
     assert not (elsewhere / row.original).exists()
     outbox.close()
     assert list((elsewhere / "originals").iterdir()) != []
-    outbox.tend()
+    outbox.ensure_open()
     assert list((elsewhere / "originals").iterdir()) == []
-    outbox.publish(row.placement)
+    outbox.publish(row.result.job, row.placement)
     assert (elsewhere / row.original).read_bytes() == bytes(100_000)
     outbox.close()
 
@@ -258,14 +258,14 @@ def test_non_regular_file_is_never_copied(
 ) -> None:
     outbox = opened(elsewhere)
     (row,) = outbox.commit([result(work, verdict=BROKEN)])
-    row.placement.job.path.unlink()
+    row.result.job.path.unlink()
     if kind == "link":
         (tmp_path / "secret").write_bytes(b"secret")
-        row.placement.job.path.symlink_to(tmp_path / "secret")
+        row.result.job.path.symlink_to(tmp_path / "secret")
     else:
-        os.mkfifo(row.placement.job.path)
+        os.mkfifo(row.result.job.path)
     with pytest.raises(PermissionError):
-        outbox.publish(row.placement)
+        outbox.publish(row.result.job, row.placement)
     assert not os.path.lexists(elsewhere / row.original)
     outbox.close()
 
@@ -326,7 +326,7 @@ def test_row_torn_at_any_byte_is_cut_off(outbox: Outbox, work: Path) -> None:
     for end in range(len(kept), len(whole) - 1):
         outbox.close()
         path.write_bytes(whole[:end])
-        outbox.tend()
+        outbox.ensure_open()
         assert path.read_bytes() == kept, whole[len(kept) : end]
 
 
@@ -350,7 +350,7 @@ def test_row_torn_by_a_power_failure_is_cut_off_and_logged(
     outbox.close()
     path.write_bytes(whole + tail)
     with caplog.at_level(logging.WARNING, "daemon"):
-        outbox.tend()
+        outbox.ensure_open()
     assert path.read_bytes() == whole
     assert "cut a torn row" in caplog.text
 
@@ -361,7 +361,7 @@ def test_edited_lines_are_not_cut_off(outbox: Outbox, work: Path) -> None:
     edited = path.read_bytes() + b"a note of mine\n" + rows.header().encode() + b"\n"
     outbox.close()
     path.write_bytes(edited)
-    outbox.tend()
+    outbox.ensure_open()
     assert path.read_bytes() == edited
 
 
@@ -370,7 +370,7 @@ def test_last_row_without_a_newline_is_kept(outbox: Outbox, work: Path) -> None:
     path = outbox.folder / TABLE
     outbox.close()
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    outbox.tend()
+    outbox.ensure_open()
     file(outbox, [result(work, "digit2.png")])
     assert [row["file"] for row in table(outbox)] == ["digit1.png", "digit2.png"]
 
@@ -380,7 +380,7 @@ def test_table_saved_with_crlf_is_accepted(outbox: Outbox, work: Path) -> None:
     path = outbox.folder / TABLE
     outbox.close()
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    outbox.tend()
+    outbox.ensure_open()
     file(outbox, [result(work, "digit2.png")])
     assert [row["file"] for row in table(outbox)] == ["digit1.png", "digit2.png"]
 
@@ -389,10 +389,10 @@ def test_foreign_table_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / TABLE).write_bytes(b"name,price\nmilk,1\n")
     outbox = Outbox(tmp_path)
     with pytest.raises(ConfigError, match="does not begin with digitd's columns"):
-        outbox.tend()
+        outbox.ensure_open()
     assert (tmp_path / TABLE).read_bytes() == b"name,price\nmilk,1\n"
     (tmp_path / TABLE).unlink()
-    outbox.tend()
+    outbox.ensure_open()
     outbox.close()
 
 
@@ -456,9 +456,9 @@ def test_leftover_with_a_row_is_published_to_the_paths_in_its_row(
     outbox.close()
     again = opened(outbox.folder)
     found = again.find([made.job, unread.job])
-    assert found.placements == [Placement(made.job, row.picture, row.original)]
+    assert found.placements == {made.job.id: Placement(row.picture, row.original)}
     assert found.highest_id == made.job.id
-    again.publish(found.placements[0])
+    again.publish(made.job, found.placements[made.job.id])
     assert (outbox.folder / row.original).read_bytes() == b"seven"
     again.close()
 
@@ -470,7 +470,7 @@ def test_name_of_a_leftover_with_a_row_stays_reserved(outbox: Outbox, work: Path
     again = opened(outbox.folder)
     found = again.find([made.job])
     (row,) = file(again, [result(work, data=b"second")])
-    again.publish(found.placements[0])
+    again.publish(made.job, found.placements[made.job.id])
     assert row.original != "originals/digit7.png"
     assert (again.folder / "originals/digit7.png").read_bytes() == b"first"
     again.close()
@@ -482,7 +482,7 @@ def test_row_is_found_in_rotated_tables(outbox: Outbox, work: Path) -> None:
     (outbox.folder / TABLE).rename(outbox.folder / f"{TABLE}-20261121")
     file(outbox, [result(work, "digit8.png")])
     found = outbox.find([made.job])
-    assert [placement.job for placement in found.placements] == [made.job]
+    assert list(found.placements) == [made.job.id]
     assert found.highest_id is not None
     assert found.highest_id > made.job.id
 
@@ -497,7 +497,7 @@ def test_rotated_tables_are_found_newest_first_without_the_compressed_ones(tmp_p
 
 def lines(count: int, made: Result) -> list[str]:
     """Return rows of files that were claimed after this one."""
-    placement = Placement(made.job, "annotated/x.png", "originals/x.png")
+    placement = Placement("annotated/x.png", "originals/x.png")
     line = rows.line(rows.Row(made, placement, made.job.received_at))
     return [line.replace(made.job.id, job().id) for _ in range(count)]
 
@@ -511,10 +511,10 @@ def test_row_is_found_before_many_rows_that_were_claimed_later(outbox: Outbox, w
         file.write("".join(later))
     assert (outbox.folder / TABLE).stat().st_size > 2 << 20
     found = outbox.find([made.job])
-    assert [placement.job for placement in found.placements] == [made.job]
+    assert list(found.placements) == [made.job.id]
     jobs = [replace(made.job, id=line[: ids.LENGTH]) for line in later]
     found = outbox.find(jobs)
-    assert [placement.job for placement in found.placements] == jobs[::-1]
+    assert list(found.placements) == [job.id for job in reversed(jobs)]
 
 
 def test_row_is_found_before_the_maximum_number_of_older_rows(outbox: Outbox, work: Path) -> None:
@@ -525,7 +525,7 @@ def test_row_is_found_before_the_maximum_number_of_older_rows(outbox: Outbox, wo
     with (outbox.folder / TABLE).open("a") as file:
         file.write("".join(older))
     found = outbox.find([made.job])
-    assert [placement.job for placement in found.placements] == [made.job]
+    assert list(found.placements) == [made.job.id]
     assert found.highest_id == made.job.id
 
 
@@ -539,7 +539,7 @@ def test_copy_of_the_table_does_not_end_the_search(outbox: Outbox, work: Path) -
     path.write_text(rows.header() + "".join(older))
     shutil.copy(path, outbox.folder / f"{TABLE}.bak")
     found = outbox.find([made.job])
-    assert [placement.job for placement in found.placements] == [made.job]
+    assert list(found.placements) == [made.job.id]
 
 
 def test_search_reads_only_the_end_of_a_long_table(outbox: Outbox, work: Path) -> None:
@@ -553,12 +553,12 @@ def test_search_reads_only_the_end_of_a_long_table(outbox: Outbox, work: Path) -
     with path.open("r+") as file:
         file.write(first.replace(older[0][: ids.LENGTH], new.job.id))
     found = outbox.find([new.job])
-    assert found.placements == []
+    assert found.placements == {}
     assert found.highest_id == older[-1][: ids.LENGTH]
 
 
 def test_search_in_an_empty_table_finds_nothing(outbox: Outbox, work: Path) -> None:
-    assert outbox.find([result(work).job]) == Found([], None)
+    assert outbox.find([result(work).job]) == RecoveredRows({}, None)
 
 
 def test_removed_outbox_is_reopened_when_it_returns(outbox: Outbox, work: Path) -> None:
@@ -578,16 +578,16 @@ def test_failed_open_can_be_retried(tmp_path: Path, work: Path) -> None:
     (tmp_path / "originals").write_bytes(b"in the way")
     for _ in range(2):
         with pytest.raises(FileExistsError):
-            outbox.tend()
+            outbox.ensure_open()
     (tmp_path / "originals").unlink()
-    outbox.tend()
+    outbox.ensure_open()
     assert [row.file for row in file(outbox, [result(work)])] == ["digit7.png"]
     outbox.close()
 
 
 def test_second_digitd_cannot_lock_the_same_outbox(outbox: Outbox) -> None:
     with pytest.raises(BusyError):
-        Outbox(outbox.folder).tend()
+        Outbox(outbox.folder).ensure_open()
 
 
 NAMES = st.binary(min_size=1, max_size=255).map(
