@@ -17,10 +17,10 @@ from daemon.inbox.listing import Listing
 from daemon.layout import TABLE
 from daemon.loop import folders
 from daemon.loop.bell import Bell
-from daemon.loop.drift import Drift
 from daemon.loop.metrics import Metrics
 from daemon.loop.pipeline import Pipeline
 from daemon.loop.status import RUNNING, STOPPED, Page, StatusPage
+from daemon.outbox.drift import DriftMonitor
 from daemon.outbox.outbox import Outbox
 from daemon.outbox.retention import Retention
 from daemon.outbox.rows import Row
@@ -84,7 +84,7 @@ class Session:
             self._inbox, self._claims, pool, self._outbox, self._count, metrics.batch
         )
         self._on_row = on_row
-        self._drift = Drift(config.outbox)
+        self._drift = DriftMonitor(config.outbox)
         self._metrics = metrics
         self._status = StatusPage(config.inbox)
         self._pause: _Pause | None = None
@@ -234,8 +234,8 @@ class Session:
             self._unpark_at = time.monotonic() + _UNPARK_SECONDS
             self._pipeline.unpark()
         self._pipeline.publish()
-        self._retention.tend()
-        self._drift.tend()
+        self._retention.run_if_due()
+        self._drift.run_if_due()
 
     def _count(self, row: Row) -> None:
         self._drift.count(row)

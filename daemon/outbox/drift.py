@@ -5,17 +5,20 @@ the confidence, chi-squared for the digits; each at a significance of 0.001.
 """
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from daemon.files import replace_whole
+from daemon.files import Timer, replace_whole
 from daemon.layout import DRIFT
 from daemon.outbox import published
 from daemon.outbox.rows import Row
 from daemon.records import DIGITS, Status
+
+log = logging.getLogger(__name__)
 
 BINS = 50  # of the confidence
 FEWEST = 200  # rows on each side; the tests say nothing about fewer
@@ -24,6 +27,7 @@ REFERENCE_ROWS = 2000  # the first rows with a model are what later ones are com
 _Z = 3.2905  # normal, both tails
 _CHI_SQUARED = 27.877  # 9 degrees of freedom: ten digits
 _KOLMOGOROV = 1.9495
+_SAVE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,49 @@ class Record:
         if reference.rows < REFERENCE_ROWS:
             reference = reference.plus(row)
         return replace(self, model=model, reference=reference, day=day, today=today.plus(row))
+
+
+class DriftMonitor:
+    """Keeps an outbox's record while the daemon runs.
+
+    After a kill, the rows of at most 15 seconds are missing from it.
+    """
+
+    def __init__(self, outbox: Path) -> None:
+        self._outbox = outbox
+        self._record = Record()
+        self._is_saved = True
+        self._timer = Timer(_SAVE_SECONDS)
+
+    def open(self) -> None:
+        """Load the record."""
+        self._record = load(self._outbox)
+
+    def count(self, row: Row) -> None:
+        """Add a committed row."""
+        self._record = self._record.plus(row)
+        self._is_saved = False
+
+    def run_if_due(self) -> None:
+        """Save the record if it has changed and was not saved in the last 15 seconds."""
+        if self._timer.is_due:
+            self.close()
+
+    def close(self) -> None:
+        """Save the record if it has changed."""
+        if self._is_saved:
+            return
+        self._timer.restart()
+        try:
+            save(self._outbox, self._record)
+            self._is_saved = True
+        except OSError as error:  # whatever needs the outbox reports its errors
+            log.debug("the record of drift is not saved: %s", error)
+
+    @property
+    def differences(self) -> list[str]:
+        """A line for each respect in which today's rows differ from the reference."""
+        return differences(self._record)
 
 
 def differences(record: Record) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.errors import describe
-from daemon.files import replace_whole
+from daemon.files import Timer, replace_whole
 from daemon.layout import DELETED_BEFORE, ORIGINALS, PICTURES
 from daemon.outbox import published, rows
 
@@ -31,14 +31,14 @@ class Retention:
         self._outbox = outbox
         self._days = days
         self._sweep: Generator[None, None, int] | None = None
-        self._next_at = 0.0
+        self._timer = Timer(_EVERY_SECONDS)
 
-    def tend(self) -> None:
-        """Look at some files, and delete those that are too old; a fault never stops the daemon."""
-        if self._days is None or time.monotonic() < self._next_at:
+    def run_if_due(self) -> None:
+        """Look at some files and delete those that are too old; an error is only logged."""
+        if self._days is None or not self._timer.is_due:
             return
         if self._sweep is None:
-            self._sweep = self._swept(time.time() - self._days * _DAY_SECONDS)
+            self._sweep = self._delete(time.time() - self._days * _DAY_SECONDS)
         try:
             for _ in range(_AT_ONCE):
                 next(self._sweep)
@@ -51,15 +51,15 @@ class Retention:
             self._end()
 
     def seconds_until_due(self) -> float:
-        """Return in how many seconds ``tend`` has work; inf if never."""
-        return math.inf if self._days is None else max(0.0, self._next_at - time.monotonic())
+        """Return in how many seconds ``run_if_due`` has work; inf if never."""
+        return math.inf if self._days is None else self._timer.seconds_left
 
     def _end(self) -> None:
         self._sweep = None
-        self._next_at = time.monotonic() + _EVERY_SECONDS
+        self._timer.restart()
 
-    def _swept(self, before: float) -> Generator[None, None, int]:
-        """Look at one file at each step; returns the number of deleted files at the end."""
+    def _delete(self, before: float) -> Generator[None, None, int]:
+        """Look at one file at each step; return the number of deleted files at the end."""
         is_noted = False
         deleted = 0
         for place in (ORIGINALS, PICTURES):
