@@ -1,4 +1,4 @@
-"""The README's commands, links and code work."""
+"""The README's commands and code work, and so do the links of all pages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = sorted(set(re.findall(r"(?:`|/bin/)digitd ([a-z]+(?: --[a-z]+)?)", README)))
 
 
@@ -27,10 +28,26 @@ def test_every_command_in_the_readme_exists(command: str) -> None:
     assert all(option in shown.stdout for option in options)
 
 
-def test_every_file_linked_from_the_readme_exists() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert "docs/annotated.png" in links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_the_documentation_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    if page.name == "README.md":
+        assert "docs/annotated.png" in links
+    broken = []
+    for link in links:
+        target, _, anchor = link.partition("#")
+        if target.startswith("https://"):
+            continue
+        file = page.parent / target if target else page
+        if not file.exists() or (anchor and anchor not in anchors_of(file)):
+            broken.append(link)
+    assert broken == []
 
 
 def test_package_description_has_no_relative_links() -> None:
