@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from support import browser as browsers
+from support import programs
 from support.daemon import DIGITD
 from support.site import Server, Site
 
@@ -106,7 +106,7 @@ def _go_to_a_guess(page: Page) -> None:
 @click.argument("pictures", type=click.Path(path_type=Path))
 def main(digits: Path, pictures: Path) -> None:
     """Print what it took."""
-    chromium = browsers.find()
+    chromium = programs.browser()
     if chromium is None:
         raise click.ClickException("no browser: install chromium, or name one in DIGITD_BROWSER")
     pictures.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Self
@@ -39,13 +39,6 @@ def certificates(folder: Path, *names: str) -> None:
         )
 
 
-def free_port(host: str) -> int:
-    with socket.socket() as free:
-        free.bind((host, 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 class Cluster:
     """A scheduler and workers, each in a process group of its own.
 
@@ -54,8 +47,7 @@ class Cluster:
 
     def __init__(self, folder: Path, *, host: str = "127.0.0.1") -> None:
         self.folder = folder
-        self._host, self._port = host, free_port(host)
-        self.address = f"tls://{host}:{self._port}"
+        self._host, self._port = host, 0
         self._scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
         if not (folder / "ca.pem").exists():
@@ -69,6 +61,11 @@ class Cluster:
         for worker in self.workers:
             _kill(worker)
         self.kill_scheduler()
+
+    @property
+    def address(self) -> str:
+        """Where the scheduler listens."""
+        return f"tls://{self._host}:{self._port}"
 
     @property
     def settings(self) -> dict[str, object]:
@@ -85,13 +82,17 @@ class Cluster:
     @property
     def log(self) -> str:
         """What the scheduler and the workers have said."""
-        return (self.folder / "cluster.log").read_text(errors="replace")
+        log = self.folder / "cluster.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def start_scheduler(self) -> None:
+        """Start it on a free port, or on its port of before."""
+        before = len(self._ports())
         self._scheduler = self._start(
             "scheduler", "--host", f"tls://{self._host}", "--port", str(self._port)
         )
-        until(self._answers, "a scheduler")
+        until(lambda: len(self._ports()) > before, "a scheduler")
+        self._port = self._ports()[-1]
 
     def kill_scheduler(self) -> None:
         if self._scheduler is not None:
@@ -141,9 +142,9 @@ class Cluster:
             if worker.poll() is not None:
                 self.replace_worker(number)
 
-    def _answers(self) -> bool:
-        with socket.socket() as asking:
-            return asking.connect_ex((self._host, self._port)) == 0
+    def _ports(self) -> list[int]:
+        """Return the port of each scheduler so far."""
+        return [int(port) for port in re.findall(r"Scheduler at: +tls://\S+:(\d+)", self.log)]
 
     def _start(
         self, *arguments: str, certificates: Path | None = None, within: tuple[str, ...] = ()
