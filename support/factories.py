@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,9 +30,10 @@ def doubtful(digit: int, confidence: float) -> Verdict:
 def job(
     name: str = "digit7.png", *, job_id: str = "", folder: Path = Path("work"), size: int = 5
 ) -> Job:
-    """Return a job whose file does not exist."""
+    """Return a job whose file does not exist; its path is as daemon.inbox names it."""
     job_id = job_id or _IDS.next()
-    return Job(job_id, name, folder / job_id, size)
+    path = folder / os.fsdecode(os.fsencode(f"{job_id}-{name}")[:255])
+    return Job(job_id, name, path, size)
 
 
 def claimed(folder: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:

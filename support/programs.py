@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -27,6 +28,7 @@ def browser() -> str | None:
 
 def require(name: str) -> str:
     """Return the path of a program, or skip the test."""
+    sys.audit("support.programs.require")  # `make check` skips it, too
     path = browser() if name == "chromium" else shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed")
