@@ -1,16 +1,19 @@
 # `make` explains the targets. `run`, `test` and `train` install what they need into .venv, once.
 PYTHON ?= python3
 VENV := .venv
+JOBS ?= 2  # tests at a time
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
+PYTEST := $(VENV)/bin/python -m pytest
 UV := build/uv/bin/uv
 LOCK := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header
 
-.PHONY: help run train lock test torture bench system-test
+.PHONY: help run train lock check lint test torture bench system-test
 
 help:
 	@echo 'make run          install what reading needs (430 MB), then watch inbox/ until Ctrl-C'
-	@echo 'make test         install everything (2.8 GB), then check and test'
+	@echo 'make check        install everything (2.8 GB), then lint, check types, run the quick tests'
+	@echo 'make test         run all tests; as root on Debian it installs the programs they need'
 	@echo 'make train        install everything, then build a model; TRAIN="--epochs 10" passes options'
 	@echo 'make torture      kill, flood and fuzz digitd for 20 minutes'
 	@echo 'make bench        measure the speed for 10 minutes'
@@ -36,11 +39,21 @@ lock: $(UV)
 	sed -i -E "s/python_full_version < '3.14' and //; s/ (;|and) sys_platform == 'linux'//" \
 		requirements.lock requirements-dev.lock
 
-test: $(VENV)/.installed-dev
+# What finds most mistakes, for the daily loop: no test that starts a process.
+check: lint
+	$(PYTEST) -n $(JOBS) -m 'not serial' --no-processes -r fE --durations=0 --durations-min=5
+
+# The tests of CI. Two calls, because some tests must run while no other does.
+test: lint
+	@$(VENV)/bin/python -m support.programs
+	$(PYTEST) -n $(JOBS) --dist worksteal -m 'not serial'
+	$(PYTEST) -m serial
+
+lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/lint-imports --no-logo
 
 # The long runs: killed 200 times, flooded, some days in minutes, fuzzed 100,000 times; 20 minutes,
 # outside `make test`.

@@ -61,6 +61,7 @@ def out_of_memory_kills(group: Path) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
+@pytest.mark.serial
 def test_two_workers_read_photos_in_400_megabytes(tmp_path: Path) -> None:
     box = Box(tmp_path)
     dropped = {f"digit{number}.png": photo(number) for number in range(PHOTOS)}

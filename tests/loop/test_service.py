@@ -556,6 +556,7 @@ def test_table_read_live_has_whole_rows_up_to_the_last_newline(box: Box) -> None
     box.check_books(dropped)
 
 
+@pytest.mark.serial
 def test_exhausted_inotify_falls_back_to_polling_and_is_logged(box: Box) -> None:
     limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     if limit > 1000:
@@ -588,6 +589,7 @@ def unmount(folder: Path) -> None:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.serial
 def test_full_disk_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
     mount("-t", "tmpfs", "-o", "size=1m", "digitd-test", box.outbox)
     try:
@@ -610,6 +612,7 @@ def test_full_disk_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
         unmount(box.outbox)
 
 
+@pytest.mark.serial
 def test_read_only_outbox_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -626,6 +629,7 @@ def test_read_only_outbox_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
     box.check_books(dropped)
 
 
+@pytest.mark.serial
 def test_unmounted_inbox_pauses_intake_until_it_returns(box: Box) -> None:
     kept = box.folder / "kept"
     kept.mkdir()
