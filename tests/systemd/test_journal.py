@@ -46,7 +46,7 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
 
 @contextmanager
 def logging_to(address: Path) -> Iterator[logging.Logger]:
-    logger = logging.Logger("daemon.part", logging.DEBUG)  # noqa: LOG001 - of this test alone
+    logger = logging.Logger("daemon.part", logging.DEBUG)  # noqa: LOG001 - only for this test
     handler = JournalHandler(address)
     logger.addHandler(handler)
     yield logger
