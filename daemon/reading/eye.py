@@ -7,9 +7,7 @@ from enum import IntEnum
 import cv2
 import numpy as np
 
-from daemon.reading import glyph
-from daemon.reading.glyph import Bytes, Floats, bounding_box
-from daemon.reading.ink import levels
+from daemon.reading.glyph import GLYPH, Bytes, Floats, bounding_box, make_glyph
 
 VIEW = 96  # side of what the eye sees, px
 CELL = 2  # the eye answers in cells of 2x2 px, so that its finest layer has 48x48 of them
@@ -103,20 +101,25 @@ def find(look: Look, pixels: Bytes) -> Found:
     height, width = pixels.shape[:2]
     shown = whole = view(pixels, np.s_[0:height, 0:width])
     sight = look(whole.pixels)
-    ink = _cleaned(sight, whole)
+    ink = _clean(sight, whole)
     if ink is None:
-        return Found(glyph.blank(), np.zeros((height, width), np.uint8), sight.counts)
-    closer = _closer(pixels, whole, ink)
+        no_glyph = np.zeros((GLYPH, GLYPH), np.uint8)
+        return Found(no_glyph, np.zeros((height, width), np.uint8), sight.counts)
+    closer = _zoom_in(pixels, whole, ink)
     if closer is not None:
-        nearer = _cleaned(look(closer.pixels), closer)
+        nearer = _clean(look(closer.pixels), closer)
         if nearer is not None:
             shown, ink = closer, nearer
-    return Found(_glyph(pixels, shown, ink), _on_page(ink, shown, (height, width)), sight.counts)
+    return Found(
+        _extract_glyph(pixels, shown, ink),
+        _scale_to_page(ink, shown, (height, width)),
+        sight.counts,
+    )
 
 
 def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
     """Return a region of a page, (H, W, 3) uint8, as the eye sees it."""
-    part = _halved(pixels[region], VIEW)
+    part = _halve(pixels[region], VIEW)
     height, width = part.shape[:2]
     scale = VIEW / max(height, width)
     high, wide = max(1, round(height * scale)), max(1, round(width * scale))
@@ -134,7 +137,7 @@ def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
     return View(small, region, np.s_[top : top + high, left : left + wide])
 
 
-def _halved(pixels: Bytes, target: int) -> Bytes:
+def _halve(pixels: Bytes, target: int) -> Bytes:
     """Return pixels halved until the longest side is less than three times ``target`` px.
 
     Halving 504x378 px takes 0.05 ms, and 0.19 ms if a side is odd; scaling them down to 96 px at
@@ -147,7 +150,7 @@ def _halved(pixels: Bytes, target: int) -> Bytes:
     return pixels
 
 
-def _cleaned(sight: Sight, shown: View) -> Floats | None:
+def _clean(sight: Sight, shown: View) -> Floats | None:
     """Return the ink without specks and faint traces of other things.
 
     A weak pixel counts if a strong one is connected with it (hysteresis, Canny 1986), because
@@ -167,7 +170,7 @@ def _cleaned(sight: Sight, shown: View) -> Floats | None:
     return np.minimum(ink * np.float32(_INK / _WEAK), 1) * near
 
 
-def _closer(pixels: Bytes, whole: View, ink: Floats) -> View | None:
+def _zoom_in(pixels: Bytes, whole: View, ink: Floats) -> View | None:
     """Return a view of the digit from closer by; ``None`` if the first is as good."""
     scale = whole.scale
     top, bottom, left, right = bounding_box((ink > _INK).astype(np.uint8))
@@ -184,14 +187,14 @@ def _closer(pixels: Bytes, whole: View, ink: Floats) -> View | None:
     return view(pixels, np.s_[start[0] : stop[0], start[1] : stop[1]])
 
 
-def _glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
+def _extract_glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
     """Return the glyph: the page's own grey levels where the eye found the digit."""
     scale = shown.scale
     top, bottom, left, right = bounding_box((ink > _INK).astype(np.uint8))
     margin = _BESIDE * max(bottom - top, right - left) + 2 / scale
     up, low = max(0, int((top - margin) * scale)), int(np.ceil((bottom + margin) * scale))
     before, after = max(0, int((left - margin) * scale)), int(np.ceil((right + margin) * scale))
-    part = _halved(pixels[shown.region][up:low, before:after], _DETAIL)
+    part = _halve(pixels[shown.region][up:low, before:after], _DETAIL)
     mask = ink[
         int(up / scale) : int(np.ceil(low / scale)),
         int(before / scale) : int(np.ceil(after / scale)),
@@ -201,11 +204,10 @@ def _glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
     if shrink < 1:
         part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    strengths = levels(part, mask)
-    return glyph.fit(strengths) if strengths.any() else glyph.blank()
+    return make_glyph(part, mask)
 
 
-def _on_page(ink: Floats, shown: View, page: tuple[int, int]) -> Bytes:
+def _scale_to_page(ink: Floats, shown: View, page: tuple[int, int]) -> Bytes:
     """Return the mask of the ink on the whole page, (H, W) uint8."""
     mask = np.zeros(page, np.uint8)
     there = mask[shown.region]
