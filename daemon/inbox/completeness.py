@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 # An unfinished file, or one that could not be opened, is checked again this often even if no event
 # arrives.
 _RECHECK_SECONDS = 1.0
-_HAS_END = frozenset({formats.Kind.PNG, formats.Kind.JPEG})  # formats with an end marker
 
 
 class State(Enum):
@@ -110,7 +109,9 @@ class Completeness:
             return self._retry_later(name, error)
         finally:
             os.close(descriptor)
-        quiet = self._incomplete_seconds if kind in _HAS_END else self._settle_seconds
+        quiet = (
+            self._incomplete_seconds if kind in formats.WITH_END_MARKER else self._settle_seconds
+        )
         return self._when_unchanged(name, info, quiet)
 
     def _look_from_outside(self, name: str, error: OSError) -> State:

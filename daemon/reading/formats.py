@@ -7,7 +7,6 @@ from enum import StrEnum
 ReadAt = Callable[[int, int], bytes]
 """``read_at(length, offset)`` returns ``length`` bytes, or fewer at the end of the file."""
 
-
 HEAD_BYTES = 16  # enough for every signature below
 # The end marker is searched for in the last 64 KiB, because phones and editors append trailers of
 # a few kilobytes. Files with longer trailers are read after the settle time.
@@ -28,7 +27,7 @@ _JPEG_STEPS = 5000
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 
 
-class Kind(StrEnum):
+class ImageFormat(StrEnum):
     """Image formats, identified by content and not by file name."""
 
     PNG = "PNG"
@@ -39,42 +38,43 @@ class Kind(StrEnum):
     TIFF = "TIFF"
 
 
+WITH_END_MARKER = frozenset({ImageFormat.PNG, ImageFormat.JPEG})
 _SIGNATURES = (
-    (_PNG, Kind.PNG),
-    (_JPEG, Kind.JPEG),
-    (b"BM", Kind.BMP),
-    (b"GIF87a", Kind.GIF),
-    (b"GIF89a", Kind.GIF),
-    (b"II*\0", Kind.TIFF),
-    (b"MM\0*", Kind.TIFF),
+    (_PNG, ImageFormat.PNG),
+    (_JPEG, ImageFormat.JPEG),
+    (b"BM", ImageFormat.BMP),
+    (b"GIF87a", ImageFormat.GIF),
+    (b"GIF89a", ImageFormat.GIF),
+    (b"II*\0", ImageFormat.TIFF),
+    (b"MM\0*", ImageFormat.TIFF),
 )
 
 
-def sniff(head: bytes) -> Kind | None:
-    """Return the format from a file's first ``HEAD_BYTES``; ``None`` if it is not supported."""
+def sniff(head: bytes) -> ImageFormat | None:
+    """Return the format from a file's first ``HEAD_BYTES`` or more; ``None`` if it is not known."""
     if head.startswith(b"RIFF"):
-        return Kind.WEBP if head[8:12] == b"WEBP" else None
-    return next((kind for start, kind in _SIGNATURES if head.startswith(start)), None)
+        return ImageFormat.WEBP if head[8:12] == b"WEBP" else None
+    return next((found for start, found in _SIGNATURES if head.startswith(start)), None)
 
 
-def within(data: bytes) -> ReadAt:
-    """Return a function that reads bytes in memory as ``os.pread`` reads a file."""
+def memory_reader(data: bytes) -> ReadAt:
+    """Return a function that reads from bytes in memory."""
     return lambda length, offset: data[offset : offset + length]
 
 
-def has_end(kind: Kind, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> bool:
+def has_end(image_format: ImageFormat, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> bool:
     """Return whether a PNG or JPEG has its end marker; ``False`` for all other formats.
 
     Args:
-        kind: the format that ``sniff`` returned.
+        image_format: what ``sniff`` returned.
         read_at: reads the file.
         size: the file's size in bytes.
         tail: number of bytes at the end to search.
     """
     start = max(0, size - tail)
-    if kind is Kind.PNG:
+    if image_format is ImageFormat.PNG:
         return _PNG_END in read_at(size - start, start)
-    if kind is Kind.JPEG:
+    if image_format is ImageFormat.JPEG:
         # An embedded thumbnail has its own end marker, before the image's scan.
         for marker, offset in _jpeg_segments(read_at):
             if marker == _JPEG_SCAN:
@@ -83,7 +83,7 @@ def has_end(kind: Kind, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> b
     return False
 
 
-def fault(data: bytes) -> str:
+def png_defect(data: bytes) -> str:
     """Return what is wrong with a PNG's chunks; empty if nothing is, or if it is not a PNG.
 
     OpenCV 5.0 allocates a chunk before it checks that the file is that long: a 400-byte PNG took
@@ -106,9 +106,9 @@ def fault(data: bytes) -> str:
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
     """Return (width, height) from the header, in pixels; ``None`` if it cannot be parsed."""
-    kind = sniff(data[:HEAD_BYTES])
+    image_format = sniff(data)
     try:
-        return None if kind is None else _DIMENSIONS[kind](data)
+        return None if image_format is None else _DIMENSIONS[image_format](data)
     except struct.error:  # the header itself is cut
         return None
 
@@ -142,7 +142,7 @@ def _gif_dimensions(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_dimensions(data: bytes) -> tuple[int, int] | None:
-    for marker, offset in _jpeg_segments(within(data)):
+    for marker, offset in _jpeg_segments(memory_reader(data)):
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, offset + 1)
             return width, height
@@ -183,20 +183,20 @@ def _tiff_dimensions(data: bytes) -> tuple[int, int] | None:
     sizes: dict[int, int] = {}
     for index in range(entries):
         entry = directory + 2 + 12 * index
-        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        tag, field_type = struct.unpack_from(order + "HH", data, entry)
         if tag in {_TIFF_WIDTH, _TIFF_HEIGHT}:
-            layout = "H" if kind == _TIFF_SHORT else "I"
+            layout = "H" if field_type == _TIFF_SHORT else "I"
             (sizes[tag],) = struct.unpack_from(order + layout, data, entry + 8)
     if len(sizes) < 2:  # noqa: PLR2004 - a width and a height
         return None
     return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
 
 
-_DIMENSIONS: dict[Kind, Callable[[bytes], tuple[int, int] | None]] = {
-    Kind.PNG: _png_dimensions,
-    Kind.JPEG: _jpeg_dimensions,
-    Kind.BMP: _bmp_dimensions,
-    Kind.GIF: _gif_dimensions,
-    Kind.WEBP: _webp_dimensions,
-    Kind.TIFF: _tiff_dimensions,
+_DIMENSIONS: dict[ImageFormat, Callable[[bytes], tuple[int, int] | None]] = {
+    ImageFormat.PNG: _png_dimensions,
+    ImageFormat.JPEG: _jpeg_dimensions,
+    ImageFormat.BMP: _bmp_dimensions,
+    ImageFormat.GIF: _gif_dimensions,
+    ImageFormat.WEBP: _webp_dimensions,
+    ImageFormat.TIFF: _tiff_dimensions,
 }

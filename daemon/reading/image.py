@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 
 from daemon.errors import UnreadableError
 from daemon.reading import formats
-from daemon.reading.formats import Kind
+from daemon.reading.formats import ImageFormat
 
 # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
 Bytes = NDArray[Any]
@@ -66,10 +66,10 @@ def decode(data: bytes, *, max_megapixels: float) -> Bytes:
     Raises:
         UnreadableError: it cannot be read as an image; the text says why.
     """
-    return _decode(data, _checked(data, max_megapixels))
+    return _decode(data, _check(data, max_megapixels))
 
 
-def _checked(data: bytes, max_megapixels: float) -> Kind:
+def _check(data: bytes, max_megapixels: float) -> ImageFormat:
     """Return the format after checking the header, without decoding.
 
     Raises:
@@ -77,15 +77,15 @@ def _checked(data: bytes, max_megapixels: float) -> Kind:
     """
     if not data:
         raise UnreadableError("the file is empty")
-    kind = formats.sniff(data[: formats.HEAD_BYTES])
-    if kind is None:
-        raise UnreadableError(_what_else(data))
+    image_format = formats.sniff(data)
+    if image_format is None:
+        raise UnreadableError(_describe(data))
     size = formats.dimensions(data)
     if size is None:
-        raise UnreadableError(f"the {kind} header is cut short or broken")
+        raise UnreadableError(f"the {image_format} header is cut short or broken")
     width, height = size
     if width < 1 or height < 1:
-        raise UnreadableError(f"the {kind} header says {width}x{height} pixels")
+        raise UnreadableError(f"the {image_format} header says {width}x{height} pixels")
     if max(width, height) < SMALLEST_SIDE:
         raise UnreadableError(
             f"too small: {width}x{height} pixels, the minimum is {SMALLEST_SIDE}x{SMALLEST_SIDE}"
@@ -96,17 +96,17 @@ def _checked(data: bytes, max_megapixels: float) -> Kind:
             f"the limit is {max_megapixels:g}"
         )
     # OpenCV decodes a truncated JPEG silently, with grey for the missing part.
-    if kind in {formats.Kind.PNG, formats.Kind.JPEG} and not formats.has_end(
-        kind, formats.within(data), len(data), tail=len(data)
+    if image_format in formats.WITH_END_MARKER and not formats.has_end(
+        image_format, formats.memory_reader(data), len(data), tail=len(data)
     ):
-        raise UnreadableError(f"truncated {kind}: the end of the image is missing")
-    if fault := formats.fault(data):
-        raise UnreadableError(f"broken {kind}: {fault}")
-    return kind
+        raise UnreadableError(f"truncated {image_format}: the end of the image is missing")
+    if defect := formats.png_defect(data):
+        raise UnreadableError(f"broken {image_format}: {defect}")
+    return image_format
 
 
-def _what_else(data: bytes) -> str:
-    """Return a description of a file that is not an image."""
+def _describe(data: bytes) -> str:
+    """Return what a file that is not an image is instead."""
     if data.startswith(_LFS):
         return "a Git LFS pointer, not the image itself: run `git lfs pull` where it came from"
     head = data[:512]
@@ -115,20 +115,20 @@ def _what_else(data: bytes) -> str:
     return "not an image format that can be read (PNG, JPEG, BMP, WebP, TIFF or GIF)"
 
 
-def _decode(data: bytes, kind: Kind) -> Bytes:
+def _decode(data: bytes, image_format: ImageFormat) -> Bytes:
     """Return the image upright, (H, W, 3) uint8 BGR, longest side at most ``WORK_SIDE``."""
     raw = np.frombuffer(data, np.uint8)
     try:
-        if kind is formats.Kind.JPEG:
+        if image_format is ImageFormat.JPEG:
             pixels, turn = cv2.imdecode(raw, _jpeg_flag(data)), 1
         else:
-            pixels, kinds, chunks = cv2.imdecodeWithMetadata(raw, flags=cv2.IMREAD_UNCHANGED)
-            turn = _orientation(kinds, chunks)
+            pixels, names, blocks = cv2.imdecodeWithMetadata(raw, flags=cv2.IMREAD_UNCHANGED)
+            turn = _orientation(names, blocks)
     except (cv2.error, MemoryError) as error:
-        raise UnreadableError(f"broken {kind}: it cannot be decoded") from error
+        raise UnreadableError(f"broken {image_format}: it cannot be decoded") from error
     if pixels is None or not pixels.size:
-        raise UnreadableError(f"broken {kind}: it cannot be decoded")
-    return _turned(_colours(pixels), turn)
+        raise UnreadableError(f"broken {image_format}: it cannot be decoded")
+    return _turn_upright(_to_bgr(pixels), turn)
 
 
 def _jpeg_flag(data: bytes) -> int:
@@ -144,14 +144,14 @@ def _jpeg_flag(data: bytes) -> int:
     return cv2.IMREAD_COLOR
 
 
-def _colours(pixels: NDArray[Any]) -> Bytes:
+def _to_bgr(pixels: NDArray[Any]) -> Bytes:
     """Return pixels of any depth and channels as (H, W, 3) uint8, alpha blended, scaled down."""
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         _blend(pixels)
     elif pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = cv2.merge((pixels[..., 0],) * 3 + (pixels[..., 1],))
         _blend(pixels)
-    small = _at_most(pixels, WORK_SIDE)
+    small = _shrink(pixels)
     if small.dtype == np.uint16:
         small = (small >> 8).astype(np.uint8)
     elif small.dtype != np.uint8:
@@ -188,19 +188,19 @@ def _blend(pixels: NDArray[Any]) -> None:
         strip[..., :3] = np.rint(strip[..., :3] * share + paper * (1 - share)).astype(strip.dtype)
 
 
-def _at_most(pixels: NDArray[Any], side: int) -> NDArray[Any]:
-    """Return pixels shrunk by area averaging so that the longest side is at most ``side`` px."""
+def _shrink(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels shrunk by area averaging so that no side is longer than ``WORK_SIDE`` px."""
     height, width = pixels.shape[:2]
-    scale = side / max(height, width)
+    scale = WORK_SIDE / max(height, width)
     if scale >= 1:
         return pixels
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def _orientation(kinds: object, chunks: object) -> int:
+def _orientation(names: object, blocks: object) -> int:
     """Return the orientation, 1 to 8, from the decoded Exif block; 1 if there is none."""
-    found = dict(zip(np.ravel(kinds).tolist() if kinds is not None else (), chunks, strict=False))  # type: ignore[call-overload]
+    found = dict(zip(np.ravel(names).tolist() if names is not None else (), blocks, strict=False))  # type: ignore[call-overload]
     block = found.get(cv2.IMAGE_METADATA_EXIF)
     exif = Image.Exif()
     try:
@@ -212,7 +212,7 @@ def _orientation(kinds: object, chunks: object) -> int:
         return 1
 
 
-def _turned(pixels: Bytes, orientation: int) -> Bytes:
+def _turn_upright(pixels: Bytes, orientation: int) -> Bytes:
     """Return pixels rotated and flipped by Exif orientation (CIPA DC-008, tag 0x0112)."""
     transpose, rows, columns = _UPRIGHT.get(orientation, (False, False, False))
     if transpose:

@@ -97,15 +97,15 @@ def _read(outbox: Path, named: str, limit: int) -> bytes:
 
 def _opened(data: bytes, max_megapixels: float) -> Image.Image:
     """Return an image whose header was checked; it is not decoded yet."""
-    if formats.sniff(data[: formats.HEAD_BYTES]) is None:
+    if formats.sniff(data) is None:
         raise _NotAnImageError("the file is not an image")
     width, height = formats.dimensions(data) or (0, 0)
     if not width or not height:
         raise _NotAnImageError("the image's header is broken")
     if width * height > max_megapixels * 1e6:
         raise _NotAnImageError(f"the image is too large to be shown: {width}x{height} pixels")
-    if fault := formats.fault(data):
-        raise _NotAnImageError(f"the image is broken: {fault}")
+    if defect := formats.png_defect(data):
+        raise _NotAnImageError(f"the image is broken: {defect}")
     image = Image.open(BytesIO(data), formats=_FORMATS)
     if image.size != (width, height):
         raise _NotAnImageError("the image's header is broken")

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon.reading import formats
-from daemon.reading.formats import Kind
+from daemon.reading.formats import ImageFormat
 
 WIDTH, HEIGHT = 37, 23
 IMAGE = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
@@ -25,12 +25,12 @@ def encoded(suffix: str) -> bytes:
 
 
 FILES = {
-    Kind.PNG: encoded(".png"),
-    Kind.JPEG: encoded(".jpg"),
-    Kind.BMP: encoded(".bmp"),
-    Kind.WEBP: encoded(".webp"),
-    Kind.TIFF: encoded(".tiff"),
-    Kind.GIF: b"GIF89a" + struct.pack("<HH", WIDTH, HEIGHT) + bytes(20),
+    ImageFormat.PNG: encoded(".png"),
+    ImageFormat.JPEG: encoded(".jpg"),
+    ImageFormat.BMP: encoded(".bmp"),
+    ImageFormat.WEBP: encoded(".webp"),
+    ImageFormat.TIFF: encoded(".tiff"),
+    ImageFormat.GIF: b"GIF89a" + struct.pack("<HH", WIDTH, HEIGHT) + bytes(20),
 }
 # The kinds of WebP that OpenCV does not write.
 WEBP = {
@@ -46,7 +46,7 @@ STARTS = [data[:size] for data in (*FILES.values(), *WEBP.values()) for size in 
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_format_and_size_are_read_from_the_header(kind: Kind) -> None:
+def test_format_and_size_are_read_from_the_header(kind: ImageFormat) -> None:
     data = FILES[kind]
     assert formats.sniff(data[: formats.HEAD_BYTES]) is kind
     assert formats.dimensions(data) == (WIDTH, HEIGHT)
@@ -73,42 +73,44 @@ def test_non_image_has_no_format_and_no_size(data: bytes) -> None:
     assert formats.dimensions(data) is None
 
 
-@pytest.mark.parametrize("kind", [Kind.PNG, Kind.JPEG])
-def test_end_marker_is_found_only_if_it_is_complete(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ImageFormat.PNG, ImageFormat.JPEG])
+def test_end_marker_is_found_only_if_it_is_complete(kind: ImageFormat) -> None:
     data = FILES[kind]
     for cut in (len(data), len(data) - 1, len(data) // 2, 30):
-        there = formats.has_end(kind, formats.within(data[:cut]), cut)
+        there = formats.has_end(kind, formats.memory_reader(data[:cut]), cut)
         assert there == (cut == len(data)), cut
 
 
-@pytest.mark.parametrize("kind", [Kind.PNG, Kind.JPEG])
-def test_end_marker_is_found_before_a_short_trailer_but_not_a_long_one(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ImageFormat.PNG, ImageFormat.JPEG])
+def test_end_marker_is_found_before_a_short_trailer_but_not_a_long_one(kind: ImageFormat) -> None:
     data = FILES[kind] + bytes(1000)
-    assert formats.has_end(kind, formats.within(data), len(data))
-    assert not formats.has_end(kind, formats.within(data), len(data), tail=500)
+    assert formats.has_end(kind, formats.memory_reader(data), len(data))
+    assert not formats.has_end(kind, formats.memory_reader(data), len(data), tail=500)
 
 
 def test_end_marker_of_an_embedded_thumbnail_is_ignored() -> None:
-    head, rest = FILES[Kind.JPEG][:2], FILES[Kind.JPEG][2:]
-    thumbnail = FILES[Kind.JPEG]
+    head, rest = FILES[ImageFormat.JPEG][:2], FILES[ImageFormat.JPEG][2:]
+    thumbnail = FILES[ImageFormat.JPEG]
     exif = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     whole = head + exif + rest
     assert formats.dimensions(whole) == (WIDTH, HEIGHT)
     for cut in (len(head + exif), len(head + exif) + 30, len(whole) - 2):
-        assert not formats.has_end(Kind.JPEG, formats.within(whole[:cut]), cut)
-    assert formats.has_end(Kind.JPEG, formats.within(whole), len(whole))
+        assert not formats.has_end(ImageFormat.JPEG, formats.memory_reader(whole[:cut]), cut)
+    assert formats.has_end(ImageFormat.JPEG, formats.memory_reader(whole), len(whole))
 
 
-@pytest.mark.parametrize("kind", [Kind.BMP, Kind.GIF, Kind.WEBP, Kind.TIFF])
-def test_other_formats_have_no_end_marker(kind: Kind) -> None:
-    assert not formats.has_end(kind, formats.within(FILES[kind]), len(FILES[kind]))
+@pytest.mark.parametrize(
+    "kind", [ImageFormat.BMP, ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.TIFF]
+)
+def test_other_formats_have_no_end_marker(kind: ImageFormat) -> None:
+    assert not formats.has_end(kind, formats.memory_reader(FILES[kind]), len(FILES[kind]))
 
 
 @pytest.mark.parametrize("filler", [b"\xff", b"\xff\xe0\0\x02", b"\xff\xe0\0\0"])
 def test_jpeg_of_fill_bytes_is_parsed_quickly(filler: bytes) -> None:
     data = b"\xff\xd8" + filler * (20_000_000 // len(filler))
     started = time.monotonic()
-    assert not formats.has_end(Kind.JPEG, formats.within(data), len(data))
+    assert not formats.has_end(ImageFormat.JPEG, formats.memory_reader(data), len(data))
     assert formats.dimensions(data) is None
     assert time.monotonic() - started < 1
 
@@ -125,4 +127,4 @@ def test_garbage_after_any_signature_does_not_raise_or_give_a_negative_size(
     assert size is None or min(size) >= 0
     kind = formats.sniff(data[: formats.HEAD_BYTES])
     if kind is not None:
-        formats.has_end(kind, formats.within(data), len(data))
+        formats.has_end(kind, formats.memory_reader(data), len(data))
