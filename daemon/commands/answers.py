@@ -133,7 +133,7 @@ def review(
 
     try:
         from daemon.review import server
-        from daemon.review.access import is_loopback, read_password
+        from daemon.review.security import is_loopback, read_password
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise MissingPackageError(

@@ -1,26 +1,24 @@
-"""Check and store an answer; tell when somebody else has answered meanwhile."""
+"""Check and store people's answers; detect that somebody else answered first."""
 
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from daemon import ids
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO, Answer, Source
 from daemon.records import Status
 from daemon.review import queries
-from daemon.review.index import Index
-from daemon.review.indexer import Indexer
-from daemon.review.lines import line_at
+from daemon.review.follow import Follower
 
 _LONGEST_NAME = 64  # of a person, in characters
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A row with what a person said about it last.
+class ReviewItem:
+    """A row with the last answer to it.
 
     Attributes:
         row: the cells of predictions.csv by column.
@@ -34,14 +32,14 @@ class Item:
     by: str = ""
     source: str = ""
 
-    def shown(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return what the page gets: numbers as numbers, no paths."""
         row = self.row
         names = ("id", "file", "status", "digit", "reason", "received_at")
         return {
             **{name: row[name] for name in names},
-            "confidence": _number(row["confidence"]),
-            "probabilities": [_number(row[name]) for name in rows.PROBABILITIES],
+            "confidence": _parse_number(row["confidence"]),
+            "probabilities": [_parse_number(row[name]) for name in rows.PROBABILITIES],
             # Without probabilities the model was not asked, and the picture does not show a glyph.
             "has_picture": bool(row["picture"] and row[rows.PROBABILITIES[0]]),
             "label": self.label,
@@ -50,15 +48,16 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """An answer as the page sent it.
+class SubmittedAnswer:
+    """An answer as a browser sent it.
 
     Attributes:
+        id: the row's.
         label: a digit, ``none`` or ``undo``.
         by: the person's name.
         seen: the answer that the person saw; empty if there was none.
-        is_sample: whether the row was shown as part of the random sample.
-        in_queue: whether it was shown in the queue.
+        in_queue: whether the row was shown in the queue.
+        is_sample: whether it was shown as part of the random sample.
     """
 
     id: str
@@ -68,6 +67,23 @@ class Given:
     in_queue: bool
     is_sample: bool
 
+    @classmethod
+    def parse(cls, data: dict[str, Any], user: str) -> Self:
+        """Return the answer in a JSON object; ``user`` is the name of a person who gave none.
+
+        Raises:
+            ValueError: it is not an answer; the text says why.
+        """
+        texts = {name: data.get(name, "") for name in ("id", "label", "by", "seen")}
+        flags = {name: data.get(name, False) for name in ("in_queue", "is_sample")}
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise ValueError("id, label, by, seen: must be texts")
+        if not all(isinstance(flag, bool) for flag in flags.values()):
+            raise ValueError("in_queue, is_sample: must be true or false")
+        if not labels.is_label(texts["label"]):
+            raise ValueError("label: must be a digit, none or undo")
+        return cls(**texts | {"by": texts["by"].strip() or user}, **flags)
+
 
 class UnknownRowError(Exception):
     """No row has this id."""
@@ -76,14 +92,14 @@ class UnknownRowError(Exception):
 class AnsweredError(Exception):
     """Somebody gave another answer after the person had loaded the row; ``item`` has it."""
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: ReviewItem) -> None:
         super().__init__(item.label)
         self.item = item
 
 
 @dataclass(frozen=True, slots=True)
-class _Fresh:
-    """A stored answer that may not be indexed yet; ``end`` is where it ends in the file."""
+class _StoredAnswer:
+    """An answer that is stored but perhaps not indexed yet; ``end`` is its end in labels.csv."""
 
     label: str
     by: str
@@ -94,14 +110,13 @@ class _Fresh:
 class Answers:
     """The answers of one outbox. Methods may be called from any thread."""
 
-    def __init__(self, outbox: Path, index: Index, indexer: Indexer) -> None:
+    def __init__(self, outbox: Path, follower: Follower) -> None:
         self._outbox = outbox
-        self._index = index
-        self._indexer = indexer
+        self._follower = follower
         self._lock = threading.Lock()
-        self._fresh: dict[str, _Fresh] = {}
+        self._pending: dict[str, _StoredAnswer] = {}
 
-    def item(self, job_id: str) -> Item:
+    def item(self, job_id: str) -> ReviewItem:
         """Return a row with its answer.
 
         Raises:
@@ -109,71 +124,69 @@ class Answers:
         """
         if not ids.PATTERN.fullmatch(job_id):
             raise UnknownRowError
-        found = queries.find(self._index.reader(), job_id)
-        descriptor = None if found is None else self._indexer.tables.get(found.source)
-        if found is None or descriptor is None:
+        found = queries.locate(self._follower.index.reader(), job_id)
+        if found is None:
             raise UnknownRowError
         try:
-            row = rows.parse(line_at(descriptor, found.position))
+            row = rows.parse(self._follower.read_line(found.number, found.position))
         except OSError:
             row = None
         if row is None or row["id"] != job_id:  # the table was edited; it is being indexed again
             raise UnknownRowError
-        fresh = self._fresh.get(job_id)
-        if fresh is not None and fresh.end > self._indexer.labels_position:
-            label = "" if fresh.label == UNDO else fresh.label
-            return Item(row, label, fresh.by, fresh.source)
-        return Item(row, found.label, found.by, found.answer_source)
+        pending = self._pending.get(job_id)
+        if pending is not None and pending.end > self._follower.labels_position:
+            label = "" if pending.label == UNDO else pending.label
+            return ReviewItem(row, label, pending.by, pending.source)
+        return ReviewItem(row, found.label, found.by, found.answer_source)
 
-    def give(self, given: Given) -> Item:
+    def store(self, submitted: SubmittedAnswer) -> ReviewItem:
         """Store an answer; return the row with it once it is on the disk.
 
         Raises:
             UnknownRowError: no row has this id.
-            AnsweredError: another answer than ``given.seen`` is in force; nothing was stored.
+            AnsweredError: another answer than ``submitted.seen`` is in force; nothing was stored.
             ConfigError: labels.csv is not digitd's.
             OSError, sqlite3.Error: it is not stored; it can be tried again.
         """
         with self._lock:
-            item = self.item(given.id)
-            if item.label != given.seen:
+            item = self.item(submitted.id)
+            if item.label != submitted.seen:
                 raise AnsweredError(item)
             row = item.row
             answer = Answer(
-                id=given.id,
+                id=submitted.id,
                 sha256=row["sha256"],
-                label=given.label,
-                by=given.by.strip()[:_LONGEST_NAME],
+                label=submitted.label,
+                by=submitted.by.strip()[:_LONGEST_NAME],
                 at=rows.timestamp(datetime.now(UTC)),
                 model=row["model"],
                 digit=row["digit"],
                 confidence=row["confidence"],
-                source=_source(given, item),
+                source=_source(submitted, item),
             )
-            end = labels.append(self._outbox, answer)
-            self._remember(answer, end)
-        self._indexer.wake()
-        if given.label == UNDO:
-            return Item(row)
-        return Item(row, answer.label, answer.by, answer.source)
+            self._remember(answer, labels.append(self._outbox, answer))
+        self._follower.wake()
+        if submitted.label == UNDO:
+            return ReviewItem(row)
+        return ReviewItem(row, answer.label, answer.by, answer.source)
 
     def _remember(self, answer: Answer, end: int) -> None:
-        indexed = self._indexer.labels_position
-        self._fresh = {key: one for key, one in self._fresh.items() if one.end > indexed}
-        self._fresh[answer.id] = _Fresh(answer.label, answer.by, answer.source, end)
+        indexed = self._follower.labels_position
+        self._pending = {key: one for key, one in self._pending.items() if one.end > indexed}
+        self._pending[answer.id] = _StoredAnswer(answer.label, answer.by, answer.source, end)
 
 
-def _source(given: Given, item: Item) -> Source:
+def _source(submitted: SubmittedAnswer, item: ReviewItem) -> Source:
     # A corrected answer still belongs to the sample, or the measured accuracy would be biased.
     if item.source == Source.SAMPLE:
         return Source.SAMPLE
-    if given.in_queue:
-        is_sample = given.is_sample and item.row["status"] == Status.OK
+    if submitted.in_queue:
+        is_sample = submitted.is_sample and item.row["status"] == Status.OK
         return Source.SAMPLE if is_sample else Source.QUEUE
     return Source.GALLERY
 
 
-def _number(cell: str) -> float | None:
+def _parse_number(cell: str) -> float | None:
     try:
         return float(cell)
     except ValueError:  # empty, or somebody edited it

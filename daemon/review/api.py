@@ -1,9 +1,12 @@
-"""What the page's scripts ask for: the queue, answers, files, images, events, results."""
+"""The JSON API of the page's scripts: the queue, answers, uploads, images, events, results."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import chain, islice
+from pathlib import Path
+from typing import Any
 
 import anyio
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -13,45 +16,50 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from daemon import ids
+from daemon.config import Config
 from daemon.errors import DigitdError, describe
+from daemon.inbox import deposit
+from daemon.inbox.listing import Listing
 from daemon.inbox.retry import retry
-from daemon.layout import FAILED
+from daemon.layout import FAILED, NAME_BYTES
 from daemon.loop import status
 from daemon.outbox import export
 from daemon.outbox.results import results
 from daemon.outbox.retention import deleted_before
-from daemon.review import bodies, drop, events, queries
-from daemon.review.answers import AnsweredError, UnknownRowError
-from daemon.review.decoder import GONE, Order
-from daemon.review.guard import HEALTH_PATH
+from daemon.review import queries
+from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
+from daemon.review.images import GONE, ImageRequest
 from daemon.review.index import IN_SAMPLE
-from daemon.review.site import Site
+from daemon.review.security import HEALTH_PATH, read_body, stream_body
+from daemon.review.state import AppState
 
 log = logging.getLogger(__name__)
 
-_MOST_STREAMS = 32  # pages that are shown what happens
+_MOST_STREAMS = 32  # pages that receive events
 _MOST_UPLOADS = 4
-_QUEUED = 20  # items that are sent at once
+_QUEUED = 20  # items in one response
 _SIDES = {"small": 160, "large": 2000}  # px
+# The inbox is listed by people and by digitd: a browser must not fill it without bound.
+_MOST_WAITING = 10_000
 
 
 class Api:
-    """The data of one site."""
+    """The JSON routes of one outbox."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, state: AppState) -> None:
+        self._state = state
         self._streams = 0
         self._uploads = 0
-        # Images wait for their decoder; they must not keep answers waiting for a thread.
+        # Threads that wait for the image decoder must not delay answers.
         self._decoders = anyio.CapacityLimiter(2)
 
     def routes(self) -> list[Route]:
-        """Return the address of each function."""
+        """Return the routes."""
         return [
             Route("/api/queue", self.queue),
             Route("/api/rows/{id}", self.item),
             Route("/api/answers", self.answer, methods=["POST"]),
-            Route("/api/files", self.drop, methods=["POST"]),
+            Route("/api/files", self.upload, methods=["POST"]),
             Route("/api/retries", self.retry, methods=["POST"]),
             Route("/image/{id}/{what}", self.image),
             Route("/events", self.events),
@@ -62,41 +70,43 @@ class Api:
 
     def queue(self, request: Request) -> Response:
         """Return the next items of the queue after a place, and the counts."""
-        after = _place(request.query_params.get("after", ""))
-        found = queries.queue(self._site.index.reader(), after, _QUEUED)
+        after = _parse_place(request.query_params.get("after", ""))
+        entries = queries.queue(self._state.db, after, _QUEUED)
         items = []
-        for queued in found:
+        for entry in entries:
             try:
-                item = self._site.answers.item(queued.id)
+                item = self._state.answers.item(entry.id)
             except UnknownRowError:  # the table is being replaced
                 continue
             if not item.label:
-                place = f"{queued.queue},{queued.priority!r},{queued.id}"
-                is_sample = queued.queue == IN_SAMPLE
-                items.append(item.shown() | {"is_sample": is_sample, "place": place})
-        is_last = len(found) < _QUEUED
-        state = events.state(self._site.index, self._site.indexer)
-        return JSONResponse({"items": items, "is_last": is_last, "state": state})
+                place = f"{entry.queue},{entry.priority!r},{entry.id}"
+                is_sample = entry.queue == IN_SAMPLE
+                items.append(item.as_json() | {"is_sample": is_sample, "place": place})
+        is_last = len(entries) < _QUEUED
+        return JSONResponse({"items": items, "is_last": is_last, "state": self._state.counts()})
 
     def item(self, request: Request) -> Response:
         """Return one row."""
-        return JSONResponse(self._site.answers.item(request.path_params["id"]).shown())
+        return JSONResponse(self._state.answers.item(request.path_params["id"]).as_json())
 
     async def answer(self, request: Request) -> Response:
         """Store an answer; the response is sent when it is on the disk."""
-        given = bodies.given(await bodies.read_json(request), self._site.user)
         try:
-            item = await anyio.to_thread.run_sync(self._site.answers.give, given)
+            submitted = SubmittedAnswer.parse(await _read_json(request), self._state.user)
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
+        try:
+            item = await anyio.to_thread.run_sync(self._state.answers.store, submitted)
         except AnsweredError as error:
             text = "somebody else has answered meanwhile"
-            return JSONResponse({"error": text, "item": error.item.shown()}, 409)
+            return JSONResponse({"error": text, "item": error.item.as_json()}, 409)
         except (DigitdError, OSError) as error:
             log.warning("an answer could not be stored: %s", describe(error))
             return JSONResponse({"error": describe(error)}, 507)
-        return JSONResponse(item.shown())
+        return JSONResponse(item.as_json())
 
-    async def drop(self, request: Request) -> Response:
-        """Take a file into the inbox; the body is the file."""
+    async def upload(self, request: Request) -> Response:
+        """Store the body as a file in the inbox."""
         name = request.query_params.get("name", "")
         length = request.headers.get("content-length", "")
         size = int(length) if length.isascii() and length.isdecimal() else None
@@ -104,10 +114,8 @@ class Api:
             return JSONResponse({"error": "too many files at once: try again"}, 429)
         self._uploads += 1
         try:
-            await anyio.to_thread.run_sync(drop.check, self._site.config, name, size)
-            await drop.receive(self._site.config, name, bodies.blocks(request))
-        except drop.DropError as error:
-            return JSONResponse({"error": str(error)}, error.status)
+            await anyio.to_thread.run_sync(_check_upload, self._state.config, name, size)
+            await _receive_upload(self._state.config, name, stream_body(request))
         except OSError as error:
             return JSONResponse({"error": describe(error)}, 507)
         finally:
@@ -116,61 +124,60 @@ class Api:
 
     async def retry(self, request: Request) -> Response:
         """Put the file of an ``error`` row back into the inbox."""
-        job_id = (await bodies.read_json(request)).get("id")
+        job_id = (await _read_json(request)).get("id")
         if not isinstance(job_id, str):
             raise HTTPException(400, "id: must be a text")
-        return await anyio.to_thread.run_sync(self._put_back, job_id)
+        return await anyio.to_thread.run_sync(self._retry, job_id)
 
-    def _put_back(self, job_id: str) -> Response:
-        named = self._site.answers.item(job_id).row["original"]
+    def _retry(self, job_id: str) -> Response:
+        named = self._state.answers.item(job_id).row["original"]
         if not named.startswith(f"{FAILED}/"):
             raise HTTPException(409, "only a file that could not be read can be read again")
-        (done,) = retry(self._site.config, [named])
+        (done,) = retry(self._state.config, [named])
         if done.fault is not None:
             raise HTTPException(409, str(done.fault))
         return JSONResponse({"name": done.inbox_name})
 
     async def image(self, request: Request) -> Response:
         """Return an image that a row names, decoded and encoded again."""
-        order = await anyio.to_thread.run_sync(self._order, request)
-        decode = self._site.images.decode
-        decoded = await anyio.to_thread.run_sync(decode, order, limiter=self._decoders)
-        if decoded.fault:
-            raise HTTPException(404, decoded.fault)
+        wanted = await anyio.to_thread.run_sync(self._find_image, request)
+        decode = self._state.images.decode
+        encoded = await anyio.to_thread.run_sync(decode, wanted, limiter=self._decoders)
+        if encoded.error:
+            raise HTTPException(404, encoded.error)
         headers = {"cache-control": "private, max-age=300"}
-        return Response(decoded.data, media_type=decoded.media_type, headers=headers)
+        return Response(encoded.data, media_type=encoded.media_type, headers=headers)
 
-    def _order(self, request: Request) -> Order:
-        item = self._site.answers.item(request.path_params["id"])
+    def _find_image(self, request: Request) -> ImageRequest:
+        item = self._state.answers.item(request.path_params["id"])
         what = request.path_params["what"]
         if what == "seen":
-            if item.row["processed_at"] < deleted_before(self._site.config.outbox):
+            if item.row["processed_at"] < deleted_before(self._state.config.outbox):
                 raise HTTPException(404, GONE)  # another picture may have its name by now
-            return Order(item.row["picture"], _SIDES["large"], is_picture=True)
+            return ImageRequest(item.row["picture"], _SIDES["large"], is_picture=True)
         if what not in _SIDES:
             raise HTTPException(404)
-        return Order(item.row["original"], _SIDES[what], item.row["sha256"])
+        return ImageRequest(item.row["original"], _SIDES[what], item.row["sha256"])
 
     async def events(self, _request: Request) -> Response:
         """Return the stream of events."""
         if self._streams >= _MOST_STREAMS:
             raise HTTPException(503, "too many pages are open")
 
-        async def counted() -> AsyncIterator[str]:
+        async def count_while_open() -> AsyncIterator[str]:
             self._streams += 1
             try:
-                site = self._site
-                async for event in events.stream(site.index, site.indexer, site.is_stopping):
+                async for event in self._state.events():
                     yield event
             finally:
                 self._streams -= 1
 
-        return StreamingResponse(counted(), media_type="text/event-stream")
+        return StreamingResponse(count_while_open(), media_type="text/event-stream")
 
     def results(self, _request: Request) -> Response:
         """Return the final answers as CSV."""
-        finals = results(self._site.config.outbox)
-        try:  # the first one now: a fault after the headers would look like a short table
+        finals = results(self._state.config.outbox)
+        try:  # the first one now: an error after the headers would look like a short table
             first = list(islice(finals, 1))
         except DigitdError as error:
             raise HTTPException(409, str(error)) from None
@@ -181,7 +188,7 @@ class Api:
 
     def metrics(self, _request: Request) -> Response:
         """Return the daemon's metrics, as it wrote them last."""
-        file = self._site.config.metrics_file
+        file = self._state.config.metrics_file
         if file is None:
             raise HTTPException(404, "there are no metrics: set `metrics_file` in the config")
         try:
@@ -191,16 +198,100 @@ class Api:
 
     def health(self, _request: Request) -> Response:
         """Return 200 if the daemon is reading files, or else 503 with what it does instead."""
-        health = status.health(self._site.config)
+        health = status.health(self._state.config)
         return PlainTextResponse(f"{health}\n", 200 if health == status.RUNNING else 503)
 
 
-def _place(text: str) -> queries.Queued | None:
+async def _read_json(request: Request) -> dict[str, Any]:
+    """Return a body that is a JSON object.
+
+    Raises:
+        HTTPException: it is not one.
+    """
+    # A form on another page cannot send this media type without asking first.
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise HTTPException(415, "must be application/json")
+    try:
+        data = json.loads(await read_body(request))
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "must be valid JSON") from None
+    if not isinstance(data, dict):
+        raise HTTPException(400, "must be a JSON object")
+    return data
+
+
+def _check_upload(config: Config, name: str, size: int | None) -> None:
+    """Check that a file can be stored in the inbox, before any of it is received.
+
+    Args:
+        config: names the inbox and limits the size.
+        name: the file's name, as the browser sent it.
+        size: its announced size in bytes; ``None`` if it was not announced.
+
+    Raises:
+        HTTPException: it was rejected. The detail is shown to the user.
+    """
+    if not name or "/" in name or "\\" in name or not name.isprintable():
+        raise HTTPException(400, "this is not a file name: rename the file")
+    if len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
+        raise HTTPException(400, "the name is too long: rename the file")
+    listing = Listing(config.inbox, config.pattern)
+    if not listing.matches(name):
+        patterns = " or ".join(config.pattern)
+        raise HTTPException(
+            422,
+            f"digitd would ignore this name: rename the file to match {patterns}, or change "
+            "`pattern` in the config",
+        )
+    if size is None:
+        raise HTTPException(411, "its size was not announced: use a browser")
+    if size > _most_upload_bytes(config):
+        raise HTTPException(413, f"larger than {config.max_file_mb:g} MB: digitd would refuse it")
+    if sum(1 for _ in listing) >= _MOST_WAITING:
+        raise HTTPException(503, "too many files are waiting: try again when some have been read")
+
+
+async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes]) -> None:
+    """Write a file into the inbox under a name that digitd ignores, then rename it.
+
+    Raises:
+        HTTPException: it is larger than announced, or its name is taken.
+        OSError: it cannot be written.
+    """
+    part = deposit.new_part(config.inbox)
+    try:
+        await _write_upload(part, body, _most_upload_bytes(config))
+        await anyio.to_thread.run_sync(deposit.finish, part, config.inbox / name)
+    except FileExistsError:
+        raise HTTPException(
+            409,
+            "a file with this name is waiting in the inbox: drop it again when that one has been "
+            "read",
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+async def _write_upload(part: Path, body: AsyncIterator[bytes], limit: int) -> None:
+    received = 0
+    async with await anyio.open_file(part, "xb") as file:
+        async for block in body:
+            received += len(block)
+            if received > limit:
+                raise HTTPException(413, "larger than announced: try again")
+            await file.write(block)
+
+
+def _most_upload_bytes(config: Config) -> int:
+    return int(config.max_file_mb * 1e6)
+
+
+def _parse_place(text: str) -> queries.QueueEntry | None:
     """Return a place in the queue; ``None``, the beginning, if the text is not one."""
     try:
         queue, priority, job_id = text.split(",")
         if ids.PATTERN.fullmatch(job_id):
-            return queries.Queued(job_id, int(queue), float(priority))
+            return queries.QueueEntry(job_id, int(queue), float(priority))
     except ValueError:
         pass
     return None

@@ -1,6 +1,7 @@
 """Serve the review page: lock the outbox, listen, print the URL, run until stopped."""
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -8,12 +9,20 @@ import socket
 import sqlite3
 import threading
 import webbrowser
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon.config import Config
 from daemon.errors import BusyError, ConfigError, ReviewError, StorageError
@@ -21,19 +30,23 @@ from daemon.files import Lock
 from daemon.inbox import deposit
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
 from daemon.outbox.table import check_header
-from daemon.review.access import Access, access
-from daemon.review.answers import Answers
-from daemon.review.app import application
-from daemon.review.connections import MOST, BoundedProtocol
-from daemon.review.guard import Guard
+from daemon.review.answers import Answers, UnknownRowError
+from daemon.review.api import Api
+from daemon.review.follow import Follower
 from daemon.review.images import Images
 from daemon.review.index import Index
-from daemon.review.indexer import Indexer
-from daemon.review.site import Site
+from daemon.review.pages import Pages
+from daemon.review.security import Access, Guard, create_access
+from daemon.review.state import AppState
 
+log = logging.getLogger(__name__)
+
+# A browser opens six connections. Each takes a descriptor and 20 kB.
+MOST_CONNECTIONS = 256
+_REQUEST_SECONDS = 15.0
 _BACKLOG = 128
 _STOP_SECONDS = 3
-_FILES = 4 * MOST  # descriptors
+_DESCRIPTORS = 4 * MOST_CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,96 @@ class Address:
     password: str = ""
     certificate: Path | None = None
     key: Path | None = None
+
+
+class BoundedConnection(asyncio.Protocol):
+    """Passes a connection on to uvicorn's HTTP protocol, and closes it if it is idle too long.
+
+    A connection is idle while no request of it is being answered. An idle one has
+    ``_REQUEST_SECONDS`` to send the headers of a request, for which uvicorn would wait for ever.
+    If there are more than ``MOST_CONNECTIONS``, the one that has been idle for longest is closed;
+    uvicorn's ``limit_concurrency`` would refuse the new one instead.
+    """
+
+    _idle: ClassVar[OrderedDict["BoundedConnection", asyncio.TimerHandle]] = OrderedDict()
+    _open: ClassVar[set["BoundedConnection"]] = set()
+
+    def __init__(self, app_state: dict[str, Any], **uvicorns: Any) -> None:  # noqa: ANN401 - uvicorn's
+        # uvicorn copies this into the scope of each request, where ``track_requests`` finds it.
+        state = {**app_state, "connection": self}
+        self._http: asyncio.Protocol = H11Protocol(app_state=state, **uvicorns)
+        self._requests = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the place of the oldest idle connection if there are too many."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for mypy
+        self._transport = transport
+        self._open.add(self)
+        if len(self._open) > MOST_CONNECTIONS and self._idle:
+            next(iter(self._idle))._abort()  # noqa: SLF001 - of the same class
+        self._start_idling()
+        self._http.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free the place."""
+        self._open.discard(self)
+        self._stop_idling()
+        self._http.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what was received."""
+        self._http.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Pass on that nothing more will be received."""
+        return self._http.eof_received()
+
+    def pause_writing(self) -> None:
+        """Pass on that the peer reads slowly."""
+        self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that the peer has caught up."""
+        self._http.resume_writing()
+
+    def request_started(self) -> None:
+        """Count a request: its headers have arrived."""
+        self._requests += 1
+        self._stop_idling()
+
+    def request_answered(self) -> None:
+        """Count a request down: its response was sent, or the peer is gone."""
+        self._requests -= 1
+        if not self._requests and self in self._open:
+            self._start_idling()
+
+    def _start_idling(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._idle[self] = loop.call_later(_REQUEST_SECONDS, self._abort)
+
+    def _stop_idling(self) -> None:
+        timer = self._idle.pop(self, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _abort(self) -> None:
+        self._open.discard(self)
+        self._stop_idling()
+        self._transport.abort()
+
+
+def track_requests(app: ASGIApp) -> ASGIApp:
+    """Return an application that tells each ``BoundedConnection`` about its requests."""
+
+    async def tracked(scope: Scope, receive: Receive, send: Send) -> None:
+        connection: BoundedConnection = scope["state"]["connection"]
+        connection.request_started()
+        try:
+            await app(scope, receive, send)
+        finally:
+            connection.request_answered()
+
+    return tracked
 
 
 class _Server(uvicorn.Server):
@@ -88,33 +191,32 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
             "the config"
         )
     check_header(config.outbox)
-    _allow_files()
+    _raise_descriptor_limit()
     with ExitStack() as stack:
         _lock(config.outbox, stack)
         listening = stack.enter_context(_listen(address))
         deposit.remove_parts(config.inbox)
         port = listening.getsockname()[1]
-        allowed = access(address.host, port, config.outbox, address.password)
-        index = _index(config.outbox)
+        access = create_access(address.host, port, config.outbox, address.password)
+        index = _open_index(config.outbox)
         stack.callback(index.close)
-        indexer = Indexer(config.outbox, index)
-        indexer.start()
-        stack.callback(indexer.stop)
-        images = Images(config)
+        follower = Follower(config.outbox, index)
+        follower.start()
+        stack.callback(follower.stop)
+        images = Images(config.outbox, config.max_megapixels, config.max_file_mb)
         stack.callback(images.close)
         server: _Server | None = None
-        site = Site(
+        state = AppState(
             config=config,
-            access=allowed,
-            index=index,
-            indexer=indexer,
+            access=access,
+            follower=follower,
             images=images,
-            answers=Answers(config.outbox, index, indexer),
+            answers=Answers(config.outbox, follower),
             user=user,
             is_stopping=lambda: server is not None and server.should_exit,
         )
-        settings = _uvicorn(Guard(application(site), allowed), address)
-        url = _url(allowed, address.host, port)
+        settings = _configure(track_requests(Guard(_create_app(state), access)), address)
+        url = _url(access, address.host, port)
         server = _Server(settings, lambda: on_ready(url))
         asyncio.run(server.serve(sockets=[listening]))
 
@@ -125,6 +227,39 @@ def open_browser(url: str) -> None:
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def _create_app(state: AppState) -> Starlette:
+    app = Starlette(
+        routes=[*Pages(state).routes(), *Api(state).routes()],
+        exception_handlers={
+            HTTPException: _http_error,
+            UnknownRowError: _unknown_row,
+            sqlite3.Error: _index_busy,
+            ClientDisconnect: _disconnected,
+        },
+    )
+    app.router.redirect_slashes = False  # it would build a URL from the request
+    return app
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse({"error": error.detail}, error.status_code)
+
+
+async def _unknown_row(_request: Request, _error: Exception) -> Response:
+    return JSONResponse({"error": "no row has this id, or its table is gone"}, 404)
+
+
+async def _index_busy(_request: Request, error: Exception) -> Response:
+    log.warning("the index cannot be read now: %s", error)
+    return JSONResponse({"error": "the index is being made: try again"}, 503)
+
+
+async def _disconnected(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)
 
 
 def _lock(outbox: Path, stack: ExitStack) -> None:
@@ -143,7 +278,7 @@ def _lock(outbox: Path, stack: ExitStack) -> None:
     stack.callback(lock.release)
 
 
-def _index(outbox: Path) -> Index:
+def _open_index(outbox: Path) -> Index:
     try:
         return Index(outbox)
     except sqlite3.Error as error:
@@ -170,10 +305,10 @@ def _listen(address: Address) -> socket.socket:
     return listening
 
 
-def _uvicorn(app: Guard, address: Address) -> uvicorn.Config:
+def _configure(app: ASGIApp, address: Address) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=BoundedConnection,
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -197,15 +332,15 @@ def _uvicorn(app: Guard, address: Address) -> uvicorn.Config:
     return config
 
 
-def _url(allowed: Access, host: str, port: int) -> str:
+def _url(access: Access, host: str, port: int) -> str:
     shown = f"[{host}]" if ":" in host else host
-    token = "" if allowed.password else f"?token={allowed.token}"
-    return f"{allowed.scheme}://{shown}:{port}/{token}"
+    token = "" if access.password else f"?token={access.token}"
+    return f"{access.scheme}://{shown}:{port}/{token}"
 
 
-def _allow_files() -> None:
+def _raise_descriptor_limit() -> None:
     """Raise the soft limit of open files, so that many connections leave some for files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

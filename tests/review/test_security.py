@@ -19,8 +19,8 @@ import pytest
 
 from daemon.layout import REVIEW_KEY, TABLE
 from daemon.outbox import rows
-from daemon.review.access import Access, is_loopback
-from daemon.review.connections import MOST
+from daemon.review.security import Access, is_loopback
+from daemon.review.server import MOST_CONNECTIONS
 from support import programs
 from support.daemon import digitd
 from support.factories import BROKEN, SURE, doubtful
@@ -558,7 +558,7 @@ async def _flood(server: Server, wanted: int) -> None:
             reply = await asyncio.to_thread(server.request, "/api/queue")
             assert reply.status == 200
     opened = os.listdir(f"/proc/{server.process.pid}/fd")  # noqa: PTH208 - not while others wait
-    assert len(opened) < MOST + 300
+    assert len(opened) < MOST_CONNECTIONS + 300
     for writer in writers:
         if writer is not None:
             writer.transport.abort()
@@ -586,10 +586,10 @@ def test_loopback_addresses_are_known(host: str, expected: bool) -> None:  # noq
 
 def test_any_address_but_no_other_name_is_answered_with_a_password() -> None:
     access = Access(frozenset({"box"}), True, "t", "c", "https", "p")  # noqa: FBT003
-    assert access.answers_to("192.0.2.7:8383")
-    assert access.answers_to("[2001:db8::1]")
-    assert access.answers_to("box:1")
-    assert not access.answers_to("evil.example")
+    assert access.accepts_host("192.0.2.7:8383")
+    assert access.accepts_host("[2001:db8::1]")
+    assert access.accepts_host("box:1")
+    assert not access.accepts_host("evil.example")
 
 
 @pytest.fixture

@@ -1,0 +1,270 @@
+"""Follow the tables in a thread: index the lines that are appended to them."""
+
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from daemon.files import complete_lines
+from daemon.layout import LABELS, TABLE
+from daemon.outbox.table import rotated
+from daemon.review.index import Index, Line, Position
+
+log = logging.getLogger(__name__)
+
+_TAIL_BYTES = 64
+_LINE_BYTES = 4096  # a row is shorter, as a rule
+_BATCH_LINES = 1000  # in one transaction
+_PAUSE_SECONDS = 0.25
+_MOST_CHANGES = 256  # that a page can miss before it must be loaded again
+# With more bytes to index, the indexes are created after the rows: 1,000,000 rows take half the
+# time.
+_BULK_BYTES = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Files whose lines are indexed in the same way.
+
+    Attributes:
+        paths: returns where they may be in an outbox.
+        add: indexes lines up to a position; returns the ids of the rows that they are about.
+        is_new: whether these rows are new.
+    """
+
+    paths: Callable[[Path], Sequence[Path]]
+    add: Callable[[Index, Sequence[Line], Position], list[str]]
+    is_new: bool
+
+
+_LABELS_KIND = "labels"
+# In this order: answers first, so that the rows that are added get theirs.
+_KINDS = {
+    _LABELS_KIND: _Kind(lambda outbox: [outbox / LABELS], Index.add_answers, is_new=False),
+    "predictions": _Kind(
+        lambda outbox: [outbox / TABLE, *reversed(rotated(outbox))], Index.add_rows, is_new=True
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexProgress:
+    """How many bytes of the tables are indexed."""
+
+    done: int
+    total: int
+
+    @property
+    def percent(self) -> int:
+        """The share in whole percent, rounded down."""
+        return 100 * self.done // max(1, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row that was added or answered; changes are numbered."""
+
+    number: int
+    id: str
+    is_new: bool
+
+
+@dataclass(slots=True)
+class _FollowedFile:
+    """A file that is followed."""
+
+    kind: str
+    descriptor: int
+    number: int = 0  # in the index
+    position: int = 0
+    tail: bytes = b""
+
+    @property
+    def bytes_left(self) -> int:
+        """The number of bytes that are not indexed."""
+        return os.fstat(self.descriptor).st_size - self.position
+
+    def has(self, position: int, tail: bytes) -> bool:
+        """Return whether the file still has the bytes that were indexed last."""
+        return _read_tail(self.descriptor, position) == tail
+
+
+class Follower(threading.Thread):
+    """Keeps the index up to date with labels.csv and all tables.
+
+    Attributes:
+        index: of the outbox; only this thread writes to it.
+        progress: while many rows are being indexed; ``None`` otherwise.
+        changes: the last rows that were added or answered, but not those found at start.
+        version: another number after each change.
+    """
+
+    def __init__(self, outbox: Path, index: Index) -> None:
+        super().__init__(name="follower", daemon=True)
+        self.index = index
+        self.progress: IndexProgress | None = IndexProgress(0, 1)
+        self.changes: deque[Change] = deque(maxlen=_MOST_CHANGES)
+        self.version = 0
+        self._outbox = outbox
+        self._files: dict[tuple[int, int], _FollowedFile] = {}
+        self._descriptors: dict[int, int] = {}
+        self._wake = threading.Event()
+        self._is_stopping = False
+
+    @property
+    def labels_position(self) -> int:
+        """How far labels.csv is indexed, in bytes."""
+        files = self._files.values()
+        return next((file.position for file in files if file.kind == _LABELS_KIND), 0)
+
+    def wake(self) -> None:
+        """Look for new lines at once."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._is_stopping = True
+        self._wake.set()
+        self.join()
+
+    def run(self) -> None:
+        """Follow the files until stopped."""
+        while not self._is_stopping:
+            self._wake.clear()
+            try:
+                self._catch_up()
+            except (OSError, sqlite3.Error) as error:
+                log.warning("the index cannot be updated now: %s", error)
+            self._wake.wait(_PAUSE_SECONDS)
+
+    def read_line(self, number: int, position: int) -> str:
+        """Return the line at a position of a followed file, without its newline; any thread may.
+
+        Returns an empty text if the file is not followed any more, or has no whole line there.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        descriptor = self._descriptors.get(number)
+        if descriptor is None:
+            return ""
+        size = _LINE_BYTES
+        while True:
+            block = os.pread(descriptor, size, position)
+            line, newline, _ = block.partition(b"\n")
+            if newline:
+                return line.decode("utf-8", "replace")
+            if len(block) < size:
+                return ""
+            size *= 2
+
+    def _catch_up(self) -> None:
+        """Index all lines that were appended.
+
+        Raises:
+            OSError, sqlite3.Error: it cannot be done now.
+        """
+        self._open_files()
+        files = self._files.values()
+        total = sum(file.bytes_left for file in files)
+        is_bulk = total > max(_BULK_BYTES, sum(file.position for file in files))
+        if is_bulk:
+            self.progress = IndexProgress(0, total)
+            self.index.drop_indexes()
+        was_added = False
+        while any(list(map(self._index_batch, files))):  # a batch of each
+            was_added = True
+            if is_bulk:
+                left = sum(file.bytes_left for file in files)
+                self.progress = IndexProgress(max(0, total - left), total)
+            if self._is_stopping:
+                return
+        if was_added or self.progress is not None:
+            self.index.create_indexes()
+        if self.progress is not None:
+            self.progress = None
+            self.version += 1
+
+    def _index_batch(self, file: _FollowedFile) -> bool:
+        """Index the next lines of a file; return whether there were any."""
+        kind = _KINDS[file.kind]
+        lines = []
+        end = file.position
+        # Opened anew, as a buffer could hold a torn line that was replaced since.
+        with open(file.descriptor, "rb", closefd=False) as source:
+            source.seek(file.position)
+            for raw in islice(complete_lines(source), _BATCH_LINES):
+                lines.append(Line(end, raw[:-1].decode("utf-8", "replace")))
+                end += len(raw)
+        if not lines:
+            return False
+        info = os.fstat(file.descriptor)
+        tail = _read_tail(file.descriptor, end)
+        upto = Position(file.number, file.kind, info.st_dev, info.st_ino, end, tail)
+        changed = kind.add(self.index, lines, upto)
+        file.position, file.tail = end, tail
+        self._announce(changed, is_new=kind.is_new)
+        return True
+
+    def _announce(self, changed: Sequence[str], *, is_new: bool) -> None:
+        """Make changes known, except those found while many rows are being indexed."""
+        if self.progress is None:
+            last = self.changes[-1].number if self.changes else 0
+            self.changes.extend(
+                Change(number, job_id, is_new)
+                for number, job_id in enumerate(changed[-_MOST_CHANGES:], last + 1)
+            )
+        self.version += bool(changed)
+
+    def _open_files(self) -> None:
+        """Open new files; start again with an empty index if a file was edited or removed."""
+        found = dict(self._find_files())
+        if found.keys() == self._files.keys() and all(
+            file.has(file.position, file.tail) for file in self._files.values()
+        ):
+            return
+        files: dict[tuple[int, int], _FollowedFile] = {}
+        for identity, (kind, path) in found.items():
+            with suppress(FileNotFoundError):
+                files[identity] = _FollowedFile(kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        known = {(one.device, one.inode): one for one in self.index.positions()}
+        if any(
+            identity not in files or not files[identity].has(one.position, one.tail)
+            for identity, one in known.items()
+        ):
+            log.info("a table was edited or removed: indexing %s again", self._outbox)
+            self.progress = IndexProgress(0, 1)
+            self.index.discard()
+            self.version += 1
+            known = {}
+        unused = 1 + max((one.number for one in known.values()), default=0)
+        for number, (identity, file) in enumerate(files.items(), unused):
+            file.number = number
+            if identity in known:
+                one = known[identity]
+                file.number, file.position, file.tail = one.number, one.position, one.tail
+        self._replace_files(files)
+
+    def _replace_files(self, files: dict[tuple[int, int], _FollowedFile]) -> None:
+        old, self._files = self._files, files
+        self._descriptors = {file.number: file.descriptor for file in files.values()}
+        for file in old.values():
+            os.close(file.descriptor)
+
+    def _find_files(self) -> Iterator[tuple[tuple[int, int], tuple[str, Path]]]:
+        """Yield each file's identity, kind and path, in the order in which they are indexed."""
+        for name, kind in _KINDS.items():
+            for path in kind.paths(self._outbox):
+                with suppress(FileNotFoundError):
+                    info = path.stat()
+                    yield (info.st_dev, info.st_ino), (name, path)
+
+
+def _read_tail(descriptor: int, end: int) -> bytes:
+    return os.pread(descriptor, min(end, _TAIL_BYTES), max(0, end - _TAIL_BYTES))
