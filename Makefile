@@ -1,7 +1,7 @@
 # `make` explains the targets. `run`, `test` and `train` install what they need into .venv, once.
 PYTHON ?= python3
 VENV := .venv
-JOBS ?= 2  # tests at a time
+JOBS ?= 2
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
 PYTEST := $(VENV)/bin/python -m pytest
 UV := build/uv/bin/uv
@@ -68,6 +68,7 @@ torture: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m benchmarks.bench
 	$(VENV)/bin/python -m benchmarks.review
+	$(VENV)/bin/python -m benchmarks.limits
 
 # Boots a real systemd with digitd installed as the README says. Needs root, debootstrap and
 # systemd-nspawn (apt-get install debootstrap systemd-container); 4 GB under build/, kept.

@@ -454,11 +454,11 @@ def test_unfinished_file_does_not_keep_the_loop_spinning(box: Box) -> None:
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         box.wait_for_rows(1)  # by now every worker is busy
-        before, started = cpu_seconds(running.process.pid), time.monotonic()
+        before = cpu_seconds(running.process.pid)
         box.wait_for_rows(5)
-        share = (cpu_seconds(running.process.pid) - before) / (time.monotonic() - started)
+        used = cpu_seconds(running.process.pid) - before
         running.kill()
-    assert share < 0.1, f"{share:.0%} of a core"
+    assert used < 0.3  # of the 3 seconds or more that two workers need for four such files
 
 
 def cpu_seconds(pid: int) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -56,16 +55,15 @@ def test_png_with_corrupt_data_is_unreadable() -> None:
         read(bytes(data))
 
 
-def test_large_image_is_refused_before_decoding() -> None:
+def test_large_image_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     # 30000x30000 pixels in 109 KB. Decoding this takes 1.8 GB and several seconds.
     header = b"\0\0\x75\x30\0\0\x75\x30\1\0\0\0\0"
     chunk = len(header).to_bytes(4, "big") + b"IHDR" + header
     crc = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
     end = b"\0\0\0\0IEND\xaeB`\x82"
-    started = time.perf_counter()
+    monkeypatch.delattr(cv2, "imdecode")
     with pytest.raises(UnreadableError, match=r"900\.0 megapixels"):
         read(b"\x89PNG\r\n\x1a\n" + chunk + crc + end)
-    assert time.perf_counter() - started < 0.1
 
 
 def pillow(mode: str, kind: str, **options: object) -> bytes:
@@ -147,18 +145,6 @@ def test_thumbnail_is_small_upright_rgb() -> None:
     thumbnail = read(png(page)).thumbnail
     assert thumbnail.shape == (84, 252, 3)
     assert tuple(thumbnail[0, 0]) == (10, 30, 200)
-
-
-def test_preprocessing_is_fast() -> None:
-    # The targets are 1 and 60 ms on an idle core, but both cores may be busy here.
-    for page, limit in ((painted(large(5, 28)), 0.004), (painted(large(5, 1440)), 0.24)):
-        data = cv2.imencode(".jpg", page)[1].tobytes()
-        spent = []
-        for _ in range(7):
-            started = time.perf_counter()
-            read(data)
-            spent.append(time.perf_counter() - started)
-        assert min(spent) < limit
 
 
 @pytest.mark.parametrize(("depth", "channels"), [("uint8", 4), ("uint16", 3)])

@@ -1,0 +1,146 @@
+"""Measure what must not take longer than a limit; fail if it does.
+
+``python -m benchmarks.limits``
+
+On a busy machine any of these may take longer, so that the tests leave them out.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import cv2
+from playwright.sync_api import sync_playwright
+
+from daemon.assets import SHIPPED_MODEL
+from daemon.errors import UnreadableError
+from daemon.reading import formats, image, model, reader
+from daemon.reading.formats import ImageFormat
+from support import programs
+from support.drawn import large, painted
+from support.factories import doubtful
+from support.site import Server, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Page
+
+_TIMES = 7
+# Notes when an answer is stored, and when the next picture is painted after that.
+_CLOCK = """() => {
+  window.times = [];
+  const real = window.fetch;
+  window.fetch = async (...given) => {
+    const response = await real(...given);
+    if (given[0] === '/api/answers') {
+      const json = response.json.bind(response);
+      response.json = async () => {
+        const data = await json();
+        window.stored = performance.now();
+        return data;
+      };
+    }
+    return response;
+  };
+  const image = () => document.querySelector('#picture img');
+  new MutationObserver(() => {
+    if (!window.stored) return;
+    image().decode().then(() => requestAnimationFrame(() => {
+      if (window.stored) window.times.push(performance.now() - window.stored);
+      window.stored = 0;
+    }));
+  }).observe(document.querySelector('#picture'), { childList: true });
+}"""
+
+
+def _best_ms(run: Callable[[], object]) -> float:
+    """Return the fastest of some runs, in ms."""
+    took = []
+    for _ in range(_TIMES):
+        started = time.perf_counter()
+        run()
+        took.append(1000 * (time.perf_counter() - started))
+    return min(took)
+
+
+def reading() -> Iterator[tuple[str, float, float]]:
+    """Measure a small and a large image, and two hostile files."""
+    shipped = model.load(SHIPPED_MODEL)
+    for side, limit in ((28, 1), (1440, 60)):
+        data = cv2.imencode(".jpg", painted(large(5, side)))[1].tobytes()
+        took = _best_ms(lambda data=data: reader.look_at(shipped, data, max_megapixels=50))  # type: ignore[misc]
+        yield f"decode and find the digit, {side} px", took, limit
+    # 30000x30000 pixels in 69 bytes. Decoding such a file takes 1.8 GB and several seconds.
+    header = struct.pack(">II", 30000, 30000) + b"\1\0\0\0\0"
+    crc = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
+    bomb = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + header + crc + b"\0\0\0\0IEND\xaeB`\x82"
+
+    def refuse() -> None:
+        try:
+            image.decode(bomb, max_megapixels=50)
+        except UnreadableError:
+            return
+        raise AssertionError
+
+    yield "refuse a PNG of 900 megapixels", _best_ms(refuse), 100
+    for filler in (b"\xff", b"\xff\xe0\0\x02", b"\xff\xe0\0\0"):
+        data = b"\xff\xd8" + filler * (20_000_000 // len(filler))
+
+        def parse(data: bytes = data) -> None:
+            formats.has_end(ImageFormat.JPEG, formats.memory_reader(data), len(data))
+            formats.dimensions(data)
+
+        yield f"parse 20 MB of JPEG markers, {filler.hex()}", _best_ms(parse), 1000
+
+
+def _answer(page: Page, count: int) -> float:
+    """Answer items; return the median time from a stored answer to the next picture, in ms."""
+    page.wait_for_selector("#item:not([hidden])")
+    page.wait_for_timeout(500)  # the next pictures are being loaded
+    page.evaluate(_CLOCK)
+    for number in range(1, count + 1):
+        page.keyboard.press(str(number))
+        page.wait_for_function("count => window.times.length >= count", arg=number)
+    times: list[float] = page.evaluate("() => window.times")
+    return sorted(times)[count // 2]
+
+
+def browser() -> Iterator[tuple[str, float, float]]:
+    """Measure the review page in a browser."""
+    chromium = programs.browser()
+    if chromium is None:
+        raise click.ClickException("no browser: install chromium, or name one in DIGITD_BROWSER")
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder))
+        site.add_all([(f"digit{n}.png", doubtful(n, 0.1 + n / 20)) for n in range(1, 9)])
+        with Server(site) as server, sync_playwright() as playwright:
+            server.wait_for_rows(8)
+            started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = started.new_page()
+            page.goto(server.url)
+            yield "stored answer to the next picture, 5 answers", _answer(page, 5), 50
+            started.close()
+
+
+@click.command()
+def main() -> None:
+    """Print a table; exit with 1 if anything took too long."""
+    is_late = False
+    click.echo("| what | ms | at most |\n|---|---|---|")
+    for measure in (reading, browser):
+        for what, took, limit in measure():
+            click.echo(f"| {what} | {took:.2f} | {limit:.0f} |{' too long' * (took > limit)}")
+            is_late |= took > limit
+    sys.exit(is_late)
+
+
+if __name__ == "__main__":
+    main()
