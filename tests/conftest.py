@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from daemon.config import Config
 from support.daemon import Box
+from support.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +58,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def box(tmp_path: Path) -> Box:
     """Return a folder with a config, an inbox and an outbox."""
     return Box(tmp_path)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Return such a folder, to which rows can be added without a daemon."""
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def config(box: Box) -> Config:
+    """Return the settings of a box that has all defaults."""
+    return Config(inbox=box.inbox, outbox=box.outbox)
+
+
+@pytest.fixture
+def inbox(box: Box) -> Path:
+    return box.inbox
 
 
 @pytest.fixture

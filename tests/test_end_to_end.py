@@ -176,8 +176,7 @@ def test_run_once_ends_with_a_summary(once: Once) -> None:
     assert f"{len(dropped)} files: {counts[0]} ok, {counts[1]} unsure, {counts[2]} error" in log
 
 
-def test_daemon_reads_new_files_in_little_memory(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_daemon_reads_new_files_in_little_memory(box: Box) -> None:
     with Daemon(box) as running:
         running.wait_for_log("is ready")
         box.drop("IMG_2041.JPG", sample(1))
@@ -228,8 +227,7 @@ def test_predict_reads_readable_files_and_reports_the_others(tmp_path: Path) -> 
     assert (alone.returncode, alone.stderr) == (0, "")
 
 
-def test_check_reports_what_is_valid_and_what_is_wrong(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_check_reports_what_is_valid_and_what_is_wrong(box: Box) -> None:
     good = digitd("check", "--config", box.config)
     assert good.returncode == 0, good.stdout
     assert "reads a known" in good.stdout
@@ -237,18 +235,17 @@ def test_check_reports_what_is_valid_and_what_is_wrong(tmp_path: Path) -> None:
     bad = digitd("check", "--config", box.config)
     assert bad.returncode == 78
     assert "WRONG model:" in bad.stdout
-    assert str(tmp_path / "none.keras") in bad.stdout
+    assert str(box.folder / "none.keras") in bad.stdout
 
 
-def test_check_creates_no_folder_and_names_one_that_cannot_be_created(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_check_creates_no_folder_and_names_one_that_cannot_be_created(box: Box) -> None:
     box.inbox.rmdir()
     box.configure(outbox="typo/outbox")
     found = digitd("check", "--config", box.config)
     assert found.returncode == 78
-    assert f"WRONG outbox: {tmp_path}/typo/outbox is not a folder" in found.stdout
+    assert f"WRONG outbox: {box.folder}/typo/outbox is not a folder" in found.stdout
     assert not box.inbox.exists()
-    assert not (tmp_path / "typo").exists()
+    assert not (box.folder / "typo").exists()
     box.configure(outbox="outbox")
     found = digitd("check", "--config", box.config)
     assert found.returncode == 0
@@ -258,9 +255,8 @@ def test_check_creates_no_folder_and_names_one_that_cannot_be_created(tmp_path: 
 
 @pytest.mark.parametrize("arguments", [(), ("--once",)])
 def test_inbox_that_cannot_be_created_exits_78_without_a_traceback(
-    tmp_path: Path, arguments: tuple[str, ...]
+    box: Box, arguments: tuple[str, ...]
 ) -> None:
-    box = Box(tmp_path)
     box.configure(inbox="typo/inbox")
     run = digitd("run", "--config", box.config, *arguments)
     assert run.returncode == 78
@@ -268,8 +264,7 @@ def test_inbox_that_cannot_be_created_exits_78_without_a_traceback(
     assert "Traceback" not in run.stderr
 
 
-def test_run_once_creates_a_missing_inbox(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_run_once_creates_a_missing_inbox(box: Box) -> None:
     box.inbox.rmdir()
     run = digitd("run", "--once", "--config", box.config)
     assert run.returncode == 0, run.stderr
@@ -277,11 +272,10 @@ def test_run_once_creates_a_missing_inbox(tmp_path: Path) -> None:
     assert box.inbox.is_dir()
 
 
-def test_run_with_a_corrupt_model_exits_78(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_run_with_a_corrupt_model_exits_78(box: Box) -> None:
     data = bytearray(SHIPPED_MODEL.read_bytes())
     data[len(data) // 2] ^= 1
-    (tmp_path / "flipped.keras").write_bytes(data)
+    (box.folder / "flipped.keras").write_bytes(data)
     box.configure(model="flipped.keras")
     run = digitd("run", "--config", box.config)
     assert run.returncode == 78
@@ -289,8 +283,7 @@ def test_run_with_a_corrupt_model_exits_78(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
-def test_run_with_a_missing_model_exits_78(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_run_with_a_missing_model_exits_78(box: Box) -> None:
     box.configure(model="none.keras")
     box.drop("digit1.png", sample(1))
     run = digitd("run", "--config", box.config)
@@ -351,8 +344,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert ("Example" in text.stdout) or not command
 
 
-def test_quiet_verbose_and_the_short_version_option(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_quiet_verbose_and_the_short_version_option(box: Box) -> None:
     box.drop("digit1.png", sample(1))
     run = digitd("run", "--once", "--quiet", "--config", box.config)
     assert (run.returncode, run.stderr) == (0, "")
@@ -369,8 +361,7 @@ def test_usage_error_exits_2() -> None:
     assert digitd("run", "--config", os.devnull + "/x").returncode == 78
 
 
-def test_terminal_shows_log_lines_above_one_live_line(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_terminal_shows_log_lines_above_one_live_line(box: Box) -> None:
     with Terminal() as terminal:
         process = subprocess.Popen(
             [*DIGITD, "run", "--config", box.config], stderr=terminal.programs, cwd=ROOT

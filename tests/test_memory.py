@@ -61,8 +61,7 @@ def out_of_memory_kills(group: Path) -> int:
 
 
 @pytest.mark.serial
-def test_two_workers_read_photos_in_400_megabytes(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_two_workers_read_photos_in_400_megabytes(box: Box) -> None:
     dropped = {f"digit{number}.png": photo(number) for number in range(PHOTOS)}
     with memory_limited_to(LIMIT) as group:
         with Daemon(box) as running:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 LEFT = ROOT / "tests" / "data" / "outbox-0.1.0"
 
 
-def test_outbox_of_0_1_0_is_taken_over(tmp_path: Path) -> None:
+def test_outbox_of_0_1_0_is_taken_over(box: Box, tmp_path: Path) -> None:
     shutil.copytree(LEFT, tmp_path, dirs_exist_ok=True)
-    box = Box(tmp_path)
     table, labels = box.outbox / "predictions.csv", box.outbox / "labels.csv"
     old, answers = table.read_bytes(), labels.read_bytes()
     with Daemon(box) as running:

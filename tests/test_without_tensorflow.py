@@ -54,8 +54,7 @@ def test_packages_outside_the_lock_cannot_be_imported(missing: Path, package: st
     assert f"ModuleNotFoundError: No module named '{package}'" in found.stderr
 
 
-def test_every_command_but_train_works_without_tensorflow(missing: Path, tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_every_command_but_train_works_without_tensorflow(missing: Path, box: Box) -> None:
     for sample in SAMPLES.glob("digit*.png"):
         box.drop(sample.name, sample.read_bytes())
     checked = digitd(missing, "check", "--config", box.config)
@@ -68,7 +67,7 @@ def test_every_command_but_train_works_without_tensorflow(missing: Path, tmp_pat
     assert json.loads(status.stdout)["ok"] == 12
     read = digitd(missing, "predict", "--json", SAMPLES / "digit1.png")
     assert json.loads(read.stdout)["digit"] == 1
-    measured = digitd(missing, "evaluate", MNIST, "--json", "--pictures", tmp_path / "seen")
+    measured = digitd(missing, "evaluate", MNIST, "--json", "--pictures", box.folder / "seen")
     assert json.loads(measured.stdout)["accuracy"] >= 0.98
 
 

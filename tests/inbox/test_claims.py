@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    folder = tmp_path / "inbox"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def claims(inbox: Path) -> Iterator[Claims]:
     claims = opened(inbox)
     yield claims

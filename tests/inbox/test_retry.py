@@ -25,9 +25,8 @@ def read_all(box: Box) -> None:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
+def box(box: Box) -> Box:
     """Return a box in which two files of the same name were read and failed."""
-    box = Box(tmp_path)
     box.configure(workers=1)
     for data in (BAD, png_like("bad 2")):
         box.drop("digit7.png", data)

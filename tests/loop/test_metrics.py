@@ -25,8 +25,7 @@ def values(file: Path) -> dict[str, float]:
     }
 
 
-def test_metrics_count_what_the_daemon_did(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_metrics_count_what_the_daemon_did(box: Box, tmp_path: Path) -> None:
     box.configure(metrics_file="digitd.prom")
     file = tmp_path / "digitd.prom"
     with Daemon(box, STAND_IN) as running:
@@ -50,8 +49,7 @@ def test_metrics_count_what_the_daemon_did(tmp_path: Path) -> None:
     assert found[f"digitd_build_info stand-in {__version__}"] == 1
 
 
-def test_paused_daemon_says_so_and_how_long_files_wait(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_paused_daemon_says_so_and_how_long_files_wait(box: Box, tmp_path: Path) -> None:
     box.configure(metrics_file="digitd.prom")
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -67,8 +65,7 @@ def test_paused_daemon_says_so_and_how_long_files_wait(tmp_path: Path) -> None:
     assert found["digitd_oldest_waiting_seconds"] >= 1
 
 
-def test_file_that_cannot_be_written_does_not_stop_the_daemon(tmp_path: Path) -> None:
-    box = Box(tmp_path)
+def test_file_that_cannot_be_written_does_not_stop_the_daemon(box: Box) -> None:
     box.configure(metrics_file="missing/digitd.prom")
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("missing/digitd.prom cannot be written: No such file or directory")

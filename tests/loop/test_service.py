@@ -27,10 +27,9 @@ from support.waiting import until
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    box = Box(tmp_path)
+def box(box: Box) -> Box:
     box.configure(model="model.keras")
-    (tmp_path / "model.keras").write_bytes(b"a model")
+    (box.folder / "model.keras").write_bytes(b"a model")
     return box
 
 

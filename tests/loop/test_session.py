@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def config(config: Config, tmp_path: Path) -> Config:
     (tmp_path / "model.keras").write_bytes(b"a model")
-    for name in ("inbox", "outbox"):
-        (tmp_path / name).mkdir()
-    return Config(
-        inbox=tmp_path / "inbox", outbox=tmp_path / "outbox", model=tmp_path / "model.keras"
-    )
+    return config.model_copy(update={"model": tmp_path / "model.keras"})
 
 
 @pytest.fixture

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from daemon.config import Config
 from daemon.loop import status
 from daemon.outbox import rows
@@ -13,13 +9,6 @@ from daemon.records import Status, Verdict
 from support.factories import BROKEN, row
 
 SEVEN = Verdict(Status.OK, 7, 0.987, (0.001,) * 7 + (0.987, 0.002, 0.001, 0.002))
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    (tmp_path / "inbox").mkdir()
-    (tmp_path / "outbox").mkdir()
-    return Config(inbox=tmp_path / "inbox", outbox=tmp_path / "outbox")
 
 
 def test_only_rows_are_counted_by_status(config: Config) -> None:

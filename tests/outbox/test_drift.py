@@ -111,9 +111,8 @@ def test_damaged_record_is_begun_anew(tmp_path: Path, text: str) -> None:
 
 
 def test_daemon_keeps_the_record_over_a_restart_and_status_shows_a_difference(
-    tmp_path: Path,
+    box: Box,
 ) -> None:
-    box = Box(tmp_path)
     for number in (1, 2):
         box.drop(f"digit{number}.png", png_like(f"fine {number}"))
         with Daemon(box, STAND_IN, "--once") as running:

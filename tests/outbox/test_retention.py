@@ -24,11 +24,6 @@ MOMENT = 0.000_01  # days, 0.9 s
 FINE, BAD = png_like("fine"), png_like("bad 1")
 
 
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path)
-
-
 def read_all(box: Box) -> None:
     with Daemon(box, STAND_IN, "--once") as running:
         assert running.process.wait(60) == 0, running.log

@@ -12,8 +12,6 @@ from daemon.reading import eye
 from daemon.records import Doubt
 from support.drawn import Pixels, alike, large, painted, png, read, shipped
 
-RNG = np.random.default_rng(0)
-
 
 def ruled() -> Pixels:
     sheet = np.full((400, 500, 3), (220, 228, 230), float)
@@ -34,7 +32,7 @@ def squared() -> Pixels:
 def shaded() -> Pixels:
     y, x = np.mgrid[0:400, 0:400] / 400
     light = 0.45 + 0.3 * x + 0.25 * y
-    noise = RNG.normal(0, 3, (400, 400, 3))
+    noise = np.random.default_rng(0).normal(0, 3, (400, 400, 3))
     lit: Pixels = painted(large(5, 400)) * light[..., None] + noise
     return lit.clip(0, 255).astype(np.uint8)
 
@@ -54,7 +52,7 @@ def brush() -> Pixels:
 
 def specks() -> Pixels:
     page = painted(large(5))
-    for x, y in RNG.integers(0, 276, (25, 2)):
+    for x, y in np.random.default_rng(0).integers(0, 276, (25, 2)):
         page[y : y + 3, x : x + 3] = 30
     return page
 
@@ -131,8 +129,9 @@ def test_blank_page_has_no_ink(side: int, paper: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("side", [28, 300])
 @pytest.mark.parametrize("spread", [2, 8, 40])
 def test_noise_is_not_ink(side: int, spread: int) -> None:
+    rng = np.random.default_rng(0)
     for _ in range(10):
-        page = (128 + RNG.normal(0, spread, (side, side, 3))).clip(0, 255).astype(np.uint8)
+        page = (128 + rng.normal(0, spread, (side, side, 3))).clip(0, 255).astype(np.uint8)
         assert read(png(page)).flaw == Doubt.NO_INK
 
 

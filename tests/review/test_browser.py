@@ -38,11 +38,6 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
-@pytest.fixture
 def eight(site: Site) -> list[str]:
     """Add eight doubtful rows; return their ids in the order of the queue."""
     rows = [(f"digit{n}.png", doubtful(n, 0.1 + n / 20)) for n in range(1, 9)]

@@ -16,15 +16,15 @@ from daemon.review.queries import Cursor, Filter, Sort
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 COUNT = 400
-CHANCE = random.Random(7)  # noqa: S311 - the same rows each time
 
 
 def row(number: int) -> list[str]:
     """Return the cells of a row; an hour lies between two rows."""
-    status = CHANCE.choice(list(Status))
-    digit = CHANCE.choice(["", *"0123456789"])
-    confidence = "" if digit == "" else f"{CHANCE.choice([0.25, 0.5, 0.75, 0.99]):.6f}"
-    name = f"{CHANCE.choice(['digit', 'DIGIT', 'scan', 'a%_'])}{number % 50}.png"
+    chance = random.Random(number)  # noqa: S311 - the same row each time
+    status = chance.choice(list(Status))
+    digit = chance.choice(["", *"0123456789"])
+    confidence = "" if digit == "" else f"{chance.choice([0.25, 0.5, 0.75, 0.99]):.6f}"
+    name = f"{chance.choice(['digit', 'DIGIT', 'scan', 'a%_'])}{number % 50}.png"
     moment = START + timedelta(hours=number)
     job_id = ids.encode(int(moment.timestamp() * 1000) << 12 | number)
     return [

@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
-@pytest.fixture
 def three(site: Site) -> list[str]:
     """Add three doubtful rows; return their ids in the order of the queue."""
     second = site.add("digit2.png", doubtful(2, 0.6))
