@@ -22,11 +22,12 @@ import numpy as np
 
 from benchmarks import material, parts, recipe
 from benchmarks.chart import draw
-from benchmarks.daemon_run import DaemonRun
+from benchmarks.timed import TimedDaemon
 from daemon import __version__, ids
 from daemon.config import Config
 from daemon.inbox.inbox import Inbox
 from daemon.outbox import rows
+from support.daemon import Box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,9 +60,9 @@ def speed(folder: Path, rates: dict[str, float]) -> Lines:
         for figure in made.glob("*.jpg"):
             figure.unlink()
         measured[_PARTS].append(parts.files_per_second(made, folder / "out"))
-        run = DaemonRun(folder / f"speed{turn}")
-        shutil.copytree(made, run.inbox, dirs_exist_ok=True)
-        with run:
+        box = Box(folder / f"speed{turn}", {})
+        shutil.copytree(made, box.inbox, dirs_exist_ok=True)
+        with TimedDaemon(box) as run:
             run.wait_until_ready()
             before = run.daemon_cpu_seconds()
             took = run.wait_for_rows(_FILES)
@@ -106,13 +107,13 @@ def _spread(figures: list[float], digits: int = 0) -> str:
 def growth(folder: Path, large: int) -> Lines:
     """Files a second, memory and the time of a scan as more files wait."""
     for count in sorted({1000, 10_000, large}):
-        run = DaemonRun(folder / f"waiting{count}")
-        material.small_pngs(run.inbox, count)
-        inbox = Inbox(Config(inbox=run.inbox, outbox=run.outbox), wake=lambda: None)
+        box = Box(folder / f"waiting{count}", {})
+        material.small_pngs(box.inbox, count)
+        inbox = Inbox(Config(inbox=box.inbox, outbox=box.outbox), wake=lambda: None)
         started = time.perf_counter()
         inbox.open(live=False)
         scan = time.perf_counter() - started
-        with run:
+        with TimedDaemon(box) as run:
             run.wait_for_rows(count)
             rate = run.steady_files_per_second()
             daemon = run.memory().daemon_resident
@@ -135,9 +136,9 @@ def latency(folder: Path) -> Lines:
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - ours
         walls.append(time.perf_counter() - started)
     yield "`digitd predict` of one file, whole process, s", _spread(walls, 2)
-    run = DaemonRun(folder / "latency")
-    files.pop().rename(run.inbox / "digit0.png")
-    with run:
+    box = Box(folder / "latency", {})
+    files.pop().rename(box.inbox / "digit0.png")
+    with TimedDaemon(box) as run:
         first = run.wait_for_growth(len(rows.header()))
         yield "start -> first row, s", f"{first:.2f}"
         time.sleep(10)  # the second worker settles
@@ -145,9 +146,9 @@ def latency(folder: Path) -> Lines:
         chance = np.random.default_rng(7)
         for file in files:
             time.sleep(chance.uniform(0.2, 0.6))
-            size = run.table.stat().st_size
+            size = box.table.stat().st_size
             dropped = time.perf_counter()
-            file.rename(run.inbox / file.name)
+            file.rename(box.inbox / file.name)
             run.wait_for_growth(size)
             took.append(1000 * (time.perf_counter() - dropped))
         p50, p95 = np.percentile(took, [50, 95])
@@ -165,9 +166,9 @@ def photographs(folder: Path) -> Lines:
     material.photos(made, _PHOTOS)
     for part, milliseconds in parts.milliseconds(made).items():
         yield f"one core's time for a 2-megapixel photo: {part}, ms", f"{milliseconds:.2f}"
-    run = DaemonRun(folder / "photos")
-    shutil.copytree(made, run.inbox, dirs_exist_ok=True)
-    with run:
+    box = Box(folder / "photos", {})
+    shutil.copytree(made, box.inbox, dirs_exist_ok=True)
+    with TimedDaemon(box) as run:
         run.wait_for_rows(_PHOTOS)
         yield "2-megapixel photos, files/s", f"{run.steady_files_per_second():.1f}"
 
@@ -179,9 +180,9 @@ def stream(folder: Path) -> Lines:
     count = _STREAM_RATE * _STREAM_SECONDS
     material.small_pngs(made, count)
     files = sorted(made.iterdir())
-    run = DaemonRun(folder / "stream")
+    box = Box(folder / "stream", {})
     dropped: dict[str, float] = {}
-    with run:
+    with TimedDaemon(box) as run:
         run.wait_until_ready()
         before, started = run.cpu_seconds(), time.perf_counter()
 
@@ -189,7 +190,7 @@ def stream(folder: Path) -> Lines:
             for number, file in enumerate(files):
                 time.sleep(max(0.0, started + number / _STREAM_RATE - time.perf_counter()))
                 dropped[file.name] = time.time()
-                file.rename(run.inbox / file.name)
+                file.rename(box.inbox / file.name)
 
         dropping = threading.Thread(target=drop)
         dropping.start()
@@ -199,7 +200,7 @@ def stream(folder: Path) -> Lines:
         cores = (run.cpu_seconds() - before) / seconds
     waits = [
         datetime.fromisoformat(row["processed_at"]).timestamp() - dropped[row["file"]]
-        for row in run.rows()
+        for row in box.rows()
     ]
     p50, p95 = np.percentile(waits, [50, 95])
     yield (
@@ -216,10 +217,10 @@ def old_table(folder: Path) -> Lines:
     row += ",2026-11-21T21:19:09.176Z,2026-11-21T21:19:09.176Z\n"
     for turn in range(3):
         for count, seconds in starts.items():
-            run = DaemonRun(folder / f"old{count}-{turn}")
+            box = Box(folder / f"old{count}-{turn}", {})
             table = (f"{ids.encode(number)}{row}" for number in range(count))
-            run.table.write_text(rows.header() + "".join(table))
-            with run:
+            box.table.write_text(rows.header() + "".join(table))
+            with TimedDaemon(box) as run:
                 seconds.append(run.wait_until_ready())
     more = statistics.median(starts[_OLD_ROWS]) - statistics.median(starts[0])
     yield f"start with {_OLD_ROWS} rows, more than with none, s", f"{more:+.2f}"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from daemon.outbox.audit import Audit, audit
 from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -90,17 +91,21 @@ def files_limited_to(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+# Settings with which a file of a test has its row soon.
+QUICK: dict[str, object] = {"workers": 2, "settle_seconds": 0.2, "incomplete_seconds": 0.5}
+
+
 @dataclass
 class Box:
     """A folder with a config, an inbox and an outbox."""
 
     folder: Path
-    settings: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=QUICK.copy)
 
     def __post_init__(self) -> None:
-        self.inbox.mkdir(exist_ok=True)
+        self.inbox.mkdir(parents=True, exist_ok=True)
         self.outbox.mkdir(exist_ok=True)
-        self.configure(workers=2, settle_seconds=0.2, incomplete_seconds=0.5)
+        self.configure()
 
     @property
     def inbox(self) -> Path:
@@ -113,6 +118,10 @@ class Box:
     @property
     def work(self) -> Path:
         return self.inbox / ".digitd"
+
+    @property
+    def table(self) -> Path:
+        return self.outbox / "predictions.csv"
 
     @property
     def config(self) -> Path:
@@ -130,10 +139,9 @@ class Box:
         made.rename(self.inbox / name)
 
     def rows(self) -> list[dict[str, str]]:
-        table = self.outbox / "predictions.csv"
-        if not table.exists():
+        if not self.table.exists():
             return []
-        with table.open(encoding="utf-8", newline="") as lines:
+        with self.table.open(encoding="utf-8", newline="") as lines:
             return list(csv.DictReader(lines))
 
     def row(self, name: str) -> dict[str, str]:
@@ -190,11 +198,24 @@ class Daemon:
         return self._log.read_text(errors="replace")
 
     def wait_for_log(self, text: str, times: int = 1) -> None:
-        def said() -> bool:
-            assert self.process.poll() is None or self.log.count(text) >= times, self.log
-            return self.log.count(text) >= times
+        self.until(lambda: self.log.count(text) >= times, f"{text!r} in the log:\n{self.log}")
 
-        until(said, f"{text!r} in the log:\n{self.log}")
+    def until(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        seconds: float = DEADLINE_SECONDS,
+        pause: float = 0.02,
+    ) -> None:
+        """Wait for a condition that only a running daemon can fulfil."""
+
+        def check() -> bool:
+            has_ended = self.process.poll() is not None
+            found = condition()
+            assert found or not has_ended, self.log
+            return found
+
+        until(check, what, seconds, turn=lambda: time.sleep(pause))
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -210,9 +231,11 @@ class Daemon:
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers (not of multiprocessing's resource tracker)."""
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        pids = [int(pid) for file in children for pid in file.read_text().split()]
-        return [pid for pid in pids if "spawn_main" in _command_line(pid)]
+        return [pid for pid in self.children() if "spawn_main" in _command_line(pid)]
+
+    def children(self) -> list[int]:
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for file in tasks for pid in file.read_text().split()]
 
 
 def _command_line(pid: int) -> str:
