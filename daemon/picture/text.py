@@ -54,6 +54,7 @@ class Font:
         ascent: rows of a line above its baseline, enough for two accents on a capital.
         height: rows of a line, including descenders.
         width: returns the width in pixels of a drawable text (see ``replace_undrawable``).
+        draw_line: draws one line of drawable text.
     """
 
     def __init__(self, face: str, size: int) -> None:
@@ -68,7 +69,7 @@ class Font:
         # Any: matplotlib's Agg backend carries no type hints.
         self._cell: Any = RendererAgg(2 * self._margin, self.height, _DPI)  # type: ignore[no-untyped-call]
         self._letter = lru_cache(_CACHED_LETTERS)(self._draw_letter)
-        self._line = lru_cache(_CACHED_LINES)(self._compose)
+        self.draw_line = lru_cache(_CACHED_LINES)(self._draw_line)
         # The same labels and percentages are measured in every picture: 0.04 ms without a cache.
         self.width = lru_cache(_CACHED_LINES)(self._measure)
 
@@ -83,19 +84,16 @@ class Font:
             for c in unicodedata.normalize("NFC", text)
         )
 
-    def draw_line(self, text: str) -> NDArray[np.uint8]:
-        """Draw one line of drawable text (see ``replace_undrawable``).
+    def _measure(self, text: str) -> int:
+        return sum(self._letter(c).advance for c in text)
+
+    def _draw_line(self, text: str) -> NDArray[np.uint8]:
+        """Draw one line of drawable text.
 
         Returns:
             (height, OVERHANG + width + OVERHANG) uint8, read-only: the ink coverage of each
             pixel, 0 none, 255 full. The pen starts OVERHANG from the left, on the row ``ascent``.
         """
-        return self._line(text)
-
-    def _measure(self, text: str) -> int:
-        return sum(self._letter(c).advance for c in text)
-
-    def _compose(self, text: str) -> NDArray[np.uint8]:
         letters = [self._letter(c) for c in text]
         ends = np.cumsum([letter.advance for letter in letters], dtype=int).tolist()
         width = ends[-1] if ends else 0
