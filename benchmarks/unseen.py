@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from benchmarks import labels
-from daemon.training import data, fonts
+from daemon.training import data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,9 +65,9 @@ def _pairs(digits: data.Drawings, rng: Generator) -> Iterator[Page]:
 
 def _letters(rng: Generator) -> Iterator[Page]:
     """Yield a dark letter from a held-out font on white paper, 40 to 80 % of the page in size."""
-    faces = fonts.found(kept_apart=True)
+    fonts = data.find_fonts(held_out=True)
     while True:
-        ink = fonts.rendered(faces[rng.integers(len(faces))], str(rng.choice(list(LETTERS))))
+        ink = data.render_text(fonts[rng.integers(len(fonts))], str(rng.choice(list(LETTERS))))
         if ink is None:
             continue
         scale = SIDE * rng.uniform(0.4, 0.8) / max(ink.shape)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +22,6 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
 @click.command()
 @click.option(
     "--data",
-    "sets",
     metavar="FILE",
     multiple=True,
     type=_EXISTING_FILE,
@@ -53,7 +53,7 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     default=1.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Draw so many times the usual number of digits from fonts and strokes, and non-digits.",
+    help="Multiply the number of digits from fonts and strokes, and of non-digits.",
 )
 @click.option(
     "--work",
@@ -62,20 +62,10 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     default="runs",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keeps the glyphs, the checkpoints and the pictures.",
+    help="The folder of the glyphs, the checkpoints and the pictures.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoints in --work.")
-def train(  # noqa: PLR0913 - one for each option
-    sets: tuple[Path, ...],
-    out: Path | None,
-    eye_epochs: int,
-    epochs: int,
-    seed: int,
-    scale: float,
-    folder: Path,
-    *,
-    resume: bool,
-) -> None:
+@click.option("--resume", is_flag=True, help="Continue from the checkpoints in --work.")
+def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> None:  # noqa: ANN401 - the fields of TrainSettings
     """Build a model from data; its curves and examples are written into --work.
 
     \b
@@ -85,27 +75,25 @@ def train(  # noqa: PLR0913 - one for each option
     """
     from daemon.training import report, train
 
-    settings = train.TrainSettings(
-        data=sets, eye_epochs=eye_epochs, epochs=epochs, seed=seed, scale=scale
-    )
+    chosen = train.TrainSettings(**settings)
     out = out or folder / "model.keras"
     with _Bars() as bars:
-
-        def ended(epoch: train.Epoch) -> None:
-            click.echo(f"{bars.cleared}{report.line(epoch)}")
-
-        progress = train.Progress(begun=bars.begin, advanced=bars.advance, ended=ended)
-        trained = train.train(settings, out, folder, progress, resume=resume)
-    click.echo(report.of_training(trained, out, folder))
+        callbacks = train.TrainCallbacks(
+            on_stage=bars.begin,
+            on_progress=bars.advance,
+            on_epoch=lambda epoch: click.echo(f"{bars.cleared}{report.format_epoch(epoch)}"),
+        )
+        trained = train.train(chosen, out, folder, callbacks, resume=resume)
+    click.echo(report.report_training(trained, out, folder))
 
 
 class _Bars:
-    """A progress bar on a terminal for each stage, one after another."""
+    """Progress bars on a terminal, one for each stage in turn."""
 
     def __init__(self) -> None:
-        self._seen = sys.stderr.isatty()
+        self._shown = sys.stderr.isatty()
         self._bar: Any = None
-        self.cleared = _CLEARED if self._seen else ""
+        self.cleared = _CLEARED if self._shown else ""
 
     def __enter__(self) -> Self:
         return self
@@ -114,11 +102,11 @@ class _Bars:
         self._finish()
 
     def begin(self, stage: str, length: int, done: int) -> None:
-        """Begin a stage of which a part may be done already."""
+        """Begin a stage; ``done`` of its steps are done already."""
         self._finish()
         # click never shows progress again on a bar that has finished.
         self._bar = click.progressbar(
-            length=length, label=stage, file=sys.stderr, hidden=not self._seen
+            length=length, label=stage, file=sys.stderr, hidden=not self._shown
         )
         self._bar.render_progress()
         self.advance(done)
@@ -165,19 +153,9 @@ class _Bars:
     "--keras",
     "with_keras",
     is_flag=True,
-    help="Measure the Keras network as well, which the compiled one was made from.",
+    help="Also measure the Keras network that the compiled one was made from.",
 )
-def evaluate(  # noqa: PLR0913 - one for each option
-    path: Path,
-    model: Path,
-    skip_traits: str,
-    at_least: float | None,
-    folder: Path | None,
-    table: Path | None,
-    *,
-    as_json: bool,
-    with_keras: bool,
-) -> None:
+def evaluate(path: Path, model: Path, **options: Any) -> None:  # noqa: ANN401 - the fields of _Options
     """Measure a model on DATA: an .npz set, or a folder with a labels.csv (file,label).
 
     \b
@@ -187,42 +165,66 @@ def evaluate(  # noqa: PLR0913 - one for each option
       digitd evaluate scans/ --json --table answers.csv
     """
     from daemon.reading.model import load
-    from daemon.training import evaluate, network, report
+    from daemon.training import networks
+    from daemon.training.evaluate import list_cases
 
+    chosen = _Options(**options)
+    skipped = [word for word in chosen.skip_traits.split(",") if word]
+    keras = networks.load_with_keras(model) if chosen.with_keras else None
     reader = load(model)
-    skipped = [word for word in skip_traits.split(",") if word]
-    measured = _measured("reading", reader, evaluate.cases(path, skipped), table)
-    others = []
-    if with_keras:
-        keras = network.as_model(model)
-        others = [_measured("Keras", keras, evaluate.cases(path, skipped), None)]
-    if as_json:
-        figures = report.figures(measured, reader.hash)
-        for other in others:
-            figures["keras"] = report.figures(other, reader.hash)
-        click.echo(json.dumps(figures, indent=2))
-    else:
-        click.echo(report.of_evaluation(measured))
-        for other in others:
-            click.echo(f"the Keras network:\n{report.of_evaluation(other)}")
-    if folder is not None:
-        files = ", ".join(map(str, report.drawn(measured, folder)))
-        click.echo(f"pictures: {files}", err=as_json)
-    if at_least is not None and measured.accuracy < at_least:
-        click.echo(f"digitd: {measured.accuracy:.4f} is below {at_least}", err=True)
+    measured = _measure("reading", reader, list_cases(path, skipped), chosen.table)
+    others = [_measure("Keras", keras, list_cases(path, skipped), None)] if keras else []
+    _print_figures(measured, others, reader.hash, as_json=chosen.as_json)
+    if chosen.folder is not None:
+        from daemon.training import report
+
+        files = ", ".join(map(str, report.draw_pictures(measured, chosen.folder)))
+        click.echo(f"pictures: {files}", err=chosen.as_json)
+    if chosen.at_least is not None and measured.accuracy < chosen.at_least:
+        click.echo(f"digitd: {measured.accuracy:.4f} is below {chosen.at_least}", err=True)
         sys.exit(EX_FOUND_WRONG)
 
 
-def _measured(label: str, reader: "Model", cases: "Cases", table: Path | None) -> "Evaluation":
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of ``evaluate``, see their help."""
+
+    skip_traits: str
+    at_least: float | None
+    folder: Path | None
+    table: Path | None
+    as_json: bool
+    with_keras: bool
+
+
+def _print_figures(
+    measured: "Evaluation", others: list["Evaluation"], file_hash: str, *, as_json: bool
+) -> None:
+    """Print the figures of the model, and those of its Keras network if there are any."""
+    from daemon.training import report
+
+    if as_json:
+        figures = report.to_json(measured, file_hash)
+        for other in others:
+            figures["keras"] = report.to_json(other, file_hash)
+        click.echo(json.dumps(figures, indent=2))
+        return
+    click.echo(report.format_evaluation(measured))
+    for other in others:
+        click.echo(f"the Keras network:\n{report.format_evaluation(other)}")
+
+
+def _measure(label: str, reader: "Model", cases: "Cases", table: Path | None) -> "Evaluation":
     """Measure a model with a progress bar on a terminal, and a row per image in the table."""
-    from daemon.training import evaluate, report
+    from daemon.training import report
+    from daemon.training.evaluate import Prediction, evaluate
 
     hidden = not sys.stderr.isatty()
     bar = click.progressbar(length=cases.count, label=label, file=sys.stderr, hidden=hidden)
-    with bar, report.table(table) as write:
+    with bar, report.open_table(table) as write:
 
-        def answered(answer: evaluate.Answer) -> None:
+        def on_prediction(prediction: Prediction) -> None:
             bar.update(1)
-            write(answer)
+            write(prediction)
 
-        return evaluate.evaluate(reader, cases, on_answer=answered)
+        return evaluate(reader, cases, on_prediction=on_prediction)

@@ -1,4 +1,4 @@
-"""Measure a model through the real reader: on MNIST's test digits or a folder of images."""
+"""Measure a model through the real reader, on a data set or a folder of images; calibrate it."""
 
 import csv
 from collections import Counter
@@ -14,21 +14,27 @@ from numpy.typing import NDArray
 from daemon.errors import DataError, UnreadableError
 from daemon.reading import model, reader
 from daemon.records import DIGITS, Status, Verdict
-from daemon.training import calibrate, data
+from daemon.training import data
 
 LABELS = "labels.csv"
 NO_DIGIT = frozenset({"none", "multi"})
-"""Labels of images that must not be said to be a digit."""
+"""Labels of images that must not be read as a digit."""
 
 _DIGIT_LABELS = frozenset(map(str, range(DIGITS)))
 _MAX_MEGAPIXELS = 50.0  # config.yaml's default
 _BATCH = 256
 _EXAMPLES = 24
 
+# Of the validation data that are said to be ok, at most this share may be wrong. They have harder
+# drawings than people's, letters and pairs among them; on people's drawings the share is smaller.
+WRONG_AT_MOST = 0.01
+LOWEST, HIGHEST = 0.5, 0.99  # a threshold outside them would flag nothing or too much
+BINS = 15  # of confidence, for the calibration error (Guo et al. 2017)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One image to be read.
+    """An image to read.
 
     Attributes:
         name: of the file.
@@ -45,23 +51,23 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """What to measure on: how many images, and each of them, loaded when it is its turn."""
+    """An evaluation set: the number of images, and the images, loaded lazily."""
 
     count: int
     each: Iterable[Case]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What was said of a case.
+class Prediction:
+    """The model's verdict on a case.
 
     Attributes:
         name: of the image.
         truth: its label.
-        verdict: what the daemon would say of it.
         traits: words about the image.
-        page: for pictures of the answer; ``None`` where the image could not be read, and where
-            the answer is neither an example nor a mistake.
+        verdict: what the daemon would record.
+        page: the decoded image, to draw; ``None`` if it could not be read, and if the prediction
+            is neither an example nor a mistake.
     """
 
     name: str
@@ -76,29 +82,31 @@ class Answer:
         return int(self.truth) if self.truth in _DIGIT_LABELS else None
 
     @property
-    def right(self) -> bool:
+    def is_right(self) -> bool:
         """Whether the digit was read."""
         return self.label is not None and self.verdict.digit == self.label
 
     @property
-    def ok(self) -> bool:
+    def is_ok(self) -> bool:
         """Whether the row would say ``ok``."""
         return self.verdict.status is Status.OK
 
     @property
     def is_counted(self) -> bool:
-        """Whether the label says what should have been answered."""
+        """Whether the label defines a right answer."""
         return self.label is not None or self.truth in NO_DIGIT
 
     @property
     def is_mistake(self) -> bool:
-        """Whether a digit was misread, or something else taken for a digit."""
-        return not self.right if self.label is not None else self.truth in NO_DIGIT and self.ok
+        """Whether a digit was misread, or something else was read as a digit."""
+        if self.label is not None:
+            return not self.is_right
+        return self.truth in NO_DIGIT and self.is_ok
 
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """Of the images with one digit and a trait: how many, right, ``ok``, and wrong yet ``ok``."""
+    """Images with one digit and a trait: how many, right, ``ok``, and wrong yet ``ok``."""
 
     count: int
     right: int
@@ -112,16 +120,16 @@ class Evaluation:
 
     Attributes:
         count: images with one digit.
-        right: of those, how many were read rightly, ``ok`` or not.
+        right: of those, how many were read right, ``ok`` or not.
         per_digit: (right, count) of each digit.
         ok: images with one digit that were ``ok``.
         ok_right: of those, how many were right.
         calibration_error: expected, over 15 bins, 0 to 1.
         refused: of the images with no digit or several, by label: (not ``ok``, count).
-        confusion: (10, 11) int; rows are what was drawn, the last column "no digit said".
-        mistakes: the wrong answers, the surest first.
-        examples: a few answers, evenly spaced.
-        per_trait: the digits with each trait, by trait; empty if there are none.
+        confusion: (10, 11) int; rows are the digits drawn, the last column is "no digit".
+        mistakes: the wrong predictions, the most confident first.
+        examples: a few predictions, evenly spaced.
+        per_trait: the images with one digit by trait; empty without traits.
     """
 
     count: int
@@ -132,13 +140,13 @@ class Evaluation:
     calibration_error: float
     refused: dict[str, tuple[int, int]]
     confusion: NDArray[np.int64]
-    mistakes: tuple[Answer, ...]
-    examples: tuple[Answer, ...]
+    mistakes: tuple[Prediction, ...]
+    examples: tuple[Prediction, ...]
     per_trait: dict[str, Trait]
 
     @property
     def accuracy(self) -> float:
-        """Share of the digits that was read rightly; 0 if there were none."""
+        """Share of the digits that was read right; 0 if there were none."""
         return self.right / self.count if self.count else 0.0
 
     @property
@@ -152,12 +160,12 @@ class Evaluation:
         return self.ok_right / self.ok if self.ok else 1.0
 
 
-def cases(path: Path, skip_traits: Sequence[str] = ()) -> Cases:
-    """Find what to read: an ``.npz`` set (MNIST's test digits) or a folder with labels.csv.
+def list_cases(path: Path, skip_traits: Sequence[str] = ()) -> Cases:
+    """Return an evaluation set: an ``.npz`` set, or a folder of images with a labels.csv.
 
     Args:
-        path: the file, or a folder in which ``labels.csv`` has columns ``file`` and ``label``
-            and the images lie beside it or in ``images/``.
+        path: the file (of MNIST, the test digits), or a folder in which ``labels.csv`` has the
+            columns ``file`` and ``label``; the images are next to it or in ``images/``.
         skip_traits: leave out images that have one of these in their ``traits`` column, which
             holds words separated by semicolons.
 
@@ -165,55 +173,22 @@ def cases(path: Path, skip_traits: Sequence[str] = ()) -> Cases:
         DataError: it is neither; while the images are loaded, one of them is missing.
     """
     if path.is_dir():
-        return _of_folder(path, frozenset(skip_traits))
-    return of(data.load_test(path))
+        return _list_folder(path, frozenset(skip_traits))
+    return encode_set(data.load_test(path))
 
 
-def of(drawings: data.Drawings) -> Cases:
-    """Return the files that a set's digits would be: PNGs, white ink on black."""
-    return Cases(len(drawings.images), _encoded(drawings))
+def encode_set(drawings: data.Drawings) -> Cases:
+    """Return a set's digits as files: PNGs, white ink on black."""
+    return Cases(len(drawings.images), _encode_each(drawings))
 
 
-def _encoded(drawings: data.Drawings) -> Iterator[Case]:
+def _encode_each(drawings: data.Drawings) -> Iterator[Case]:
     for index, (ink, label) in enumerate(zip(drawings.images, drawings.labels, strict=True)):
         png = cv2.imencode(".png", ink)[1].tobytes()
         yield Case(f"{drawings.name} {index}", str(int(label)), png)
 
 
-def evaluate(
-    network: model.Model,
-    found: Cases,
-    unsure_below: float | None = None,
-    on_answer: Callable[[Answer], object] = lambda _: None,
-) -> Evaluation:
-    """Read all cases as the daemon would and count.
-
-    Args:
-        network: the model.
-        found: what to read.
-        unsure_below: ``None`` takes the model's own.
-        on_answer: gets each answer, counted or not.
-
-    Raises:
-        DataError: there is not one image to count.
-    """
-    threshold = network.unsure_below if unsure_below is None else unsure_below
-    answers: list[Answer] = []
-    every = max(1, found.count // _EXAMPLES)
-    cases = iter(found.each)
-    while batch := list(islice(cases, _BATCH)):
-        for answer in _answered(network, batch, threshold):
-            on_answer(answer)
-            # Of a large folder not every image fits into memory: keep those that may be drawn.
-            is_drawn = answer.is_mistake or len(answers) % every == 0
-            answers.append(answer if is_drawn else replace(answer, page=None))
-    counted = [answer for answer in answers if answer.is_counted]
-    if not counted:
-        raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
-    return _counted(counted, tuple(answers[::every][:_EXAMPLES]))
-
-
-def _of_folder(folder: Path, skipped: frozenset[str]) -> Cases:
+def _list_folder(folder: Path, skipped: frozenset[str]) -> Cases:
     table = folder / LABELS
     try:
         with table.open(newline="", encoding="utf-8") as file:
@@ -222,38 +197,71 @@ def _of_folder(folder: Path, skipped: frozenset[str]) -> Cases:
         raise DataError(f"{table}: cannot be read: {error.strerror}") from error
     if not rows or not {"file", "label"} <= set(rows[0]):
         raise DataError(f"{table}: needs the columns `file` and `label`, and rows")
-    kept = [row for row in rows if not skipped.intersection(_traits(row))]
-    return Cases(len(kept), _loaded(folder, kept))
+    kept = [row for row in rows if not skipped.intersection(_split_traits(row))]
+    return Cases(len(kept), _load_each(folder, kept))
 
 
-def _loaded(folder: Path, rows: Iterable[dict[str, str]]) -> Iterator[Case]:
+def _load_each(folder: Path, rows: Iterable[dict[str, str]]) -> Iterator[Case]:
     for row in rows:
-        beside, within = folder / row["file"], folder / "images" / row["file"]
+        file = folder / row["file"]
         try:
-            content = (beside if beside.exists() else within).read_bytes()
+            content = (file if file.exists() else folder / "images" / row["file"]).read_bytes()
         except OSError as error:
             raise DataError(
                 f"{folder / LABELS}: {row['file']} cannot be read: {error.strerror}"
             ) from error
-        yield Case(row["file"], row["label"].strip(), content, _traits(row))
+        yield Case(row["file"], row["label"].strip(), content, _split_traits(row))
 
 
-def _traits(row: dict[str, str]) -> tuple[str, ...]:
+def _split_traits(row: dict[str, str]) -> tuple[str, ...]:
     return tuple(word for word in (row.get("traits") or "").split(";") if word)
 
 
-def _answered(network: model.Model, batch: Sequence[Case], threshold: float) -> list[Answer]:
-    seen = [_look_at(network, case) for case in batch]
-    verdicts = reader.judge_all(network, seen, threshold)
+def evaluate(
+    network: model.Model,
+    cases: Cases,
+    unsure_below: float | None = None,
+    on_prediction: Callable[[Prediction], object] = lambda _: None,
+) -> Evaluation:
+    """Read all cases as the daemon would, and count.
+
+    Args:
+        network: the model.
+        cases: what to read.
+        unsure_below: ``None`` takes the model's own threshold.
+        on_prediction: called with each prediction, counted or not.
+
+    Raises:
+        DataError: there is not one image to count.
+    """
+    threshold = network.unsure_below if unsure_below is None else unsure_below
+    predictions: list[Prediction] = []
+    every = max(1, cases.count // _EXAMPLES)
+    remaining = iter(cases.each)
+    while batch := list(islice(remaining, _BATCH)):
+        for prediction in _predict(network, batch, threshold):
+            on_prediction(prediction)
+            # The images of a large folder may not fit into memory: keep those that may be drawn.
+            is_drawn = prediction.is_mistake or len(predictions) % every == 0
+            predictions.append(prediction if is_drawn else replace(prediction, page=None))
+    counted = [prediction for prediction in predictions if prediction.is_counted]
+    if not counted:
+        raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
+    return _tally(counted, tuple(predictions[::every][:_EXAMPLES]))
+
+
+def _predict(network: model.Model, batch: Sequence[Case], threshold: float) -> list[Prediction]:
+    pages = [_look_at(network, case) for case in batch]
+    verdicts = reader.judge_all(network, pages, threshold)
     return [
-        Answer(
-            case.name,
-            case.label,
-            case.traits,
-            verdict,
-            page if isinstance(page, reader.Page) else None,
+        Prediction(
+            name=case.name,
+            truth=case.label,
+            traits=case.traits,
+            verdict=verdict,
+            page=page if isinstance(page, reader.Page) else None,
         )
-        for case, page, verdict in zip(batch, seen, verdicts, strict=True)
+        for case, page, verdict in zip(batch, pages, verdicts, strict=True)
     ]
 
 
@@ -264,41 +272,110 @@ def _look_at(network: model.Model, case: Case) -> reader.Page | UnreadableError:
         return error
 
 
-def _counted(answers: Sequence[Answer], examples: tuple[Answer, ...]) -> Evaluation:
-    digits = [answer for answer in answers if answer.label is not None]
-    others = [answer for answer in answers if answer.label is None]
+def _tally(predictions: Sequence[Prediction], examples: tuple[Prediction, ...]) -> Evaluation:
+    digits = [each for each in predictions if each.label is not None]
+    others = [each for each in predictions if each.label is None]
     confusion = np.zeros((DIGITS, DIGITS + 1), np.int64)
-    for answer in digits:
-        said = answer.verdict.digit
-        confusion[answer.label, DIGITS if said is None else said] += 1
-    sure = [(a.verdict.confidence, a.right) for a in digits if a.verdict.confidence is not None]
-    confidence, right = zip(*sure, strict=True) if sure else ((), ())
-    wrong = [answer for answer in answers if answer.is_mistake]
+    for each in digits:
+        column = DIGITS if each.verdict.digit is None else each.verdict.digit
+        confusion[each.label, column] += 1
+    total = _count_trait(digits)
+    wrong = [each for each in predictions if each.is_mistake]
     return Evaluation(
-        count=len(digits),
-        right=sum(answer.right for answer in digits),
+        count=total.count,
+        right=total.right,
         per_digit=tuple((int(confusion[d, d]), int(confusion[d].sum())) for d in range(DIGITS)),
-        ok=sum(answer.ok for answer in digits),
-        ok_right=sum(answer.ok and answer.right for answer in digits),
-        calibration_error=calibrate.error(np.array(confidence), np.array(right)) if sure else 0.0,
+        ok=total.ok,
+        ok_right=total.ok - total.ok_wrong,
+        calibration_error=_calibration_error_of(digits),
         refused={
-            label: (sum(not a.ok for a in others if a.truth == label), count)
-            for label, count in sorted(Counter(a.truth for a in others).items())
+            label: (sum(not each.is_ok for each in others if each.truth == label), count)
+            for label, count in sorted(Counter(each.truth for each in others).items())
         },
         confusion=confusion,
-        mistakes=tuple(sorted(wrong, key=lambda a: -(a.verdict.confidence or 0.0))),
+        mistakes=tuple(sorted(wrong, key=lambda each: -(each.verdict.confidence or 0.0))),
         examples=examples,
         per_trait={
-            trait: _trait([answer for answer in digits if trait in answer.traits])
-            for trait in sorted({trait for answer in digits for trait in answer.traits})
+            trait: _count_trait([each for each in digits if trait in each.traits])
+            for trait in sorted({trait for each in digits for trait in each.traits})
         },
     )
 
 
-def _trait(answers: Sequence[Answer]) -> Trait:
+def _count_trait(predictions: Sequence[Prediction]) -> Trait:
     return Trait(
-        count=len(answers),
-        right=sum(answer.right for answer in answers),
-        ok=sum(answer.ok for answer in answers),
-        ok_wrong=sum(answer.ok and not answer.right for answer in answers),
+        count=len(predictions),
+        right=sum(each.is_right for each in predictions),
+        ok=sum(each.is_ok for each in predictions),
+        ok_wrong=sum(each.is_ok and not each.is_right for each in predictions),
     )
+
+
+def _calibration_error_of(predictions: Sequence[Prediction]) -> float:
+    read = [each for each in predictions if each.verdict.confidence is not None]
+    confidence = np.array([each.verdict.confidence for each in read], np.float64)
+    return calibration_error(confidence, np.array([each.is_right for each in read], np.bool_))
+
+
+def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    """Return the expected calibration error; 0 without predictions.
+
+    It is the mean distance of confidence and accuracy over equal bins.
+    """
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    total = 0.0
+    for index in range(BINS):
+        inside = bins == index
+        if inside.any():
+            total += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
+    return float(total)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A fitted temperature and threshold of ``unsure``, with the remaining calibration error."""
+
+    temperature: float
+    unsure_below: float
+    calibration_error: float
+
+
+def fit_calibration(
+    logits: NDArray[np.float32], counts: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Calibration:
+    """Fit the calibration to validation data.
+
+    Args:
+        logits: (N, 11), the classifier's.
+        counts: (N, 3) the eye's probabilities of none, one and several digits.
+        labels: (N,) 0 to 10.
+    """
+    temperatures = np.exp(np.linspace(np.log(0.2), np.log(3.0), 109))
+    best = min(temperatures, key=lambda t: log_loss(logits, counts, labels, float(t)))
+    scores = model.probabilities(logits, counts, float(best))
+    confidence = scores[:, :DIGITS].max(axis=1)
+    right = scores[:, :DIGITS].argmax(axis=1) == labels
+    has_digit = scores[:, DIGITS] <= confidence
+    unsure_below = HIGHEST
+    for threshold in np.linspace(LOWEST, HIGHEST, 50):
+        ok = has_digit & (confidence >= threshold)
+        if ok.any() and (~right[ok]).sum() <= WRONG_AT_MOST * ok.sum():
+            unsure_below = float(threshold)
+            break
+    digits = labels < DIGITS
+    return Calibration(
+        temperature=float(best),
+        unsure_below=round(unsure_below, 3),
+        calibration_error=calibration_error(confidence[digits], right[digits]),
+    )
+
+
+def log_loss(
+    logits: NDArray[np.float32],
+    counts: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    temperature: float,
+) -> float:
+    """Return the mean negative log likelihood, in nats."""
+    scores = model.probabilities(logits, counts, temperature)
+    return float(-np.log(scores[np.arange(len(labels)), labels] + 1e-9).mean())

@@ -1,7 +1,7 @@
-"""Import Keras and TensorFlow, which only training needs."""
+"""Import Keras and TensorFlow when they are needed; no other module imports them."""
 
-# They have no type hints, and take seconds to import.
-# ruff: noqa: ANN401, PLC0415
+# They take seconds to import.
+# ruff: noqa: PLC0415
 
 import os
 from typing import Any
@@ -10,20 +10,20 @@ from daemon.errors import MissingPackageError
 from daemon.reading.model import quiet
 
 
-def keras() -> Any:
+def import_keras() -> Any:
     """Import Keras on TensorFlow; takes seconds and 600 MB.
 
     Raises:
         MissingPackageError: TensorFlow is not installed.
     """
-    tensorflow()
+    import_tensorflow()
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import keras as imported
+    import keras
 
-    return imported
+    return keras
 
 
-def tensorflow() -> Any:
+def import_tensorflow() -> Any:
     """Import TensorFlow without its start-up messages.
 
     Raises:

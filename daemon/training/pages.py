@@ -1,40 +1,26 @@
-"""Compose pages to train the eye: ink on paper, with what else is on people's pages.
+"""Compose synthetic pages to train on: ink on paper, with what else is on people's pages.
 
-A page is drawn in the order in which a real one comes about: paper, what is printed on it, the
+A page is drawn in the order in which a real one comes about: the paper, what is printed on it, the
 writing, then shadows and the desk, then the camera.
 """
 
-# The probability and the range of each thing are literals where it is drawn.
-# ruff: noqa: PLR2004
-
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from daemon.reading.eye import Count
-from daemon.reading.glyph import bounding_box
-from daemon.training import furniture
-from daemon.training.furniture import Sheet
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
-    Bytes = NDArray[Any]
-    Floats = NDArray[Any]
+from daemon.reading.glyph import Bytes, Floats, bounding_box
+from daemon.training import page_clutter
+from daemon.training.page_clutter import Sheet
 
 _FAINT = 60  # grey levels; ink and paper differ by at least this much on a page
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class SyntheticPage:
     """A composed page.
 
     Attributes:
@@ -48,7 +34,7 @@ class Page:
     count: Count
 
 
-def drawing(ink: Bytes, count: Count, rng: Generator) -> Page:
+def compose_drawing(ink: Bytes, count: Count, rng: Generator) -> SyntheticPage:
     """Draw ink as in a paint program: clean, mostly 28x28, any colours, often off centre.
 
     Args:
@@ -56,11 +42,11 @@ def drawing(ink: Bytes, count: Count, rng: Generator) -> Page:
         count: what the ink is.
         rng: the random generator.
     """
-    ink = _cropped(ink)
+    ink = _crop(ink)
     if max(ink.shape) > 26 or rng.random() > 0.7:
         side = 28 if rng.random() < 0.5 else np.exp(rng.uniform(np.log(24), np.log(320)))
-        ink = _scaled(ink, side * rng.uniform(0.35, 0.93))
-    canvas = _canvas(ink.shape, rng)
+        ink = _resize(ink, side * rng.uniform(0.35, 0.93))
+    canvas = _choose_canvas(ink.shape, rng)
     room = [canvas[axis] - ink.shape[axis] for axis in (0, 1)]
     if rng.random() < 0.6:
         at = [int(np.clip(rng.normal(side / 2, max(canvas) / 20), 0, side)) for side in room]
@@ -68,15 +54,15 @@ def drawing(ink: Bytes, count: Count, rng: Generator) -> Page:
         at = [int(rng.integers(0, side + 1)) for side in room]
     alpha = np.zeros(canvas, np.uint8)
     alpha[at[0] : at[0] + ink.shape[0], at[1] : at[1] + ink.shape[1]] = ink
-    pen, paper = _paint(rng)
+    pen, paper = _choose_paint(rng)
     strength = rng.uniform(0.3, 1.0) if rng.random() < 0.15 else 1.0
-    pixels = _mixed(np.full((*canvas, 3), paper), alpha * strength, pen)
+    pixels = _blend(np.full((*canvas, 3), paper), alpha * strength, pen)
     if rng.random() < 0.1:
-        pixels = _compressed(pixels, int(rng.integers(50, 95)))
-    return Page(pixels, alpha, count)
+        pixels = _compress(pixels, int(rng.integers(50, 95)))
+    return SyntheticPage(pixels, alpha, count)
 
 
-def _canvas(ink: tuple[int, ...], rng: Generator) -> tuple[int, int]:
+def _choose_canvas(ink: tuple[int, ...], rng: Generator) -> tuple[int, int]:
     """Return height and width of a canvas for ink: mostly 28x28 if it fits, sometimes oblong."""
     longest = max(ink)
     if longest <= 28 and rng.random() < 0.85:
@@ -88,13 +74,13 @@ def _canvas(ink: tuple[int, ...], rng: Generator) -> tuple[int, int]:
     return side, side
 
 
-def plain(ink: Bytes) -> Page:
+def compose_set_image(ink: Bytes) -> SyntheticPage:
     """Return an image of a data set as a page: white ink on black, with a margin."""
     alpha = np.pad(ink, max(2, max(ink.shape) // 8))
-    return Page(cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR), alpha, Count.ONE)
+    return SyntheticPage(cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR), alpha, Count.ONE)
 
 
-def noise(rng: Generator) -> Page:
+def compose_noise(rng: Generator) -> SyntheticPage:
     """Return a page of noise, coarse or fine, grey or coloured, or of one colour."""
     side = 28 if rng.random() < 0.4 else int(np.exp(rng.uniform(np.log(20), np.log(300))))
     pixels = np.empty((side, side, 3), np.float32)
@@ -105,10 +91,14 @@ def noise(rng: Generator) -> Page:
             soft = cv2.GaussianBlur(grain, (0, 0), float(rng.uniform(0.4, 3)))
             grain = np.asarray(soft, np.float32).reshape(grain.shape)
         pixels += grain * np.float32(np.exp(rng.uniform(0, np.log(60))) / grain.std())
-    return Page(pixels.clip(0, 255).astype(np.uint8), np.zeros((side, side), np.uint8), Count.NONE)
+    return SyntheticPage(
+        pixels.clip(0, 255).astype(np.uint8), np.zeros((side, side), np.uint8), Count.NONE
+    )
 
 
-def paper(inks: Sequence[Bytes], count: Count, others: Sequence[Bytes], rng: Generator) -> Page:
+def compose_paper(
+    inks: Sequence[Bytes], count: Count, others: Sequence[Bytes], rng: Generator
+) -> SyntheticPage:
     """Compose a page of paper, or a board.
 
     Args:
@@ -120,23 +110,23 @@ def paper(inks: Sequence[Bytes], count: Count, others: Sequence[Bytes], rng: Gen
     """
     height = int(rng.integers(100, 216))
     width = int(np.clip(height * np.exp(rng.normal(0, 0.22)), 80, 260))
-    colour, pen = _stationery(rng)
-    pixels = furniture.blank(height, width, colour, rng)
-    alpha = _written((height, width), inks, rng)
+    colour, pen = _choose_stationery(rng)
+    pixels = page_clutter.make_paper(height, width, colour, rng)
+    alpha = _place_inks((height, width), inks, rng)
     found = bounding_box(alpha) if alpha.any() else None
     sheet = Sheet(pixels, colour, pen, found, np.argwhere(alpha > 0)[:, ::-1])
-    furniture.print_on(sheet, rng, may_ring=count is Count.ONE)
+    page_clutter.add_print(sheet, rng, may_ring=count is Count.ONE)
     if others and rng.random() < 0.3:
         _write_neighbours(sheet, others, rng)
     if inks:
         _write(sheet, alpha, rng)
     if rng.random() < 0.12:
-        furniture.dirt(sheet, rng)
-    furniture.light(sheet, rng)
-    return _photographed(Page(sheet.pixels, alpha, count), rng)
+        page_clutter.add_specks(sheet, rng)
+    page_clutter.add_light(sheet, rng)
+    return _photograph(SyntheticPage(sheet.pixels, alpha, count), rng)
 
 
-def _paint(rng: Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+def _choose_paint(rng: Generator) -> tuple[Floats, Floats]:
     """Return the colours of pen and canvas in a paint program, BGR."""
     black, white = np.zeros(3), np.full(3, 255.0)
     kind = rng.random()
@@ -145,12 +135,12 @@ def _paint(rng: Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     if kind < 0.66:
         return white, black
     if kind < 0.8:
-        return _contrasting(white, rng), white
+        return _choose_contrasting(white, rng), white
     ground = rng.uniform(0, 256, 3)
-    return _contrasting(ground, rng), ground
+    return _choose_contrasting(ground, rng), ground
 
 
-def _contrasting(ground: NDArray[Any], rng: Generator) -> NDArray[Any]:
+def _choose_contrasting(ground: Floats, rng: Generator) -> Floats:
     """Return a random colour that can be seen on another one."""
     while True:
         colour = rng.uniform(0, 256, 3)
@@ -158,7 +148,7 @@ def _contrasting(ground: NDArray[Any], rng: Generator) -> NDArray[Any]:
             return colour
 
 
-def _stationery(rng: Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+def _choose_stationery(rng: Generator) -> tuple[Floats, Floats]:
     """Return the colours of paper and pen, or of board and chalk, BGR."""
     grey = rng.normal(0, 1) * 12
     if rng.random() < 0.14:
@@ -172,14 +162,14 @@ def _stationery(rng: Generator) -> tuple[NDArray[Any], NDArray[Any]]:
             return sheet, pen
 
 
-def _cropped(ink: Bytes) -> Bytes:
+def _crop(ink: Bytes) -> Bytes:
     """Return ink cropped to its box, with its brightest pixel at 255."""
     ink = cv2.convertScaleAbs(ink, alpha=255 / int(ink.max()))
     top, bottom, left, right = bounding_box((ink > 40).astype(np.uint8))
     return np.asarray(ink[top:bottom, left:right])
 
 
-def _scaled(ink: Bytes, longest: float) -> Bytes:
+def _resize(ink: Bytes, longest: float) -> Bytes:
     """Return ink scaled to a longest side, with its edges as sharp as before."""
     scale = longest / max(ink.shape)
     size = max(2, round(ink.shape[1] * scale)), max(2, round(ink.shape[0] * scale))
@@ -192,7 +182,7 @@ def _scaled(ink: Bytes, longest: float) -> Bytes:
     return np.asarray(np.clip((grown - 120) * steep + 120, 0, 255), np.uint8)
 
 
-def _written(page: tuple[int, int], inks: Sequence[Bytes], rng: Generator) -> Bytes:
+def _place_inks(page: tuple[int, int], inks: Sequence[Bytes], rng: Generator) -> Bytes:
     """Place inks on a page, (H, W) uint8: a single one mostly near the middle, several in a row."""
     alpha = np.zeros(page, np.uint8)
     if not inks:
@@ -201,12 +191,15 @@ def _written(page: tuple[int, int], inks: Sequence[Bytes], rng: Generator) -> By
     share = np.exp(rng.uniform(np.log(0.2 if rng.random() < 0.9 else 0.08), np.log(0.82)))
     tall = share * min(page)
     turn = rng.normal(0, 7)
-    placed = [_turned(_scaled(_cropped(ink), tall * _size(len(inks), rng)), turn) for ink in inks]
+    placed = []
+    for ink in inks:
+        size = 1.0 if len(inks) == 1 else rng.uniform(0.75, 1.0)
+        placed.append(_rotate(_resize(_crop(ink), tall * size), turn))
     gap = int(rng.uniform(0.04, 0.5) * tall)
     total = sum(ink.shape[1] for ink in placed) + gap * (len(placed) - 1)
     if total > 0.94 * width:
         shrink = 0.94 * width / total
-        placed = [_scaled(ink, max(2.0, max(ink.shape) * shrink)) for ink in placed]
+        placed = [_resize(ink, max(2.0, max(ink.shape) * shrink)) for ink in placed]
         gap = int(gap * shrink)
         total = sum(ink.shape[1] for ink in placed) + gap * (len(placed) - 1)
     left = int(np.clip(rng.normal((width - total) / 2, 0.1 * width), 1, max(1, width - total - 1)))
@@ -220,11 +213,7 @@ def _written(page: tuple[int, int], inks: Sequence[Bytes], rng: Generator) -> By
     return alpha
 
 
-def _size(count: int, rng: Generator) -> float:
-    return 1.0 if count == 1 else float(rng.uniform(0.75, 1.0))
-
-
-def _turned(ink: Bytes, degrees: float) -> Bytes:
+def _rotate(ink: Bytes, degrees: float) -> Bytes:
     """Return ink rotated, with a shape that holds all of it."""
     height, width = ink.shape
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
@@ -239,13 +228,10 @@ def _write(sheet: Sheet, alpha: Bytes, rng: Generator) -> None:
     pressed = alpha.astype(np.float32)
     kind = rng.random()
     if kind < 0.35:
-        grain = (
-            rng.uniform(0.75, 1.0, alpha.shape)
-            if kind < 0.2
-            else rng.uniform(0.4, 1.3, alpha.shape)
-        )
+        least, most = (0.75, 1.0) if kind < 0.2 else (0.4, 1.3)
+        grain = rng.uniform(least, most, alpha.shape)
         pressed *= np.minimum(grain, 1).astype(np.float32)
-    sheet.pixels[:] = _mixed(sheet.pixels, pressed * rng.uniform(0.8, 1.0), sheet.pen)
+    sheet.pixels[:] = _blend(sheet.pixels, pressed * rng.uniform(0.8, 1.0), sheet.pen)
 
 
 def _write_neighbours(sheet: Sheet, others: Sequence[Bytes], rng: Generator) -> None:
@@ -256,10 +242,10 @@ def _write_neighbours(sheet: Sheet, others: Sequence[Bytes], rng: Generator) -> 
     top, bottom, left, right = sheet.written
     size = bottom - top
     for _ in range(int(rng.integers(1, 4))):
-        # A large one shows a side as tall as the digit, which looks like a digit of its own.
+        # A large one shows a side as tall as the digit, which looks like another digit.
         large = rng.random() < 0.5
-        ink = _scaled(
-            _cropped(others[int(rng.integers(len(others)))]),
+        ink = _resize(
+            _crop(others[int(rng.integers(len(others)))]),
             size * (rng.uniform(0.9, 1.5) if large else rng.uniform(0.5, 1.2)),
         )
         high, wide = ink.shape
@@ -286,25 +272,25 @@ def _write_neighbours(sheet: Sheet, others: Sequence[Bytes], rng: Generator) -> 
         layer[rows, columns] = ink[
             rows.start - y : rows.stop - y, columns.start - x : columns.stop - x
         ]
-        sheet.pixels[:] = _mixed(sheet.pixels, layer, sheet.pen)
+        sheet.pixels[:] = _blend(sheet.pixels, layer, sheet.pen)
 
 
-def _mixed(pixels: NDArray[Any], alpha: NDArray[Any], colour: NDArray[Any]) -> Bytes:
+def _blend(pixels: Floats, alpha: Floats, colour: Floats) -> Bytes:
     """Return pixels with a colour laid over them; ``alpha`` is 0 to 255."""
     share = (alpha.astype(np.float32) / 255)[..., None]
     laid = pixels + share * (colour.astype(np.float32) - pixels)
     return np.asarray(np.rint(laid).clip(0, 255), np.uint8)
 
 
-def _photographed(page: Page, rng: Generator) -> Page:
+def _photograph(page: SyntheticPage, rng: Generator) -> SyntheticPage:
     """Return the page as a camera or a scanner sees it."""
     pixels, mask = page.pixels, page.mask
     if rng.random() < 0.35:
-        pixels, mask = _tilted(pixels, mask, rng)
+        pixels, mask = _tilt(pixels, mask, rng)
     if mask.any() and rng.random() < 0.2:
-        pixels, mask = _closer(pixels, mask, rng)
+        pixels, mask = _crop_around_writing(pixels, mask, rng)
     if rng.random() < 0.05:
-        pixels, mask = _barred(pixels, mask, rng)
+        pixels, mask = _add_bars(pixels, mask, rng)
     if rng.random() < 0.5:
         pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.6)))
     if rng.random() < 0.5:
@@ -312,11 +298,11 @@ def _photographed(page: Page, rng: Generator) -> Page:
         grain = rng.standard_normal((*mask.shape, channels), np.float32) * rng.uniform(1, 9)
         pixels = (pixels + grain).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.4:
-        pixels = _compressed(pixels, int(rng.integers(30, 92)))
-    return Page(pixels, mask, page.count)
+        pixels = _compress(pixels, int(rng.integers(30, 92)))
+    return SyntheticPage(pixels, mask, page.count)
 
 
-def _tilted(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
+def _tilt(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
     """Return pixels and mask in perspective, with the corners moved by up to 12 %."""
     height, width = mask.shape
     corners = np.array(((0, 0), (width, 0), (width, height), (0, height)), np.float32)
@@ -337,7 +323,7 @@ def _tilted(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
     )
 
 
-def _closer(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
+def _crop_around_writing(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
     """Return a part of the page around what is written, as the second look takes."""
     top, bottom, left, right = bounding_box(mask)
     least = 4 + max(bottom - top, right - left)
@@ -347,7 +333,7 @@ def _closer(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
     return np.ascontiguousarray(pixels[rows, columns]), np.ascontiguousarray(mask[rows, columns])
 
 
-def _barred(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
+def _add_bars(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
     """Return the page between two bars of one colour, like a photo with another aspect ratio."""
     first, last = (int(side) for side in rng.uniform(0, 0.8, 2) * max(mask.shape))
     bars = (first, last, 0, 0) if rng.random() < 0.5 else (0, 0, first, last)
@@ -358,6 +344,6 @@ def _barred(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
     )
 
 
-def _compressed(pixels: Bytes, quality: int) -> Bytes:
+def _compress(pixels: Bytes, quality: int) -> Bytes:
     stored = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))

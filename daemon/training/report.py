@@ -1,22 +1,36 @@
-"""Words, tables and pictures of a training and of a measurement."""
+"""Text, tables and pictures of a training and of an evaluation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
 from daemon.errors import DataError
 from daemon.outbox import rows
 from daemon.reading import model
-from daemon.training import evaluate, plots
-from daemon.training.train import Epoch, Trained
+from daemon.records import DIGITS
+from daemon.training import evaluate
+from daemon.training.evaluate import Evaluation, Prediction
+from daemon.training.train import CLASSIFIER, EYE, Epoch, Trained
 
 _TABLE_COLUMNS = ("file", "label", "status", "digit", "confidence", *rows.PROBABILITIES, "reason")
 _LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
 
+DPI = 110
+WORST = 24  # mistakes per sheet: as many as a person can check in a minute
+# Layout of a sheet of predictions: each is a pair of images with two lines of text above it.
+_SIDE_INCHES, _WORDS_INCHES, _TITLE_INCHES = 1.35, 0.36, 0.45
+_PAIR_INCHES = 3.0, _SIDE_INCHES + _WORDS_INCHES + 0.12
+RIGHT, WRONG, QUIET = "#2e7d32", "#c62828", "#757575"
 
-def line(epoch: Epoch) -> str:
+
+def format_epoch(epoch: Epoch) -> str:
     """Return the figures of an epoch as one line."""
     overlap = "" if epoch.held_overlap is None else f", overlap {epoch.held_overlap:.1%}"
     return (
@@ -25,16 +39,16 @@ def line(epoch: Epoch) -> str:
     )
 
 
-def of_training(trained: Trained, out: Path, folder: Path) -> str:
+def report_training(trained: Trained, out: Path, folder: Path) -> str:
     """Draw the pictures of a training; return where everything is, as text."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
     if trained.history:
         pictures = [folder / "curves.png"]
-        plots.curves(trained.history, pictures[0])
+        draw_curves(trained.history, pictures[0])
     if trained.test is not None:
-        measured = evaluate.evaluate(model.load(out), evaluate.of(trained.test))
-        pictures += drawn(measured, folder)
+        measured = evaluate.evaluate(model.load(out), evaluate.encode_set(trained.test))
+        pictures += draw_pictures(measured, folder)
     settings = trained.settings
     return (
         f"wrote {out}: temperature {settings.temperature:.2f}, "
@@ -43,42 +57,39 @@ def of_training(trained: Trained, out: Path, folder: Path) -> str:
     )
 
 
-def of_evaluation(measured: evaluate.Evaluation) -> str:
+def format_evaluation(measured: Evaluation) -> str:
     """Return all figures as lines of text."""
     lines = []
     if measured.count:
         lines = [
-            _share("accuracy", measured.right, measured.count),
-            _share("ok", measured.ok, measured.count),
-            _share("ok and right", measured.ok_right, measured.ok),
+            _format_share("accuracy", measured.right, measured.count),
+            _format_share("ok", measured.ok, measured.count),
+            _format_share("ok and right", measured.ok_right, measured.ok),
             f"{'calibration error':23} {measured.calibration_error:8.2%}",
         ]
     lines += [
-        _share(f"{_LABELS_IN_WORDS[label]}, flagged", flagged, count)
+        _format_share(f"{_LABELS_IN_WORDS[label]}, flagged", flagged, count)
         for label, (flagged, count) in measured.refused.items()
     ]
     lines += [
-        _share(f"  {digit}", right, count)
+        _format_share(f"  {digit}", right, count)
         for digit, (right, count) in enumerate(measured.per_digit)
         if count
     ]
-    lines += [_of_trait(trait, figures) for trait, figures in measured.per_trait.items()]
+    lines += [
+        f"{_format_share(f'  {name}', trait.right, trait.count)}, "
+        f"ok {trait.ok / trait.count:.1%}, wrong and ok {trait.ok_wrong}"
+        for name, trait in measured.per_trait.items()
+    ]
     return "\n".join(lines)
 
 
-def _share(name: str, part: int, whole: int) -> str:
+def _format_share(name: str, part: int, whole: int) -> str:
     share = part / whole if whole else 1.0
     return f"{name:23} {share:8.2%}  {part} of {whole}"
 
 
-def _of_trait(name: str, of: evaluate.Trait) -> str:
-    return (
-        f"  {name:21} {of.right / of.count:8.2%}  {of.right} of {of.count}, "
-        f"ok {of.ok / of.count:.1%}, wrong and ok {of.ok_wrong}"
-    )
-
-
-def figures(measured: evaluate.Evaluation, file_hash: str) -> dict[str, Any]:
+def to_json(measured: Evaluation, file_hash: str) -> dict[str, Any]:
     """Return all figures as one JSON object; shares are from 0 to 1."""
     return {
         "model": file_hash,
@@ -104,8 +115,8 @@ def figures(measured: evaluate.Evaluation, file_hash: str) -> dict[str, Any]:
 
 
 @contextmanager
-def table(path: Path | None) -> Iterator[Callable[[evaluate.Answer], object]]:
-    """Give a function that writes an answer into a CSV file as a row; without a path, nothing.
+def open_table(path: Path | None) -> Iterator[Callable[[Prediction], object]]:
+    """Give a function that writes a prediction as a row of a CSV file; without a path, a no-op.
 
     Raises:
         DataError: the file cannot be written.
@@ -116,16 +127,16 @@ def table(path: Path | None) -> Iterator[Callable[[evaluate.Answer], object]]:
     try:
         with path.open("w", encoding="utf-8") as file:
             file.write(rows.csv_line(_TABLE_COLUMNS))
-            yield lambda answer: file.write(rows.csv_line(_table_row(answer)))
+            yield lambda prediction: file.write(rows.csv_line(_to_row(prediction)))
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _table_row(answer: evaluate.Answer) -> list[str | float | None]:
-    verdict = answer.verdict
+def _to_row(prediction: Prediction) -> list[str | float | None]:
+    verdict = prediction.verdict
     return [
-        answer.name,
-        answer.truth,
+        prediction.name,
+        prediction.truth,
         verdict.status,
         verdict.digit,
         verdict.confidence,
@@ -134,10 +145,115 @@ def _table_row(answer: evaluate.Answer) -> list[str | float | None]:
     ]
 
 
-def drawn(measured: evaluate.Evaluation, folder: Path) -> list[Path]:
+def draw_pictures(measured: Evaluation, folder: Path) -> list[Path]:
     """Draw confusion matrix, worst mistakes and examples; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.png" for name in ("confusion", "mistakes", "examples")]
-    for draw, file in zip((plots.confusion, plots.mistakes, plots.examples), files, strict=True):
-        draw(measured, file)
+    draw_confusion(measured, files[0])
+    worst = measured.mistakes[:WORST]
+    if len(worst) < len(measured.mistakes):
+        title = f"The {len(worst)} most confident of {len(measured.mistakes)} mistakes"
+    else:
+        title = f"Mistakes: {len(worst) or 'none'}"
+    _draw_sheet(worst, title, files[1])
+    _draw_sheet(measured.examples, "Examples", files[2])
     return files
+
+
+def draw_curves(history: Sequence[Epoch], path: Path) -> None:
+    """Plot loss and error rate per epoch: the eye above, the classifier below."""
+    figure = Figure(figsize=(10, 7.4), layout="constrained")
+    panels = figure.subplots(2, 2)
+    for name, (losses, errors) in zip((EYE.name, CLASSIFIER.name), panels, strict=True):
+        epochs = [epoch for epoch in history if epoch.network == name]
+        _plot(losses, epochs, "training", QUIET, [epoch.loss for epoch in epochs])
+        _plot(losses, epochs, "validation", "#1565c0", [epoch.held_loss for epoch in epochs])
+        losses.set(ylabel="loss (nats)", title=f"{name}: loss")
+        wrong = [100 * (1 - epoch.held_accuracy) for epoch in epochs]
+        what = "number of digits" if name == EYE.name else "digit"
+        _plot(errors, epochs, f"{what}, validation", "#1565c0", wrong)
+        missed = [100 * (1 - e.held_overlap) for e in epochs if e.held_overlap is not None]
+        if missed:
+            _plot(errors, epochs, "pixels outside the overlap, validation", "#e65100", missed)
+        errors.set(ylabel="wrong (%)", title=f"{name}: error rate")
+    for axes in panels.ravel():
+        axes.set(xlabel="epoch", yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.grid(visible=True, which="both", alpha=0.25)
+        if axes.lines:
+            axes.legend()
+    figure.savefig(path, dpi=DPI)
+
+
+def _plot(
+    axes: Axes, epochs: Sequence[Epoch], label: str, colour: str, values: Sequence[float]
+) -> None:
+    # Markers are needed for a single epoch: a line through one point is invisible.
+    numbers = [epoch.epoch for epoch in epochs]
+    axes.plot(numbers, values, label=label, color=colour, marker="o", markersize=3.0)
+
+
+def draw_confusion(measured: Evaluation, path: Path) -> None:
+    """Plot the confusion matrix."""
+    # Saved with a tight bounding box: a constrained layout leaves a margin on the right.
+    figure = Figure(figsize=(7.5, 7.2))
+    axes = figure.subplots()
+    counts = measured.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares**0.3, cmap="Blues", vmin=0, vmax=1.2)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if row == column else WRONG
+            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    axes.set_xticks(range(DIGITS + 1), [*map(str, range(DIGITS)), "none"])
+    axes.set_yticks(range(DIGITS))
+    axes.set(
+        xlabel="read as",
+        ylabel="digit in the image",
+        title=f"{measured.right} of {measured.count} right ({measured.accuracy:.2%})",
+    )
+    figure.savefig(path, dpi=DPI, bbox_inches="tight")
+
+
+def _draw_sheet(predictions: Sequence[Prediction], title: str, path: Path) -> None:
+    columns = 4
+    lines = max(1, -(-len(predictions) // columns))
+    # Fixed positions instead of a layout engine, so that the titles of a row line up whatever
+    # the shapes of the images.
+    height = _TITLE_INCHES + lines * _PAIR_INCHES[1]
+    figure = Figure(figsize=(columns * _PAIR_INCHES[0], height))
+    figure.suptitle(title, y=1 - 0.2 / height)
+    for index, prediction in enumerate(predictions):
+        line, column = divmod(index, columns)
+        top = height - _TITLE_INCHES - line * _PAIR_INCHES[1] - _WORDS_INCHES
+        _draw_pair(figure, column * _PAIR_INCHES[0], top, prediction)
+    figure.savefig(path, dpi=DPI)
+
+
+def _draw_pair(figure: Figure, left: float, top: float, prediction: Prediction) -> None:
+    """Draw the image and the model's input below two lines of text; positions are in inches."""
+    verdict = prediction.verdict
+    digit = "no digit" if verdict.digit is None else f"{verdict.digit}"
+    sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
+    # `$` would start a formula. Some names are long, so only the end is shown.
+    name = prediction.name.replace("$", r"\$")[-22:]
+    colour = RIGHT if prediction.is_right else WRONG
+    width, height = figure.get_size_inches()
+    axes = []
+    for index, (text, shade) in enumerate(
+        (
+            (f"{name}\nis {prediction.truth}", "black"),
+            (f"read as {digit}{sure}\n{verdict.status}", colour),
+        )
+    ):
+        x = left + 0.1 + index * (_SIDE_INCHES + 0.1)
+        place = x, top - _SIDE_INCHES, _SIDE_INCHES, _SIDE_INCHES
+        axes.append(figure.add_axes(tuple(np.divide(place, (width, height, width, height)))))
+        axes[-1].axis("off")
+        figure.text(x / width, (top + 0.04) / height, text, color=shade, fontsize=8, va="bottom")
+    if prediction.page is not None:
+        axes[0].imshow(prediction.page.thumbnail)
+        axes[1].imshow(prediction.page.found.glyph, cmap="gray", vmin=0, vmax=255)

@@ -1,11 +1,7 @@
-"""Train a model: first the eye, then the classifier on what the eye gives it."""
+"""Train a model: data, eye, glyphs, classifier; then compile, calibrate and save it."""
 
-# Keras and TensorFlow ship no types.
-# ruff: noqa: ANN401
-
-import queue
-import threading
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,23 +11,63 @@ from numpy.typing import NDArray
 
 from daemon.errors import DataError
 from daemon.reading import model
-from daemon.training import calibrate, data, frameworks, inks, network, pool, unet, views
-from daemon.training.augment import Augmenter
-from daemon.training.learner import Learner, Plan
-from daemon.training.learner import left as share_left
+from daemon.training import data, eye_batches, frameworks, glyph_batches, ink_sources, networks
+from daemon.training.evaluate import fit_calibration, log_loss
+from daemon.training.glyph_batches import GlyphCache
 
-Batch = tuple[NDArray[Any], ...]
-"""A network's inputs, and the targets that its loss takes."""
-
-EYE, CLASSIFIER = "eye", "classifier"
-EYE_STEPS, EYE_BATCH, EYE_RATE = 200, 64, 3e-3  # steps an epoch, views a step, learning rate
-STEPS, BATCH, RATE = 400, 128, 2e-3  # the same of the classifier; glyphs a step
+HELD_OUT = 0.04  # share of each data set that is never trained on: its last images
+HELD_UNITS = 4  # units of views that the eye is validated on
+EXAMPLES = 500  # training inputs on which the ranges for 8 bits are measured
 # During the cool-down the strength of augmentation falls to this share, as real input is not
 # augmented.
-LEAST_VARIED = 0.6
-HELD_OUT = 0.04  # share of each data set that is never trained on: its last images
-HELD_VIEWS = 4  # units of views that the eye is validated on
-MEASURED = 500  # training inputs on which the ranges for 8 bits are measured
+LEAST_AUGMENTED = 0.6
+WEIGHT_DECAY = 0.01  # of AdamW (Loshchilov and Hutter 2019)
+# Share of the epochs over which the learning rate falls to zero (Hu et al. 2024, "WSD"). A run
+# that is resumed with more epochs rises again to the peak.
+COOL_DOWN = 0.3
+AVERAGED = 0.998  # share of the averaged weights that stays at each step (Polyak)
+
+Batch = tuple[NDArray[Any], ...]
+"""A network's input, uint8, and the targets that its loss takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a network learns.
+
+    Attributes:
+        name: ``eye`` or ``classifier``.
+        build: returns the network from a seed; with ``learning=True`` the copy that learns.
+        loss: of a batch: takes the network's answers and the targets.
+        rate: peak learning rate.
+        steps: in an epoch.
+        batch: views or glyphs in a step.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    loss: Callable[..., Any]
+    rate: float
+    steps: int
+    batch: int
+
+
+EYE = Plan(
+    name="eye",
+    build=networks.build_eye,
+    loss=networks.eye_loss,
+    rate=3e-3,
+    steps=200,
+    batch=64,
+)
+CLASSIFIER = Plan(
+    name="classifier",
+    build=networks.build_classifier,
+    loss=networks.classifier_loss,
+    rate=2e-3,
+    steps=400,
+    batch=128,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +79,7 @@ class TrainSettings:
         eye_epochs: of 12,800 views each.
         epochs: of the classifier, of 51,200 glyphs each.
         seed: of all randomness.
-        scale: makes everything but the sets themselves so many times larger.
+        scale: multiplies the number of generated inks.
     """
 
     data: tuple[Path, ...]
@@ -52,7 +88,7 @@ class TrainSettings:
     seed: int = 0
     scale: float = 1.0
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Describe for the model file: names, not paths, of the sets."""
         names = [path.stem for path in self.data] or ["keras.datasets.mnist"]
         return asdict(self) | {"data": names}
@@ -60,13 +96,13 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """The figures of an epoch; those of the averaged weights are measured on validation data.
+    """The figures of an epoch; the held-out ones are those of the averaged weights.
 
     Attributes:
         network: ``eye`` or ``classifier``.
         epoch: from 1 on.
-        loss: of the training data.
-        held_loss: of the validation data.
+        loss: on the training data.
+        held_loss: on the validation data.
         held_accuracy: share of the digits, or of the counts, that is right.
         held_overlap: of the eye's mask and the ink: intersection over union, the mean of pages
             with one digit.
@@ -90,22 +126,27 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainCallbacks:
     """Callbacks that report progress.
 
     Attributes:
-        begun: a stage begins: its name, how much there is to do, and how much is done already.
-        advanced: so much more of it is done.
-        ended: the figures of an epoch.
+        on_stage: a stage begins: its name, its number of steps, and how many are done already.
+        on_progress: that many more steps are done.
+        on_epoch: the figures of an epoch.
     """
 
-    begun: Callable[[str, int, int], None]
-    advanced: Callable[[int], None]
-    ended: Callable[[Epoch], None]
+    on_stage: Callable[[str, int, int], None]
+    on_progress: Callable[[int], None]
+    on_epoch: Callable[[Epoch], None]
 
 
 def train(
-    settings: TrainSettings, out: Path, folder: Path, progress: Progress, *, resume: bool = False
+    settings: TrainSettings,
+    out: Path,
+    folder: Path,
+    callbacks: TrainCallbacks,
+    *,
+    resume: bool = False,
 ) -> Trained:
     """Train and save a model.
 
@@ -113,190 +154,227 @@ def train(
         settings: what to train.
         out: the ``.keras`` file to write.
         folder: where glyphs and checkpoints are kept.
-        progress: called as it goes.
-        resume: go on from the folder's checkpoints.
+        callbacks: called as it goes.
+        resume: continue from the folder's checkpoints.
 
     Raises:
-        DataError: the data are not what they should be, or there is nothing to resume.
+        DataError: the data are malformed, or there is nothing to resume.
+        MissingPackageError: TensorFlow is not installed.
     """
-    frameworks.tensorflow()  # a missing package is found before the data are read
+    frameworks.import_tensorflow()  # a missing package is found before the data are read
     sets = data.load(settings.data)
-    folder.mkdir(parents=True, exist_ok=True)
     training, held = data.hold_out(sets.training, HELD_OUT)
-    run = _Run(settings, folder, progress, resume=resume)
-    eye, seen = _train_eye(run, training, held)
-    glyphs, kept = (
-        _shown(run, some, eye, scale)
-        for some, scale in ((training, settings.scale), (held, HELD_OUT * settings.scale))
-    )
-    classifier, read = _train_classifier(run, glyphs, kept)
-    stored = _finish(classifier, eye, glyphs, kept, settings.described(), out)
-    return Trained(stored, (*seen, *read), sets.test)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _Run(settings, folder, callbacks, resume=resume)
+    eye, eye_history = _train_eye(run, training, held)
+    glyphs = _gather_glyphs(run, training, eye, settings.scale)
+    held_glyphs = _gather_glyphs(run, held, eye, HELD_OUT * settings.scale)
+    classifier, history = _train_classifier(run, glyphs, held_glyphs)
+    flatbuffer = networks.compile_for_litert(classifier, glyphs.choose_examples(EXAMPLES))
+    calibrated = _calibrate(flatbuffer, held_glyphs, settings)
+    networks.save(classifier, flatbuffer, eye, calibrated, out)
+    return Trained(calibrated, (*eye_history, *history), sets.test)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What both networks' training has in common; see ``train``."""
+    """What the training of both networks has in common; see ``train``."""
 
     settings: TrainSettings
     folder: Path
-    progress: Progress
+    callbacks: TrainCallbacks
     resume: bool
 
-    def checkpoint(self, name: str) -> Path:
+    def checkpoint(self, plan: Plan) -> Path:
         """Return where a network's checkpoint is kept."""
-        return self.folder / f"{name}.npz"
+        return self.folder / f"{plan.name}.npz"
 
 
 def _train_eye(
     run: _Run, training: tuple[data.Drawings, ...], held: tuple[data.Drawings, ...]
 ) -> tuple[bytes, list[Epoch]]:
     """Train the eye; returns it compiled, and the history."""
-    seed, epochs = run.settings.seed, run.settings.eye_epochs
-    learner = Learner(Plan(unet.build, unet.loss, unet.scaled, EYE_RATE, EYE_STEPS, epochs, seed))
-    history = _restored(learner, run.checkpoint(EYE)) if run.resume else []
-    # A seed of its own, so that no page of validation is a page of training.
-    shown = views.joined([views.one(held, seed + 1, number) for number in range(HELD_VIEWS)])
-    first = len(history) * EYE_STEPS * EYE_BATCH // views.UNIT
-    with views.stream(training, seed, first) as fresh:
+    seed = run.settings.seed
+    learner = Learner(EYE, run.settings.eye_epochs, seed)
+    history = learner.restore(run.checkpoint(EYE)) if run.resume else []
+    # A different seed, so that no page of validation is a page of training.
+    units = [eye_batches.compose_unit(held, seed + 1, number) for number in range(HELD_UNITS)]
+    views = eye_batches.concatenate(units)
+    first = len(history) * EYE.steps * EYE.batch // eye_batches.UNIT
+    with eye_batches.EyeStream(training, seed, first) as stream:
 
         def batches(_: int) -> Iterator[Batch]:
-            for _ in range(EYE_STEPS):
-                batch = fresh.take(EYE_BATCH)
+            for _ in range(EYE.steps):
+                batch = stream.take(EYE.batch)
                 yield batch.pixels, batch.ink, batch.counts
 
-        _learn(run, EYE, learner, history, batches, lambda: unet.measure(learner.network, shown))
-        examples = fresh.take(MEASURED).pixels
-    return network.compiled(unet.compilable(learner.network), examples), history
+        _learn(run, learner, history, batches, lambda: networks.measure_eye(learner.network, views))
+        examples = stream.take(EXAMPLES).pixels
+    eye = networks.add_probabilities(learner.network)
+    return networks.compile_for_litert(eye, examples), history
 
 
-def _shown(run: _Run, sets: tuple[data.Drawings, ...], eye: bytes, scale: float) -> pool.Pool:
+def _gather_glyphs(
+    run: _Run, sets: tuple[data.Drawings, ...], eye: bytes, scale: float
+) -> GlyphCache:
     """Show all inks to the eye."""
-    work = inks.plan(sets, run.settings.seed, scale)
-    run.progress.begun("glyphs", len(work), 0)
-    return pool.gather(work, eye, run.folder, tell=run.progress.advanced)
+    units = ink_sources.plan(sets, run.settings.seed, scale)
+    run.callbacks.on_stage("glyphs", len(units), 0)
+    return glyph_batches.gather(units, eye, run.folder, run.callbacks.on_progress)
 
 
-def _train_classifier(run: _Run, glyphs: pool.Pool, held: pool.Pool) -> tuple[Any, list[Epoch]]:
+def _train_classifier(run: _Run, glyphs: GlyphCache, held: GlyphCache) -> tuple[Any, list[Epoch]]:
     """Train the classifier; returns its Keras network and the history."""
     seed, epochs = run.settings.seed, run.settings.epochs
-    learner = Learner(Plan(network.build, network.loss, network.scaled, RATE, STEPS, epochs, seed))
+    learner = Learner(CLASSIFIER, epochs, seed)
     checkpoint = run.checkpoint(CLASSIFIER)
-    history = _restored(learner, checkpoint) if run.resume and checkpoint.exists() else []
-    answer = network.forward(learner.network)
+    history = learner.restore(checkpoint) if run.resume and checkpoint.exists() else []
+    answer = networks.run_with_keras(learner.network)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        rng = np.random.default_rng((seed, epoch))
+        strength = LEAST_AUGMENTED + (1 - LEAST_AUGMENTED) * cool_down(epoch, epochs)
+        return glyph_batches.prefetch(
+            glyphs.draw_batches(rng, strength, CLASSIFIER.steps, CLASSIFIER.batch)
+        )
 
     def measure() -> tuple[float, float]:
         logits = answer(held.glyphs)
-        loss = calibrate.loss(logits, held.counts, held.labels, 1.0)
-        return loss, _accuracy(logits, held.labels)
+        return log_loss(logits, held.counts, held.labels, 1.0), _accuracy(logits, held.labels)
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        return _ahead(_batches(glyphs, run.settings, epoch))
-
-    _learn(run, CLASSIFIER, learner, history, batches, measure)
+    _learn(run, learner, history, batches, measure)
     return learner.network, history
 
 
 def _learn(
     run: _Run,
-    name: str,
-    learner: Learner,
+    learner: "Learner",
     history: list[Epoch],
-    batches: Callable[[int], Iterator[Batch]],
+    batches: Callable[[int], Iterable[Batch]],
     measure: Callable[[], tuple[float, ...]],
 ) -> None:
     """Train a network for the epochs that its history lacks, and add them to it.
 
     Args:
         run: the training.
-        name: of the network.
-        learner: has it.
+        learner: the network.
         history: the epochs that are done.
         batches: returns an epoch's batches.
         measure: returns loss, accuracy and, of the eye, overlap on the validation data.
     """
-    epochs, steps = learner.plan.epochs, learner.plan.steps
-    run.progress.begun(name, epochs * steps, len(history) * steps)
+    plan, epochs = learner.plan, learner.epochs
+    run.callbacks.on_stage(plan.name, epochs * plan.steps, len(history) * plan.steps)
     for epoch in range(len(history), epochs):
         losses = []
-        for batch in batches(epoch):
-            losses.append(learner.step(*batch))
-            run.progress.advanced(1)
-        history.append(Epoch(name, epoch + 1, float(np.mean(losses)), *measure()))
-        learner.save(run.checkpoint(name), [asdict(each) for each in history])
-        run.progress.ended(history[-1])
+        for inputs, *targets in batches(epoch):
+            losses.append(learner.step(inputs, *targets))
+            run.callbacks.on_progress(1)
+        history.append(Epoch(plan.name, epoch + 1, float(np.mean(losses)), *measure()))
+        learner.save(run.checkpoint(plan), history)
+        run.callbacks.on_epoch(history[-1])
 
 
-def _restored(learner: Learner, checkpoint: Path) -> list[Epoch]:
-    try:
-        return [Epoch(**each) for each in learner.restore(checkpoint)]
-    except TypeError as error:
-        raise DataError(f"{checkpoint}: cannot be resumed from: {error}") from error
+class Learner:
+    """A network that learns, its optimizer, and the network of its averaged weights.
+
+    Attributes:
+        plan: how it learns.
+        epochs: in total.
+        network: of the averaged weights.
+    """
+
+    def __init__(self, plan: Plan, epochs: int, seed: int) -> None:
+        self.plan = plan
+        self.epochs = epochs
+        self._learning = plan.build(seed, learning=True)
+        self.network = plan.build(seed)
+        keras = frameworks.import_keras()
+        self._optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=WEIGHT_DECAY)
+        # Weight decay would counteract scales and offsets.
+        self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        self._optimizer.build(self._learning.trainable_variables)
+        self._taken = 0  # steps
+        self._compiled_step = self._compile_step()
+
+    def step(self, inputs: NDArray[np.uint8], *targets: NDArray[Any]) -> float:
+        """Learn from one batch; returns its loss."""
+        tf = frameworks.import_tensorflow()
+        done = self._taken / self.plan.steps
+        warm_up = (self._taken + 1) / (self.plan.steps / 2)  # half an epoch until the peak
+        rate = self.plan.rate * min(warm_up, cool_down(done, self.epochs))
+        self._optimizer.learning_rate.assign(rate)
+        # A young average follows fast, or it would keep the first random weights for long.
+        keep = min(AVERAGED, (1 + self._taken) / (10 + self._taken))
+        self._taken += 1
+        loss = self._compiled_step(
+            tf.constant(inputs), tuple(map(tf.constant, targets)), tf.constant(keep, tf.float32)
+        )
+        return float(loss)
+
+    def _compile_step(self) -> Any:
+        """Return a function of inputs, targets and ``keep`` that changes the weights."""
+        tf = frameworks.import_tensorflow()
+        weights = self._learning.trainable_variables
+        averaging = list(zip(self.network.weights, self._learning.weights, strict=True))
+
+        @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+        def step(inputs: Any, targets: Any, keep: Any) -> Any:
+            with tf.GradientTape() as tape:
+                answers = self._learning(networks.scale_pixels(inputs), training=True)
+                loss = self.plan.loss(answers, *targets)
+            self._optimizer.apply(tape.gradient(loss, weights), weights)
+            for average, weight in averaging:
+                average.assign(keep * average + (1 - keep) * weight)
+            return loss
+
+        return step
+
+    def save(self, path: Path, history: list[Epoch]) -> None:
+        """Write a checkpoint, whole or not at all."""
+        arrays: dict[str, Any] = {f"v{i}": v.numpy() for i, v in enumerate(self._variables())}
+        whole = path.with_suffix(".part.npz")
+        epochs = json.dumps([asdict(epoch) for epoch in history])
+        np.savez(whole, taken=self._taken, history=epochs, **arrays)
+        whole.replace(path)
+
+    def restore(self, path: Path) -> list[Epoch]:
+        """Continue from a checkpoint; returns its history.
+
+        Raises:
+            DataError: there is none, or it is of another network.
+        """
+        try:
+            with np.load(path) as arrays:
+                for index, variable in enumerate(self._variables()):
+                    variable.assign(arrays[f"v{index}"])
+                self._taken = int(arrays["taken"])
+                return [Epoch(**epoch) for epoch in json.loads(str(arrays["history"]))]
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise DataError(f"{path}: cannot be resumed from: {error}") from error
+
+    def _variables(self) -> list[Any]:
+        return [*self._learning.variables, *self._optimizer.variables, *self.network.weights]
 
 
-def _finish(
-    classifier: Any,
-    eye: bytes,
-    glyphs: pool.Pool,
-    held: pool.Pool,
-    described: dict[str, Any],
-    out: Path,
-) -> model.Settings:
-    """Compile the classifier, calibrate what the compiled one answers, and save all."""
-    shares = np.array([pool.share(str(group)) for group in glyphs.groups])
-    groups, sizes = np.unique(glyphs.groups, return_counts=True)
-    shares /= sizes[np.searchsorted(groups, glyphs.groups)]
-    measured = np.random.default_rng(0).choice(
-        len(shares), min(MEASURED, len(shares)), replace=False, p=shares / shares.sum()
-    )
-    flatbuffer = network.compiled(classifier, glyphs.glyphs[measured])
+def cool_down(done: float, epochs: int) -> float:
+    """Return the share of the cool-down that is left after ``done`` epochs; 1 until it begins."""
+    return min(1.0, max(0.0, (epochs - done) / (COOL_DOWN * epochs)))
+
+
+def _calibrate(flatbuffer: bytes, held: GlyphCache, settings: TrainSettings) -> model.Settings:
+    """Calibrate the compiled classifier's answers on the validation data."""
     logits = model.compiled(flatbuffer)(held.glyphs)
-    fitted = calibrate.fit(logits, held.counts, held.labels)
-    stored = model.Settings(
+    fitted = fit_calibration(logits, held.counts, held.labels)
+    return model.Settings(
         temperature=fitted.temperature,
         unsure_below=fitted.unsure_below,
-        training=described,
+        training=settings.describe(),
         scores={
             "held_accuracy": _accuracy(logits, held.labels),
             "held_calibration_error": fitted.calibration_error,
         },
     )
-    network.save(classifier, flatbuffer, eye, stored, out)
-    return stored
 
 
 def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
-
-
-def _batches(glyphs: pool.Pool, settings: TrainSettings, epoch: int) -> Iterator[Batch]:
-    """Draw an epoch's batches by the groups' shares and vary them."""
-    rng = np.random.default_rng((settings.seed, epoch))
-    left = share_left(epoch, settings.epochs)
-    augment = Augmenter(rng, LEAST_VARIED + (1 - LEAST_VARIED) * left)
-    names = np.unique(glyphs.groups)
-    members = [np.flatnonzero(glyphs.groups == name) for name in names]
-    shares = np.array([pool.share(str(name)) for name in names])
-    for _ in range(STEPS):
-        drawn = rng.choice(len(names), BATCH, p=shares / shares.sum())
-        which = np.array([rng.choice(members[group]) for group in drawn])
-        yield augment(glyphs.glyphs[which]), glyphs.labels[which]
-
-
-def _ahead(items: Iterator[Batch]) -> Iterator[Batch]:
-    """Make items in a thread of their own, some ahead of who takes them."""
-    waiting: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=8)
-
-    def make() -> None:
-        try:
-            for item in items:
-                waiting.put(item)
-            waiting.put(None)
-        except BaseException as error:  # noqa: BLE001 - raised again where the items are taken
-            waiting.put(error)
-
-    threading.Thread(target=make, daemon=True).start()
-    while (item := waiting.get()) is not None:
-        if isinstance(item, BaseException):
-            raise item
-        yield item

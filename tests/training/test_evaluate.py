@@ -16,7 +16,7 @@ from daemon.assets import SHIPPED_MODEL
 from daemon.errors import DataError
 from daemon.reading import model
 from daemon.records import Status, Verdict
-from daemon.training import calibrate, data, evaluate
+from daemon.training import data, evaluate
 from support.daemon import DIGITD, Terminal, digitd
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def folder(tmp_path: Path) -> Path:
 
 def test_folder_of_images_is_evaluated(folder: Path) -> None:
     reader = model.load(SHIPPED_MODEL)
-    found = evaluate.evaluate(reader, evaluate.cases(folder, ["hard"]))
+    found = evaluate.evaluate(reader, evaluate.list_cases(folder, ["hard"]))
     assert (found.count, found.right) == (8, 7)
     assert found.confusion.sum() == 8
     assert sum(count for _, count in found.per_digit) == 8
     assert found.refused == {"multi": (1, 1), "none": (1, 1)}
-    assert [answer.truth for answer in found.mistakes] == ["5"]
-    all_of_it = evaluate.evaluate(reader, evaluate.cases(folder))
+    assert [prediction.truth for prediction in found.mistakes] == ["5"]
+    all_of_it = evaluate.evaluate(reader, evaluate.list_cases(folder))
     assert (all_of_it.count, all_of_it.right) == (9, 7)
 
 
@@ -127,11 +127,11 @@ def test_error_names_a_folder_without_labels(
     if content is not None:
         (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=says):
-        list(evaluate.cases(tmp_path).each)
+        list(evaluate.list_cases(tmp_path).each)
 
 
 def test_mnist_is_evaluated_on_its_test_digits() -> None:
-    found = evaluate.evaluate(model.load(SHIPPED_MODEL), evaluate.cases(SMALL))
+    found = evaluate.evaluate(model.load(SHIPPED_MODEL), evaluate.list_cases(SMALL))
     assert found.count == 100
     assert found.accuracy >= 0.98
 
@@ -140,10 +140,10 @@ def test_file_that_is_not_a_data_set_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "set.npz"
     broken.write_bytes(b"no zip")
     with pytest.raises(DataError, match=r"set\.npz"):
-        evaluate.cases(broken)
+        evaluate.list_cases(broken)
     np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
     with pytest.raises(DataError, match="neither `images` and `labels`"):
-        evaluate.cases(tmp_path / "other.npz")
+        evaluate.list_cases(tmp_path / "other.npz")
 
 
 def test_overconfident_scores_are_calibrated() -> None:
@@ -154,8 +154,10 @@ def test_overconfident_scores_are_calibrated() -> None:
     logits = np.zeros((4000, 11), np.float32)
     logits[np.arange(4000), said] = 12
     before = model.softmax(logits, 1.0).max(axis=1)
-    assert calibrate.error(before, said == labels) > 0.15
-    fitted = calibrate.fit(logits, np.tile(np.array([0, 1, 0], np.float32), (4000, 1)), labels)
+    assert evaluate.calibration_error(before, said == labels) > 0.15
+    fitted = evaluate.fit_calibration(
+        logits, np.tile(np.array([0, 1, 0], np.float32), (4000, 1)), labels
+    )
     assert fitted.temperature > 2
     assert fitted.calibration_error < 0.1
 
@@ -179,7 +181,7 @@ def test_error_names_the_file_of_a_malformed_set(
 
 @pytest.mark.parametrize("label", ["10", "12", "007", "٣"])
 def test_image_with_a_label_that_is_not_a_digit_is_not_counted(label: str) -> None:
-    answer = evaluate.Answer("x.png", label, (), Verdict(Status.OK, 3, 0.9), None)
-    assert answer.label is None
-    assert not answer.is_counted
-    assert not answer.is_mistake
+    prediction = evaluate.Prediction("x.png", label, (), Verdict(Status.OK, 3, 0.9), None)
+    assert prediction.label is None
+    assert not prediction.is_counted
+    assert not prediction.is_mistake

@@ -6,6 +6,8 @@ import os
 import re
 import sys
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,17 +21,14 @@ from daemon.errors import DataError
 from daemon.reading import model
 from daemon.training import (
     data,
-    fonts,
-    hands,
-    inks,
-    negatives,
-    plots,
-    pool,
-    strokes,
+    eye_batches,
+    glyph_batches,
+    ink_sources,
+    pens,
+    report,
     train,
-    views,
 )
-from daemon.training.augment import Augmenter
+from daemon.training.glyph_batches import Augmenter
 from support.daemon import Terminal
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
@@ -43,15 +42,17 @@ SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "STEPS", 8)
-    monkeypatch.setattr(train, "EYE_STEPS", 4)
-    monkeypatch.setattr(train, "HELD_VIEWS", 1)
-    monkeypatch.setattr(train, "MEASURED", 50)
-    monkeypatch.setattr(views, "UNIT", 128)
+    monkeypatch.setattr(train, "CLASSIFIER", replace(train.CLASSIFIER, steps=8))
+    monkeypatch.setattr(train, "EYE", replace(train.EYE, steps=4))
+    monkeypatch.setattr(train, "HELD_UNITS", 1)
+    monkeypatch.setattr(train, "EXAMPLES", 50)
+    monkeypatch.setattr(eye_batches, "UNIT", 128)
 
 
-def quietly(ended: list[train.Epoch]) -> train.Progress:
-    return train.Progress(begun=lambda *_: None, advanced=lambda _: None, ended=ended.append)
+def call(on_epoch: Callable[[train.Epoch], None]) -> train.TrainCallbacks:
+    return train.TrainCallbacks(
+        on_stage=lambda *_: None, on_progress=lambda _: None, on_epoch=on_epoch
+    )
 
 
 def settings(epochs: int = 1, eye_epochs: int = 1) -> train.TrainSettings:
@@ -61,14 +62,14 @@ def settings(epochs: int = 1, eye_epochs: int = 1) -> train.TrainSettings:
 def test_training_learns_resumes_and_records_its_settings(tmp_path: Path) -> None:
     epochs: list[train.Epoch] = []
     out = tmp_path / "new.keras"
-    train.train(settings(), out, tmp_path, quietly(epochs))
+    train.train(settings(), out, tmp_path, call(epochs.append))
     assert [(epoch.network, epoch.epoch) for epoch in epochs] == [("eye", 1), ("classifier", 1)]
     first = model.load(out)
     assert first.settings.training["data"] == ["mnist-small"]
     assert first.settings.training["epochs"] == 1
 
     # The eye's epochs are done, so only the classifier goes on.
-    train.train(settings(epochs=2), out, tmp_path, quietly(epochs), resume=True)
+    train.train(settings(epochs=2), out, tmp_path, call(epochs.append), resume=True)
     assert [(epoch.network, epoch.epoch) for epoch in epochs[2:]] == [("classifier", 2)]
     assert epochs[2].loss < epochs[1].loss < 3
     assert model.load(out).hash != first.hash
@@ -81,11 +82,10 @@ def test_interrupted_training_of_the_eye_is_resumed(tmp_path: Path) -> None:
         epochs.append(epoch)
         raise KeyboardInterrupt
 
-    stopping = train.Progress(begun=lambda *_: None, advanced=lambda _: None, ended=stop)
     with pytest.raises(KeyboardInterrupt):
-        train.train(settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, stopping)
+        train.train(settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, call(stop))
     train.train(
-        settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, quietly(epochs), resume=True
+        settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, call(epochs.append), resume=True
     )
     done = [(epoch.network, epoch.epoch) for epoch in epochs]
     assert done == [("eye", 1), ("eye", 2), ("classifier", 1)]
@@ -125,7 +125,7 @@ def test_training_progress_bar_starts_empty_and_ends_full(
 def test_single_epoch_is_visible_in_the_curves(tmp_path: Path) -> None:
     file = tmp_path / "curves.png"
     history = [train.Epoch("eye", 1, 0.9, 0.2, 0.95, 0.8), train.Epoch("classifier", 1, 1, 1, 0.9)]
-    plots.curves(history, file)
+    report.draw_curves(history, file)
     picture = cv2.imread(str(file))
     assert picture is not None
     blue = (picture == (0xC0, 0x65, 0x15)).all(axis=2).astype(np.uint8)
@@ -135,23 +135,23 @@ def test_single_epoch_is_visible_in_the_curves(tmp_path: Path) -> None:
 
 def test_resume_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be resumed"):
-        train.train(settings(), tmp_path / "new.keras", tmp_path, quietly([]), resume=True)
+        train.train(settings(), tmp_path / "new.keras", tmp_path, call(lambda _: None), resume=True)
 
 
-def test_pool_has_every_group_and_is_cached(tmp_path: Path) -> None:
-    work = inks.plan(data.load([SMALL]).training, seed=0, scale=0.01)
+def test_glyph_cache_has_every_group_and_is_cached(tmp_path: Path) -> None:
+    work = ink_sources.plan(data.load([SMALL]).training, seed=0, scale=0.01)
     look = zipfile.ZipFile(SHIPPED_MODEL).read(model.EYE_MEMBER)
     told: list[int] = []
-    made = pool.gather(work, look, tmp_path, tell=told.append)
+    made = glyph_batches.gather(work, look, tmp_path, told.append)
     assert sum(told) == len(work)
     assert {"mnist", "paper", "pencil", "strokes", "not a digit"} <= set(made.groups)
     assert made.glyphs.shape == (len(made.labels), 28, 28)
-    assert set(made.labels[made.groups == "not a digit"]) == {inks.NOT_A_DIGIT}
+    assert set(made.labels[made.groups == "not a digit"]) == {ink_sources.NOT_A_DIGIT}
     assert made.glyphs.any(axis=(1, 2)).all()
     told.clear()
     (cached,) = tmp_path.iterdir()
     stamp = cached.stat().st_mtime_ns
-    again = pool.gather(work, look, tmp_path, tell=told.append)
+    again = glyph_batches.gather(work, look, tmp_path, told.append)
     assert sum(told) == len(work)
     assert cached.stat().st_mtime_ns == stamp
     assert np.array_equal(made.glyphs, again.glyphs)
@@ -167,7 +167,7 @@ def test_validation_data_are_the_last_images_of_each_set() -> None:
 
 def test_each_unit_of_views_is_repeatable_and_differs_from_the_next() -> None:
     sets = data.load([SMALL]).training
-    first, again, second = (views.one(sets, 0, number) for number in (0, 0, 1))
+    first, again, second = (eye_batches.compose_unit(sets, 0, number) for number in (0, 0, 1))
     assert np.array_equal(first.pixels, again.pixels)
     assert np.array_equal(first.ink, again.ink)
     assert not np.array_equal(first.pixels, second.pixels)
@@ -181,9 +181,11 @@ def test_each_unit_of_views_is_repeatable_and_differs_from_the_next() -> None:
 
 def test_stream_gives_the_same_views_as_its_units() -> None:
     sets = data.load([SMALL]).training
-    with views.stream(sets, 0, first=1) as fresh:
-        taken = views.joined([fresh.take(100), fresh.take(100)])
-    expected = views.joined([views.one(sets, 0, 1), views.one(sets, 0, 2)])
+    with eye_batches.EyeStream(sets, 0, first=1) as stream:
+        taken = eye_batches.concatenate([stream.take(100), stream.take(100)])
+    expected = eye_batches.concatenate(
+        [eye_batches.compose_unit(sets, 0, 1), eye_batches.compose_unit(sets, 0, 2)]
+    )
     assert np.array_equal(taken.pixels, expected.pixels[:200])
 
 
@@ -191,9 +193,9 @@ def test_stream_gives_the_same_views_as_its_units() -> None:
 def test_drawn_digits_stay_within_the_canvas(digit: int) -> None:
     rng = np.random.default_rng(0)
     for _ in range(30):
-        line = strokes.drawn(digit, rng)
+        line = pens.draw_digit(digit, rng)
         assert 20 < line.sum() < 600
-        assert hands.redrawn(line, rng).max() > 30
+        assert pens.redraw(line, rng).max() > 30
 
 
 @pytest.mark.parametrize("digit", range(10))
@@ -201,8 +203,8 @@ def test_pencil_line_has_no_gaps_on_any_canvas(digit: int) -> None:
     rng = np.random.default_rng(0)
     sides = set()
     for _ in range(40):
-        line = strokes.drawn(digit, rng)
-        drawn = hands.pencilled(line, rng)
+        line = pens.draw_digit(digit, rng)
+        drawn = pens.draw_with_pencil(line, rng)
         parts, drawn_parts = (
             cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0]
             for mask in (line, drawn > 0)
@@ -216,7 +218,7 @@ def test_pencil_line_has_no_gaps_on_any_canvas(digit: int) -> None:
 def test_thinning_leaves_connected_one_pixel_lines() -> None:
     thick = np.zeros((1, 64, 64), np.uint8)
     cv2.circle(thick[0], (32, 32), 20, 255, 7)
-    line = hands.thinned(thick > 0)[0]
+    line = pens.thin(thick > 0)[0]
     assert 60 < line.sum() < 180
     assert cv2.connectedComponents(line.astype(np.uint8))[0] == 2
 
@@ -252,14 +254,14 @@ def test_negatives_are_not_empty() -> None:
     rng = np.random.default_rng(0)
     digits = list(np.load(SMALL)["x_train"][:3])
     for _ in range(20):
-        assert negatives.scribble(rng).sum() > 30
-        assert negatives.sign(rng).sum() > 20
-        assert negatives.beside(digits[:2], rng).any(axis=0).sum() > 30
+        assert pens.draw_scribble(rng).sum() > 30
+        assert pens.draw_sign(rng).sum() > 20
+        assert ink_sources.place_side_by_side(digits[:2], rng).any(axis=0).sum() > 30
 
 
 def test_held_out_fonts_are_not_used_for_training() -> None:
-    assert not set(fonts.found()) & set(fonts.found(kept_apart=True))
+    assert not set(data.find_fonts()) & set(data.find_fonts(held_out=True))
 
 
 def test_letters_that_look_like_digits_are_not_negatives() -> None:
-    assert not set("OoDQlIi|ZzSsgqbB0123456789") & set(fonts.NO_DIGITS)
+    assert not set("OoDQlIi|ZzSsgqbB0123456789") & set(ink_sources.NO_DIGITS)

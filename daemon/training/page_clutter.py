@@ -1,22 +1,12 @@
 """What is on a page besides the writing: rings, boxes, frames, lines, dirt, shadows, the desk."""
 
-# The probability and the range of each thing are literals where it is drawn.
-# ruff: noqa: PLR2004
-
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
-    Floats = NDArray[Any]
+from daemon.reading.glyph import Floats
 
 _SHIFT = 4  # OpenCV draws at a sixteenth of a pixel
 
@@ -34,13 +24,13 @@ class Sheet:
     """
 
     pixels: Floats
-    colour: NDArray[Any]
-    pen: NDArray[Any]
+    colour: Floats
+    pen: Floats
     written: tuple[int, int, int, int] | None
-    ink: NDArray[Any]
+    ink: Floats
 
 
-def blank(height: int, width: int, colour: NDArray[Any], rng: Generator) -> Floats:
+def make_paper(height: int, width: int, colour: Floats, rng: Generator) -> Floats:
     """Return the pixels of an empty page, with grain on a part of them."""
     pixels = np.empty((height, width, 3), np.float32)
     pixels[:] = colour
@@ -51,19 +41,19 @@ def blank(height: int, width: int, colour: NDArray[Any], rng: Generator) -> Floa
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def print_on(page: Sheet, rng: Generator, *, may_ring: bool) -> None:
+def add_print(sheet: Sheet, rng: Generator, *, may_ring: bool) -> None:
     """Draw what is printed on the paper or drawn around the digit, each at random."""
     if rng.random() < 0.22:
-        _lines(page, rng)
-    if page.written is not None and may_ring and rng.random() < 0.36:
-        _ring(page, page.written, rng)
-    elif page.written is not None and rng.random() < 0.3:
-        _box(page, page.written, rng)
+        _draw_rules(sheet, rng)
+    if sheet.written is not None and may_ring and rng.random() < 0.36:
+        _draw_ring(sheet, sheet.written, rng)
+    elif sheet.written is not None and rng.random() < 0.3:
+        _draw_box(sheet, sheet.written, rng)
     if rng.random() < 0.14:
-        _frame(page, rng)
+        _draw_frame(sheet, rng)
 
 
-def _ring(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
+def _draw_ring(sheet: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
     """Draw a ring around the writing: printed and even, or by hand and wobbly.
 
     It touches the writing nowhere, and is wider than most 0s: a stroke in a narrow ring, or one
@@ -74,7 +64,7 @@ def _ring(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> No
     half = np.array(((right - left) / 2, (bottom - top) / 2))
     narrow = half / half.max() if rng.random() < 0.5 else np.ones(2)
     shape = np.maximum(narrow, 0.7)
-    reach = shape * np.hypot(*((page.ink - middle) / shape).T).max()
+    reach = shape * np.hypot(*((sheet.ink - middle) / shape).T).max()
     wide = max(1, round(rng.uniform(0.02, 0.14) * half.max()))
     reach = reach * rng.uniform(1.15, 1.7) + 1 + wide / 2
     by_hand = rng.random() < 0.6
@@ -87,126 +77,128 @@ def _ring(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> No
         away *= np.linspace(1, rng.uniform(0.9, 1.12), 48)
         middle = middle + rng.normal(0, 0.06, 2) * half
         points = middle + reach * away[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
-        _curve(page, points, _line_colour(page, rng, same=0.6), wide, closed=False)
+        _draw_curve(sheet, points, _choose_line_colour(sheet, rng, same=0.6), wide, closed=False)
         if rng.random() < 0.08:  # somebody went round twice
-            _curve(page, middle + (points - middle) * 1.08, page.pen, wide, closed=False)
+            _draw_curve(sheet, middle + (points - middle) * 1.08, sheet.pen, wide, closed=False)
         return
     angle = np.linspace(0, 2 * np.pi, 64)
     points = middle + reach * np.stack((np.cos(angle), np.sin(angle)), axis=1)
-    _curve(page, points, _line_colour(page, rng, same=0.3), wide, closed=True)
+    _draw_curve(sheet, points, _choose_line_colour(sheet, rng, same=0.3), wide, closed=True)
 
 
-def _box(page: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
-    """Draw a box around the writing, alone or in a row of boxes."""
+def _draw_box(sheet: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
+    """Draw a single box around the writing, or a row of boxes."""
     top, bottom, left, right = written
     half = np.array(((right - left) / 2, (bottom - top) / 2))
     middle = np.array(((left + right) / 2, (top + bottom) / 2)) + rng.normal(0, 0.08, 2) * half
     reach = np.maximum(half, 0.5 * half.max()) * rng.uniform(1.15, 2.0, 2) + 3
     if rng.random() < 0.5:
         reach[:] = reach.max()
-    colour = _line_colour(page, rng, same=0.25)
+    colour = _choose_line_colour(sheet, rng, same=0.25)
     wide = max(1, round(rng.uniform(0.015, 0.1) * half.max()))
     corners = np.array(((-1, -1), (1, -1), (1, 1), (-1, 1)))
     wobble = rng.normal(0, 0.03, (4, 2)) if rng.random() < 0.3 else np.zeros((4, 2))
-    _curve(page, middle + reach * (corners + wobble), colour, wide, closed=True)
+    _draw_curve(sheet, middle + reach * (corners + wobble), colour, wide, closed=True)
     if rng.random() < 0.4:
         for side in (-2, 2):
-            beside = middle + np.array((side * reach[0] + rng.integers(0, 2) * side * 3, 0))
-            _curve(page, beside + reach * corners, colour, wide, closed=True)
+            neighbour = middle + np.array((side * reach[0] + rng.integers(0, 2) * side * 3, 0))
+            _draw_curve(sheet, neighbour + reach * corners, colour, wide, closed=True)
 
 
-def _frame(page: Sheet, rng: Generator) -> None:
+def _draw_frame(sheet: Sheet, rng: Generator) -> None:
     """Draw a frame near the page's border, sometimes with another colour outside it."""
-    height, width = page.pixels.shape[:2]
+    height, width = sheet.pixels.shape[:2]
     inset = int(rng.uniform(0, 0.08) * min(height, width))
     wide = max(1, round(rng.uniform(0.005, 0.06) * min(height, width)))
-    if page.written is not None:
-        top, bottom, left, right = page.written
+    if sheet.written is not None:
+        top, bottom, left, right = sheet.written
         room = min(top, left, height - bottom, width - right) - inset - 2
         wide = min(wide, room)
         if wide < 1:
             return
-    dark = rng.uniform(0, 90, 3) if page.colour.mean() > 110 else rng.uniform(120, 255, 3)
-    colour = dark if rng.random() < 0.8 else page.pen
+    dark = rng.uniform(0, 90, 3) if sheet.colour.mean() > 110 else rng.uniform(120, 255, 3)
+    colour = dark if rng.random() < 0.8 else sheet.pen
     if inset and rng.random() < 0.25:
         for edge in (np.s_[:inset], np.s_[-inset:], np.s_[:, :inset], np.s_[:, -inset:]):
-            page.pixels[edge] = colour
+            sheet.pixels[edge] = colour
     stop = np.array((width, height)) - inset - wide / 2
     start = np.full(2, inset + wide / 2)
     points = np.array((start, (stop[0], start[1]), stop, (start[0], stop[1])))
-    _curve(page, points, colour, wide, closed=True)
+    _draw_curve(sheet, points, colour, wide, closed=True)
 
 
-def _lines(page: Sheet, rng: Generator) -> None:
+def _draw_rules(sheet: Sheet, rng: Generator) -> None:
     """Rule the paper: lines, squares, or a single line to write on."""
-    height, width = page.pixels.shape[:2]
-    size = height if page.written is None else page.written[1] - page.written[0]
-    colour = _rule_colour(page, rng)
+    height, width = sheet.pixels.shape[:2]
+    size = height if sheet.written is None else sheet.written[1] - sheet.written[0]
+    colour = _choose_rule_colour(sheet, rng)
     wide = 1 if rng.random() < 0.7 else 2
-    if page.written is not None and rng.random() < 0.2:
-        y = page.written[1] + rng.uniform(-0.05, 0.25) * size
+    if sheet.written is not None and rng.random() < 0.2:
+        y = sheet.written[1] + rng.uniform(-0.05, 0.25) * size
         points = np.array(((0, y), (width, y + rng.normal(0, 0.02) * width)))
-        _curve(page, points, colour, wide, closed=False)
+        _draw_curve(sheet, points, colour, wide, closed=False)
         return
     gap = max(6.0, size * np.exp(rng.uniform(np.log(0.2), np.log(1.8))))
     tilt = rng.normal(0, 0.02)
     squared = rng.random() < 0.5
     for y in np.arange(rng.uniform(0, gap), height, gap):
         ends = np.array(((0, y), (width, y + tilt * width)))
-        _curve(page, ends, colour, wide, closed=False)
+        _draw_curve(sheet, ends, colour, wide, closed=False)
     if squared:
         for x in np.arange(rng.uniform(0, gap), width, gap):
             ends = np.array(((x, 0), (x - tilt * height, height)))
-            _curve(page, ends, colour, wide, closed=False)
+            _draw_curve(sheet, ends, colour, wide, closed=False)
     elif rng.random() < 0.2:  # a margin
         x = rng.uniform(0.03, 0.2) * width
         red = np.array((90.0, 90, 220))
-        _curve(page, np.array(((x, 0), (x, height))), red, wide, closed=False)
+        _draw_curve(sheet, np.array(((x, 0), (x, height))), red, wide, closed=False)
 
 
-def dirt(page: Sheet, rng: Generator) -> None:
+def add_specks(sheet: Sheet, rng: Generator) -> None:
     """Scatter specks, clear of the writing."""
-    height, width = page.pixels.shape[:2]
+    height, width = sheet.pixels.shape[:2]
     for _ in range(int(rng.integers(1, 12))):
         at = rng.uniform(0, 1, 2) * (width, height)
-        if page.written is not None:
-            top, bottom, left, right = page.written
+        if sheet.written is not None:
+            top, bottom, left, right = sheet.written
             if left - 3 < at[0] < right + 3 and top - 3 < at[1] < bottom + 3:
                 continue
         reach = float(np.exp(rng.uniform(np.log(0.4), np.log(2.0))))
-        mixed = page.colour + (page.pen - page.colour) * rng.uniform(0.3, 1)
+        mixed = sheet.colour + (sheet.pen - sheet.colour) * rng.uniform(0.3, 1)
         centre = tuple(int(c * 2**_SHIFT) for c in at)
         cv2.circle(
-            page.pixels, centre, int(reach * 2**_SHIFT), mixed.tolist(), -1, cv2.LINE_AA, _SHIFT
+            sheet.pixels, centre, int(reach * 2**_SHIFT), mixed.tolist(), -1, cv2.LINE_AA, _SHIFT
         )
 
 
-def light(page: Sheet, rng: Generator) -> None:
+def add_light(sheet: Sheet, rng: Generator) -> None:
     """Light the page: a gradient, a shadow with an edge, and the desk at an edge."""
-    pixels = page.pixels.astype(np.float32)
+    pixels = sheet.pixels.astype(np.float32)
     height, width = pixels.shape[:2]
     if rng.random() < 0.45:
         corners = rng.uniform(1 - rng.uniform(0, 0.5), 1, (2, 2)).astype(np.float32)
         pixels *= cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
     if rng.random() < 0.35:
         for _ in range(1 if rng.random() < 0.8 else 2):
-            _shadow(pixels, rng)
+            _cast_shadow(pixels, rng)
     if rng.random() < 0.18:
-        _desk(pixels, page.written, rng)
-    page.pixels[:] = pixels.clip(0, 255)
+        _lay_desk(pixels, sheet.written, rng)
+    sheet.pixels[:] = pixels.clip(0, 255)
 
 
-def _shadow(pixels: Floats, rng: Generator) -> None:
+def _cast_shadow(pixels: Floats, rng: Generator) -> None:
     """Darken a part of the page behind the edge of a shadow, hard or soft."""
     height, width = pixels.shape[:2]
     size = np.array((width, height))
     shade: Floats = np.zeros((height, width), np.float32)
     kind = rng.random()
     if kind < 0.65:
-        outline = (_half if kind < 0.3 else _slab if kind < 0.5 else _jagged)(size, rng)
+        outline = (
+            _outline_edge if kind < 0.3 else _outline_slab if kind < 0.5 else _outline_jagged
+        )(size, rng)
         cv2.fillPoly(shade, [np.rint(outline).astype(np.int32)], 1.0)
     elif kind < 0.9:
-        _hand(shade, rng)
+        _cast_hand(shade, rng)
     else:
         centre = tuple(int(c) for c in rng.uniform(-0.1, 1.1, 2) * size)
         axes = tuple(int(c) for c in rng.uniform(0.2, 0.8, 2) * size)
@@ -217,7 +209,7 @@ def _shadow(pixels: Floats, rng: Generator) -> None:
     pixels *= 1 - (shade * rng.uniform(0.15, 0.6))[..., None]
 
 
-def _half(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
+def _outline_edge(size: Floats, rng: Generator) -> Floats:
     """Return the outline of all on one side of a line, or of a strip: a finger, a pen."""
     angle = rng.uniform(0, 2 * np.pi)
     towards = np.array((np.cos(angle), np.sin(angle)))
@@ -229,7 +221,7 @@ def _half(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
     return np.array((edge - along, edge + along, far + along, far - along))
 
 
-def _slab(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
+def _outline_slab(size: Floats, rng: Generator) -> Floats:
     """Return the outline of the shadow of a phone or a book."""
     middle = rng.uniform(-0.2, 1.2, 2) * size
     sides = rng.uniform(0.2, 1.1, 2) * size
@@ -238,7 +230,7 @@ def _slab(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
     return np.asarray(corners)
 
 
-def _jagged(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
+def _outline_jagged(size: Floats, rng: Generator) -> Floats:
     """Return the outline of the shadow of a hand or a head, with corners and bays."""
     middle = rng.uniform(-0.2, 1.2, 2) * size
     turns = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(5, 12))))
@@ -247,7 +239,7 @@ def _jagged(size: NDArray[Any], rng: Generator) -> NDArray[Any]:
     return np.asarray(middle + corners.T)
 
 
-def _hand(shade: Floats, rng: Generator) -> None:
+def _cast_hand(shade: Floats, rng: Generator) -> None:
     """Draw the shadow of a hand and its one to five fingers into ``shade``, (H, W) float32."""
     height, width = shade.shape
     size = np.array((width, height))
@@ -264,7 +256,7 @@ def _hand(shade: Floats, rng: Generator) -> None:
     cv2.circle(shade, np.rint(palm).astype(int).tolist(), across, 1.0, -1)
 
 
-def _desk(pixels: Floats, written: tuple[int, int, int, int] | None, rng: Generator) -> None:
+def _lay_desk(pixels: Floats, written: tuple[int, int, int, int] | None, rng: Generator) -> None:
     """Lay the desk along one or two edges, clear of the writing."""
     height, width = pixels.shape[:2]
     for _ in range(1 if rng.random() < 0.75 else 2):
@@ -295,26 +287,24 @@ def _desk(pixels: Floats, written: tuple[int, int, int, int] | None, rng: Genera
         pixels += (desk / np.float32(255))[..., None] * (colour + grain - pixels).astype(np.float32)
 
 
-def _line_colour(page: Sheet, rng: Generator, *, same: float) -> NDArray[Any]:
+def _choose_line_colour(sheet: Sheet, rng: Generator, *, same: float) -> Floats:
     """Return the colour of a ring or a box: the pen's, or another one; pale or strong."""
     if rng.random() < same:
-        return np.asarray(page.pen + rng.normal(0, 8, 3))
-    bright = page.colour.mean() > 110
+        return np.asarray(sheet.pen + rng.normal(0, 8, 3))
+    bright = sheet.colour.mean() > 110
     other = rng.uniform(0, 140, 3) if bright else rng.uniform(130, 255, 3)
-    return np.asarray(page.colour + (other - page.colour) * rng.uniform(0.35, 1))
+    return np.asarray(sheet.colour + (other - sheet.colour) * rng.uniform(0.35, 1))
 
 
-def _rule_colour(page: Sheet, rng: Generator) -> NDArray[Any]:
+def _choose_rule_colour(sheet: Sheet, rng: Generator) -> Floats:
     """Return the colour of a ruled line: pale blue, grey or red; at times as dark as ink."""
     target = np.array(((200.0, 120, 60), (90, 90, 90), (90, 90, 200))[rng.integers(3)])
-    if page.colour.mean() < 110:
+    if sheet.colour.mean() < 110:
         target = 255 - target / 2
-    return np.asarray(page.colour + (target - page.colour) * rng.uniform(0.2, 1.0))
+    return np.asarray(sheet.colour + (target - sheet.colour) * rng.uniform(0.2, 1.0))
 
 
-def _curve(
-    page: Sheet, points: NDArray[Any], colour: NDArray[Any], wide: int, *, closed: bool
-) -> None:
+def _draw_curve(sheet: Sheet, points: Floats, colour: Floats, wide: int, *, closed: bool) -> None:
     """Draw a line through points (N, 2), x and y in px."""
     fixed = np.rint(points * 2**_SHIFT).astype(np.int32)
-    cv2.polylines(page.pixels, [fixed], closed, colour.tolist(), wide, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(sheet.pixels, [fixed], closed, colour.tolist(), wide, cv2.LINE_AA, _SHIFT)
