@@ -79,5 +79,7 @@ def test_what_needs_tensorflow_says_how_to_install_it(
     refused = digitd(missing, *command, MNIST, *work)
     assert refused.returncode == 1
     assert "tensorflow is not installed" in refused.stderr
-    assert "pip install --require-hashes -r requirements-dev.lock" in refused.stderr
+    assert "pip install 'digitd[train]'" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not refused.stdout
     assert "Traceback" not in refused.stderr

@@ -73,10 +73,12 @@ def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> N
       digitd train --data mnist.npz --epochs 10
       digitd train --data mnist.npz --data pendigits.npz --out digits.keras --resume
     """
-    from daemon.training import report, train
+    from daemon.training import frameworks, report, train
 
+    frameworks.import_tensorflow()  # say what is missing before what is going to be done
     chosen = train.TrainSettings(**settings)
     out = out or folder / "model.keras"
+    click.echo(report.announce(chosen, out, folder, resume=resume))
     with _Bars() as bars:
         callbacks = train.TrainCallbacks(
             on_stage=bars.begin,
@@ -170,6 +172,7 @@ def evaluate(path: Path, model: Path, **options: Any) -> None:  # noqa: ANN401 -
 
     chosen = _Options(**options)
     skipped = [word for word in chosen.skip_traits.split(",") if word]
+    # Loaded before anything is measured, because TensorFlow may be missing.
     keras = networks.load_with_keras(model) if chosen.with_keras else None
     reader = load(model)
     measured = _measure("reading", reader, list_cases(path, skipped), chosen.table)

@@ -17,7 +17,11 @@ from daemon.reading import model
 from daemon.records import DIGITS
 from daemon.training import evaluate
 from daemon.training.evaluate import Evaluation, Prediction
-from daemon.training.train import CLASSIFIER, EYE, Epoch, Trained
+from daemon.training.train import CLASSIFIER, EYE, Epoch, Trained, TrainSettings
+
+# Seconds that an epoch of each network takes, and showing all inks to the eye: the training of the
+# shipped model, see docs/training.md.
+_EYE_SECONDS, _GLYPHS_SECONDS, _CLASSIFIER_SECONDS = 33, 540, 70
 
 _TABLE_COLUMNS = ("file", "label", "status", "digit", "confidence", *rows.PROBABILITIES, "reason")
 _LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
@@ -28,6 +32,22 @@ WORST = 24  # mistakes per sheet: as many as a person can check in a minute
 _SIDE_INCHES, _WORDS_INCHES, _TITLE_INCHES = 1.35, 0.36, 0.45
 _PAIR_INCHES = 3.0, _SIDE_INCHES + _WORDS_INCHES + 0.12
 RIGHT, WRONG, QUIET = "#2e7d32", "#c62828", "#757575"
+
+
+def announce(settings: TrainSettings, out: Path, folder: Path, *, resume: bool) -> str:
+    """Return what a training is going to do, and how long it takes, as text."""
+    seconds = (
+        settings.eye_epochs * _EYE_SECONDS
+        + settings.scale * _GLYPHS_SECONDS
+        + settings.epochs * _CLASSIFIER_SECONDS
+    )
+    minutes = f"{'at most' if resume else 'about'} {max(1, round(seconds / 60))} min"
+    return (
+        f"epochs of the eye: {settings.eye_epochs}, of the classifier: {settings.epochs}; "
+        f"the model is written to {out}\n"
+        f"this takes {minutes} on 2 cores with AVX-512, and twice as long with AVX2\n"
+        f"if it is interrupted, --resume continues from the checkpoints in {folder}"
+    )
 
 
 def format_epoch(epoch: Epoch) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from daemon.training import (
     train,
 )
 from daemon.training.glyph_batches import Augmenter
-from support.daemon import Terminal
+from support.daemon import DIGITD, ROOT, Terminal
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
 pytestmark = [
@@ -97,6 +98,8 @@ def test_train_command_writes_a_model_and_plots(tmp_path: Path) -> None:
     arguments += ["--scale", 0.02]
     said = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert said.exit_code == 0, said.output
+    assert said.output.startswith("epochs of the eye: 1, of the classifier: 1;")
+    assert "this takes about 2 min" in said.output
     assert "eye, epoch 1: loss" in said.output
     assert "classifier, epoch 1: loss" in said.output
     assert model.load(work / "model.keras").settings.training["epochs"] == 1
@@ -120,6 +123,36 @@ def test_training_progress_bar_starts_empty_and_ends_full(
         shares = [int(share) for share in re.findall(rf"{stage}  [^\r]*?(\d+)%", text)]
         assert shares[0] < 50
         assert shares[-1] == 100
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("raise ModuleNotFoundError('None.', name='tensorflow')", "tensorflow is not installed"),
+        ("raise ImportError('no libtf.so')", "tensorflow cannot be imported (no libtf.so)"),
+    ],
+)
+@pytest.mark.parametrize("command", [("train", "--data", SMALL), ("evaluate", SMALL, "--keras")])
+def test_without_tensorflow_one_message_names_the_remedy(
+    tmp_path: Path, command: tuple[str | Path, ...], code: str, says: str
+) -> None:
+    package = tmp_path / "tensorflow"
+    package.mkdir()
+    (package / "__init__.py").write_text(code)
+    work = ("--work", tmp_path / "runs") if command[0] == "train" else ()
+    refused = subprocess.run(
+        [*DIGITD, *command, *work],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert not refused.stdout
+    (line,) = refused.stderr.splitlines()
+    assert says in line
+    assert "pip install 'digitd[train]', or make train in a clone" in line
+    assert not (tmp_path / "runs").exists()
 
 
 def test_single_epoch_is_visible_in_the_curves(tmp_path: Path) -> None:
