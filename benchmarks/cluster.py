@@ -37,7 +37,7 @@ _FROZEN_SECONDS = 60
 _SCALES = (1, 2, 4, 8, 16)
 _SLEEP_SECONDS = 0.05  # of the reader, a file
 _SMALL, _ROUNDS = 4000, 3
-_PATIENCE = 1800.0
+_TIMEOUTS = 1800.0
 
 
 def _dropped(box: Box, count: int, seconds: float) -> dict[str, bytes]:
@@ -51,7 +51,7 @@ def _dropped(box: Box, count: int, seconds: float) -> dict[str, bytes]:
 
 def _checked(box: Box, running: Daemon, dropped: dict[str, bytes]) -> str:
     """Wait for all rows; return what became of the files."""
-    until(lambda: _lines(box) > len(dropped), "all rows", _PATIENCE)
+    until(lambda: _lines(box) > len(dropped), "all rows", _TIMEOUTS)
     box.wait_until_settled()
     running.stop(60)
     rows = box.rows()
@@ -80,7 +80,7 @@ def _under_load(
         cluster.start_workers(_WORKERS)
         dropped = _dropped(box, _FILES, seconds)
         with Daemon(box, STAND_IN) as running:
-            until(lambda: _lines(box) > 1, "the first row", _PATIENCE)
+            until(lambda: _lines(box) > 1, "the first row", _TIMEOUTS)
             harm(box, cluster, running)
             return _checked(box, running, dropped)
 
@@ -150,7 +150,7 @@ def network(folder: Path) -> Iterator[tuple[str, str]]:
             cluster.start_workers(1, within=("ip", "netns", "exec", "digitd"))
             dropped = _dropped(box, _FILES, 0.02)
             with Daemon(box, STAND_IN) as running:
-                until(lambda: _lines(box) > 1, "the first row", _PATIENCE)
+                until(lambda: _lines(box) > 1, "the first row", _TIMEOUTS)
                 time.sleep(5)  # until the third worker reads as well
                 ip("link", "set", "digitd0", "down")
                 result = _checked(box, running, dropped)
@@ -202,9 +202,9 @@ def loopback(folder: Path) -> Iterator[tuple[str, str]]:
                 for name, data in files.items():
                     box.drop(name, data)
                 with Daemon(box, DIGITD) as running:
-                    until(lambda b=box: _lines(b) > 1, "the first row", _PATIENCE)  # type: ignore[misc]
+                    until(lambda b=box: _lines(b) > 1, "the first row", _TIMEOUTS)  # type: ignore[misc]
                     before, done = _own_seconds(running.process.pid), _lines(box)
-                    until(lambda b=box: _lines(b) > _SMALL, "all rows", _PATIENCE)  # type: ignore[misc]
+                    until(lambda b=box: _lines(b) > _SMALL, "all rows", _TIMEOUTS)  # type: ignore[misc]
                     seconds = _own_seconds(running.process.pid) - before
                     running.stop(60)
                 if kind == "cluster":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config
-from daemon.records import Parcel
+from daemon.records import FileContent
 from daemon.workers import worker
 from daemon.workers.pool import worker_count
 
@@ -26,8 +26,8 @@ def _read(out: Path, files: Sequence[Path]) -> int:
     """Read files in batches, and write their pictures."""
     for start in range(0, len(files), _BATCH):
         batch = files[start : start + _BATCH]
-        parcels = [Parcel(file.name, file.read_bytes()) for file in batch]
-        for file, reading in zip(batch, worker.read(_OPTIONS, parcels), strict=True):
+        contents = [FileContent(file.name, file.read_bytes()) for file in batch]
+        for file, reading in zip(batch, worker.read_with_model(_OPTIONS, contents), strict=True):
             (out / file.name).write_bytes(reading.picture)
     return len(files)
 

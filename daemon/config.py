@@ -92,8 +92,9 @@ class Config(BaseModel):
     batch_size: int = Field(64, ge=1, le=1024, description="a whole number from 1 to 1024")
     max_megapixels: float = Field(50.0, gt=0, le=1000, description="a number above 0, at most 1000")
     max_file_mb: float = Field(64.0, gt=0, le=4096, description="a number above 0, at most 4096")
-    cluster: str | None = Field(
+    cluster_url: str | None = Field(
         None,
+        alias="cluster",
         pattern=r"^(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$",
         description='the address of a Dask scheduler such as "tls://scheduler:8786", or nothing',
     )
@@ -121,12 +122,12 @@ class Config(BaseModel):
         )
 
     @property
-    def cluster_address(self) -> Cluster | None:
+    def cluster(self) -> Cluster | None:
         """The scheduler to read through; ``None`` for worker processes of this machine."""
-        if self.cluster is None:
+        if self.cluster_url is None:
             return None
         tls = self.cluster_tls
-        return Cluster(self.cluster) if tls is None else Cluster(self.cluster, **dict(tls))
+        return Cluster(self.cluster_url) if tls is None else Cluster(self.cluster_url, **dict(tls))
 
     @field_validator("pattern")
     @classmethod
@@ -156,18 +157,21 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _encrypted(self) -> Self:
         """Whoever can talk to a Dask scheduler can run code on its workers."""
-        if self.cluster is None:
+        if self.cluster_url is None:
             return self
-        scheme, _, rest = self.cluster.partition("://")
+        scheme, _, rest = self.cluster_url.partition("://")
         host = rest.rpartition(":")[0].strip("[]")
         if scheme == "tls" and self.cluster_tls is None:
             raise ValueError("cluster_tls: is missing; tls:// needs its files ca, cert and key")
         if scheme == "tcp" and host not in _LOOPBACK:
             raise ValueError(
-                f"cluster: {self.cluster} is not encrypted; use tls:// and cluster_tls, or a "
+                f"cluster: {self.cluster_url} is not encrypted; use tls:// and cluster_tls, or a "
                 "scheduler on 127.0.0.1"
             )
         return self
+
+
+KEYS = {field.alias or name: field for name, field in Config.model_fields.items()}
 
 
 def _can_match_a_name(glob: str) -> bool:
@@ -237,16 +241,16 @@ def _fault(fault: ErrorDetails) -> str:
     if not fault["loc"]:
         return str(fault["ctx"]["error"])
     key = str(fault["loc"][0])
-    if key not in Config.model_fields:
-        near = difflib.get_close_matches(key, Config.model_fields, n=1)
+    if key not in KEYS:
+        near = difflib.get_close_matches(key, KEYS, n=1)
         hint = f"did you mean {near[0]}?" if near else _keys()
         return f"{key}: no such key; {hint}"
-    allowed = Config.model_fields[key].description
+    allowed = KEYS[key].description
     return f"{key}: {_shown(fault['input'])} is not allowed; it must be {allowed}"
 
 
 def _keys() -> str:
-    return "the keys are " + ", ".join(Config.model_fields)
+    return "the keys are " + ", ".join(KEYS)
 
 
 def _shown(value: object) -> str:

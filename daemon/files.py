@@ -1,4 +1,4 @@
-"""Open, append to, replace, rename and lock files safely; count down to the next time."""
+"""Open, append to, replace, rename and lock files safely."""
 
 import ctypes
 import errno
@@ -323,25 +323,3 @@ def _is_whole(tail: bytes, end: int, is_row: Callable[[str], bool]) -> bool:
     if b"\0" in line:
         return False
     return line.endswith(b"\n") or is_row(line.decode("utf-8", "replace"))
-
-
-class Timer:
-    """Tells when something must be done again: at first at once, then ``seconds`` after each."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._due_at = 0.0  # seconds of ``time.monotonic``
-
-    @property
-    def is_due(self) -> bool:
-        """Whether it must be done now."""
-        return time.monotonic() >= self._due_at
-
-    @property
-    def seconds_left(self) -> float:
-        """Seconds until it must be done; 0 if it is due."""
-        return max(0.0, self._due_at - time.monotonic())
-
-    def restart(self, seconds: float | None = None) -> None:
-        """Be due again in ``seconds``; in the usual interval if that is ``None``."""
-        self._due_at = time.monotonic() + (self._seconds if seconds is None else seconds)

@@ -61,14 +61,12 @@ class Job:
         name: the name under which it was dropped.
         path: where it is now.
         size: in bytes.
-        refusal: why it must not be decoded; empty if it may be.
     """
 
     id: str
     name: str
     path: Path
     size: int
-    refusal: str = ""
 
     @property
     def received_at(self) -> datetime:
@@ -82,12 +80,12 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """One file's bytes, or why they must not be decoded."""
+class FileContent:
+    """One file's bytes; ``rejection`` says why they must not be decoded, empty if they may."""
 
     name: str
     data: bytes
-    refusal: str = ""
+    rejection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def format_percent(probability: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The result for one parcel: the verdict, the model's short hash, the picture as a PNG.
+    """The result for one file: the verdict, the model's short hash, the picture as a PNG.
 
     ``picture`` is empty if pictures are switched off.
     """

@@ -16,39 +16,39 @@ from typing import TYPE_CHECKING
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.errors import DigitdError, ModelError
 from daemon.loop.service import Service
-from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.records import FileContent, Reading, ReadOptions, Status, Verdict
 from daemon.systemd.journal import set_up_logging
-from daemon.workers.process import Patience
+from daemon.workers.worker import Timeouts, WorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 # A stand-in worker that takes longer than this counts as hung.
-PATIENCE = Patience(start=30, batch=3, file=0.05)
+TIMEOUTS = Timeouts(start=30, batch=3, file=0.05)
 
 
-def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
     if options.model.read_bytes() == b"garbage":
         raise ModelError(f"{options.model} is garbage")
-    return [_read(parcel) for parcel in parcels]
+    return [_read(content) for content in contents]
 
 
-def _read(parcel: Parcel) -> Reading:
-    if "cursed" in parcel.name:
+def _read(content: FileContent) -> Reading:
+    if "cursed" in content.name:
         raise RuntimeError("a name that cannot even be drawn")
-    if parcel.refusal:
-        verdict = Verdict(Status.ERROR, reason=parcel.refusal)
-    elif parcel.name == KNOWN_DIGIT_PNG.name:
+    if content.rejection:
+        verdict = Verdict(Status.ERROR, reason=content.rejection)
+    elif content.name == KNOWN_DIGIT_PNG.name:
         verdict = Verdict(Status.OK, KNOWN_DIGIT, 0.99, (0.09,) * 11)
     else:
-        verdict = _obey(parcel)
-    return Reading(verdict, "stand-in", f"picture of {parcel.name!a}".encode())
+        verdict = _obey(content)
+    return Reading(verdict, "stand-in", f"picture of {content.name!a}".encode())
 
 
-def _obey(parcel: Parcel) -> Verdict:
+def _obey(content: FileContent) -> Verdict:
     # The text before the PNG's end marker, which makes the inbox treat the file as complete.
-    order, _, value = parcel.data[8:].partition(b"\0")[0].decode("latin-1").partition(" ")
+    order, _, value = content.data[8:].partition(b"\0")[0].decode("latin-1").partition(" ")
     match order:
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -70,14 +70,19 @@ def png_like(order: str) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + order.encode("latin-1") + b"\0IEND\xaeB`\x82"
 
 
+def worker_settings(options: ReadOptions) -> WorkerSettings:
+    return WorkerSettings(options, read, TIMEOUTS)
+
+
 def main() -> None:
     # Pickle must find ``read`` under this module's name, not in __main__.
-    from support.stand_in import read  # noqa: PLC0415
+    from support.stand_in import worker_settings  # noqa: PLC0415
 
     set_up_logging()
     try:
         config = Path(sys.argv[sys.argv.index("--config") + 1])
-        Service(config, once="--once" in sys.argv, read=read, patience=PATIENCE).run()
+        once = "--once" in sys.argv
+        Service(config, once=once, worker_settings=worker_settings).run()
     except DigitdError as error:
         print(f"digitd: {error}", file=sys.stderr)  # noqa: T201 - like the command line
         sys.exit(error.exit_status)

@@ -269,17 +269,3 @@ def test_torn_lines_are_cut_off(
     cut = files.cut_torn_lines(descriptor, lambda line: len(line) == len("row 1"))
     assert log.read_bytes() == after
     assert cut == max(0, len(before) - len(after))
-
-
-def test_timer_is_due_at_first_and_after_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    def state_at(now: float) -> tuple[bool, float]:
-        monkeypatch.setattr("time.monotonic", lambda: now)
-        return timer.is_due, timer.seconds_left
-
-    timer = files.Timer(15)
-    assert state_at(1000) == (True, 0)
-    timer.restart()
-    assert state_at(1010) == (False, 5)
-    assert state_at(1015) == (True, 0)
-    timer.restart(2)
-    assert state_at(1016) == (False, 1)

@@ -17,16 +17,14 @@ from distributed.security import Security
 
 from daemon.cluster import remote
 from daemon.errors import ClusterError, ModelError
-from daemon.records import Cluster, Parcel, Reading, ReadOptions
-from daemon.workers.batch import Read
-from daemon.workers.process import Patience
-from daemon.workers.worker import read_known_digit
+from daemon.records import Cluster, FileContent, Reading, ReadOptions
+from daemon.workers.worker import WorkerSettings, run_self_test
 
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10.0
 _ASK_SECONDS = 10.0  # for an answer of the scheduler
-_LOOK_SECONDS = 1.0  # between two looks at the workers
+_COUNT_SECONDS = 1.0  # between two counts of the workers
 _RETRY_SECONDS = 2.0
 
 
@@ -42,42 +40,34 @@ class Link(threading.Thread):
     """Keeps one connection, and knows what the cluster can do.
 
     Attributes:
-        known: a worker's reading of the known digit; ``None`` until there is one.
+        self_test: a worker's reading of the known digit; ``None`` until there is one.
         slots: how many batches the cluster can read at once.
-        fault: why it cannot read now; ``None`` if it can, or has not been asked yet.
+        error: why it cannot read now; ``None`` if it can, or has not been asked yet.
     """
 
     def __init__(
-        self,
-        cluster: Cluster,
-        options: ReadOptions,
-        read: Read,
-        patience: Patience,
-        on_change: Callable[[], None],
+        self, cluster: Cluster, settings: WorkerSettings, on_change: Callable[[], None]
     ) -> None:
         """Take the settings; ``start`` connects.
 
         Args:
             cluster: where the scheduler is.
-            options: the settings for ``read``; the model is sent to the workers.
-            read: reads a batch in a worker; must be importable there.
-            patience: how long a batch may take.
+            settings: how workers read. The model is sent to them; ``settings.read`` must be
+                importable there.
             on_change: called from this thread when an attribute has changed.
         """
         super().__init__(name="cluster", daemon=True)
-        self.known: Reading | None = None
+        self.self_test: Reading | None = None
         self.slots = 0
-        self.fault: ModelError | OSError | ClusterError | None = None
+        self.error: ModelError | OSError | ClusterError | None = None
         self._cluster = cluster
-        self._options = options
-        self._read = read
-        self._patience = patience
+        self._settings = settings
         self._on_change = on_change
         self._client: Any = None
         self._model_name = ""
         self._state: tuple[int, str, bool] = (0, "", False)
         self._stopping = threading.Event()
-        # Dask's own lines would be between digitd's; what they mean is in ``fault``.
+        # Silence Dask's logger: ``error`` already reports what its messages mean.
         logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
 
     def run(self) -> None:
@@ -87,7 +77,7 @@ class Link(threading.Thread):
                 self._stay_connected()
             # Dask raises what its layers raise: OSError, its own, those of tornado and of pickle.
             except Exception as error:  # noqa: BLE001 - a lost connection never ends the daemon
-                self._change(self._described(error))
+                self._change(self._describe(error))
             finally:
                 self._disconnect()
             self._stopping.wait(_RETRY_SECONDS)
@@ -97,7 +87,7 @@ class Link(threading.Thread):
         self._stopping.set()
         self._disconnect()
 
-    def read(self, _: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+    def read(self, _: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
         """Read a batch on a worker; may be called from any thread.
 
         Raises:
@@ -107,18 +97,18 @@ class Link(threading.Thread):
         client = self._client
         if client is None:
             raise DisconnectedError("there is no connection to the scheduler")
-        return self._run(client, parcels)
+        return self._run(client, contents)
 
-    def _run(self, client: Any, parcels: Sequence[Parcel]) -> list[Reading]:  # noqa: ANN401 - Dask's
-        limit = self._patience.batch + self._patience.file * len(parcels)
+    def _run(self, client: Any, contents: Sequence[FileContent]) -> list[Reading]:  # noqa: ANN401 - Dask's
+        limit = self._settings.timeouts.seconds_for(len(contents))
         future = None
         try:
             # A task that is tried again elsewhere could take worker after worker down.
             future = client.submit(
                 remote.read,
-                self._read,
+                self._settings.read,
                 self._sent,
-                list(parcels),
+                list(contents),
                 pure=False,
                 retries=0,
                 resources={remote.RESOURCE: 1},
@@ -137,10 +127,10 @@ class Link(threading.Thread):
 
     @property
     def _sent(self) -> ReadOptions:
-        return replace(self._options, model=Path(self._model_name))
+        return replace(self._settings.options, model=Path(self._model_name))
 
     def _stay_connected(self) -> None:
-        data = self._options.model.read_bytes()
+        data = self._settings.options.model.read_bytes()
         self._model_name = f"digitd-{hashlib.sha256(data).hexdigest()[:16]}.keras"
         client = self._client = distributed.Client(  # type: ignore[no-untyped-call]
             self._cluster.address,
@@ -152,33 +142,34 @@ class Link(threading.Thread):
         )
         client.register_plugin(remote.ModelFile(self._model_name, data), name=self._model_name)
         while not self._stopping.is_set() and client.status == "running":
-            self._look(client)
-            self._stopping.wait(_LOOK_SECONDS)
+            self._count_workers(client)
+            self._stopping.wait(_COUNT_SECONDS)
         if not self._stopping.is_set():
             raise ConnectionError("the scheduler went away")
 
-    def _look(self, client: Any) -> None:  # noqa: ANN401 - Dask's
+    def _count_workers(self, client: Any) -> None:  # noqa: ANN401 - Dask's
         """Count the workers that can read, and have the first one read the known digit."""
         scheduler = client.sync(
             client.scheduler.identity, n_workers=-1, callback_timeout=_ASK_SECONDS
         )
         workers = scheduler["workers"].values()
         slots = int(sum(each["resources"].get(remote.RESOURCE, 0) for each in workers))
-        fault: ModelError | OSError | ClusterError | None = None
+        error: ModelError | OSError | ClusterError | None = None
         if not slots:
-            fault = self._nobody(len(workers), {name for w in workers for name in w["resources"]})
-        elif self.known is None:
+            resources = {name for worker in workers for name in worker["resources"]}
+            error = self._explain_no_workers(len(workers), resources)
+        elif self.self_test is None:
             try:
-                self.known = read_known_digit(
-                    lambda _, parcels: self._run(client, parcels), self._options
+                self.self_test = run_self_test(
+                    lambda _, contents: self._run(client, contents), self._settings.options
                 )
-            except (ModelError, OSError) as error:
-                fault = error
-            except (LostError, DisconnectedError) as error:
-                fault = ClusterError(f"{self._cluster.address}: no worker answered: {error}")
-        self._change(fault, slots)
+            except (ModelError, OSError) as raised:
+                error = raised
+            except (LostError, DisconnectedError) as raised:
+                error = ClusterError(f"{self._cluster.address}: no worker answered: {raised}")
+        self._change(error, slots)
 
-    def _nobody(self, workers: int, resources: set[str]) -> ClusterError:
+    def _explain_no_workers(self, workers: int, resources: set[str]) -> ClusterError:
         if not workers:
             return ClusterError(
                 f"{self._cluster.address}: the scheduler has no workers: start digitd-worker on "
@@ -190,14 +181,14 @@ class Link(threading.Thread):
             "version there, and start its workers as docs/cluster.md says"
         )
 
-    def _change(self, fault: ModelError | OSError | ClusterError | None, slots: int = 0) -> None:
-        self.slots, self.fault = slots, fault
-        state = slots, str(fault), self.known is not None
+    def _change(self, error: ModelError | OSError | ClusterError | None, slots: int = 0) -> None:
+        self.slots, self.error = slots, error
+        state = slots, str(error), self.self_test is not None
         if state != self._state:
             self._state = state
             self._on_change()
 
-    def _described(self, error: Exception) -> ModelError | OSError | ClusterError:
+    def _describe(self, error: Exception) -> ModelError | OSError | ClusterError:
         if isinstance(error, OSError) and error.filename is not None:
             return error  # a file of this machine: the model or a certificate
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -218,7 +209,7 @@ class Link(threading.Thread):
         )
 
     def _disconnect(self) -> None:
-        client, self._client, self.known = self._client, None, None
+        client, self._client, self.self_test = self._client, None, None
         if client is not None:
             with suppress(Exception):  # it is gone anyway
                 client.close(timeout=1)

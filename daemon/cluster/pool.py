@@ -1,70 +1,55 @@
-"""Read on the machines of a Dask cluster, and alone on this one what took workers down there."""
+"""Run batches on a Dask cluster; retry files that may have crashed a remote worker locally."""
 
-import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from itertools import chain
 from multiprocessing.connection import Connection
 
 from daemon.cluster.link import DisconnectedError, Link, LostError
 from daemon.errors import ClusterError, ModelError
-from daemon.records import Cluster, Job, Reading, ReadOptions, Result
-from daemon.workers.batch import Read, read_batch
+from daemon.records import Cluster, Reading
+from daemon.waiting import Wakeup
 from daemon.workers.pool import Pool
-from daemon.workers.process import Patience
-from daemon.workers.readers import Finished, Outcome, Returned
-from daemon.workers.worker import read as read_here
+from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Outcome
+from daemon.workers.worker import WorkerSettings, read_batch
 
-_BATCHES_PER_WORKER = 2  # one that it reads, and one that is on its way
+_BATCHES_PER_WORKER = 2  # one that it reads, and one in flight to it
 _MOST_BATCHES = 256
 _IDLE_SECONDS = 60.0
-# A file in two batches that were lost is read alone on this machine, as it may be the cause. A
-# machine's death alone is never held against a file.
+# A file in two batches that were lost is read by itself on this machine, as it may be the cause. A
+# machine's death is never held against a file.
 _LOSSES = 2
 
 
 class ClusterPool:
-    """Readers on other machines.
+    """Readers on other machines; see ``Readers``.
 
     A thread for each batch opens and hashes its files, has them read by a worker, and writes the
     pictures.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        options: ReadOptions,
-        read: Read = read_here,
-        patience: Patience = Patience(),  # noqa: B008 - frozen
-    ) -> None:
+    def __init__(self, cluster: Cluster, settings: WorkerSettings) -> None:
         """Take the settings, and begin to connect.
 
         Args:
             cluster: where the scheduler is.
-            options: the settings for both readers.
-            read: reads a batch, in a worker of the cluster or here.
-            patience: how long a batch may take.
+            settings: how workers read, in the cluster and here.
         """
         self.title = f"the cluster at {cluster.address}"
-        self._options = options
-        self._read = read
-        self._patience = patience
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._settings = settings
+        self._wakeup = Wakeup()
         self._is_closed = False
         self._closing = threading.Lock()
-        self._link = Link(cluster, options, read, patience, self._ring)
+        self._link = Link(cluster, settings, self._wake)
         self._threads = ThreadPoolExecutor(_MOST_BATCHES, "batch")
-        self._flying: dict[int, list[Job]] = {}
-        self._ended: deque[tuple[int, Outcome]] = deque()
-        self._next = 0
+        self._running = 0
+        self._finished: deque[Outcome] = deque()
         self._losses: Counter[str] = Counter()  # by the id of a job
         self._lost = 0
         self._local: Pool | None = None
-        self._suspects: deque[Job] = deque()
+        self._suspects: deque[Batch] = deque()
         self._link.start()
 
     @property
@@ -73,114 +58,107 @@ class ClusterPool:
         return self._lost + (self._local.replaced if self._local else 0)
 
     @property
-    def known(self) -> Reading | None:
+    def self_test(self) -> Reading | None:
         """A worker's reading of the known digit; ``None`` while no worker is ready."""
-        return self._link.known
+        return self._link.self_test
 
     @property
-    def fault(self) -> ModelError | OSError | ClusterError | None:
+    def error(self) -> ModelError | OSError | ClusterError | None:
         """Why nothing can be read; ``None`` while a worker is ready or may still become ready."""
-        return self._link.fault
-
-    @property
-    def jobs(self) -> Iterator[Job]:
-        """The submitted jobs that have no outcome yet."""
-        here = self._local.jobs if self._local else ()
-        return chain(chain.from_iterable(self._flying.values()), self._suspects, here)
-
-    @property
-    def busy(self) -> bool:
-        """Whether there are such jobs."""
-        return next(self.jobs, None) is not None
+        return self._link.error
 
     @property
     def waitables(self) -> list[Connection | int]:
-        """Objects for ``multiprocessing.connection.wait``; one is ready when ``tend`` has work."""
-        return [self._bell, *(self._local.waitables if self._local else ())]
+        """Objects for ``multiprocessing.connection.wait``; one is ready when ``poll`` has work."""
+        return [self._wakeup.descriptor, *(self._local.waitables if self._local else ())]
 
-    def seconds_until_due(self) -> float:
-        """Return in how many seconds ``tend`` has work even if nothing is ready."""
-        return self._local.seconds_until_due() if self._local else _IDLE_SECONDS
+    @property
+    def seconds_left(self) -> float:
+        """In how many seconds ``poll`` has work even if nothing is ready."""
+        return self._local.seconds_left if self._local else _IDLE_SECONDS
 
     def has_room(self, *, alone: bool = False) -> bool:
         """Return whether a batch may be submitted now."""
         if alone:
-            return self._here().has_room(alone=True)
+            return self._start_local().has_room(alone=True)
         most = min(_BATCHES_PER_WORKER * self._link.slots, _MOST_BATCHES)
-        return self._link.known is not None and len(self._flying) < most
+        return self._link.self_test is not None and self._running < most
 
-    def submit(self, jobs: list[Job], *, alone: bool = False) -> None:
-        """Send a batch to the cluster; read what is suspect, and what is to be read alone, here."""
-        if alone:
-            self._here().submit(jobs, alone=True)
+    def submit(self, batch: Batch) -> None:
+        """Send a batch to the cluster; read suspects, and what is to be read alone, here."""
+        if batch.alone:
+            self._start_local().submit(batch)
             return
-        suspects = [job for job in jobs if self._losses[job.id] >= _LOSSES]
-        others = [job for job in jobs if self._losses[job.id] < _LOSSES]
-        self._suspects.extend(suspects)
+        others = []
+        for job in batch.jobs:
+            if self._losses[job.id] >= _LOSSES:
+                self._suspects.append(Batch((job,), alone=True))
+            else:
+                others.append(job)
         if others:
-            self._next += 1
-            self._flying[self._next] = others
-            self._threads.submit(self._fly, self._next, others)
+            self._running += 1
+            self._threads.submit(self._run, Batch(tuple(others)))
 
-    def tend(self) -> list[Outcome]:
-        """Return the outcomes; give suspects to the worker of this machine."""
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
+    def poll(self) -> list[Outcome]:
+        """Return what became of batches; give the next suspect to the worker of this machine."""
+        self._wakeup.clear()
         outcomes = []
-        while self._ended:
-            number, outcome = self._ended.popleft()
-            del self._flying[number]
-            outcomes.append(outcome)
+        while self._finished:
+            outcomes.append(self._finished.popleft())
+            self._running -= 1
         if self._local is not None:
-            outcomes += self._local.tend()
-        if self._suspects and self._here().has_room(alone=True):
-            self._here().submit([self._suspects.popleft()], alone=True)
+            outcomes += self._local.poll()
+        if self._suspects and self._start_local().has_room(alone=True):
+            self._start_local().submit(self._suspects.popleft())
         for outcome in outcomes:
-            if not isinstance(outcome, Returned):
-                for job in outcome.jobs:
-                    self._losses.pop(job.id, None)
+            if not isinstance(outcome, BatchRequeued):
+                self._forget_losses(outcome.ids)
         return outcomes
 
     def close(self) -> None:
-        """End the connection and the worker of this machine; the cluster's workers go on."""
+        """Close the connection and the worker of this machine; the cluster's workers stay up."""
         with self._closing:
             self._is_closed = True
-            os.close(self._bell)
+            self._wakeup.close()
         self._link.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._local is not None:
             self._local.close()
 
-    def _here(self) -> Pool:
-        """Return the worker of this machine, which is started when it is needed first."""
+    def _start_local(self) -> Pool:
+        """Return the pool of this machine, with one worker, started when it is first needed."""
         if self._local is None:
-            self._local = Pool(self._options, 1, self._read, self._patience)
-            self._local.tend()
+            self._local = Pool(self._settings, 1)
+            self._local.poll()
         return self._local
 
-    def _fly(self, number: int, jobs: list[Job]) -> None:
-        """Read a batch; runs in a thread of its own."""
+    def _forget_losses(self, ids: Sequence[str]) -> None:
+        for job_id in ids:
+            self._losses.pop(job_id, None)
+
+    def _run(self, batch: Batch) -> None:
+        """Have a batch read by the cluster; runs in a thread for this batch."""
         started = time.monotonic()
         outcome: Outcome
         try:
-            results: list[Result] = read_batch(self._link.read, self._options, jobs)
-            outcome = Finished(jobs, results, time.monotonic() - started)
+            results = read_batch(self._link.read, self._settings.options, batch)
+            outcome = BatchRead(batch.ids, results, time.monotonic() - started)
         except DisconnectedError:
-            outcome = Returned(jobs)
+            outcome = BatchRequeued(batch.ids)
         except LostError:
             self._lost += 1
-            self._losses.update(job.id for job in jobs)
-            outcome = Returned(jobs)
+            self._losses.update(batch.ids)
+            outcome = BatchRequeued(batch.ids)
         except (ModelError, OSError) as error:
-            outcome = Returned(jobs, error)
+            outcome = BatchRequeued(batch.ids, error)
         except Exception:  # noqa: BLE001 - a bug in the reader, or a file that breaks it
-            for job in jobs:
-                self._losses[job.id] = _LOSSES
-            outcome = Returned(jobs)
-        self._ended.append((number, outcome))
-        self._ring()
+            for job_id in batch.ids:
+                self._losses[job_id] = _LOSSES
+            outcome = BatchRequeued(batch.ids)
+        self._finished.append(outcome)
+        self._wake()
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         with self._closing:
             if not self._is_closed:
-                os.eventfd_write(self._bell, 1)
+                self._wakeup.set()

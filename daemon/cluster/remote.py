@@ -12,8 +12,8 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from daemon import __version__
 from daemon.files import replace_whole
-from daemon.records import Parcel, Reading, ReadOptions
-from daemon.workers.batch import Read
+from daemon.records import FileContent, Reading, ReadOptions
+from daemon.workers.worker import Read
 
 # Tasks ask for this resource, so that a worker with another version of digitd gets none.
 RESOURCE = f"digitd-{__version__}"
@@ -39,14 +39,14 @@ class ModelFile(WorkerPlugin):
         replace_whole(Path(worker.local_directory) / self.name, self._data)
 
 
-def read(read_here: Read, options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+def read(read_here: Read, options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
     """Read a batch in a worker.
 
     Args:
-        read_here: reads it; see ``worker.read``.
+        read_here: reads it; see ``WorkerSettings.read``.
         options: the settings; the model is named like its ``ModelFile``.
-        parcels: the files.
+        contents: the files.
     """
     model = Path(get_worker().local_directory) / options.model
     with _reading:
-        return read_here(replace(options, model=model), parcels)
+        return read_here(replace(options, model=model), contents)

@@ -15,7 +15,7 @@ from daemon import ids
 from daemon.commands.options import model_option
 from daemon.errors import EX_FOUND_WRONG, ConfigError
 from daemon.outbox import rows
-from daemon.records import Job, Parcel, Placement, Result, Status
+from daemon.records import FileContent, Job, Placement, Result, Status
 
 if TYPE_CHECKING:
     from daemon.reading.reader import Reader
@@ -85,13 +85,13 @@ def _read_files(
         )
 
 
-def _load(file: Path) -> tuple[Parcel, str]:
+def _load(file: Path) -> tuple[FileContent, str]:
     """Return a file's bytes and sha256, or why it cannot be read and an empty string."""
     try:
         data = file.read_bytes()
     except OSError as error:
-        return Parcel(file.name, b"", refusal=f"cannot be opened: {error.strerror}"), ""
-    return Parcel(file.name, data), hashlib.sha256(data).hexdigest()
+        return FileContent(file.name, b"", rejection=f"cannot be opened: {error.strerror}"), ""
+    return FileContent(file.name, data), hashlib.sha256(data).hexdigest()
 
 
 def _save_picture(folder: Path, job: Job, picture: bytes) -> Path:

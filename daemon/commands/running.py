@@ -87,8 +87,8 @@ def check(config_file: Path) -> None:
 
     status = 0
     for finding in findings(config.load(config_file)):
-        click.echo(f"{'WRONG' if finding.fault else 'ok   '} {finding.text}")
-        status = status or exit_status(finding.fault)
+        click.echo(f"{'WRONG' if finding.error else 'ok   '} {finding.text}")
+        status = status or exit_status(finding.error)
     sys.exit(status)
 
 
@@ -193,6 +193,6 @@ def service(config_file: Path, user: str, cluster_units: str | None, *, review: 
         click.echo(render_unit(settings, config_file, user, review=review), nl=False)
         return
     if cluster_units != "worker":
-        click.echo(render_scheduler_unit(settings.cluster_address, user), nl=False)
+        click.echo(render_scheduler_unit(settings.cluster, user), nl=False)
     if cluster_units != "scheduler":
-        click.echo(render_worker_unit(settings.cluster_address, user), nl=False)
+        click.echo(render_worker_unit(settings.cluster, user), nl=False)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from daemon.files import append, open_to_append
 from daemon.layout import ATTEMPTS, NEW_ATTEMPTS
-from daemon.records import Job
 
 log = logging.getLogger(__name__)
 
@@ -76,58 +75,58 @@ class Attempts:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def begin(self, jobs: Sequence[Job]) -> None:
-        """Log that these jobs are about to be given to a worker.
+    def begin(self, ids: Sequence[str]) -> None:
+        """Log that these files are about to be given to a worker.
 
         Raises:
-            OSError: the log cannot be written, so the jobs must not be given to a worker.
+            OSError: the log cannot be written, so they must not be given to a worker.
         """
-        event = "alone" if len(jobs) == 1 and self.is_suspect(jobs[0]) else "begun"
-        append(self._descriptor, _encode(_lines(event, jobs)), self._path)
-        self._count(event, jobs)
+        event = "alone" if len(ids) == 1 and self.is_suspect(ids[0]) else "begun"
+        append(self._descriptor, _encode(_lines(event, ids)), self._path)
+        self._count(event, ids)
 
-    def end(self, jobs: Sequence[Job]) -> None:
-        """Log that the jobs came back from their worker unread, without a crash."""
-        self._note("ended", jobs)
+    def end(self, ids: Sequence[str]) -> None:
+        """Log that the files came back from their worker unread, without a crash."""
+        self._note("ended", ids)
 
-    def down(self, jobs: Sequence[Job], why: str) -> None:
-        """Log that a worker died or had to be killed while reading these jobs."""
-        self._note("down", jobs)
-        for job in jobs:
-            self._records[job.id].why_down = why
+    def down(self, ids: Sequence[str], why: str) -> None:
+        """Log that a worker died or had to be killed while reading these files."""
+        self._note("down", ids)
+        for job_id in ids:
+            self._records[job_id].why_down = why
 
-    def is_suspect(self, job: Job) -> bool:
-        """Return whether an attempt at a job failed, so that it must be read alone."""
-        record = self._records.get(job.id)
+    def is_suspect(self, job_id: str) -> bool:
+        """Return whether an attempt at a file failed, so that it must be read alone."""
+        record = self._records.get(job_id)
         return record is not None and record.open + record.downs > 0
 
-    def refusal(self, job: Job) -> str:
-        """Return why a job is given up and must not be decoded again; empty if it is not."""
-        record = self._records.get(job.id, _Record())
+    def rejection(self, job_id: str) -> str:
+        """Return why a file is given up and must not be decoded again; empty if it is not."""
+        record = self._records.get(job_id, _Record())
         if record.downs >= _DOWNS:
             return f"took its worker process down {record.downs} times: {record.why_down}"
         if record.lone >= _LONE_DEATHS:
             return f"digitd itself died {record.lone} times while reading it"
         return ""
 
-    def forget(self, job: Job) -> None:
-        """Delete the record of a job that has left the work folder."""
-        self._records.pop(job.id, None)
+    def forget(self, job_id: str) -> None:
+        """Delete the record of a file that has left the work folder."""
+        self._records.pop(job_id, None)
         if not self._records:
             os.ftruncate(self._descriptor, 0)
         else:
             self._shorten_if_long()
 
-    def _note(self, event: str, jobs: Sequence[Job]) -> None:
-        self._count(event, jobs)
+    def _note(self, event: str, ids: Sequence[str]) -> None:
+        self._count(event, ids)
         try:
-            append(self._descriptor, _encode(_lines(event, jobs)), self._path)
+            append(self._descriptor, _encode(_lines(event, ids)), self._path)
         except OSError as error:  # the record in memory is enough for this run
             log.warning("%s: cannot be written: %s", self._path, error.strerror)
 
-    def _count(self, event: str, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            self._records.setdefault(job.id, _Record()).count(event)
+    def _count(self, event: str, ids: Sequence[str]) -> None:
+        for job_id in ids:
+            self._records.setdefault(job_id, _Record()).count(event)
 
     def _shorten_if_long(self) -> None:
         """Rewrite a long log with only the files that still have a record."""
@@ -148,8 +147,8 @@ class Attempts:
         self._descriptor = descriptor
 
 
-def _lines(event: str, jobs: Sequence[Job]) -> list[str]:
-    return [f"{job.id} {event}" for job in jobs]
+def _lines(event: str, ids: Sequence[str]) -> list[str]:
+    return [f"{job_id} {event}" for job_id in ids]
 
 
 def _encode(lines: Sequence[str]) -> bytes:

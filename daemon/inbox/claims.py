@@ -32,7 +32,7 @@ class Claims:
         self._lock = Lock(self.folder / layout.WORK_LOCK)
         self._was_open = False
 
-    def tend(self) -> bool:
+    def ensure_open(self) -> bool:
         """Create and lock the work folder if it is not locked, or was replaced with the inbox.
 
         Returns:
@@ -113,7 +113,7 @@ class Claims:
         try:
             if len(os.fsencode(job.path.name)) == layout.NAME_BYTES:
                 self._name_path(job.id).unlink(missing_ok=True)
-            self.attempts.forget(job)
+            self.attempts.forget(job.id)
         except OSError as error:  # the next start removes what is left
             log.warning("%s: cannot be written: %s", self.folder, error.strerror)
 

@@ -75,7 +75,7 @@ class Inbox:
             self._watch.close()
             self._watch = None
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """Process events, and do what is due: list, check unfinished files, restart the watch.
 
         Raises:
@@ -115,7 +115,7 @@ class Inbox:
                 self._completeness.forget(name)
             self._backlog.pop(name, None)
 
-    def leave(self, name: str, why: str) -> None:
+    def skip(self, name: str, why: str) -> None:
         """Log once that a file is left alone."""
         if name not in self._left_alone:
             self._left_alone.add(name)
@@ -131,8 +131,9 @@ class Inbox:
         """Whether the folder's permissions allow files to be moved out of it."""
         return os.access(self.folder, os.W_OK | os.X_OK)
 
-    def seconds_until_due(self) -> float:
-        """Return in how many seconds ``tend`` has work even if no event arrives."""
+    @property
+    def seconds_left(self) -> float:
+        """In how many seconds ``poll`` has work even if no event arrives."""
         due = min(self._scan_at, self._tend_at, self._completeness.next_due())
         return max(0.0, due - time.monotonic())
 
@@ -145,7 +146,7 @@ class Inbox:
         """Return whether a file is complete; leave it alone if it is not a regular file."""
         state = self._completeness.check(name)
         if state is State.IRREGULAR:
-            self.leave(name, "is not a regular file")
+            self.skip(name, "is not a regular file")
         return state is State.COMPLETE
 
     def _rearm(self) -> None:

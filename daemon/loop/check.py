@@ -8,26 +8,26 @@ from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
 from daemon.errors import ClusterError, DigitdError, describe
 from daemon.inbox.inbox import Inbox
-from daemon.loop import folders
+from daemon.loop.startup import check_folders, start_readers
 from daemon.records import Reading
 from daemon.workers.pool import worker_count
 from daemon.workers.readers import Readers
-from daemon.workers.start import readers
+from daemon.workers.worker import WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check: a line for the user, and the fault if there is one."""
+    """The result of one check: a line for the user, and the error if there is one."""
 
     text: str
-    fault: DigitdError | OSError | None = None
+    error: DigitdError | OSError | None = None
 
 
 def check(config: Config) -> Iterator[Finding]:
     """Yield a finding for each thing that a start needs, slow checks last; ``config`` is valid."""
     yield Finding("config: every key is valid")
     try:
-        folders.check(config)
+        check_folders(config)
     except (DigitdError, OSError) as error:
         yield Finding(describe(error), error)
     else:
@@ -58,28 +58,28 @@ def _watch(config: Config) -> Finding:
 def _model(config: Config) -> Finding:
     """Have a worker read the known digit, as ``run`` does."""
     try:
-        pool = readers(config, workers=1)
-        known = _read_known_digit(pool)
+        pool = start_readers(config, WorkerSettings(config.reading), workers=1)
+        self_test = _wait_for_self_test(pool)
     except ClusterError as error:
         return Finding(f"cluster: {error}", error)
     except (DigitdError, OSError) as error:
         return Finding(f"model: {describe(error)}", error)
-    confidence = known.verdict.confidence or 0.0
-    readers_are = pool.title if config.cluster else f"workers: {worker_count(config.workers)}"
+    confidence = self_test.verdict.confidence or 0.0
+    readers = pool.title if config.cluster else f"workers: {worker_count(config.workers)}"
     return Finding(
-        f"model: {config.model} ({known.model}) reads a known {KNOWN_DIGIT} as "
-        f"{known.verdict.digit} ({confidence:.1%}); {readers_are}"
+        f"model: {config.model} ({self_test.model}) reads a known {KNOWN_DIGIT} as "
+        f"{self_test.verdict.digit} ({confidence:.1%}); {readers}"
     )
 
 
-def _read_known_digit(pool: Readers) -> Reading:
+def _wait_for_self_test(pool: Readers) -> Reading:
     try:
         while True:
-            pool.tend()
-            if pool.fault is not None:
-                raise pool.fault
-            if pool.known is not None:
-                return pool.known
-            wait(pool.waitables, pool.seconds_until_due())
+            pool.poll()
+            if pool.error is not None:
+                raise pool.error
+            if pool.self_test is not None:
+                return pool.self_test
+            wait(pool.waitables, pool.seconds_left)
     finally:
         pool.close()

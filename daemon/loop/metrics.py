@@ -1,7 +1,7 @@
 """Count what the daemon does, and write it to a file for Prometheus."""
 
 import logging
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, write_to_textfile
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, writ
 from daemon import __version__
 from daemon.outbox.rows import Row
 from daemon.records import Status
+from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
 
@@ -17,13 +18,38 @@ _BATCH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 _CONFIDENCES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What the daemon is at the moment.
+
+    Attributes:
+        paused: whether intake is paused.
+        waiting: the number of files without a row.
+        oldest_seconds: how long the oldest of them has waited.
+        restarts: how many workers the readers have replaced; a new session begins at 0.
+        drifts: the number of drift tests that fire.
+        model: the model's short hash; empty while none is loaded.
+    """
+
+    paused: bool
+    waiting: int
+    oldest_seconds: float
+    restarts: int
+    drifts: int
+    model: str
+
+
 class Metrics:
     """The counts of one daemon since its start.
 
     The names end with the unit, and counters with ``_total``, as Prometheus recommends.
+
+    Attributes:
+        timer: when the file must be written again.
     """
 
     def __init__(self) -> None:
+        self.timer = Timer(_EVERY_SECONDS)
         registry = self._registry = CollectorRegistry()
         self._files = Counter(
             "digitd_files", "Files that got their row.", ["status"], registry=registry
@@ -53,72 +79,46 @@ class Metrics:
         self._paused = gauge("paused", "1 while intake is paused.")
         self._waiting = gauge("waiting_files", "Files that are known and have no row yet.")
         self._oldest = gauge("oldest_waiting_seconds", "How long the oldest of them has waited.")
-        self._drifts = gauge("drifts", "In how many respects today's rows are different.")
+        self._drifts = gauge("drifts", "Number of drift tests that fire.")
         self._build = Gauge(
             "digitd_build_info", "Version and model.", ["version", "model"], registry=registry
         )
         self._replaced = 0
-        self._write_at = 0.0
-        self._fault = ""
+        self._error = ""
 
-    def row(self, row: Row) -> None:
+    def count_row(self, row: Row) -> None:
         """Count a committed row."""
         self._files.labels(row.verdict.status).inc()
         if row.verdict.confidence is not None:
             self._confidence.observe(row.verdict.confidence)
 
-    def batch(self, seconds: float) -> None:
+    def observe_batch(self, seconds: float) -> None:
         """Count a batch that was read."""
         self._batch.observe(seconds)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether the file must be written again."""
-        return time.monotonic() >= self._write_at
-
-    @property
-    def seconds_until_due(self) -> float:
-        """In how many seconds it must."""
-        return max(0.0, self._write_at - time.monotonic())
-
-    def write(
-        self,
-        file: Path,
-        *,
-        paused: bool,
-        waiting: int,
-        oldest_seconds: float,
-        restarts: int,
-        drifts: int,
-        model: str,
-    ) -> None:
-        """Write the file, whole; a fault is logged once and never stops the daemon.
+    def write(self, file: Path, gauges: Gauges) -> None:
+        """Write the file, whole; an error is logged once and never stops the daemon.
 
         Args:
             file: its name ends with ``.prom``.
-            paused: whether intake is paused.
-            waiting: the number of files without a row.
-            oldest_seconds: how long the oldest of them has waited.
-            restarts: how many workers the pool has replaced; a new pool begins at 0.
-            drifts: in how many respects today's rows differ from the reference.
-            model: the model's short hash; empty while none is loaded.
+            gauges: what the daemon is at the moment.
         """
-        self._write_at = time.monotonic() + _EVERY_SECONDS
+        self.timer.restart()
         self._heartbeat.set_to_current_time()
-        self._paused.set(paused)
-        self._waiting.set(waiting)
-        self._oldest.set(oldest_seconds)
-        self._drifts.set(drifts)
-        self._restarts.inc(max(0, restarts - self._replaced))
-        self._replaced = restarts
+        self._paused.set(gauges.paused)
+        self._waiting.set(gauges.waiting)
+        self._oldest.set(gauges.oldest_seconds)
+        self._drifts.set(gauges.drifts)
+        self._restarts.inc(max(0, gauges.restarts - self._replaced))
+        self._replaced = gauges.restarts
         self._build.clear()
-        self._build.labels(__version__, model).set(1)
+        self._build.labels(__version__, gauges.model).set(1)
         try:
             write_to_textfile(str(file), self._registry)
         except OSError as error:
-            fault = f"metrics_file: {file} cannot be written: {error.strerror}"
-            if fault != self._fault:
-                log.warning("%s: create its folder, or let this user write there", fault)
-            self._fault = fault
+            text = f"metrics_file: {file} cannot be written: {error.strerror}"
+            if text != self._error:
+                log.warning("%s: create its folder, or let this user write there", text)
+            self._error = text
         else:
-            self._fault = ""
+            self._error = ""

@@ -1,20 +1,18 @@
-"""Move files from claim to publish: one queue before the workers and two after them."""
+"""Move files from claim to publish; see ``in_flight`` for the stages."""
 
 import errno
 import logging
-from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Callable, Sequence
 
 from daemon.errors import ModelError, StorageError
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
+from daemon.loop.in_flight import InFlight, InFlightTable, Stage
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox
 from daemon.outbox.rows import Row, printable
-from daemon.records import Job, Placement, Result
-from daemon.workers.batch import unread_result
-from daemon.workers.readers import Down, Finished, Readers, Returned
+from daemon.records import Result
+from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Readers, WorkerDied
+from daemon.workers.worker import reject
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +25,8 @@ _BATCH_NAME_BYTES = 40_000
 _JOB_BYTES = 150  # size of a job in the pipe without its name, which is sent twice
 # If more committed files than this cannot be published, intake stops too.
 _PARKED_AT_MOST = 64
+# How often publishing is retried for files that could not be published for their own reasons.
+_PARKED_SECONDS = 10.0
 # Errors when publishing that concern one file (its name, its permissions, a file at its target) and
 # not the disk. They must not block the other files.
 _ONE_FILES_FAULT = frozenset(
@@ -38,7 +38,11 @@ _ONE_FILES_FAULT = frozenset(
 
 
 class Pipeline:
-    """Moves files to their next step. If a method raises, the files stay and can be moved later."""
+    """Moves files to their next stage. If a method raises, the files stay and can be moved later.
+
+    Attributes:
+        files: the files in flight.
+    """
 
     def __init__(
         self,
@@ -46,7 +50,7 @@ class Pipeline:
         claims: Claims,
         pool: Readers,
         outbox: Outbox,
-        on_row: Callable[[Row], None],
+        on_row: Sequence[Callable[[Row], None]],
         on_batch: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Take the components.
@@ -56,219 +60,221 @@ class Pipeline:
             claims: claims them.
             pool: reads them.
             outbox: gets their rows.
-            on_row: gets each committed row.
+            on_row: the observers; each gets each committed row.
             on_batch: gets the seconds that each batch took.
         """
+        self.files = InFlightTable()
         self._inbox = inbox
         self._claims = claims
         self._pool = pool
         self._outbox = outbox
         self._on_row = on_row
         self._on_batch = on_batch
-        self._claimed: deque[Job] = deque()
-        self._read: deque[list[Result]] = deque()
-        self._unpublished: deque[tuple[Job, Placement]] = deque()
-        self._parked: list[tuple[Job, Placement]] = []
-        self._fault: ModelError | OSError | None = None
+        self._error: ModelError | OSError | None = None
 
     def recover(self) -> None:
-        """Queue the files that an earlier run left in the work folder."""
-        in_hand = self._ids_in_hand()
-        jobs = [job for job in self._claims.leftovers() if job.id not in in_hand]
+        """Add the files that an earlier run left in the work folder."""
+        jobs = [job for job in self._claims.leftovers() if job.id not in self.files]
         found = self._outbox.find(jobs)
         if found.highest_id is not None:
             self._claims.skip_ids(found.highest_id)
-        self._claims.sweep(in_hand | {job.id for job in jobs})
-        have_rows = found.placements
-        self._unpublished.extend((job, have_rows[job.id]) for job in jobs if job.id in have_rows)
-        self._claimed.extend(job for job in jobs if job.id not in have_rows)
+        self._claims.sweep({file.job.id for file in self.files} | {job.id for job in jobs})
+        placements = found.placements
+        self.files.add(
+            InFlight(
+                job,
+                Stage.COMMITTED if job.id in placements else Stage.CLAIMED,
+                alone=self._claims.attempts.is_suspect(job.id),
+                placement=placements.get(job.id),
+            )
+            for job in jobs
+        )
         if jobs:
             log.info(
                 "an earlier run left %d files: %d to read, %d to publish",
                 len(jobs),
-                len(jobs) - len(have_rows),
-                len(have_rows),
+                len(jobs) - len(placements),
+                len(placements),
             )
 
     def collect(self) -> None:
-        """Collect the workers' outcomes; never raises."""
-        for outcome in self._pool.tend():
+        """Take what the workers have read, READING → READ; never raises."""
+        for outcome in self._pool.poll():
+            files = [self.files[job_id] for job_id in outcome.ids]
             match outcome:
-                case Finished(jobs, results, seconds):
-                    self._fault = None
+                case BatchRead(_, results, seconds):
+                    self._error = None
                     self._on_batch(seconds)
-                    self._read.append(results)
-                    self._forget_missing(jobs, results)
-                case Down(jobs, why, stderr):
+                    for result in results:
+                        self._set_result(self.files[result.job.id], result)
+                    for file in files:
+                        if file.result is None:
+                            self._forget(file)
+                case WorkerDied(_, why, stderr):
                     log.warning(
                         "a worker went down (%s) while reading %d files, the first is %s%s",
                         why,
-                        len(jobs),
-                        printable(jobs[0].name),
+                        len(files),
+                        printable(files[0].job.name),
                         f"; its stderr ends: {stderr}" if stderr else "",
                     )
-                    self._take_down(jobs, why)
-                case Returned(jobs, fault):
-                    self._claims.attempts.end(jobs)
-                    self._claimed.extendleft(reversed(jobs))
-                    self._fault = fault or self._fault
+                    self._retry_alone(files, why)
+                case BatchRequeued(ids, error):
+                    self._claims.attempts.end(ids)
+                    self.files.requeue(files)
+                    self._error = error or self._error
 
-    def feed(self, batch_size: int) -> None:
-        """Give batches to the workers, from the work folder first and then from the inbox.
+    def submit(self, batch_size: int) -> None:
+        """Claim files when none wait, and give batches to the workers: CLAIMED → READING.
 
         Raises:
             ModelError, OSError: a worker cannot continue, or a file cannot be claimed now.
         """
-        # After a fault, try one batch at a time until one succeeds.
-        while self._pool.has_room() and not (self._fault and self._pool.busy):
-            if not self._claimed and self.in_hand + batch_size <= CLAIMED_AT_MOST:
+        files = self.files
+        # After an error, try one batch at a time until one succeeds.
+        while self._pool.has_room() and not (self._error and files.count(Stage.READING)):
+            if not files.count(Stage.CLAIMED) and len(files) + batch_size <= CLAIMED_AT_MOST:
                 self._claim(batch_size)
-            if not self._claimed:
-                self._fault = None
+            first = files.first(Stage.CLAIMED)
+            if first is None:
+                self._error = None
                 break
-            alone = self._claims.attempts.is_suspect(self._claimed[0])
-            if not self._pool.has_room(alone=alone):
+            if not self._pool.has_room(alone=first.alone):
                 break
-            jobs = self._next_batch(1 if alone else batch_size)
-            try:
-                self._claims.attempts.begin(jobs)
-            except OSError:
-                self._claimed.extendleft(reversed(jobs))
-                raise
-            if alone:
-                jobs = [replace(jobs[0], refusal=self._claims.attempts.refusal(jobs[0]))]
-            self._pool.submit(jobs, alone=alone)
-            log.debug("%d files to a worker, the first is %s", len(jobs), printable(jobs[0].name))
-        if self._fault is not None:
-            raise self._fault
+            self._give(self._next_batch(first, batch_size))
+        if self._error is not None:
+            raise self._error
 
     def commit(self) -> None:
-        """Commit the rows of all finished batches; raises what ``Outbox.commit`` raises."""
-        while self._read:
-            rows = self._outbox.commit(self._read[0])
-            self._read.popleft()
-            for row in rows:
-                self._unpublished.append((row.result.job, row.placement))
-                self._on_row(row)
+        """Append the rows of all files that were read, READ → COMMITTED; then tell the observers.
+
+        Raises what ``Outbox.commit`` raises.
+        """
+        results = [file.result for file in self.files.at(Stage.READ) if file.result is not None]
+        for row in self._outbox.commit(results):
+            file = self.files[row.result.job.id]
+            file.placement = row.placement
+            self.files.move(file, Stage.COMMITTED)
+            for observe in self._on_row:
+                observe(row)
 
     def publish(self) -> None:
-        """Move the files of committed rows to the paths in their rows.
+        """Move the files of committed rows to the paths in their rows, COMMITTED → gone.
 
         Raises:
             OSError: the outbox cannot be written now.
             StorageError: too many files cannot be published for reasons of their own.
         """
+        self.files.end_delays()
         failure: OSError | None = None
-        for _ in range(len(self._unpublished)):
-            job, placement = self._unpublished.popleft()
+        for file in self.files.at(Stage.COMMITTED):
+            if file.placement is None:
+                continue
             try:
-                self._outbox.publish(job, placement)
-                self._claims.forget(job)
+                self._outbox.publish(file.job, file.placement)
             except OSError as error:
                 if error.errno in _ONE_FILES_FAULT:
-                    log.error("%s cannot be published yet: %s", placement.original, error)
-                    self._parked.append((job, placement))
+                    log.error("%s cannot be published yet: %s", file.placement.original, error)
+                    self.files.delay(file, _PARKED_SECONDS)
                 else:
-                    self._unpublished.append((job, placement))
                     failure = error
+            else:
+                self._claims.forget(file.job)
+                self.files.remove(file)
         if failure is not None:
             raise failure
-        if len(self._parked) > _PARKED_AT_MOST:
+        if self.files.delayed > _PARKED_AT_MOST:
             raise StorageError(
-                f"{len(self._parked)} files have their row but cannot be published, see the log"
+                f"{self.files.delayed} files have their row but cannot be published, see the log"
             )
 
-    def unpark(self) -> None:
-        """Have the next ``publish`` try the parked files again."""
-        self._unpublished.extend(self._parked)
-        self._parked.clear()
+    def log_unread(self) -> None:
+        """Log that the files that workers have were not read, without blaming them."""
+        if ids := [file.job.id for file in self.files.at(Stage.READING)]:
+            self._claims.attempts.end(ids)
 
-    def take_back(self) -> None:
-        """Log that the batches in flight were not read, without blaming their files."""
-        if jobs := list(self._pool.jobs):
-            self._claims.attempts.end(jobs)
+    def _claim(self, at_most: int) -> None:
+        """Claim complete files from the inbox."""
+        claimed: list[InFlight] = []
+        try:
+            for name in self._inbox.take(at_most):
+                try:
+                    job = self._claims.claim(name)
+                except PermissionError as error:
+                    if not self._inbox.writable:
+                        raise
+                    self._inbox.skip(name, f"cannot be moved ({error.strerror})")
+                else:
+                    if job is not None:
+                        claimed.append(InFlight(job))
+        finally:
+            self.files.add(claimed)
 
-    @property
-    def parked(self) -> int:
-        """The number of files that have their row but could not be published."""
-        return len(self._parked)
-
-    @property
-    def in_hand(self) -> int:
-        """The number of files claimed and not yet published."""
-        return (
-            len(self._claimed)
-            + sum(1 for _ in self._pool.jobs)
-            + sum(map(len, self._read))
-            + len(self._unpublished)
-            + len(self._parked)
-        )
-
-    @property
-    def claimed_at(self) -> list[float]:
-        """When each file without a row was claimed, as ``time.time``."""
-        read = (result.job for results in self._read for result in results)
-        jobs = chain(self._claimed, self._pool.jobs, read)
-        return [job.received_at.timestamp() for job in jobs]
-
-    def _ids_in_hand(self) -> set[str]:
-        read = [result.job for results in self._read for result in results]
-        committed = [job for job, _ in (*self._unpublished, *self._parked)]
-        return {job.id for job in (*self._claimed, *self._pool.jobs, *read, *committed)}
-
-    def _claim(self, most: int) -> None:
-        for name in self._inbox.take(most):
-            try:
-                job = self._claims.claim(name)
-            except PermissionError as error:
-                if not self._inbox.writable:
-                    raise
-                self._inbox.leave(name, f"cannot be moved ({error.strerror})")
-            else:
-                if job is not None:
-                    self._claimed.append(job)
-
-    def _next_batch(self, batch_size: int) -> list[Job]:
-        """Return the next jobs that may be read together; always at least one."""
-        jobs: list[Job] = []
-        size = letters = 0
-        while self._claimed and len(jobs) < batch_size:
-            job = self._claimed[0]
-            size += job.size
-            letters += _JOB_BYTES + 2 * len(job.path.name)
-            if jobs and (
-                size > _BATCH_BYTES
-                or letters > _BATCH_NAME_BYTES
-                or self._claims.attempts.is_suspect(job)
-            ):
+    def _next_batch(self, first: InFlight, batch_size: int) -> list[InFlight]:
+        """Return the next files that may be read together, beginning with ``first``."""
+        if first.alone:
+            return [first]
+        files: list[InFlight] = []
+        size = name_bytes = 0
+        for file in self.files.at(Stage.CLAIMED, batch_size):
+            size += file.job.size
+            name_bytes += _JOB_BYTES + 2 * len(file.job.path.name)
+            if files and (size > _BATCH_BYTES or name_bytes > _BATCH_NAME_BYTES or file.alone):
                 break
-            jobs.append(self._claimed.popleft())
-        return jobs
+            files.append(file)
+        return files
 
-    def _take_down(self, jobs: list[Job], why: str) -> None:
-        """Log a worker's death, and queue its jobs to be read again, each alone."""
-        self._claims.attempts.down(jobs, why)
-        for job in reversed(jobs):
-            if not job.refusal:
-                self._claimed.appendleft(job)
-                continue
-            # For a file that is given up, a worker only draws the picture. It did not survive that
-            # either, so the row gets no picture.
-            try:
-                result = unread_result(job)
-            except OSError as error:
-                self._claimed.appendleft(job)
-                self._fault = error
-            else:
-                self._read.append([] if result is None else [result])
-                self._forget_missing([job], self._read[-1])
+    def _give(self, files: list[InFlight]) -> None:
+        """Log the attempt, then give files to a worker.
 
-    def _forget_missing(self, jobs: list[Job], results: list[Result]) -> None:
-        """Forget the jobs without a result; someone removed their files."""
-        have_result = {result.job.id for result in results}
-        for job in jobs:
-            if job.id not in have_result:
-                log.error(
-                    "%s was removed from the work folder before it had a row", printable(job.name)
-                )
-                self._claims.forget(job)
+        Raises:
+            OSError: the attempt cannot be logged.
+        """
+        first = files[0]
+        ids = [file.job.id for file in files]
+        self._claims.attempts.begin(ids)
+        if first.alone:
+            first.rejection = self._claims.attempts.rejection(first.job.id)
+        jobs = tuple(file.job for file in files)
+        self._pool.submit(Batch(jobs, alone=first.alone, rejection=first.rejection))
+        for file in files:
+            self.files.move(file, Stage.READING)
+        log.debug("%d files to a worker, the first is %s", len(files), printable(first.job.name))
+
+    def _retry_alone(self, files: list[InFlight], why: str) -> None:
+        """Log a worker's death, and queue its files to be read again, each alone."""
+        self._claims.attempts.down([file.job.id for file in files], why)
+        for file in files:
+            file.alone = True
+        rejected = [file for file in files if file.rejection]
+        self.files.requeue(files)
+        for file in rejected:
+            self._reject(file)
+
+    def _reject(self, file: InFlight) -> None:
+        """Give a file its ``error`` result here.
+
+        For a file that is given up, a worker only draws the picture. It did not survive that
+        either, so the row gets no picture.
+        """
+        try:
+            result = reject(file.job, file.rejection)
+        except OSError as error:
+            self._error = error
+            return
+        if result is None:
+            self._forget(file)
+        else:
+            self._set_result(file, result)
+
+    def _set_result(self, file: InFlight, result: Result) -> None:
+        file.result = result
+        self.files.move(file, Stage.READ)
+
+    def _forget(self, file: InFlight) -> None:
+        """Forget a file without a result; someone removed it."""
+        log.error(
+            "%s was removed from the work folder before it had a row", printable(file.job.name)
+        )
+        self._claims.forget(file.job)
+        self.files.remove(file)

@@ -13,19 +13,16 @@ from types import FrameType
 from daemon import config
 from daemon.config import Config
 from daemon.errors import DigitdError, StorageError, describe
-from daemon.loop import folders
-from daemon.loop.bell import Bell
 from daemon.loop.metrics import Metrics
 from daemon.loop.session import Session
-from daemon.loop.status import files_left
+from daemon.loop.startup import check_folders, start_readers
+from daemon.loop.status import State, count_files_left
 from daemon.outbox.rows import Row, timestamp
-from daemon.records import Status
+from daemon.records import ReadOptions, Status
 from daemon.systemd.notify import notify
-from daemon.workers import worker
-from daemon.workers.batch import Read
-from daemon.workers.process import Patience
+from daemon.waiting import Wakeup
 from daemon.workers.readers import Readers
-from daemon.workers.start import readers
+from daemon.workers.worker import WorkerSettings
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +37,17 @@ class Progress:
         backlog: the number of files that are known and not published yet.
     """
 
-    state: str
+    state: State
     rows: Counter[str]
     backlog: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reload:
+    """A reload in progress: new settings, and one worker that tries them."""
+
+    config: Config
+    trial: Readers
 
 
 class Service:
@@ -55,8 +60,7 @@ class Service:
         once: bool = False,
         on_row: Callable[[Row], None] = lambda _: None,
         on_turn: Callable[[Progress], None] | None = None,
-        read: Read = worker.read,
-        patience: Patience = Patience(),  # noqa: B008 - frozen
+        worker_settings: Callable[[ReadOptions], WorkerSettings] = WorkerSettings,
     ) -> None:
         """Read the config; see ``config.load`` for what is raised.
 
@@ -65,27 +69,24 @@ class Service:
             once: stop when the files now in the inbox are read.
             on_row: gets each committed row.
             on_turn: gets the progress in every iteration of the loop.
-            read: reads a batch of parcels in a worker; must be picklable.
-            patience: the timeouts of a worker.
+            worker_settings: makes the settings of the workers.
         """
         self._file = config_file
         self._once = once
         self._on_row = on_row
         self._on_turn = on_turn
-        self._read = read
-        self._patience = patience
+        self._worker_settings = worker_settings
         self._config = config.load(config_file)
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         self._is_stopping = self._is_reload_asked = False
-        self._new = self._config  # settings being tried, and the pool that tries them
-        self._trial: Readers | None = None
+        self._reload: _Reload | None = None
         self._counts: Counter[str] = Counter()
         self._metrics = Metrics()
 
     @property
     def waiting(self) -> int:
         """The number of matching files in the inbox and of files that an earlier run claimed."""
-        return files_left(self._config)
+        return count_files_left(self._config)
 
     def run(self) -> Counter[str]:
         """Read files until stopped, or with ``once`` until none is left; return rows by status.
@@ -97,15 +98,13 @@ class Service:
         """
         since = timestamp(datetime.now(UTC))
         is_reloaded = True
-        with self._signals():
+        with self._handle_signals():
             while is_reloaded:
-                settings = self._config
-                pool = self._readers(settings)
                 session = Session(
-                    settings,
-                    pool,
-                    self._bell,
-                    self._count,
+                    self._config,
+                    self._start_readers(self._config),
+                    self._wakeup,
+                    self._observe,
                     self._metrics,
                     once=self._once,
                     since=since,
@@ -116,10 +115,10 @@ class Service:
                 finally:
                     session.stop()
         log.info("stopped after %s", summary(self._counts))
-        if session.parked and self._once:
+        if session.unpublished and self._once:
             raise StorageError(
-                f"{session.parked} files have their row but could not be published, see the log; "
-                "the next start tries again"
+                f"{session.unpublished} files have their row but could not be published, see the "
+                "log; the next start tries again"
             )
         return self._counts
 
@@ -132,74 +131,76 @@ class Service:
             if self._is_stopping or session.is_finished:
                 notify("STOPPING=1")
                 return False
-            if self._is_reloaded(session.config):
+            if self._advance_reload():
                 return True
-            session.wait(self._trial)
+            session.wait(self._reload.trial if self._reload else None)
 
-    def _is_reloaded(self, in_force: Config) -> bool:
+    def _advance_reload(self) -> bool:
         """Advance a reload after SIGHUP; return whether the new settings passed all checks.
 
         The session keeps running while one extra worker reads the known digit with the new model.
         """
+        is_passed = False
         try:
             if self._is_reload_asked:
                 self._is_reload_asked = False
-                self._end_trial()
+                self._end_reload()
                 log.info("reloading %s", self._file)
-                self._new = config.load(self._file)
-                folders.check(self._new, in_force)
-                self._trial = self._readers(self._new, workers=1)
-            if self._trial is None:
+                new = config.load(self._file)
+                check_folders(new, self._config)
+                self._reload = _Reload(new, self._start_readers(new, workers=1))
+            if self._reload is None:
                 return False
-            self._trial.tend()
-            if self._trial.fault is not None:
-                raise self._trial.fault
-            if self._trial.known is None:
+            self._reload.trial.poll()
+            if self._reload.trial.error is not None:
+                raise self._reload.trial.error
+            if self._reload.trial.self_test is None:
                 return False
-            self._config = self._new
+            self._config = self._reload.config
+            is_passed = True
         except (OSError, DigitdError) as error:
             log.error("not reloaded, the settings stay unchanged: %s", describe(error))
-        self._end_trial()
-        return self._config is not in_force
+        self._end_reload()
+        return is_passed
 
-    def _readers(self, settings: Config, workers: int | None = None) -> Readers:
-        return readers(settings, workers, self._read, self._patience)
+    def _start_readers(self, settings: Config, workers: int | None = None) -> Readers:
+        return start_readers(settings, self._worker_settings(settings.reading), workers)
 
-    def _end_trial(self) -> None:
-        if self._trial is not None:
-            self._trial.close()
-            self._trial = None
+    def _end_reload(self) -> None:
+        if self._reload is not None:
+            self._reload.trial.close()
+            self._reload = None
 
-    def _count(self, row: Row) -> None:
+    def _observe(self, row: Row) -> None:
         self._counts[row.verdict.status] += 1
-        self._metrics.row(row)
+        self._metrics.count_row(row)
         _log(row)
         self._on_row(row)
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _handle_signals(self) -> Iterator[None]:
         """Install signal handlers that only set flags and wake the loop."""
         handlers = {
-            signal.SIGTERM: self._stop,
-            signal.SIGINT: self._stop,
-            signal.SIGHUP: self._reload,
+            signal.SIGTERM: self._ask_to_stop,
+            signal.SIGINT: self._ask_to_stop,
+            signal.SIGHUP: self._ask_to_reload,
         }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
-            self._end_trial()
+            self._end_reload()
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._bell.close()
+            self._wakeup.close()
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._is_stopping = True
-        self._bell.ring()
+        self._wakeup.set()
 
-    def _reload(self, _number: int, _frame: FrameType | None) -> None:
+    def _ask_to_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._is_reload_asked = not self._once
-        self._bell.ring()
+        self._wakeup.set()
 
 
 def summary(counts: Counter[str]) -> str:

@@ -1,11 +1,11 @@
-"""Write the daemon's status page, and read it for ``digitd status`` with counts of the table."""
+"""Write the daemon's status to disk; read it for ``digitd status``, with counts of the table."""
 
 import json
 import math
 import os
-import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,31 @@ from daemon.outbox.drift import differences, load
 from daemon.outbox.outbox import is_running
 from daemon.records import Status
 from daemon.systemd.notify import notify, watchdog_seconds
+from daemon.waiting import Timer
 
 # One file system block, written whole and in place, so that it can also be written on a full disk.
 _PAGE_BYTES = 4096
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
-_PAGE_SECONDS = 1.0
-RUNNING, STOPPED = "running", "stopped"  # states of the daemon
+_WRITE_SECONDS = 1.0
 _TEXT_BYTES = 1000  # maximum length of a text, so that the page always fits
 
 
+class State(StrEnum):
+    """What the daemon is doing."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
 @dataclass(frozen=True, slots=True)
-class Page:
+class StatusSnapshot:
     """The part of the status that only the running daemon knows. Times are ISO 8601 UTC."""
 
     pid: int
     since: str
-    state: str
+    state: State
     why: str
     watch: str
     model: str
@@ -40,37 +49,40 @@ class Page:
 
 
 class StatusPage:
-    """The page on disk, and systemd's watchdog. Call ``show`` in every iteration of the loop."""
+    """The status on disk, and systemd's watchdog. Call ``show`` in every iteration of the loop."""
 
     def __init__(self, inbox: Path) -> None:
         self._inbox = inbox
         self._path = inbox / WORK_FOLDER / STATUS_PAGE
-        self._last: Page | None = None
-        self._page_at = self._ping_at = 0.0
-        self._watchdog = watchdog_seconds()
+        self._last: StatusSnapshot | None = None
+        self._write_timer = Timer(_WRITE_SECONDS)
+        self._ping_timer = Timer(math.inf if (every := watchdog_seconds()) is None else every / 4)
+        if every is None:
+            self._ping_timer.restart()
 
-    def show(self, page: Page) -> None:
-        """Ping the watchdog; write the page at once if the state changed, else once a second."""
-        now = time.monotonic()
-        if self._watchdog is not None and now >= self._ping_at:
-            self._ping_at = now + self._watchdog / 4
+    def show(self, status: StatusSnapshot) -> None:
+        """Ping the watchdog; write the status at once if the state changed, else once a second."""
+        if self._ping_timer.is_due:
+            self._ping_timer.restart()
             notify("WATCHDOG=1")
-        if now < self._page_at and self._last is not None and page.state == self._last.state:
+        is_same_state = self._last is not None and status.state == self._last.state
+        if is_same_state and not self._write_timer.is_due:
             return
-        self._page_at = now + _PAGE_SECONDS
-        if page == self._last and self._path.exists():
+        self._write_timer.restart()
+        if status == self._last and self._path.exists():
             return
         with suppress(OSError):  # the folder may be missing, which is logged elsewhere
-            self._write(page)
-            self._last = page
-            notify(f"STATUS={page.state}: {page.why or self._inbox}")
+            self._write(status)
+            self._last = status
+            notify(f"STATUS={status.state}: {status.why or self._inbox}")
 
+    @property
     def seconds_until_ping(self) -> float:
-        """Return in how many seconds the watchdog must be pinged; inf if there is none."""
-        return math.inf if self._watchdog is None else self._ping_at - time.monotonic()
+        """In how many seconds the watchdog must be pinged; inf if there is none."""
+        return self._ping_timer.seconds_left
 
-    def _write(self, page: Page) -> None:
-        text = json.dumps({k: _cut(v) for k, v in asdict(page).items()})
+    def _write(self, status: StatusSnapshot) -> None:
+        text = json.dumps({k: _truncate(v) for k, v in asdict(status).items()})
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o660)
         try:
@@ -79,7 +91,7 @@ class StatusPage:
             os.close(descriptor)
 
 
-def _cut(value: str | int) -> str | int:
+def _truncate(value: str | int) -> str | int:
     return value[:_TEXT_BYTES] if isinstance(value, str) else value
 
 
@@ -93,7 +105,7 @@ def read(config: Config) -> dict[str, Any]:
         "running": running,
         "pid": known.get("pid"),
         "since": known.get("since"),
-        "state": known.get("state", "starting") if running else STOPPED,
+        "state": known.get("state", State.STARTING) if running else State.STOPPED,
         "why": known.get("why", ""),
         "watch": known.get("watch"),
         "model": known.get("model"),
@@ -112,9 +124,9 @@ def read(config: Config) -> dict[str, Any]:
 def health(config: Config) -> str:
     """Return what the digitd with this config is doing: its state, and why if it is paused."""
     if not is_running(config.inbox, config.outbox):
-        return STOPPED
+        return State.STOPPED
     page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
-    state, why = page.get("state", "starting"), page.get("why", "")
+    state, why = page.get("state", State.STARTING), page.get("why", "")
     return f"{state}: {why}" if why else str(state)
 
 
@@ -126,7 +138,7 @@ def _read_page(path: Path) -> dict[str, Any]:
     return page if isinstance(page, dict) else {}
 
 
-def files_left(config: Config) -> int:
+def count_files_left(config: Config) -> int:
     """Return the number of files without a row: in the inbox and claimed."""
     return _waiting(config) + _claimed(config.inbox / WORK_FOLDER)
 

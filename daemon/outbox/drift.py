@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from daemon.files import Timer, replace_whole
+from daemon.files import replace_whole
 from daemon.layout import DRIFT
 from daemon.outbox import published
 from daemon.outbox.rows import Row
 from daemon.records import DIGITS, Status
+from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.errors import describe
-from daemon.files import Timer, replace_whole
+from daemon.files import replace_whole
 from daemon.layout import DELETED_BEFORE, ORIGINALS, PICTURES
 from daemon.outbox import published, rows
+from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from daemon.picture.canvas import thumbnail
 from daemon.picture.painter import Painter
 from daemon.reading import eye, image, model
 from daemon.reading.eye import Count
-from daemon.records import Doubt, Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.records import Doubt, FileContent, Reading, ReadOptions, Status, Verdict
 
 # Above this probability of "not a digit" the row has no digit. Below it the row also gives the most
 # likely digit, which is right for 42 of the 83 validation digits that are classified as "not a
@@ -81,20 +81,20 @@ class Reader:
         )
         self._painter = Painter() if options.pictures else None
 
-    def read(self, parcels: Sequence[Parcel]) -> list[Reading]:
-        """Return a reading for each parcel, using one forward pass."""
-        seen = [self._look_at(parcel) for parcel in parcels]
+    def read(self, contents: Sequence[FileContent]) -> list[Reading]:
+        """Return a reading for each content, using one forward pass."""
+        seen = [self._look_at(content) for content in contents]
         verdicts = judge_all(self.model, seen, self._unsure_below)
         return [
-            Reading(verdict, self.model.hash, self._picture(parcel, page, verdict))
-            for parcel, page, verdict in zip(parcels, seen, verdicts, strict=True)
+            Reading(verdict, self.model.hash, self._picture(content, page, verdict))
+            for content, page, verdict in zip(contents, seen, verdicts, strict=True)
         ]
 
-    def _look_at(self, parcel: Parcel) -> Page | UnreadableError:
-        if parcel.refusal:
-            return UnreadableError(parcel.refusal)
+    def _look_at(self, content: FileContent) -> Page | UnreadableError:
+        if content.rejection:
+            return UnreadableError(content.rejection)
         try:
-            return look_at(self.model, parcel.data, max_megapixels=self._max_megapixels)
+            return look_at(self.model, content.data, max_megapixels=self._max_megapixels)
         except UnreadableError as error:
             return error
         # The only broad catch: whatever exception a hostile file causes in the decoder becomes the
@@ -102,15 +102,17 @@ class Reader:
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
-    def _picture(self, parcel: Parcel, page: Page | UnreadableError, verdict: Verdict) -> bytes:
+    def _picture(
+        self, content: FileContent, page: Page | UnreadableError, verdict: Verdict
+    ) -> bytes:
         """Return the annotated picture; empty if none is wanted."""
         if self._painter is None:
             return b""
         if isinstance(page, UnreadableError):
-            return self._painter.paint_unreadable(parcel.name, verdict.reason, parcel.data)
+            return self._painter.paint_unreadable(content.name, verdict.reason, content.data)
         found = page.found
         return self._painter.paint(
-            parcel.name, verdict, thumbnail=page.thumbnail, glyph=found.glyph, mask=found.mask
+            content.name, verdict, thumbnail=page.thumbnail, glyph=found.glyph, mask=found.mask
         )
 
 
@@ -119,17 +121,17 @@ def _reader(options: ReadOptions) -> Reader:
     return Reader(options)
 
 
-def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    """Read each parcel; the first call in a process loads the model.
+def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
+    """Read each content; the first call in a process loads the model.
 
     Returns:
-        One reading per parcel, in the same order. A file that cannot be read gets an ``error``
+        One reading per content, in the same order. A file that cannot be read gets an ``error``
         reading and never raises.
 
     Raises:
         ModelError: the model cannot be loaded.
     """
-    return _reader(options).read(parcels)
+    return _reader(options).read(contents)
 
 
 def judge(scores: NDArray[np.float32] | Doubt, unsure_below: float) -> Verdict:

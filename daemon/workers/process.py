@@ -7,13 +7,12 @@ import signal
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from daemon.records import Job, Reading, ReadOptions
+from daemon.records import Reading
 from daemon.workers import worker
-from daemon.workers.batch import Read
-from daemon.workers.worker import Reply
+from daemon.workers.readers import Batch
+from daemon.workers.worker import Reply, WorkerSettings
 
 _SPAWN = multiprocessing.get_context("spawn")
 # Time for a process to exit after it closed its pipe.
@@ -22,37 +21,23 @@ _EXIT_SECONDS = 1.0
 _STDERR_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How many seconds a worker may take before it counts as hung.
-
-    Importing packages and loading the model takes 1 s on two idle cores, and many times that with
-    a cold disk or on a busy machine. A batch of 64 small files takes 0.2 s on one slow core, a file
-    of 50 megapixels 2 s.
-    """
-
-    start: float = 180.0
-    batch: float = 20.0
-    file: float = 1.0
-
-
 class WorkerProcess:
     """One worker process.
 
     Attributes:
-        known: its reading of the known digit; ``None`` until it is ready.
-        batches: the batches in flight; it reads the first of them.
+        self_test: its reading of the known digit; ``None`` until it is ready.
+        batches: the ids in each batch in flight; it reads the first batch.
         reserved: whether it must get no other batch until it has answered.
         deadline: when it counts as hung, in seconds of ``time.monotonic``; inf if it is idle.
     """
 
-    def __init__(self, read: Read, options: ReadOptions, patience: Patience) -> None:
-        self.known: Reading | None = None
-        self.batches: deque[list[Job]] = deque()
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.self_test: Reading | None = None
+        self.batches: deque[tuple[str, ...]] = deque()
         self.reserved = False
-        self.deadline = time.monotonic() + patience.start
-        self._patience = patience
-        self._limit = patience.start
+        self._timeouts = settings.timeouts
+        self._limit = settings.timeouts.start
+        self.deadline = time.monotonic() + self._limit
         self._begun = time.monotonic()
         self._closed = False
         # Files in memory work on a full disk and need no cleanup.
@@ -60,7 +45,7 @@ class WorkerProcess:
         self._progress = os.memfd_create("digitd-worker-progress")
         self._connection, theirs = _SPAWN.Pipe()
         paths = (f"/proc/{os.getpid()}/fd/{each}" for each in (self._stderr, self._progress))
-        arguments = (theirs, read, options, *paths)
+        arguments = (theirs, settings, *paths)
         self._process = _SPAWN.Process(target=worker.main, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -76,13 +61,14 @@ class WorkerProcess:
         sentinel = self._process.sentinel
         return (sentinel,) if self._closed else (self._connection, sentinel)
 
-    def send(self, jobs: list[Job]) -> None:
+    def send(self, batch: Batch) -> None:
         """Append a batch to the worker's queue."""
-        self.batches.append(jobs)
+        self.batches.append(batch.ids)
+        self.reserved = batch.alone
         if len(self.batches) == 1:
             self._expect_answer()
         with suppress(OSError):  # it has just died; ``failure`` will report it
-            self._connection.send(jobs)
+            self._connection.send(batch)
 
     def receive(self) -> Reply | None:
         """Return the next reply; ``None`` if there is none yet, or if the worker died."""
@@ -95,16 +81,16 @@ class WorkerProcess:
             self.deadline = min(self.deadline, time.monotonic() + _EXIT_SECONDS)
             return None
         if isinstance(reply, Reading):
-            self.known = reply
+            self.self_test = reply
             self._expect_answer()
         return reply
 
-    def answered(self) -> list[Job]:
-        """Remove and return the batch that the last reply was for."""
-        jobs = self.batches.popleft()
+    def take_answered(self) -> tuple[str, ...]:
+        """Remove the batch that the last reply was for; return its ids."""
+        ids = self.batches.popleft()
         self.reserved = False
         self._expect_answer()
-        return jobs
+        return ids
 
     def failure(self) -> str:
         """Return how the worker died, or that it hangs; empty if it works.
@@ -141,7 +127,7 @@ class WorkerProcess:
         self.deadline = math.inf
         self._begun = time.monotonic()
         if self.batches:
-            self._limit = self._patience.batch + self._patience.file * len(self.batches[0])
+            self._limit = self._timeouts.seconds_for(len(self.batches[0]))
             self.deadline = time.monotonic() + self._limit
 
     def _end(self) -> str:

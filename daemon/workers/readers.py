@@ -1,6 +1,6 @@
-"""What the daemon asks of its readers, whether they are processes here or on other machines."""
+"""What the loop asks of its readers, whether they are processes here or on other machines."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -10,41 +10,68 @@ from daemon.records import Job, Reading, Result
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A batch was read in so many seconds. Jobs without a result have left the work folder."""
+class Batch:
+    """Claimed files that a worker reads together.
 
-    jobs: list[Job]
+    Attributes:
+        jobs: at least one.
+        alone: whether the worker must get nothing else until it has answered, because its only
+            file may crash it. If the daemon dies meanwhile, that file was being read.
+        rejection: why its only file must not be decoded; empty if it may be.
+    """
+
+    jobs: tuple[Job, ...]
+    alone: bool = False
+    rejection: str = ""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the jobs."""
+        return tuple(job.id for job in self.jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRead:
+    """A batch that was read. Jobs without a result have left the work folder.
+
+    ``seconds``: from submit to result.
+    """
+
+    ids: tuple[str, ...]
     results: list[Result]
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Down:
+class WorkerDied:
     """A worker of this machine died or hung while reading these jobs; one may be the cause.
 
     ``stderr`` is the end of the worker's stderr.
     """
 
-    jobs: list[Job]
+    ids: tuple[str, ...]
     why: str
     stderr: str
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
-    """Jobs that were not read, though not to blame; ``fault`` is the cause, if known."""
+class BatchRequeued:
+    """A batch that was not read, through no fault of its files.
 
-    jobs: list[Job]
-    fault: ModelError | OSError | None = None
+    ``error`` is the cause, if known.
+    """
+
+    ids: tuple[str, ...]
+    error: ModelError | OSError | None = None
 
 
-Outcome = Finished | Down | Returned
+Outcome = BatchRead | WorkerDied | BatchRequeued
 
 
 class Readers(Protocol):
     """Reads batches of claimed files.
 
-    Call ``tend`` whenever one of ``waitables`` is ready, and after ``seconds_until_due``.
+    Call ``poll`` whenever one of ``waitables`` is ready, and after ``seconds_left``.
     """
 
     @property
@@ -56,40 +83,29 @@ class Readers(Protocol):
         """How many workers have ended and were replaced."""
 
     @property
-    def known(self) -> Reading | None:
+    def self_test(self) -> Reading | None:
         """A worker's reading of the known digit; ``None`` while no worker is ready."""
 
     @property
-    def fault(self) -> ModelError | OSError | ClusterError | None:
+    def error(self) -> ModelError | OSError | ClusterError | None:
         """Why nothing can be read; ``None`` while a worker is ready or may still become ready."""
 
     @property
-    def jobs(self) -> Iterator[Job]:
-        """The submitted jobs that have no outcome yet."""
+    def waitables(self) -> Sequence[Connection | int]:
+        """Objects for ``multiprocessing.connection.wait``; one is ready when ``poll`` has work."""
 
     @property
-    def busy(self) -> bool:
-        """Whether there are such jobs."""
-
-    @property
-    def waitables(self) -> list[Connection | int]:
-        """Objects for ``multiprocessing.connection.wait``; one is ready when ``tend`` has work."""
-
-    def seconds_until_due(self) -> float:
-        """Return in how many seconds ``tend`` has work even if nothing is ready."""
+    def seconds_left(self) -> float:
+        """In how many seconds ``poll`` has work even if nothing is ready."""
 
     def has_room(self, *, alone: bool = False) -> bool:
         """Return whether a batch may be submitted now."""
 
-    def submit(self, jobs: list[Job], *, alone: bool = False) -> None:
-        """Take a batch; only if there ``has_room``.
+    def submit(self, batch: Batch) -> None:
+        """Take a batch; only if there ``has_room`` for it."""
 
-        With ``alone``, its worker gets nothing else until it has answered. If the daemon dies, it
-        is then certain which file was being read.
-        """
-
-    def tend(self) -> list[Outcome]:
-        """Return the outcomes; replace what died and start what is missing."""
+    def poll(self) -> list[Outcome]:
+        """Return what became of batches; replace workers that died and start missing ones."""
 
     def close(self) -> None:
         """End all workers. Their batches stay unread in the work folder."""

@@ -1,41 +1,91 @@
-"""The main function of a worker process; importing this module imports no decoder."""
+"""What runs in a worker process: read one batch after another. Importing it imports no decoder."""
 
+import errno
+import hashlib
 import os
 import signal
+import stat
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.errors import ModelError
-from daemon.records import Job, Parcel, Reading, ReadOptions, Result, Status
-from daemon.workers.batch import Read, read_batch
+from daemon.files import Stamp, open_untrusted, write_new
+from daemon.records import FileContent, Job, Reading, ReadOptions, Result, Status, Verdict
+from daemon.workers.readers import Batch
+
+Read = Callable[[ReadOptions, Sequence[FileContent]], list[Reading]]
+"""Reads the contents of files; must be pure and picklable."""
 
 Reply = Reading | list[Result] | ModelError | OSError
 """First the reading of the known digit, then each batch's results, or an error instead."""
 
-
 READING, IDLE = b"r", b"i"  # what a worker writes into its progress file
 
+# A file modified while being read is read again, so that its row matches the bytes that are kept.
+# The limit keeps a file that is written to constantly from blocking the others.
+_REREADS = 2
+# A read that fails this many times with EIO counts as a bad sector.
+_TRIES = 3
+_PAUSE_SECONDS = 0.5
+# Errors caused by the file. All others (ESTALE, EMFILE, …) are faults of the storage or of this
+# process, and the batch is read later.
+_FILES_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EIO})
 
-def main(
-    connection: Connection,
-    read: Read,
-    options: ReadOptions,
-    stderr: str,
-    progress: str,
-) -> None:
-    """Read the known digit, then one batch of jobs after another, until the pipe closes.
+
+def read_with_model(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
+    """Read files with the model; see ``reading.reader.read``."""
+    from daemon.reading import reader  # noqa: PLC0415 - 0.7 s and 60 MB, only needed in workers
+
+    return reader.read(options, contents)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How many seconds a worker may take before it counts as hung.
+
+    Importing packages and loading the model takes 1 s on two idle cores, and many times that with
+    a cold disk or on a busy machine. A batch of 64 small files takes 0.2 s on one slow core, a file
+    of 50 megapixels 2 s.
+    """
+
+    start: float = 180.0
+    batch: float = 20.0
+    file: float = 1.0
+
+    def seconds_for(self, files: int) -> float:
+        """Return how long a batch of so many files may take."""
+        return self.batch + self.file * files
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How workers read; travels unchanged from the service to each worker.
+
+    Attributes:
+        options: the settings that a reading depends on.
+        read: reads a batch.
+        timeouts: how long that may take.
+    """
+
+    options: ReadOptions
+    read: Read = read_with_model
+    timeouts: Timeouts = Timeouts()
+
+
+def main(connection: Connection, settings: WorkerSettings, stderr: str, progress: str) -> None:
+    """Read the known digit, then one batch after another, until the pipe closes.
 
     An unexpected error ends the process, with its traceback on stderr. The daemon then has each
     file of the batch read alone, to find the one that caused it.
 
     Args:
-        connection: receives lists of jobs and sends replies.
-        read: reads a batch of parcels.
-        options: the settings for ``read``.
+        connection: receives batches and sends replies.
+        settings: how to read them.
         stderr: path of the file that stderr is redirected to.
         progress: path of the file that says whether a batch is being read, so that a batch that
             was never started is not blamed.
@@ -51,31 +101,24 @@ def main(
     state = os.open(progress, os.O_WRONLY)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
-        connection.send(read_known_digit(read, options))
+        connection.send(run_self_test(settings.read, settings.options))
     except ModelError as error:
         connection.send(error)
         return
     while True:
         try:
-            jobs: list[Job] = connection.recv()
+            batch: Batch = connection.recv()
         except EOFError:
             return
         os.ftruncate(2, 0)  # so that it only has messages about this batch and stays small
         os.pwrite(state, READING, 0)
         reply: Reply
         try:
-            reply = read_batch(read, options, jobs)
+            reply = read_batch(settings.read, settings.options, batch)
         except (ModelError, OSError) as error:  # not the files' fault
             reply = error
         os.pwrite(state, IDLE, 0)
         connection.send(reply)
-
-
-def read(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    """Read a batch with the model; see ``reading.reader.read``."""
-    from daemon.reading import reader  # noqa: PLC0415 - 0.7 s and 60 MB, only needed in workers
-
-    return reader.read(options, parcels)
 
 
 def _die_with_parent() -> None:
@@ -85,9 +128,13 @@ def _die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def read_known_digit(read: Read, options: ReadOptions) -> Reading:
-    """Read the known digit, to prove that this worker can read before it is used."""
-    (reading,) = read(options, [Parcel(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())])
+def run_self_test(read: Read, options: ReadOptions) -> Reading:
+    """Read the known digit, to prove that this worker can read before it is used.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    (reading,) = read(options, [FileContent(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())])
     verdict = reading.verdict
     if verdict.status is Status.ERROR or verdict.digit != KNOWN_DIGIT:
         raise ModelError(
@@ -96,3 +143,112 @@ def read_known_digit(read: Read, options: ReadOptions) -> Reading:
             "longer, or use the one that came with digitd"
         )
     return replace(reading, picture=b"")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A job's bytes and the file's stamp just before they were read."""
+
+    job: Job
+    content: FileContent
+    sha256: str = ""
+    stamp: Stamp | None = None
+
+
+def read_batch(read: Read, options: ReadOptions, batch: Batch) -> list[Result]:
+    """Read claimed files and write their pictures into the work folder.
+
+    Returns:
+        A result for each job whose file is still in the work folder, in the order of the batch.
+
+    Raises:
+        OSError: the storage cannot be used now; the batch may be read again later.
+        ModelError: the model cannot be used.
+    """
+    max_bytes = int(options.max_file_mb * 1_000_000)
+    results: dict[str, Result] = {}
+    pending: Sequence[Job] = batch.jobs
+    for _ in range(1 + _REREADS):
+        found = (_load(job, batch.rejection, max_bytes) for job in pending)
+        loaded = [one for one in found if one is not None]
+        if not loaded:
+            break
+        readings = read(options, [one.content for one in loaded])
+        for one, reading in zip(loaded, readings, strict=True):
+            results[one.job.id] = _save(one, reading)
+        pending = [one.job for one in loaded if _was_modified(one)]
+    return [results[job.id] for job in batch.jobs if job.id in results]
+
+
+def reject(job: Job, rejection: str) -> Result | None:
+    """Return the ``error`` result of a job that is given up, without a picture or a reader.
+
+    ``None`` if its file is no longer in the work folder.
+
+    Raises:
+        OSError: the storage cannot be used now.
+    """
+    loaded = _load(job, rejection, max_bytes=0)
+    if loaded is None:
+        return None
+    verdict = Verdict(Status.ERROR, reason=rejection)
+    return Result(job, verdict, loaded.sha256, model="", has_picture=False)
+
+
+def _save(loaded: _Loaded, reading: Reading) -> Result:
+    """Write a reading's picture into the work folder; return the job's result."""
+    if reading.picture:
+        write_new(loaded.job.picture_path, reading.picture)
+    return Result(
+        loaded.job, reading.verdict, loaded.sha256, reading.model, has_picture=bool(reading.picture)
+    )
+
+
+def _load(job: Job, rejection: str, max_bytes: int) -> _Loaded | None:
+    """Return a loaded claimed file; ``None`` if it is no longer in the work folder."""
+    tries = _TRIES
+    while True:
+        tries -= 1
+        try:
+            return _load_once(job, rejection, max_bytes)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in _FILES_OWN:
+                raise
+            if error.errno != errno.EIO or not tries:
+                why = rejection or f"cannot be opened: {error.strerror}"
+                return _Loaded(job, FileContent(job.name, b"", why))
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _load_once(job: Job, rejection: str, max_bytes: int) -> _Loaded:
+    descriptor = open_untrusted(job.path)
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(descriptor)
+        return _Loaded(job, FileContent(job.name, b"", rejection or "is not a regular file"))
+    stamp = Stamp.of(info)
+    # Buffered, because a raw read of more than 2 GB, or from a network file system, may be short.
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - opened above
+        if not rejection and info.st_size <= max_bytes:
+            data = file.read(max_bytes + 1)
+            if len(data) <= max_bytes:
+                sha256 = hashlib.sha256(data).hexdigest()
+                return _Loaded(job, FileContent(job.name, data), sha256, stamp)
+            file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    why = rejection or (
+        f"too large: {info.st_size / 1e6:.1f} MB, the limit is {max_bytes / 1e6:g} MB"
+    )
+    return _Loaded(job, FileContent(job.name, b"", why), sha256, stamp)
+
+
+def _was_modified(loaded: _Loaded) -> bool:
+    """Return whether a file was written to since it was loaded; ``False`` if it is gone."""
+    if loaded.stamp is None:
+        return False
+    try:
+        return Stamp.of(loaded.job.path.lstat()) != loaded.stamp
+    except FileNotFoundError:
+        return False

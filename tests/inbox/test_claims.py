@@ -29,7 +29,7 @@ def claims(inbox: Path) -> Iterator[Claims]:
 
 def opened(inbox: Path) -> Claims:
     claims = Claims(inbox)
-    claims.tend()
+    claims.ensure_open()
     return claims
 
 
@@ -167,7 +167,7 @@ def test_sweep_removes_no_dropped_file_whatever_its_name(
 def test_second_digitd_cannot_lock_the_same_inbox(claims: Claims, inbox: Path) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only their number
     with pytest.raises(BusyError, match="another digitd holds"):
-        Claims(inbox).tend()
+        Claims(inbox).ensure_open()
     assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
     claims.close()
     opened(inbox).close()
@@ -179,11 +179,11 @@ def test_failed_open_can_be_retried(inbox: Path) -> None:
     blocked.mkdir(parents=True)
     for _ in range(2):
         with pytest.raises(IsADirectoryError):
-            claims.tend()
+            claims.ensure_open()
     blocked.rmdir()
-    assert claims.tend()
+    assert claims.ensure_open()
     job = claim(claims, inbox)
-    claims.attempts.begin([job])
+    claims.attempts.begin([job.id])
     assert job.id in blocked.read_text()
     claims.close()
 
@@ -193,14 +193,14 @@ def test_recreated_inbox_is_locked_again(claims: Claims, inbox: Path) -> None:
     shutil.rmtree(inbox)
     for _ in range(2):
         with pytest.raises(FileNotFoundError):
-            claims.tend()
+            claims.ensure_open()
     inbox.mkdir()
-    assert claims.tend()
-    assert not claims.tend()
+    assert claims.ensure_open()
+    assert not claims.ensure_open()
     job = claim(claims, inbox)
-    claims.attempts.begin([job])
+    claims.attempts.begin([job.id])
     with pytest.raises(BusyError):
-        Claims(inbox).tend()
+        Claims(inbox).ensure_open()
 
 
 def test_claimed_files_are_recovered_when_a_moved_inbox_returns(
@@ -209,11 +209,11 @@ def test_claimed_files_are_recovered_when_a_moved_inbox_returns(
     job = claim(claims, inbox)
     inbox.rename(tmp_path / "elsewhere")
     inbox.mkdir()
-    assert claims.tend()
+    assert claims.ensure_open()
     assert claims.leftovers() == []
     shutil.rmtree(inbox)
     (tmp_path / "elsewhere").rename(inbox)
-    assert claims.tend()
+    assert claims.ensure_open()
     assert claims.leftovers() == [job]
 
 
@@ -221,5 +221,5 @@ def test_work_folder_that_is_a_symlink_is_refused(inbox: Path, tmp_path: Path) -
     (tmp_path / "other").mkdir()
     (inbox / WORK_FOLDER).symlink_to(tmp_path / "other")
     with pytest.raises(NotADirectoryError):
-        Claims(inbox).tend()
+        Claims(inbox).ensure_open()
     assert list((tmp_path / "other").iterdir()) == []

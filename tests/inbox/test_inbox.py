@@ -58,7 +58,7 @@ class Loop:
 
     def turn(self) -> None:
         try:
-            self.inbox.tend()
+            self.inbox.poll()
             self.tended = True
         except OSError:
             self.tended = False
@@ -76,7 +76,7 @@ class Loop:
             if condition():
                 return
             assert time.monotonic() < deadline, f"claimed only {self.claimed}"
-            self.bell.wait(min(0.05, self.inbox.seconds_until_due()))
+            self.bell.wait(min(0.05, self.inbox.seconds_left))
             self.bell.clear()
 
     def until_claimed(self, count: int) -> None:
@@ -548,7 +548,7 @@ def test_file_systems_of_this_machine_send_events(tmp_path: Path) -> None:
 def test_loop_sleeps_until_the_first_file_is_due(folder: Path) -> None:
     with running(folder, settle_seconds=0.3) as loop:
         loop.turn()
-        assert loop.inbox.seconds_until_due() > 1
+        assert loop.inbox.seconds_left > 1
         drop(folder, "digit1.png", b"text")
         loop.until(lambda: not loop.inbox.exhausted)
-        assert loop.inbox.seconds_until_due() <= 0.3
+        assert loop.inbox.seconds_left <= 0.3

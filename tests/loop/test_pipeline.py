@@ -14,6 +14,7 @@ from daemon.config import Config
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
 from daemon.layout import TABLE
+from daemon.loop.in_flight import Stage
 from daemon.loop.pipeline import Pipeline
 from daemon.outbox.outbox import Outbox
 from daemon.workers.pool import Pool
@@ -43,9 +44,9 @@ class Line:
         self.inbox = Inbox(config, lambda: None)
         self.claims = Claims(config.inbox)
         self.outbox = Outbox(config.outbox)
-        self.pool = Pool(config.reading, 2, stand_in.read, stand_in.PATIENCE)
-        self.pipeline = Pipeline(self.inbox, self.claims, self.pool, self.outbox, self._on_row)
-        self.claims.tend()
+        self.pool = Pool(stand_in.worker_settings(config.reading), 2)
+        self.pipeline = Pipeline(self.inbox, self.claims, self.pool, self.outbox, [self._on_row])
+        self.claims.ensure_open()
         self.outbox.ensure_open()
 
     def drop(self, *names: str, order: str = "fine") -> None:
@@ -61,17 +62,21 @@ class Line:
             self.pipeline.collect()
 
     def until_ready(self) -> None:
-        self.collect_until(lambda: self.pool.known is not None)
+        self.collect_until(lambda: self.pool.self_test is not None)
 
     def finish(self) -> None:
         """Wait until all batches are read, and commit and publish them."""
-        self.collect_until(lambda: not self.pool.busy)
+        self.collect_until(lambda: not self.reading)
         self.pipeline.commit()
         self.pipeline.publish()
 
     def _on_row(self, row: Row) -> None:
         self.rows.append(row)
         self.tell(row)
+
+    @property
+    def reading(self) -> int:
+        return self.pipeline.files.count(Stage.READING)
 
     @property
     def attempts(self) -> str:
@@ -102,22 +107,25 @@ def test_file_removed_from_the_work_folder_is_forgotten_and_blocks_no_other(line
     name = next(line.inbox.take(1))
     job = line.claims.claim(name)
     assert job is not None
-    line.claims.attempts.begin([job])
+    line.claims.attempts.begin([job.id])
     line.pipeline.recover()
     job.path.unlink()
     line.inbox.open(live=False)
-    line.pipeline.feed(64)
+    line.pipeline.submit(64)
     line.finish()
-    line.pipeline.feed(64)
+    line.pipeline.submit(64)
     line.finish()
     assert [row.file for row in line.rows] == ["digit2.png"]
-    assert line.pipeline.in_hand == 0
+    assert len(line.pipeline.files) == 0
     assert line.attempts == ""
 
 
-def test_file_whose_target_exists_waits_and_blocks_no_other(line: Line) -> None:
+def test_file_whose_target_exists_waits_and_blocks_no_other(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.loop.pipeline._PARKED_SECONDS", 0.0)
     line.drop("digit1.png", "digit2.png")
-    line.pipeline.feed(64)
+    line.pipeline.submit(64)
 
     def take_its_place(row: Row) -> None:
         if row.file == "digit1.png":
@@ -125,13 +133,12 @@ def test_file_whose_target_exists_waits_and_blocks_no_other(line: Line) -> None:
 
     line.tell = take_its_place
     line.finish()
-    assert line.pipeline.parked == 1
+    assert line.pipeline.files.delayed == 1
     assert (line.outbox.folder / "originals/digit2.png").exists()
     assert (line.outbox.folder / "originals/digit1.png").read_bytes() == b"a stranger's"
     (line.outbox.folder / "originals/digit1.png").unlink()
-    line.pipeline.unpark()
     line.finish()
-    assert line.pipeline.in_hand == 0
+    assert len(line.pipeline.files) == 0
     assert (line.outbox.folder / "originals/digit1.png").read_bytes() == stand_in.png_like("fine")
 
 
@@ -141,8 +148,8 @@ def test_recovering_again_queues_no_file_twice(line: Line) -> None:
         assert line.claims.claim(name) is not None
     for _ in range(3):
         line.pipeline.recover()
-    assert line.pipeline.in_hand == 2
-    line.pipeline.feed(64)
+    assert len(line.pipeline.files) == 2
+    line.pipeline.submit(64)
     line.pipeline.recover()
     line.finish()
     line.pipeline.recover()
@@ -163,31 +170,31 @@ def test_file_waits_if_its_attempt_cannot_be_logged(
     with monkeypatch.context() as broken:
         broken.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space left"):
-            line.pipeline.feed(64)
-    assert not line.pool.busy
-    assert line.pipeline.in_hand == 1
-    line.pipeline.feed(64)
+            line.pipeline.submit(64)
+    assert not line.reading
+    assert len(line.pipeline.files) == 1
+    line.pipeline.submit(64)
     line.finish()
     assert [row.file for row in line.rows] == ["digit1.png"]
 
 
 def test_full_disk_for_pictures_blames_no_file(line: Line) -> None:
     line.drop("digit1.png", "digit2.png", order="sleep 0.3")  # time to block the picture's path
-    line.pipeline.feed(64)
+    line.pipeline.submit(64)
     for path in line.claimed:
         # A folder at the picture's path makes writing fail, as a full disk would.
         line.claims.folder.joinpath(f"{path.name.partition('-')[0]}.picture").mkdir()
     for _ in range(5):
-        line.collect_until(lambda: not line.pool.busy)
+        line.collect_until(lambda: not line.reading)
         with pytest.raises(IsADirectoryError):
-            line.pipeline.feed(64)
-        assert len(list(line.pool.jobs)) == 2  # one more try, of one batch
+            line.pipeline.submit(64)
+        assert line.reading == 2  # one more try, of one batch
         with pytest.raises(IsADirectoryError):
-            line.pipeline.feed(64)
+            line.pipeline.submit(64)
     for folder in line.claims.folder.glob("*.picture"):
         folder.rmdir()
     line.finish()
-    line.pipeline.feed(64)
+    line.pipeline.submit(64)
     line.finish()
     assert [(row.file, row.verdict.status.value) for row in line.rows] == [
         ("digit1.png", "ok"),

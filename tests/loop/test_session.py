@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.config import Config
-from daemon.loop.bell import Bell
 from daemon.loop.metrics import Metrics
 from daemon.loop.session import _STOP_SECONDS, Session
 from daemon.outbox.outbox import is_running
+from daemon.waiting import Wakeup
 from daemon.workers.pool import Pool
-from daemon.workers.process import Patience
+from daemon.workers.worker import Timeouts, WorkerSettings
 from support import stand_in
 from support.waiting import until
 
@@ -31,15 +31,15 @@ def config(config: Config, tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def bell() -> Iterator[Bell]:
-    bell = Bell()
-    yield bell
-    bell.close()
+def wakeup() -> Iterator[Wakeup]:
+    wakeup = Wakeup()
+    yield wakeup
+    wakeup.close()
 
 
-def make(config: Config, bell: Bell, rows: list[Row]) -> Session:
-    pool = Pool(config.reading, 2, stand_in.read, Patience(start=60.0, batch=60.0))
-    return Session(config, pool, bell, rows.append, Metrics(), once=False, since="now")
+def make(config: Config, wakeup: Wakeup, rows: list[Row]) -> Session:
+    pool = Pool(WorkerSettings(config.reading, stand_in.read, Timeouts(start=60.0, batch=60.0)), 2)
+    return Session(config, pool, wakeup, rows.append, Metrics(), once=False, since="now")
 
 
 def turn_until(session: Session, condition: Callable[[], bool]) -> None:
@@ -51,11 +51,11 @@ def turn_until(session: Session, condition: Callable[[], bool]) -> None:
 
 
 def test_batch_that_exceeds_the_stop_timeout_is_left_for_the_next_start(
-    config: Config, bell: Bell, monkeypatch: pytest.MonkeyPatch
+    config: Config, wakeup: Wakeup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.loop.session._STOP_SECONDS", 0.5)
     rows: list[Row] = []
-    session = make(config, bell, rows)
+    session = make(config, wakeup, rows)
     session.start()
     attempts = config.inbox / ".digitd" / "attempts"
     (config.inbox / "digit1.png").write_bytes(stand_in.png_like("sleep 3600"))
@@ -69,7 +69,7 @@ def test_batch_that_exceeds_the_stop_timeout_is_left_for_the_next_start(
     assert attempts.read_text().split()[1::2] == ["begun", "ended"]
     (claimed,) = (config.inbox / ".digitd").glob("d*-digit1.png")
     claimed.write_bytes(stand_in.png_like("fine"))
-    again = make(config, bell, rows)
+    again = make(config, wakeup, rows)
     again.start()
     turn_until(again, lambda: bool(rows))
     again.stop()

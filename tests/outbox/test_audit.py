@@ -36,7 +36,7 @@ class Books:
         self.open()
 
     def open(self) -> None:
-        self.claims.tend()
+        self.claims.ensure_open()
         self.outbox.ensure_open()
 
     def close(self) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.config import Config
-from daemon.records import Parcel, Reading, ReadOptions, Status, Verdict
-from daemon.workers.batch import read_batch, unread_result
+from daemon.records import FileContent, Reading, ReadOptions, Status, Verdict
+from daemon.workers.readers import Batch
+from daemon.workers.worker import read_batch, reject
 from support.daemon import files_limited_to
 from support.factories import claimed
 
@@ -24,32 +25,32 @@ OPTIONS = replace(Config().reading, max_file_mb=1.0)
 
 
 class Reader:
-    """A reader that records its parcels and returns "ok" or the reason for a refusal."""
+    """A reader that records its contents and returns "ok" or the reason for a refusal."""
 
     def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        self.parcels: list[list[Parcel]] = []
+        self.contents: list[list[FileContent]] = []
         self._meanwhile = meanwhile
 
-    def __call__(self, _: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-        self.parcels.append(list(parcels))
+    def __call__(self, _: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
+        self.contents.append(list(contents))
         self._meanwhile()
-        return [self._read(parcel) for parcel in parcels]
+        return [self._read(content) for content in contents]
 
-    def _read(self, parcel: Parcel) -> Reading:
-        if parcel.refusal:
-            return Reading(Verdict(Status.ERROR, reason=parcel.refusal), "m", b"a picture")
-        return Reading(Verdict(Status.OK, 7, 0.9), "m", b"a picture of " + parcel.data)
+    def _read(self, content: FileContent) -> Reading:
+        if content.rejection:
+            return Reading(Verdict(Status.ERROR, reason=content.rejection), "m", b"a picture")
+        return Reading(Verdict(Status.OK, 7, 0.9), "m", b"a picture of " + content.data)
 
 
 def test_each_file_gets_a_hash_a_verdict_and_a_picture(tmp_path: Path) -> None:
     jobs = [claimed(tmp_path, f"digit{n}.png", os.urandom(300_000)) for n in (3, 1, 2)]
     reader = Reader()
-    results = read_batch(reader, OPTIONS, jobs)
+    results = read_batch(reader, OPTIONS, Batch(tuple(jobs)))
     assert [result.job for result in results] == jobs
-    assert len(reader.parcels) == 1
-    for result, parcel in zip(results, reader.parcels[0], strict=True):
+    assert len(reader.contents) == 1
+    for result, content in zip(results, reader.contents[0], strict=True):
         data = result.job.path.read_bytes()
-        assert parcel == Parcel(result.job.name, data)
+        assert content == FileContent(result.job.name, data)
         assert result.sha256 == hashlib.sha256(data).hexdigest()
         assert result.has_picture
         assert result.job.picture_path.read_bytes() == b"a picture of " + data
@@ -57,9 +58,9 @@ def test_each_file_gets_a_hash_a_verdict_and_a_picture(tmp_path: Path) -> None:
 
 def test_no_picture_is_written_if_pictures_are_off(tmp_path: Path) -> None:
     (result,) = read_batch(
-        lambda _, parcels: [Reading(Verdict(Status.OK, 7, 0.9), "m") for _ in parcels],
+        lambda _, contents: [Reading(Verdict(Status.OK, 7, 0.9), "m") for _ in contents],
         OPTIONS,
-        [claimed(tmp_path)],
+        Batch((claimed(tmp_path),)),
     )
     assert not result.has_picture
     assert not result.job.picture_path.exists()
@@ -68,31 +69,31 @@ def test_no_picture_is_written_if_pictures_are_off(tmp_path: Path) -> None:
 def test_file_over_the_limit_is_refused_but_hashed(tmp_path: Path) -> None:
     jobs = [claimed(tmp_path, data=bytes(1001)), claimed(tmp_path, data=bytes(1000))]
     reader = Reader()
-    large, small = read_batch(reader, replace(OPTIONS, max_file_mb=0.001), jobs)
-    assert [parcel.data for parcel in reader.parcels[0]] == [b"", bytes(1000)]
+    large, small = read_batch(reader, replace(OPTIONS, max_file_mb=0.001), Batch(tuple(jobs)))
+    assert [content.data for content in reader.contents[0]] == [b"", bytes(1000)]
     assert large.verdict.reason == "too large: 0.0 MB, the limit is 0.001 MB"
     assert large.sha256 == hashlib.sha256(bytes(1001)).hexdigest()
     assert small.verdict.status is Status.OK
 
 
 def test_refused_job_is_hashed_but_not_decoded(tmp_path: Path) -> None:
-    refused = replace(claimed(tmp_path), refusal="took its worker process down 2 times")
+    rejected = Batch((claimed(tmp_path),), rejection="took its worker process down 2 times")
     reader = Reader()
-    (result,) = read_batch(reader, OPTIONS, [refused])
-    assert reader.parcels == [[Parcel("digit7.png", b"", refused.refusal)]]
+    (result,) = read_batch(reader, OPTIONS, rejected)
+    assert reader.contents == [[FileContent("digit7.png", b"", rejected.rejection)]]
     assert result.sha256 == hashlib.sha256(b"seven").hexdigest()
-    unread = unread_result(refused)
+    unread = reject(rejected.jobs[0], rejected.rejection)
     assert unread is not None
-    assert unread.verdict == Verdict(Status.ERROR, reason=refused.refusal)
+    assert unread.verdict == Verdict(Status.ERROR, reason=rejected.rejection)
     assert (unread.sha256, unread.has_picture) == (result.sha256, False)
 
 
 def test_missing_file_has_no_result(tmp_path: Path) -> None:
     jobs = [claimed(tmp_path), claimed(tmp_path)]
     jobs[0].path.unlink()
-    assert [result.job for result in read_batch(Reader(), OPTIONS, jobs)] == jobs[1:]
-    assert read_batch(Reader(), OPTIONS, jobs[:1]) == []
-    assert unread_result(jobs[0]) is None
+    assert [result.job for result in read_batch(Reader(), OPTIONS, Batch(tuple(jobs)))] == jobs[1:]
+    assert read_batch(Reader(), OPTIONS, Batch((jobs[0],))) == []
+    assert reject(jobs[0], "a reason") is None
 
 
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "folder"])
@@ -107,8 +108,8 @@ def test_non_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
     else:
         one.path.mkdir()
     reader = Reader()
-    (result,) = read_batch(reader, OPTIONS, [one])
-    assert reader.parcels[0][0].data == b""
+    (result,) = read_batch(reader, OPTIONS, Batch((one,)))
+    assert reader.contents[0][0].data == b""
     assert result.sha256 == ""
     expected = "cannot be opened: " if kind == "symlink" else "is not a regular file"
     assert result.verdict.reason.startswith(expected)
@@ -118,7 +119,7 @@ def test_non_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
 def test_file_without_read_permission_is_refused_with_the_reason(tmp_path: Path) -> None:
     one = claimed(tmp_path)
     one.path.chmod(0)
-    (result,) = read_batch(Reader(), OPTIONS, [one])
+    (result,) = read_batch(Reader(), OPTIONS, Batch((one,)))
     assert result.verdict.reason == "cannot be opened: Permission denied"
 
 
@@ -127,12 +128,12 @@ def test_file_modified_while_being_read_is_read_again(tmp_path: Path) -> None:
     reader = Reader()
 
     def modify_once() -> None:
-        if len(reader.parcels) == 1:
+        if len(reader.contents) == 1:
             jobs[0].path.write_bytes(b"seven and more")
 
     reader = Reader(modify_once)
-    results = read_batch(reader, OPTIONS, jobs)
-    assert [[parcel.name for parcel in batch] for batch in reader.parcels] == [
+    results = read_batch(reader, OPTIONS, Batch(tuple(jobs)))
+    assert [[content.name for content in batch] for batch in reader.contents] == [
         ["digit1.png", "digit2.png"],
         ["digit1.png"],
     ]
@@ -149,8 +150,8 @@ def test_constantly_modified_file_is_read_three_times(tmp_path: Path) -> None:
             file.write(b".")
 
     reader = Reader(append)
-    (result,) = read_batch(reader, OPTIONS, [one])
-    assert len(reader.parcels) == 3
+    (result,) = read_batch(reader, OPTIONS, Batch((one,)))
+    assert len(reader.contents) == 3
     assert result.sha256 == hashlib.sha256(b"seven..").hexdigest()
 
 
@@ -170,18 +171,18 @@ def failing_open(number: int, times: int) -> Callable[..., int]:
 
 
 def test_read_error_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.workers.batch._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("daemon.workers.worker._PAUSE_SECONDS", 0.01)
     one = claimed(tmp_path)
     monkeypatch.setattr(os, "open", failing_open(errno.EIO, 2))
-    (result,) = read_batch(Reader(), OPTIONS, [one])
+    (result,) = read_batch(Reader(), OPTIONS, Batch((one,)))
     assert result.verdict.status is Status.OK
 
 
 def test_bad_sector_is_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.workers.batch._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("daemon.workers.worker._PAUSE_SECONDS", 0.01)
     one = claimed(tmp_path)
     monkeypatch.setattr(os, "open", failing_open(errno.EIO, 99))
-    (result,) = read_batch(Reader(), OPTIONS, [one])
+    (result,) = read_batch(Reader(), OPTIONS, Batch((one,)))
     assert result.verdict.reason == "cannot be opened: Input/output error"
 
 
@@ -192,12 +193,12 @@ def test_unreachable_file_server_is_not_the_files_fault(
     one = claimed(tmp_path)
     monkeypatch.setattr(os, "open", failing_open(number, 99))
     with pytest.raises(OSError, match=os.strerror(number)):
-        read_batch(Reader(), OPTIONS, [one])
+        read_batch(Reader(), OPTIONS, Batch((one,)))
 
 
 def test_full_disk_for_a_picture_is_not_the_files_fault(tmp_path: Path) -> None:
     one = claimed(tmp_path, data=bytes(1000))
     with files_limited_to(100), pytest.raises(OSError, match=r"No space left|File too large"):
-        read_batch(Reader(), OPTIONS, [one])
-    (result,) = read_batch(Reader(), OPTIONS, [one])
+        read_batch(Reader(), OPTIONS, Batch((one,)))
+    (result,) = read_batch(Reader(), OPTIONS, Batch((one,)))
     assert result.job.picture_path.stat().st_size > 1000

@@ -11,31 +11,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import ids
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.config import Config
 from daemon.errors import ModelError, WorkerStartError
-from daemon.records import Job, Parcel, Reading, ReadOptions, Status, Verdict
+from daemon.ids import Ids
+from daemon.records import FileContent, Job, Reading, ReadOptions, Status, Verdict
 from daemon.workers.pool import Pool, worker_count
-from daemon.workers.process import Patience
-from daemon.workers.readers import Down, Finished, Outcome, Returned
+from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Outcome, WorkerDied
+from daemon.workers.worker import Timeouts, WorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from daemon.workers.batch import Read
+    from daemon.workers.worker import Read
 
 DEADLINE_SECONDS = 60.0
-SHORT = Patience(start=60.0, batch=0.5, file=0.1)
-LONG = Patience(start=60.0, batch=60.0)
+SHORT = Timeouts(start=60.0, batch=0.5, file=0.1)
+LONG = Timeouts(start=60.0, batch=60.0)
 OPTIONS = Config().reading
-IDS = ids.Ids()
+IDS = Ids()
 
 
-def obey(_: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+def obey(_: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
     """Execute each file's bytes as a command; runs in the worker."""
-    for parcel in parcels:
-        match parcel.data.split():
+    for content in contents:
+        match content.data.split():
             case [b"exit", status]:
                 os._exit(int(status))
             case [b"hang"]:
@@ -45,40 +45,40 @@ def obey(_: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
             case [b"raise"]:
                 raise ValueError("told to")
             case [b"mutter", *_words]:
-                os.write(2, parcel.data + b"\n")
+                os.write(2, content.data + b"\n")
                 os.kill(os.getpid(), signal.SIGSEGV)
             case [b"model"]:
                 raise ModelError("the model went away")
             case [b"storage"]:
                 raise OSError(28, "No space left on device")
     seven = Verdict(Status.OK, KNOWN_DIGIT, 0.9, (0.09,) * 11)
-    return [Reading(seven, f"{parcel.name} {os.getpid()}", b"picture") for parcel in parcels]
+    return [Reading(seven, f"{content.name} {os.getpid()}", b"picture") for content in contents]
 
 
-def exit_at_once(_: ReadOptions, __: Sequence[Parcel]) -> list[Reading]:
+def exit_at_once(_: ReadOptions, __: Sequence[FileContent]) -> list[Reading]:
     os._exit(3)
 
 
-def fail_to_import(_: ReadOptions, __: Sequence[Parcel]) -> list[Reading]:
+def fail_to_import(_: ReadOptions, __: Sequence[FileContent]) -> list[Reading]:
     raise ImportError("libsomething.so.2: cannot open shared object file")
 
 
-def misread(_: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
-    return [Reading(Verdict(Status.OK, 1, 0.9), "m") for _ in parcels]
+def misread(_: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
+    return [Reading(Verdict(Status.OK, 1, 0.9), "m") for _ in contents]
 
 
-def no_model(_: ReadOptions, __: Sequence[Parcel]) -> list[Reading]:
+def no_model(_: ReadOptions, __: Sequence[FileContent]) -> list[Reading]:
     raise ModelError("there is no model")
 
 
-def hang_if_second(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+def hang_if_second(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
     """Load at once in the first process that creates a marker file, and hang in all others."""
-    if parcels[0].name == KNOWN_DIGIT_PNG.name:
+    if contents[0].name == KNOWN_DIGIT_PNG.name:
         try:
             Path(options.model).touch(exist_ok=False)
         except FileExistsError:
             time.sleep(3600)
-    return obey(options, parcels)
+    return obey(options, contents)
 
 
 class Tended:
@@ -91,12 +91,12 @@ class Tended:
     def until(self, condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while True:
-            self.outcomes += self.pool.tend()
+            self.outcomes += self.pool.poll()
             if condition():
                 return
             left = deadline - time.monotonic()
             assert left > 0, self.outcomes
-            wait(self.pool.waitables, min(left, 0.1, self.pool.seconds_until_due()))
+            wait(self.pool.waitables, min(left, 0.1, self.pool.seconds_left))
 
     def until_ready(self, workers: int = 1) -> None:
         self.until(lambda: len(self.ready()) >= workers)
@@ -107,7 +107,7 @@ class Tended:
 
     def submit(self, *jobs: Job, alone: bool = False) -> None:
         self.until(lambda: self.pool.has_room(alone=alone))
-        self.pool.submit(list(jobs), alone=alone)
+        self.pool.submit(Batch(jobs, alone=alone))
 
     def read(self, *jobs: Job) -> Outcome:
         """Submit a batch, and return its outcome."""
@@ -120,7 +120,7 @@ class Tended:
     def ready(self) -> list[int]:
         """Return the process ids of the workers that are ready."""
         workers = self.pool._workers
-        return [one._process.pid or 0 for one in workers if one.known is not None]
+        return [one._process.pid or 0 for one in workers if one.self_test is not None]
 
     def until_all_read(self) -> None:
         """Wait until every worker has begun to read."""
@@ -134,9 +134,9 @@ class Tended:
 def make(tmp_path: Path) -> Iterator[Callable[..., Tended]]:
     made: list[Pool] = []
 
-    def tended(read: Read = obey, patience: Patience = SHORT, workers: int = 2) -> Tended:
+    def tended(read: Read = obey, timeouts: Timeouts = SHORT, workers: int = 2) -> Tended:
         options = Config(model=tmp_path / "mark").reading
-        made.append(Pool(options, workers, read, patience))
+        made.append(Pool(WorkerSettings(options, read, timeouts), workers))
         return Tended(made[-1])
 
     yield tended
@@ -151,13 +151,17 @@ def job(folder: Path, name: str, data: bytes = b"fine") -> Job:
     return Job(job_id, name, path, len(data))
 
 
-def finished(outcome: Outcome) -> Finished:
-    assert isinstance(outcome, Finished), outcome
+def ids(*jobs: Job) -> tuple[str, ...]:
+    return tuple(job.id for job in jobs)
+
+
+def batch_read(outcome: Outcome) -> BatchRead:
+    assert isinstance(outcome, BatchRead), outcome
     return outcome
 
 
 def pid_of(outcome: Outcome) -> int:
-    return int(finished(outcome).results[0].model.split()[-1])
+    return int(batch_read(outcome).results[0].model.split()[-1])
 
 
 def gone(pid: int) -> bool:
@@ -172,22 +176,21 @@ def test_batch_is_returned_in_order_from_another_process(
 ) -> None:
     tended = make()
     tended.until_ready()
-    assert tended.pool.known is not None
-    assert tended.pool.known.verdict.digit == KNOWN_DIGIT
-    assert tended.pool.known.picture == b""
+    assert tended.pool.self_test is not None
+    assert tended.pool.self_test.verdict.digit == KNOWN_DIGIT
+    assert tended.pool.self_test.picture == b""
     jobs = [job(tmp_path, f"digit{number}.png") for number in (3, 1, 2)]
     jobs[1].path.unlink()
-    outcome = finished(tended.read(*jobs))
-    assert outcome.jobs == jobs
+    outcome = batch_read(tended.read(*jobs))
+    assert outcome.ids == ids(*jobs)
     assert [result.job for result in outcome.results] == [jobs[0], jobs[2]]
     assert [result.job.picture_path.read_bytes() for result in outcome.results] == [b"picture"] * 2
     assert pid_of(outcome) in tended.ready()
     assert pid_of(outcome) != os.getpid()
-    assert not tended.pool.busy
 
 
 def test_two_workers_read_at_the_same_time(make: Callable[..., Tended], tmp_path: Path) -> None:
-    tended = make(patience=LONG)
+    tended = make(timeouts=LONG)
     tended.until_ready(2)
     started = time.monotonic()
     for number in range(2):
@@ -200,14 +203,13 @@ def test_two_workers_read_at_the_same_time(make: Callable[..., Tended], tmp_path
 def test_each_worker_gets_the_maximum_number_of_batches(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    tended = make(patience=LONG)
+    tended = make(timeouts=LONG)
     tended.until_ready(2)
     submitted = 0
     while tended.pool.has_room():
-        tended.pool.submit([job(tmp_path, f"digit{submitted}.png", b"sleep 0.2")])
+        tended.pool.submit(Batch((job(tmp_path, f"digit{submitted}.png", b"sleep 0.2"),)))
         submitted += 1
     assert submitted == 6
-    assert len(list(tended.pool.jobs)) == 6
     outcomes = tended.until_outcomes(6)
     pids = [pid_of(outcome) for outcome in outcomes]
     assert sorted(pids.count(pid) for pid in set(pids)) == [3, 3]
@@ -216,7 +218,7 @@ def test_each_worker_gets_the_maximum_number_of_batches(
 def test_worker_with_a_lone_batch_gets_no_other_batch(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    tended = make(patience=LONG)
+    tended = make(timeouts=LONG)
     tended.until_ready(2)
     tended.submit(job(tmp_path, "digit1.png", b"sleep 0.5"), alone=True)
     tended.submit(job(tmp_path, "digit2.png", b"sleep 0.5"))
@@ -225,7 +227,7 @@ def test_worker_with_a_lone_batch_gets_no_other_batch(
         tended.submit(job(tmp_path, f"digit{number}.png"))
     assert not tended.pool.has_room()
     outcomes = tended.until_outcomes(4)
-    alone = next(one for one in outcomes if finished(one).jobs[0].name == "digit1.png")
+    alone = next(one for one in outcomes if batch_read(one).results[0].job.name == "digit1.png")
     assert [pid_of(one) for one in outcomes].count(pid_of(alone)) == 1
     assert tended.pool.has_room(alone=True)
 
@@ -248,12 +250,12 @@ def test_dead_worker_reports_why_and_its_queued_batches_are_returned(
     tended.submit(*batch)
     tended.submit(behind)
     down, returned = tended.until_outcomes(2)
-    assert isinstance(down, Down)
-    assert (down.jobs, down.why) == (batch, reason)
+    assert isinstance(down, WorkerDied)
+    assert (down.ids, down.why) == (ids(*batch), reason)
     if order.startswith(b"mutter"):
         assert down.stderr == "mutter last words"
-    assert returned == Returned([behind])
-    assert finished(tended.read(behind)).jobs == [behind]
+    assert returned == BatchRequeued(ids(behind))
+    assert batch_read(tended.read(behind)).ids == ids(behind)
 
 
 def test_stderr_from_an_earlier_batch_is_not_reported(
@@ -261,16 +263,16 @@ def test_stderr_from_an_earlier_batch_is_not_reported(
 ) -> None:
     tended = make(workers=1)
     down = tended.read(job(tmp_path, "digit1.png", b"mutter something"))
-    assert isinstance(down, Down)
+    assert isinstance(down, WorkerDied)
     later = tended.read(job(tmp_path, "digit2.png", b"exit 7"))
-    assert isinstance(later, Down)
+    assert isinstance(later, WorkerDied)
     assert later.stderr == ""
 
 
 def test_killed_worker_is_reported_with_its_signal_and_replaced(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    tended = make(patience=LONG)
+    tended = make(timeouts=LONG)
     tended.until_ready(2)
     for number in (1, 2):
         tended.submit(job(tmp_path, f"digit{number}.png", b"sleep 2"))
@@ -278,7 +280,7 @@ def test_killed_worker_is_reported_with_its_signal_and_replaced(
     tended.until_all_read()
     os.kill(killed, signal.SIGKILL)
     down, read = tended.until_outcomes(2)
-    assert isinstance(down, Down)
+    assert isinstance(down, WorkerDied)
     assert down.why == "killed by SIGKILL"
     assert pid_of(read) == other
     tended.until_ready(2)
@@ -301,14 +303,14 @@ def test_worker_that_dies_idle_is_replaced_and_no_file_is_blamed(
 def test_worker_killed_before_it_starts_a_batch_blames_no_file(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    tended = make(workers=1, patience=LONG)
+    tended = make(workers=1, timeouts=LONG)
     tended.until_ready()
     (pid,) = tended.ready()
     os.kill(pid, signal.SIGSTOP)  # it still looks alive when the batch is sent
     batch = job(tmp_path, "digit1.png")
     tended.submit(batch)
     os.kill(pid, signal.SIGKILL)
-    assert tended.until_outcomes(1) == [Returned([batch])]
+    assert tended.until_outcomes(1) == [BatchRequeued(ids(batch))]
 
 
 def test_stopped_worker_does_not_block_the_loop_and_is_killed(
@@ -325,9 +327,9 @@ def test_stopped_worker_does_not_block_the_loop_and_is_killed(
         tended.submit(*batch)
     assert time.monotonic() - started < 1  # the batches fit into the pipe
     # It had not started to read any of them, so none is to blame.
-    assert tended.until_outcomes(3) == [Returned(batch) for batch in batches]
+    assert tended.until_outcomes(3) == [BatchRequeued(ids(*batch)) for batch in batches]
     assert gone(pid)
-    assert finished(tended.read(batches[0][0])).jobs == batches[0][:1]
+    assert batch_read(tended.read(batches[0][0])).ids == ids(batches[0][0])
 
 
 @pytest.mark.parametrize(
@@ -340,11 +342,11 @@ def test_batch_is_returned_after_a_fault_that_no_file_caused(
     tended = make(workers=1)
     batch = job(tmp_path, "digit1.png", order)
     outcome = tended.read(batch)
-    assert isinstance(outcome, Returned)
-    assert outcome.jobs == [batch]
-    assert isinstance(outcome.fault, kind)
-    assert text in str(outcome.fault)
-    assert tended.pool.fault is None
+    assert isinstance(outcome, BatchRequeued)
+    assert outcome.ids == ids(batch)
+    assert isinstance(outcome.error, kind)
+    assert text in str(outcome.error)
+    assert tended.pool.error is None
 
 
 @pytest.mark.parametrize(
@@ -360,37 +362,37 @@ def test_worker_that_cannot_start_reports_the_cause(
     make: Callable[..., Tended], read: Read, kind: type[Exception], text: str
 ) -> None:
     tended = make(read)
-    tended.until(lambda: tended.pool.fault is not None)
+    tended.until(lambda: tended.pool.error is not None)
     with pytest.raises(kind, match=text):
-        raise tended.pool.fault or AssertionError
-    assert tended.pool.known is None
+        raise tended.pool.error or AssertionError
+    assert tended.pool.self_test is None
     assert not tended.pool.has_room()
 
 
 def test_fault_is_cleared_when_a_worker_starts(make: Callable[..., Tended], tmp_path: Path) -> None:
     tended = make(needs_mark)
-    tended.until(lambda: tended.pool.fault is not None)
+    tended.until(lambda: tended.pool.error is not None)
     (tmp_path / "mark").touch()
     tended.until_ready(2)
-    assert tended.pool.fault is None
-    assert finished(tended.read(job(tmp_path, "digit1.png")))
+    assert tended.pool.error is None
+    assert batch_read(tended.read(job(tmp_path, "digit1.png")))
 
 
-def needs_mark(options: ReadOptions, parcels: Sequence[Parcel]) -> list[Reading]:
+def needs_mark(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
     if not options.model.exists():
         raise ModelError("there is no model yet")
-    return obey(options, parcels)
+    return obey(options, contents)
 
 
 def test_worker_that_hangs_while_loading_is_killed(
     make: Callable[..., Tended], tmp_path: Path
 ) -> None:
-    tended = make(patience=Patience(start=5.0), workers=1)
+    tended = make(timeouts=Timeouts(start=5.0), workers=1)
     tended.until(lambda: len(tended.started()) == 1)
     (pid,) = tended.started()
     os.kill(pid, signal.SIGSTOP)
     tended.until(lambda: gone(pid))
-    assert len(finished(tended.read(job(tmp_path, "digit1.png"))).results) == 1
+    assert len(batch_read(tended.read(job(tmp_path, "digit1.png"))).results) == 1
 
 
 def test_worker_that_dies_loading_does_not_affect_a_ready_one(
@@ -398,7 +400,7 @@ def test_worker_that_dies_loading_does_not_affect_a_ready_one(
 ) -> None:
     # One worker is ready, and the other never will be: it is killed, and so is each replacement.
     # Then the ready one hangs and must be killed too.
-    tended = make(hang_if_second, Patience(start=60.0, batch=1.0, file=0.0))
+    tended = make(hang_if_second, Timeouts(start=60.0, batch=1.0, file=0.0))
     tended.until_ready()
     (ready,) = tended.ready()
     (loading,) = set(tended.started()) - {ready}
@@ -408,7 +410,7 @@ def test_worker_that_dies_loading_does_not_affect_a_ready_one(
     assert pid_of(tended.read(job(tmp_path, "digit1.png"))) == ready
     hanging = job(tmp_path, "digit2.png", b"hang")
     down = tended.read(hanging)
-    assert down == Down([hanging], "took longer than 1 s", "")
+    assert down == WorkerDied(ids(hanging), "took longer than 1 s", "")
     assert gone(ready)
 
 
@@ -417,7 +419,7 @@ def test_close_does_not_wait_for_a_starting_worker(
     make: Callable[..., Tended], pause: float
 ) -> None:
     tended = make(hang_if_second)
-    tended.pool.tend()
+    tended.pool.poll()
     time.sleep(pause)  # reaches a different stage of the start each time
     pids = tended.started()
     started = time.monotonic()
@@ -427,7 +429,7 @@ def test_close_does_not_wait_for_a_starting_worker(
 
 
 def test_close_kills_a_worker_that_is_reading(make: Callable[..., Tended], tmp_path: Path) -> None:
-    tended = make(patience=LONG)
+    tended = make(timeouts=LONG)
     tended.until_ready(2)
     tended.submit(job(tmp_path, "digit1.png", b"hang"))
     pids = tended.started()

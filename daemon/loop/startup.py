@@ -1,16 +1,19 @@
-"""Create the inbox and the outbox, or check that a start could use them."""
+"""What a start needs: the inbox, the outbox, and somebody who reads."""
 
 import os
 from pathlib import Path
 
 from daemon.config import Config
-from daemon.errors import BusyError, ConfigError
+from daemon.errors import BusyError, ConfigError, MissingPackageError
 from daemon.files import is_held
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
 from daemon.outbox.table import check_header
+from daemon.workers.pool import Pool, worker_count
+from daemon.workers.readers import Readers
+from daemon.workers.worker import WorkerSettings
 
 
-def make(config: Config) -> None:
+def make_folders(config: Config) -> None:
     """Create the inbox and the outbox if they are missing.
 
     Raises:
@@ -18,11 +21,11 @@ def make(config: Config) -> None:
         OSError: one cannot be created now (disk full, read-only).
     """
     for key, folder in (("inbox", config.inbox), ("outbox", config.outbox)):
-        _check(key, folder)
+        _check_folder(key, folder)
         folder.mkdir(mode=0o770, exist_ok=True)
 
 
-def check(config: Config, in_force: Config | None = None) -> None:
+def check_folders(config: Config, in_force: Config | None = None) -> None:
     """Check that a start could use both folders, without creating or changing anything.
 
     Args:
@@ -34,8 +37,8 @@ def check(config: Config, in_force: Config | None = None) -> None:
         BusyError: another digitd holds one.
         OSError: one cannot be used now.
     """
-    _check("inbox", config.inbox)
-    _check("outbox", config.outbox)
+    _check_folder("inbox", config.inbox)
+    _check_folder("outbox", config.outbox)
     check_header(config.outbox)
     ours = () if in_force is None else (in_force.inbox, in_force.outbox)
     locks = {
@@ -50,7 +53,7 @@ def check(config: Config, in_force: Config | None = None) -> None:
             )
 
 
-def _check(key: str, folder: Path) -> None:
+def _check_folder(key: str, folder: Path) -> None:
     parent = folder.parent
     if not folder.exists() and parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
         return  # it can be created
@@ -64,3 +67,25 @@ def _check(key: str, folder: Path) -> None:
             f"{key}: {folder} cannot be listed and written by this user: change its owner or "
             "its permissions, or name another in the config"
         )
+
+
+def start_readers(config: Config, settings: WorkerSettings, workers: int | None = None) -> Readers:
+    """Return the readers that a config asks for: processes of this machine, or a cluster.
+
+    Args:
+        config: the settings.
+        settings: how workers read.
+        workers: the number of worker processes; ``None`` for the config's. A cluster has its own.
+
+    Raises:
+        MissingPackageError: a cluster needs a package that is not installed.
+    """
+    if config.cluster is None:
+        return Pool(settings, worker_count(config.workers) if workers is None else workers)
+    try:
+        from daemon.cluster.pool import ClusterPool  # noqa: PLC0415 - 60 MB
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"{error.name} is not installed, and `cluster` needs it: pip install 'digitd[cluster]'"
+        ) from None
+    return ClusterPool(config.cluster, settings)
