@@ -238,6 +238,13 @@ class Daemon:
         return [int(pid) for file in tasks for pid in file.read_text().split()]
 
 
+def run_once(box: Box, command: list[str] = STAND_IN) -> str:
+    """Read everything in the inbox; return the log."""
+    with Daemon(box, command, "--once") as running:
+        assert running.process.wait(DEADLINE_SECONDS) == 0, running.log
+        return running.log
+
+
 def _command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")

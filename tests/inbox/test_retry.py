@@ -13,15 +13,10 @@ from daemon.inbox import deposit
 from daemon.inbox.retry import failed_names, retry
 from daemon.layout import TABLE
 from daemon.outbox.audit import Audit, audit
-from support.daemon import STAND_IN, Box, Daemon, digitd
+from support.daemon import Box, digitd, run_once
 from support.stand_in import png_like
 
 BAD = png_like("bad 1")
-
-
-def read_all(box: Box) -> None:
-    with Daemon(box, STAND_IN, "--once") as running:
-        assert running.process.wait(60) == 0, running.log
 
 
 @pytest.fixture
@@ -30,7 +25,7 @@ def box(box: Box) -> Box:
     box.configure(workers=1)
     for data in (BAD, png_like("bad 2")):
         box.drop("digit7.png", data)
-        read_all(box)
+        run_once(box)
     return box
 
 
@@ -50,7 +45,7 @@ def test_all_files_are_put_back_and_read_as_new_files(box: Box) -> None:
     )
     assert failed_names(box.outbox) == []
     assert audit(load(box.config)).breaks == ()
-    read_all(box)
+    run_once(box)
     assert [row["status"] for row in box.rows()] == ["error"] * 4
     assert audit(load(box.config)) == Audit(rows=4, files=2, in_work=0, breaks=())
     assert {(box.outbox / "failed" / name).read_bytes() for name in failed_names(box.outbox)} == {
@@ -155,12 +150,12 @@ def test_audit_accepts_the_same_name_failing_again_without_pictures(tmp_path: Pa
     box = Box(tmp_path)
     box.configure(workers=1)
     box.drop("digit7.png", BAD)
-    read_all(box)
+    run_once(box)
     (box.outbox / "annotated" / "digit7.png").unlink()
     table = box.outbox / TABLE
     table.write_text(table.read_text().replace("annotated/digit7.png", ""))
     assert run_retry(box, "--all")[0] == 0
-    read_all(box)
+    run_once(box)
     assert [row["original"] for row in box.rows()] == ["failed/digit7.png"] * 2
     assert audit(load(box.config)).breaks == ()
 

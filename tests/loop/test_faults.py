@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.daemon import STAND_IN, Box, Daemon
+from support.daemon import Box, Daemon, run_once
 from support.stand_in import png_like
-from support.waiting import DEADLINE_SECONDS, until
+from support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +73,7 @@ def test_file_survives_a_kill_at_every_call(tmp_path: Path) -> None:
         if not struck(running):
             break
         killed.append(struck(running))
-        with Daemon(box, STAND_IN, "--once") as running:
-            assert running.process.wait(DEADLINE_SECONDS) == 0, running.log
+        run_once(box)
         assert box.rows()[0]["status"] == "ok"
         box.check_books({"digit1.png": DATA})
     assert set(killed) >= CALLS

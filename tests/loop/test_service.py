@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from support.daemon import STAND_IN, Box, Daemon, digitd
+from support.daemon import STAND_IN, Box, Daemon, digitd, run_once
 from support.stand_in import png_like
 from support.waiting import until
 
@@ -321,8 +321,7 @@ def test_new_table_is_started_after_logrotate(box: Box) -> None:
 
 def test_torn_last_row_is_cut_off_at_start_and_its_file_read_again(box: Box) -> None:
     dropped = drop_many(box, 3)
-    with Daemon(box, STAND_IN, "--once") as running:
-        assert running.process.wait(30) == 0
+    run_once(box)
     table = box.outbox / "predictions.csv"
     *whole, last = table.read_bytes().splitlines(keepends=True)
     # As after a power failure: half of the last row, and its file still claimed.
@@ -330,9 +329,8 @@ def test_torn_last_row_is_cut_off_at_start_and_its_file_read_again(box: Box) -> 
     (box.outbox / row["original"]).rename(box.work / f"{row['id']}-digit3.png")
     (box.outbox / row["picture"]).unlink()
     table.write_bytes(b"".join(whole) + last[: len(last) // 2])
-    with Daemon(box, STAND_IN, "--once") as running:
-        assert running.process.wait(30) == 0
-    assert "cut a torn row" in running.log
+    log = run_once(box)
+    assert "cut a torn row" in log
     box.check_books(dropped)
 
 
@@ -393,8 +391,7 @@ def test_reload_switches_to_other_folders(box: Box) -> None:
 
 def test_reload_works_with_a_file_that_cannot_be_published(box: Box) -> None:
     box.drop("digit1.png", png_like("fine"))
-    with Daemon(box, STAND_IN, "--once") as running:
-        assert running.process.wait(30) == 0
+    run_once(box)
     # As after a kill between commit and publish, with another file at the target.
     (row,) = box.rows()
     original = box.outbox / row["original"]
@@ -467,9 +464,8 @@ def cpu_seconds(pid: int) -> float:
 
 def test_run_once_creates_a_missing_inbox_and_finds_nothing(box: Box) -> None:
     box.inbox.rmdir()
-    with Daemon(box, STAND_IN, "--once") as running:
-        assert running.process.wait(30) == 0, running.log
-    assert "stopped after 0 files" in running.log
+    log = run_once(box)
+    assert "stopped after 0 files" in log
     assert box.inbox.is_dir()
 
 
@@ -520,8 +516,7 @@ def test_names_cannot_break_the_table_or_leave_the_outbox(box: Box) -> None:
     ]
     for name in names:
         (box.inbox / name).write_bytes(png_like(f"fine {name!a}"))
-    with Daemon(box, STAND_IN, "--once") as running:
-        assert running.process.wait(30) == 0
+    run_once(box)
     rows = box.rows()
     assert len(rows) == len(names)
     assert (box.outbox / "predictions.csv").read_bytes().count(b"\n") == len(names) + 1

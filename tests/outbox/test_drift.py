@@ -13,7 +13,7 @@ import pytest
 
 from daemon.outbox import drift
 from daemon.outbox.drift import FEWEST, REFERENCE_ROWS, Record, Sample, differences
-from support.daemon import STAND_IN, Box, Daemon, digitd
+from support.daemon import Box, digitd, run_once
 from support.factories import BROKEN, row
 from support.stand_in import png_like
 
@@ -115,8 +115,7 @@ def test_daemon_keeps_the_record_over_a_restart_and_status_shows_a_difference(
 ) -> None:
     for number in (1, 2):
         box.drop(f"digit{number}.png", png_like(f"fine {number}"))
-        with Daemon(box, STAND_IN, "--once") as running:
-            assert running.process.wait(60) == 0
+        run_once(box)
         assert drift.load(box.outbox).reference.rows == number
     rng = np.random.default_rng(5)
     drift.save(box.outbox, record(sample(rng, 2000), sample(rng, 500, unsure=0.2)))

@@ -12,7 +12,7 @@ import pytest
 from daemon.config import load
 from daemon.inbox.retry import failed_names
 from daemon.outbox.audit import Audit, audit
-from support.daemon import STAND_IN, Box, Daemon, digitd
+from support.daemon import STAND_IN, Box, Daemon, digitd, run_once
 from support.site import Server, Site, png
 from support.stand_in import png_like
 from support.waiting import until
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 MOMENT = 0.000_01  # days, 0.9 s
 FINE, BAD = png_like("fine"), png_like("bad 1")
-
-
-def read_all(box: Box) -> None:
-    with Daemon(box, STAND_IN, "--once") as running:
-        assert running.process.wait(60) == 0, running.log
 
 
 def files(box: Box) -> list[str]:
@@ -41,9 +36,9 @@ def test_daily_folders_hold_the_files_of_their_day(box: Box) -> None:
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     for data in (FINE, png_like("fine too")):
         box.drop("digit7.png", data)
-        read_all(box)
+        run_once(box)
     box.drop("digit8.png", BAD)
-    read_all(box)
+    run_once(box)
     assert day == f"{datetime.now(UTC):%Y-%m-%d}", "midnight came between"
     first, second, bad = box.rows()
     assert (first["original"], first["picture"]) == (
@@ -62,7 +57,7 @@ def test_daily_folders_hold_the_files_of_their_day(box: Box) -> None:
 def test_file_that_failed_on_a_day_is_put_back(box: Box) -> None:
     box.configure(folders="daily")
     box.drop("digit8.png", BAD)
-    read_all(box)
+    run_once(box)
     (name,) = failed_names(box.outbox)
     assert name.endswith("/digit8.png")
     done = digitd("retry", name, "--config", box.config)
@@ -80,7 +75,7 @@ def test_outbox_may_change_from_flat_to_daily_and_back(box: Box) -> None:
         box.configure(folders=folders)
         dropped[f"digit{number}.png"] = png_like(f"fine {number}")
         box.drop(f"digit{number}.png", dropped[f"digit{number}.png"])
-        read_all(box)
+        run_once(box)
     assert [row["original"].count("/") for row in box.rows()] == [1, 2, 1]
     box.check_books(dropped)
 
@@ -91,13 +86,13 @@ def test_old_files_are_deleted_and_their_rows_stay(box: Box, folders: str) -> No
     for number in range(1, 4):
         box.drop(f"digit{number}.png", png_like(f"fine {number}"))
     box.drop("digit8.png", BAD)
-    read_all(box)
+    run_once(box)
     rows = box.rows()
     (bad,) = (row for row in rows if row["status"] == "error")
     # It was published long after it was made.
     os.utime(box.outbox / rows[0]["original"], (0, 0))
     box.configure(keep_days=300)
-    read_all(box)
+    run_once(box)
     assert len(files(box)) == 8
     box.configure(keep_days=f"{MOMENT:.5f}")
     time.sleep(MOMENT * 86400 + 0.1)  # what is measured
@@ -119,7 +114,7 @@ def test_old_files_are_deleted_and_their_rows_stay(box: Box, folders: str) -> No
 
 def test_name_of_a_deleted_file_comes_again(box: Box) -> None:
     box.drop("digit1.png", FINE)
-    read_all(box)
+    run_once(box)
     box.configure(keep_days=f"{MOMENT:.5f}")
     time.sleep(MOMENT * 86400 + 0.1)  # what is measured
     with Daemon(box, STAND_IN) as running:
