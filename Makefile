@@ -12,7 +12,7 @@ LOCK := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.
 
 help:
 	@echo 'make run          install what reading needs (430 MB), then watch inbox/ until Ctrl-C'
-	@echo 'make check        install everything (2.8 GB), then lint, check types, run the quick tests'
+	@echo 'make check        install everything (3 GB), then lint, check types, run the quick tests'
 	@echo 'make test         run all tests; as root on Debian it installs the programs they need'
 	@echo 'make train        install everything, then build a model; TRAIN="--epochs 10" passes options'
 	@echo 'make torture      kill, flood and fuzz digitd for 20 minutes'
