@@ -427,6 +427,7 @@ def test_cluster_runs_as_services(site: Site) -> None:
     machine = site.machine
     install, certificates, settings, first, second = cluster_steps()
     machine.run("sh", "-c", "echo 127.0.0.1 first second >> /etc/hosts")
+    site.begin_anew()  # with no rows of other tests
     site.systemctl("stop")
     # The user exists already.
     run_script(
