@@ -1,4 +1,4 @@
-"""Write a measuring set without a single digit: held-out letters, pairs, blanks, noise.
+"""Write an evaluation set without a single digit: held-out letters, pairs, blanks, noise.
 
 ``python -m benchmarks.unseen MNIST.npz FOLDER [--each 500] [--seed 1]``
 """

@@ -1,4 +1,4 @@
-"""The measuring pages with a line round the digit: rings, boxes and frames."""
+"""The evaluation pages with a line around the digit: rings, boxes and frames."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def _printed_pen(chance: np.random.Generator) -> Pen:
         (70, 110, 50),
         (20, 20, 20),
     )
-    return Pen(ink.varied(chance, colours[chance.integers(len(colours))], 10), 0, 0, 0.05)
+    return Pen(ink.vary_colour(chance, colours[chance.integers(len(colours))], 10), 0, 0, 0.05)
 
 
 def _ring(scene: Scene, loosest: float) -> tuple[Place, NDArray[np.float64]]:
-    """Return a place for a digit and, round it, the (x, y) half axes of a ring with a gap."""
+    """Return a place for a digit and, around it, the (x, y) half axes of a ring with a gap."""
     chance = scene.chance
     rows, columns = scene.shape
     flattening = float(np.exp(chance.normal(0, 0.08))) * scene.stroke.aspect**0.15
@@ -135,7 +135,7 @@ def thick_frame(scene: Scene) -> Page:
     corner = float(half.min()) * (chance.uniform(0.04, 0.2) if chance.random() < 1 / 3 else 0)
     turn = np.radians(chance.normal(0, 0.4))
     mask = ink.line_mask(scene.shape, _rectangle(middle, half, corner, turn), width)
-    colour = ink.varied(chance, (45, 40, 40), 30)
+    colour = ink.vary_colour(chance, (45, 40, 40), 30)
     pixels = ink.lay(chance, paper.paper(chance, scene.shape), mask, Pen(colour, 0, 0, 0.05))
     edge = float(inset.max() + 1.5 * width)
     free = (edge / columns, edge / rows, 1 - edge / columns, 1 - edge / rows)

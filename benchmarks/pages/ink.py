@@ -1,4 +1,4 @@
-"""Pens and strokes of the measuring pages: digits, lines and rings drawn as coverage masks.
+"""Pens and strokes of the evaluation pages: digits, lines and rings drawn as coverage masks.
 
 A mask is a float32 array of the page's height and width: 0 where the paper shows, 1 under ink.
 """
@@ -100,7 +100,7 @@ def cloud(
     return np.asarray(grown, np.float32)
 
 
-def tinted(levels: Floats, colour: Colour) -> Floats:
+def tint(levels: Floats, colour: Colour) -> Floats:
     """Return levels of shape (height, width) times a colour, shape (height, width, 3).
 
     ``cv2.merge`` takes a fifth of the time of numpy's broadcasting over the last axis.
@@ -122,14 +122,14 @@ def random_pen(chance: np.random.Generator) -> Pen:
     ]
     colour, (grain, (least, most)) = choices[chance.integers(len(choices))]
     return Pen(
-        colour=varied(chance, colour, 10),
+        colour=vary_colour(chance, colour, 10),
         level=chance.uniform(80, 150),
         thinning=chance.uniform(least, most),
         grain=grain * chance.uniform(0.6, 1.2),
     )
 
 
-def varied(chance: np.random.Generator, colour: Colour, spread: float) -> Colour:
+def vary_colour(chance: np.random.Generator, colour: Colour, spread: float) -> Colour:
     """Return the colour with each channel changed by up to ``spread``."""
     blue, green, red = np.clip(np.array(colour) + chance.uniform(-spread, spread, 3), 0, 255)
     return float(blue), float(green), float(red)
@@ -151,15 +151,15 @@ def trace(image: NDArray[np.uint8], pen: Pen, turn: float, lean: float) -> Strok
     middle = min(models, key=lambda level: len(_areas(models[level])))
     inside = models[middle]
     widening = pen.level - _MIDDLE if middle == _MIDDLE else 0
-    thinning = max(pen.thinning, 1 - _WIDEST / Stroke(_cropped(inside)).line)
+    thinning = max(pen.thinning, 1 - _WIDEST / Stroke(_crop(inside)).line)
     for tamed in (1, 0.6, 0.3, 0):
         written = _inside(smooth, middle + tamed * widening, tamed * thinning)
-        if _same_form(written, inside):
-            return Stroke(_cropped(written))
-    return Stroke(_cropped(inside))
+        if _has_same_form(written, inside):
+            return Stroke(_crop(written))
+    return Stroke(_crop(inside))
 
 
-def _cropped(inside: NDArray[np.uint8]) -> Floats:
+def _crop(inside: NDArray[np.uint8]) -> Floats:
     """Return the ink's bounding box."""
     left, top, width, height = cv2.boundingRect(inside)
     return np.asarray(inside[top : top + height, left : left + width], np.float32)
@@ -176,8 +176,8 @@ def _inside(large: Floats, level: float, thinning: float) -> NDArray[np.uint8]:
     return np.asarray(depth > thinning * np.maximum(near, 1), np.uint8)
 
 
-def _same_form(written: NDArray[np.uint8], model: NDArray[np.uint8]) -> bool:
-    """Tell whether both have as many pieces and loops, and the written loops are not filled in."""
+def _has_same_form(written: NDArray[np.uint8], model: NDArray[np.uint8]) -> bool:
+    """Return whether both have as many pieces and loops, and the written loops are open."""
     # Necks of a few pixels hold the stroke together here, but not on the page.
     firm = np.asarray(cv2.erode(written, np.ones((_NECK, _NECK), np.uint8)), np.uint8)
     pieces = len(_areas(model))
@@ -249,6 +249,6 @@ def lay(
         flow = np.clip(0.5 + 0.4 * cloud(chance, (height, width), (patch, patch)), 0, 1)
         cover = cover * (1 - np.float32(pen.grain / 2) * (tooth + flow))
     inked = pixels.copy()
-    dry = tinted(1 - cover, (1, 1, 1))
-    inked[part] = pixels[part] * dry + tinted(cover, pen.colour)
+    dry = tint(1 - cover, (1, 1, 1))
+    inked[part] = pixels[part] * dry + tint(cover, pen.colour)
     return inked

@@ -1,4 +1,4 @@
-"""The twelve kinds of measuring pages: a digit and what stands around it."""
+"""The twelve kinds of evaluation pages: a digit and its surroundings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plain(scene: Scene) -> Page:
 
 
 def desk(scene: Scene) -> Page:
-    """Write on a sheet beside which the desk shows along one edge or two."""
+    """Write on a sheet with the desk visible along one or two edges."""
     chance = scene.chance
     rows, columns = scene.shape
     # The sheet's edges left, top, right, bottom, as shares of the page; -1 is out of sight.
@@ -49,8 +49,8 @@ def desk(scene: Scene) -> Page:
     inside = np.asarray(sheet, np.float32) / np.float32(255)
     cast = np.asarray(cv2.GaussianBlur(inside, (0, 0), 0.008 * scene.side + 0.5), np.float32)
     beside = (1 - inside) * (1 - np.float32(chance.uniform(0, 0.6)) * cast)
-    pixels = paper.paper(chance, scene.shape) * ink.tinted(inside, (1, 1, 1))
-    pixels = pixels + paper.desk(chance, scene.shape) * ink.tinted(beside, (1, 1, 1))
+    pixels = paper.paper(chance, scene.shape) * ink.tint(inside, (1, 1, 1))
+    pixels = pixels + paper.desk(chance, scene.shape) * ink.tint(beside, (1, 1, 1))
     tilt = abs(slope) / 2 + 0.02
     least = np.maximum(strips, 0) + tilt
     return scene.write(
@@ -59,12 +59,12 @@ def desk(scene: Scene) -> Page:
 
 
 def hard_shadow(scene: Scene) -> Page:
-    """Write on paper across which a shadow with a hard edge falls."""
+    """Write on paper with a hard-edged shadow across it."""
     page = plain(scene)
     kept = 100 * scene.chance.uniform(0.42, 0.75)
-    blue, green, red = ink.varied(scene.chance, (kept, kept, kept), 3)
+    blue, green, red = ink.vary_colour(scene.chance, (kept, kept, kept), 3)
     taken = (1 - blue / 100, 1 - green / 100, 1 - red / 100)
-    shadow = ink.tinted(light.shadow_mask(scene.chance, scene.shape), taken)
+    shadow = ink.tint(light.shadow_mask(scene.chance, scene.shape), taken)
     return replace(page, pixels=page.pixels * (1 - shadow))
 
 
@@ -85,7 +85,7 @@ def squared(scene: Scene) -> Page:
 
 
 def neighbour(scene: Scene) -> Page:
-    """Write in the middle, with the edge cutting off the digits or words beside it."""
+    """Write in the middle, next to digits or words that the page's edge cuts."""
     chance = scene.chance
     rows, columns = scene.shape
     place = scene.place(0.32, 0.6, (0.2, 0.15, 0.8, 0.85))
@@ -99,7 +99,7 @@ def neighbour(scene: Scene) -> Page:
             )
             others = np.maximum(others, _line(scene, side == "top", free))
             continue
-        other = scene.traced(number)
+        other = scene.trace_image(number)
         height = place.height * chance.uniform(0.75, 1)
         width = height * other.aspect
         free = place.x - half if side == "left" else columns - place.x - half
@@ -125,7 +125,7 @@ def chalk(scene: Scene) -> Page:
     """Write with light chalk on a dark board."""
     chance = scene.chance
     colours = ((235, 238, 238), (228, 232, 234), (180, 226, 238), (205, 195, 235), (235, 220, 190))
-    colour = ink.varied(chance, colours[chance.integers(len(colours))], 6)
+    colour = ink.vary_colour(chance, colours[chance.integers(len(colours))], 6)
     pen = Pen(colour, chance.uniform(70, 130), chance.uniform(0, 0.3), chance.uniform(0.3, 0.65))
     scene = replace(scene, pen=pen)
     place = scene.place(0.25, 0.75)
@@ -154,8 +154,8 @@ def perspective(scene: Scene) -> Page:
     sheet = cv2.warpPerspective(np.ones(scene.shape, np.float32), view, size)
     digit = cv2.warpPerspective(page.digit, view, size)
     beside = 1 - np.asarray(sheet, np.float32)
-    table = paper.desk(chance, scene.shape) * ink.tinted(beside, (1, 1, 1))
-    pixels = light.lit(chance, np.asarray(seen + table, np.float32), chance.uniform(0.1, 0.4))
+    table = paper.desk(chance, scene.shape) * ink.tint(beside, (1, 1, 1))
+    pixels = light.add_light(chance, np.asarray(seen + table, np.float32), chance.uniform(0.1, 0.4))
     return Page(pixels, np.asarray(digit, np.float32))
 
 

@@ -1,4 +1,4 @@
-"""What lies above the measuring pages: the light, its shadows, and the camera."""
+"""Light, shadows and camera of the evaluation pages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pages.ink import Floats, cloud, noise, tinted, varied
+from benchmarks.pages.ink import Floats, cloud, noise, tint, vary_colour
 
 
-def lit(chance: np.random.Generator, pixels: Floats, unevenness: float) -> Floats:
+def add_light(chance: np.random.Generator, pixels: Floats, unevenness: float) -> Floats:
     """Return the page under a light that falls off by up to the share ``unevenness``."""
     # Light is smooth: a grid of 32 by 32 points, enlarged, saves 3 ms of 30 a page.
     side = 32
@@ -20,8 +20,8 @@ def lit(chance: np.random.Generator, pixels: Floats, unevenness: float) -> Float
     patches = cloud(chance, (side, side), (side / 2, side / 2)) * np.float32(0.12)
     fall = np.clip(np.float32(0.5) + slope + patches, 0, 1) * np.float32(unevenness)
     exposure = 128 * chance.uniform(0.72, 1.02)
-    lamp = varied(chance, (exposure, exposure, exposure), 5)
-    grid = tinted((1 - fall) / np.float32(128), lamp)
+    lamp = vary_colour(chance, (exposure, exposure, exposure), 5)
+    grid = tint((1 - fall) / np.float32(128), lamp)
     size = (pixels.shape[1], pixels.shape[0])
     return pixels * np.asarray(cv2.resize(grid, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
@@ -72,17 +72,17 @@ def _fingers(
     cv2.circle(mask, tuple(map(int, palm)), round(1.1 * count * thick / 2), (255,), -1, cv2.LINE_AA)
 
 
-def photographed(
+def photograph(
     chance: np.random.Generator, pixels: Floats, blur: float, grain: float
 ) -> NDArray[np.uint8]:
-    """Return what a camera or a scanner makes of the page.
+    """Return the page as a camera or a scanner records it.
 
     ``blur`` is the lens's standard deviation in pixels, ``grain`` the sensor's in grey levels.
     """
     if blur:
         pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), blur), np.float32)
     shape = (pixels.shape[0], pixels.shape[1])
-    speckle = tinted(noise(chance, shape), (grain, grain, grain))
+    speckle = tint(noise(chance, shape), (grain, grain, grain))
     if grain > 3:  # noqa: PLR2004 - a sensor in poor light shows its colour noise
         colours = np.asarray(cv2.merge([noise(chance, shape) for _ in range(3)]), np.float32)
         speckle = speckle * np.float32(0.7) + colours * np.float32(grain * 0.5)

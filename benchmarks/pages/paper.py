@@ -1,11 +1,21 @@
-"""What lies under and beside the ink of the measuring pages: paper, boards, desks, rules."""
+"""Surfaces of the evaluation pages: paper, boards, desks, rules."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from benchmarks.pages.ink import Colour, Floats, Pen, cloud, lay, lines_mask, noise, tinted, varied
+from benchmarks.pages.ink import (
+    Colour,
+    Floats,
+    Pen,
+    cloud,
+    lay,
+    lines_mask,
+    noise,
+    tint,
+    vary_colour,
+)
 
 _PAPERS: tuple[Colour, ...] = (
     (248, 249, 249),  # white, four times as frequent as each other paper
@@ -35,22 +45,22 @@ _WOODS = 3  # the first desks have a wood grain
 
 def paper(chance: np.random.Generator, shape: tuple[int, int]) -> Floats:
     """Return empty paper, shape (height, width, 3), in levels of 0 to 255."""
-    colour = varied(chance, _PAPERS[chance.integers(len(_PAPERS))], 4)
+    colour = vary_colour(chance, _PAPERS[chance.integers(len(_PAPERS))], 4)
     grain = noise(chance, shape) * np.float32(chance.uniform(0.3, 2.5))
     if chance.random() < 1 / 2:
         grain = cv2.GaussianBlur(grain, (0, 0), chance.uniform(0.5, 1.2)) * 2  # type: ignore[assignment]
     stains = cloud(chance, shape, (shape[0] / 5, shape[1] / 5)) * np.float32(chance.uniform(0, 2))
-    return _shaded(colour, grain + stains)
+    return _shade(colour, grain + stains)
 
 
-def _shaded(colour: Colour, levels: Floats) -> Floats:
+def _shade(colour: Colour, levels: Floats) -> Floats:
     """Return a surface of one colour, with ``levels`` added to each channel."""
     return np.asarray(cv2.merge([levels + np.float32(channel) for channel in colour]), np.float32)
 
 
 def board(chance: np.random.Generator, shape: tuple[int, int]) -> Floats:
     """Return a dark board with the smears of a dry sponge, shape (height, width, 3)."""
-    colour = varied(chance, _BOARDS[chance.integers(len(_BOARDS))], 6)
+    colour = vary_colour(chance, _BOARDS[chance.integers(len(_BOARDS))], 6)
     height, width = shape
     long, short = chance.uniform(0.3, 0.9), chance.uniform(0.02, 0.08)
     # Smears are streaks: made on a larger field so that turning it leaves no corner empty.
@@ -63,13 +73,13 @@ def board(chance: np.random.Generator, shape: tuple[int, int]) -> Floats:
     patches = cloud(chance, shape, (height / 3, width / 3))
     dust = np.clip(streaks * np.float32(0.6) + patches * np.float32(0.6), 0, 2)
     dust = dust * np.float32(chance.uniform(4, 14)) + noise(chance, shape) * 3
-    return _shaded(colour, dust)
+    return _shade(colour, dust)
 
 
 def desk(chance: np.random.Generator, shape: tuple[int, int]) -> Floats:
     """Return the top of a desk, wood or plain, shape (height, width, 3)."""
     kind = int(chance.integers(len(_DESKS)))
-    colour = varied(chance, _DESKS[kind], 14)
+    colour = vary_colour(chance, _DESKS[kind], 14)
     height, width = shape
     texture = noise(chance, shape) * np.float32(chance.uniform(1, 5))
     if kind < _WOODS:
@@ -80,7 +90,7 @@ def desk(chance: np.random.Generator, shape: tuple[int, int]) -> Floats:
             texture = cv2.resize(texture[::-1].T, (width, height))  # type: ignore[assignment]
     else:
         texture = texture + cloud(chance, shape, (height / 4, width / 4)) * 4
-    return tinted(1 + texture / np.float32(128), colour)
+    return tint(1 + texture / np.float32(128), colour)
 
 
 def rules(chance: np.random.Generator, pixels: Floats, spacing: float, *, squared: bool) -> Floats:
@@ -99,7 +109,7 @@ def rules(chance: np.random.Generator, pixels: Floats, spacing: float, *, square
         (205, 175, 205),
         (195, 215, 160),
     )
-    colour = varied(chance, colours[chance.integers(len(colours))], 12)
+    colour = vary_colour(chance, colours[chance.integers(len(colours))], 12)
     line = float(np.clip(spacing * chance.uniform(0.02, 0.05), 0.7, 3))
     mask = lines_mask(shape, lines, line)
     pixels = lay(chance, pixels, mask, Pen(colour, 0, 0, 0), chance.uniform(0.6, 1))

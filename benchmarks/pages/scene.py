@@ -1,4 +1,4 @@
-"""What a measuring page is made of, and where on it the digit stands."""
+"""The parts of an evaluation page, and the place of its digit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a page is made of: its shape, the pen, and images of its digit and its neighbours."""
+    """The parts of a page: its shape, the pen, and images of its digit and its neighbours."""
 
     chance: np.random.Generator
     shape: tuple[int, int]
@@ -32,14 +32,14 @@ class Scene:
     @cached_property
     def stroke(self) -> Stroke:
         """The page's digit, turned and leaning a little."""
-        return self.traced(0)
+        return self.trace_image(0)
 
     @property
     def side(self) -> int:
         """The page's shorter side in pixels."""
         return min(self.shape)
 
-    def traced(self, number: int) -> Stroke:
+    def trace_image(self, number: int) -> Stroke:
         """Return one of the images as the pen writes it."""
         turn, lean = self.chance.normal(0, 5), self.chance.normal(0, 0.08)
         return ink.trace(self.images[number], self.pen, float(np.clip(turn, -12, 12)), lean)

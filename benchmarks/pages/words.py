@@ -1,4 +1,4 @@
-"""Lines of words for the measuring pages, printed or scribbled."""
+"""Lines of words for the evaluation pages, printed or scribbled."""
 
 from __future__ import annotations
 

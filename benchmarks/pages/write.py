@@ -73,7 +73,7 @@ def draw(chance: np.random.Generator, kind: str, digits: Digits, chosen: int) ->
         images = digits.images[[chosen, *others]]
         page = KINDS[kind](Scene(chance, _shape(chance), ink.random_pen(chance), images))
         image = _photograph(chance, kind, page)
-        if _legible(image, page.digit):
+        if _is_legible(image, page.digit):
             return image
     raise DataError(f"MNIST's test image {chosen}: illegible as {kind}; choose another seed")
 
@@ -87,18 +87,18 @@ def _shape(chance: np.random.Generator) -> tuple[int, int]:
 
 
 def _photograph(chance: np.random.Generator, kind: str, page: Page) -> NDArray[np.uint8]:
-    """Return the page as a scanner or, if seen at an angle, as a telephone takes it."""
+    """Return the page as a scanner or, at an angle, a phone records it."""
     size = max(page.digit.shape)
     if kind == "perspective":
         blur = chance.uniform(0.3, 0.3 + 0.0025 * size)
-        return light.photographed(chance, page.pixels, blur, chance.uniform(1.5, 7))
-    pixels = light.lit(chance, page.pixels, chance.uniform(0, 0.25))
+        return light.photograph(chance, page.pixels, blur, chance.uniform(1.5, 7))
+    pixels = light.add_light(chance, page.pixels, chance.uniform(0, 0.25))
     blur = chance.uniform(0.3, 0.4 + 0.0015 * size) if chance.random() < 2 / 3 else 0
-    return light.photographed(chance, pixels, blur, chance.uniform(0, 3.5))
+    return light.photograph(chance, pixels, blur, chance.uniform(0, 3.5))
 
 
-def _legible(image: NDArray[np.uint8], digit: ink.Floats) -> bool:
-    """Tell whether the digit is whole, neither tiny nor huge, and contrasts with its paper."""
+def _is_legible(image: NDArray[np.uint8], digit: ink.Floats) -> bool:
+    """Return whether the digit is whole, neither tiny nor huge, and contrasts with its paper."""
     inside = (digit > 1 / 2).astype(np.uint8)
     rows, columns = digit.shape
     left, top, width, height = cv2.boundingRect(inside)
@@ -122,7 +122,7 @@ def _legible(image: NDArray[np.uint8], digit: ink.Floats) -> bool:
 
 
 def _encode(chance: np.random.Generator, image: NDArray[np.uint8]) -> tuple[str, bytes]:
-    """Return the file's ending and bytes: half JPEG of quality 40 to 95, half PNG."""
+    """Return the file's extension and bytes: half JPEG of quality 40 to 95, half PNG."""
     if chance.random() < 1 / 2:
         ending, settings = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(40, 96))]
     else:

@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from benchmarks import labels
-from benchmarks.styles.canvas import painted, photographed
+from benchmarks.styles.canvas import paint, photograph
 from benchmarks.styles.shapes import STYLES
 
 
@@ -18,7 +18,7 @@ def write(folder: Path, each: int, seed: int) -> None:
         for place, (style, (digit, draw)) in enumerate(STYLES.items()):
             for number in range(1, each + 1):
                 chance = np.random.default_rng([seed, place, number])
-                make = painted if number % 2 else photographed
+                make = paint if number % 2 else photograph
                 name = f"{style}-{number:04}.png"
                 make(draw, chance).save(folder / name)
                 add(name, digit, style)

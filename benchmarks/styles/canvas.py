@@ -10,14 +10,14 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
-from benchmarks.styles.shapes import Array, Shape, by_hand, happens
+from benchmarks.styles.shapes import Array, Shape, add_tremor, happens
 
 _SMALL = 28  # px, the side of the paint program's canvas
 
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """What draws the strokes: its width in px, whether its edge is hard, and how far ends taper."""
+    """A pen: its width in px, whether its edge is hard, and how far ends taper."""
 
     width: float
     hard: bool
@@ -56,7 +56,7 @@ def _encloses(ink: Array) -> bool:
     return mask.histogram()[0] > 1
 
 
-def _legible(
+def _draw_legible(
     draw: Callable[[Generator], Shape], side: int, size: tuple[int, int], chance: Generator
 ) -> tuple[Array, Pen]:
     """Return the ink of one digit, and its pen; draw again until a person could read it.
@@ -67,7 +67,7 @@ def _legible(
     taper = chance.uniform(0, 0.5)
     while True:
         shape = draw(chance)
-        strokes = by_hand(shape.strokes, chance)
+        strokes = add_tremor(shape.strokes, chance)
         points = np.concatenate(strokes)
         extent = np.ptp(points, axis=0)
         long = side * chance.uniform(0.45, 0.9)
@@ -94,18 +94,18 @@ def _paint_pen(chance: Generator) -> Pen:
     return Pen(chance.uniform(1.5, 4), hard=happens(chance, 0.2), taper=chance.uniform(0, 0.4))
 
 
-def painted(draw: Callable[[Generator], Shape], chance: Generator) -> Image.Image:
-    """Return a 28x28 image as people make it in a paint program."""
-    ink, _ = _legible(draw, _SMALL, (_SMALL, _SMALL), chance)
+def paint(draw: Callable[[Generator], Shape], chance: Generator) -> Image.Image:
+    """Return a 28x28 image as drawn in a paint program."""
+    ink, _ = _draw_legible(draw, _SMALL, (_SMALL, _SMALL), chance)
     kind = chance.choice(4, p=[0.62, 0.14, 0.14, 0.1])
     if kind == 0:
-        return _mixed(ink, np.zeros(3), np.full(3, 255.0)).convert("L")
+        return _blend(ink, np.zeros(3), np.full(3, 255.0)).convert("L")
     if kind == 1:
-        return _mixed(ink, _colour(chance), np.full(3, 255.0))
+        return _blend(ink, _colour(chance), np.full(3, 255.0))
     if kind == 2:  # noqa: PLR2004 - white on black
-        return _mixed(ink, np.full(3, 255.0), np.zeros(3)).convert("L")
+        return _blend(ink, np.full(3, 255.0), np.zeros(3)).convert("L")
     colour = _colour(chance) if happens(chance, 0.4) else np.zeros(3)
-    return _transparent(ink, colour)
+    return _paint_transparent(ink, colour)
 
 
 def _colour(chance: Generator) -> Array:
@@ -115,27 +115,27 @@ def _colour(chance: Generator) -> Array:
     return colour * min(1.0, 115 / float(colour @ [0.299, 0.587, 0.114]))
 
 
-def _mixed(ink: Array, colour: Array, paper: Array) -> Image.Image:
+def _blend(ink: Array, colour: Array, paper: Array) -> Image.Image:
     """Return ink of a colour on paper, (3,) or (H, W, 3), as RGB."""
     pixels = paper + ink[..., None] * (colour - paper)
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
-def _transparent(ink: Array, colour: Array) -> Image.Image:
+def _paint_transparent(ink: Array, colour: Array) -> Image.Image:
     """Return ink of a colour on a transparent background, RGBA."""
-    image = _mixed(np.ones_like(ink), colour, colour)
+    image = _blend(np.ones_like(ink), colour, colour)
     image.putalpha(Image.fromarray(np.rint(255 * ink).astype(np.uint8)))
     return image
 
 
-def photographed(draw: Callable[[Generator], Shape], chance: Generator) -> Image.Image:
+def photograph(draw: Callable[[Generator], Shape], chance: Generator) -> Image.Image:
     """Return an image of 60 to 400 px, some with uneven paper, blur and noise."""
     width = round(math.exp(chance.uniform(math.log(60), math.log(400))))
     stretch = chance.uniform(0.75, 1.33) if happens(chance, 0.5) else 1.0
     height = min(400, max(60, round(width * stretch)))
-    ink, pen = _legible(draw, min(width, height), (width, height), chance)
+    ink, pen = _draw_legible(draw, min(width, height), (width, height), chance)
     if happens(chance, 0.06):
-        return _transparent(ink, _colour(chance))
+        return _paint_transparent(ink, _colour(chance))
     colour, paper = _colour(chance) * chance.uniform(0.2, 1), chance.uniform(205, 255, 3)
     if happens(chance, 0.4):
         colour, paper = chance.uniform(0, 50) * np.ones(3), np.full(3, 255.0)
@@ -147,10 +147,10 @@ def photographed(draw: Callable[[Generator], Shape], chance: Generator) -> Image
         rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
         slope = math.cos(angle) * (columns - 0.5) + math.sin(angle) * (rows - 0.5)
         page = page * (1 - depth * (slope + 0.71) / 1.42)[..., None]
-    image = _mixed(ink, colour, page)
+    image = _blend(ink, colour, page)
     if happens(chance, 0.4):
         image = image.filter(ImageFilter.GaussianBlur(chance.uniform(0.1, 0.35) * pen.width))
     if happens(chance, 0.5):
         noise = chance.normal(0, chance.uniform(1, 9), (height, width, 1))
-        image = _mixed(np.zeros((height, width)), colour, np.asarray(image) + noise)
+        image = _blend(np.zeros((height, width)), colour, np.asarray(image) + noise)
     return image.convert("L") if happens(chance, 0.3) else image

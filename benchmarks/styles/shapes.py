@@ -75,7 +75,7 @@ def _slashed_0(chance: Generator) -> Shape:
     middle = chance.normal(0, 0.02, 2)
     bend = chance.normal(0, 0.05) * _point(away[1], -away[0])
     slash = _curve(middle - reaches[0] * away, middle + bend, middle + reaches[1] * away)
-    strokes = _slanted([oval, slash], chance)
+    strokes = _slant([oval, slash], chance)
     return Shape(strokes, 0.85 * radii[0], closed=True if gap <= 0 else None)
 
 
@@ -105,7 +105,7 @@ def _open_6(chance: Generator) -> Shape:
         hook = top + _point(chance.uniform(0.12, 0.25), chance.uniform(0.04, 0.14))
         stem = _curve(hook, top + _point(0.05, -0.14), touch + 1.6 * back, touch)
     gaps = np.linalg.norm(bowl[40:, None] - stem[None], axis=2)
-    strokes = _slanted([np.concatenate([stem, bowl[1:]])], chance)
+    strokes = _slant([np.concatenate([stem, bowl[1:]])], chance)
     return Shape(strokes, min(float(gaps.min()), 1.2 * radii.min()), closed=False)
 
 
@@ -121,7 +121,7 @@ def _square_9(chance: Generator) -> Shape:
         side = (corners[1] + corners[2]) / 2 - [chance.uniform(0.15, 0.3) * width, 0]
         corners = np.insert(corners, 2, side, axis=0)
     rounding = chance.uniform(0.08, 0.3) if happens(chance, 0.5) else 0.0
-    loop = _rounded(np.concatenate([corners, corners[:1]]), rounding)
+    loop = _round_corners(np.concatenate([corners, corners[:1]]), rounding)
     above = _point(0.0, -chance.uniform(0, 0.05)) if happens(chance, 0.3) else corners[0]
     kind = chance.integers(3)
     if kind == 0:
@@ -129,13 +129,13 @@ def _square_9(chance: Generator) -> Shape:
     elif kind == 1:  # bent to the left
         left = foot + _point(-chance.uniform(0.15, 0.38), chance.uniform(-0.1, 0.04))
         low = foot * chance.uniform(0.82, 1.0)
-        stem = _rounded(np.array([above, low, left]), rounding)
+        stem = _round_corners(np.array([above, low, left]), rounding)
     else:  # curled: to the left and a little up
         low = foot * chance.uniform(0.55, 0.75)
         end = foot + _point(-chance.uniform(0.2, 0.4), -chance.uniform(0.0, 0.14))
         tail = _curve(low, foot + _point(0.02, -0.05), foot + _point(-0.08, 0.06), end)
         stem = np.concatenate([above[None], tail])
-    strokes = _slanted([loop, stem], chance)
+    strokes = _slant([loop, stem], chance)
     below_loop = float(stem[-1, 1] - loop[:, 1].max())  # a tail near the loop would make an 8
     return Shape(strokes, 0.85 * min(width, height, below_loop), closed=True)
 
@@ -146,14 +146,14 @@ STYLES: dict[str, tuple[int, Callable[[Generator], Shape]]] = {
     "open-6": (6, _open_6),
     "square-9": (9, _square_9),
 }
-"""Style -> its digit and what draws it."""
+"""Each style's digit, and the function that draws it."""
 
 
 # --- Strokes ---
 
 
 def happens(chance: Generator, share: float) -> bool:
-    """Return True in this share of the calls."""
+    """Return True with this probability."""
     return bool(chance.random() < share)
 
 
@@ -173,7 +173,7 @@ def _curve(*controls: Array) -> Array:
     return points
 
 
-def _rounded(corners: Array, share: float) -> Array:
+def _round_corners(corners: Array, share: float) -> Array:
     """Return the polyline with its inner corners cut by this share of each edge and rounded."""
     parts = [corners[:1]]
     for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
@@ -183,7 +183,7 @@ def _rounded(corners: Array, share: float) -> Array:
     return np.concatenate([*parts, corners[-1:]])
 
 
-def _slanted(strokes: list[Array], chance: Generator) -> list[Array]:
+def _slant(strokes: list[Array], chance: Generator) -> list[Array]:
     """Return the strokes sheared, mostly to the right, and rotated by a few degrees."""
     shear = np.array([[1, -chance.uniform(-0.1, 0.28)], [0, 1]])
     angle = math.radians(chance.normal(0, 2.5))
@@ -192,7 +192,7 @@ def _slanted(strokes: list[Array], chance: Generator) -> list[Array]:
     return [stroke @ matrix.T for stroke in strokes]
 
 
-def _dense(stroke: Array) -> Array:
+def _resample(stroke: Array) -> Array:
     """Return points along the stroke, ``_STEP`` apart."""
     lengths = np.linalg.norm(np.diff(stroke, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(lengths)])
@@ -200,7 +200,7 @@ def _dense(stroke: Array) -> Array:
     return np.stack([np.interp(at, along, stroke[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def by_hand(strokes: list[Array], chance: Generator) -> list[Array]:
+def add_tremor(strokes: list[Array], chance: Generator) -> list[Array]:
     """Return dense strokes with the tremor of a hand.
 
     Slow waves depend on the place alone, so strokes that touch still touch. The fast tremor runs
@@ -211,7 +211,7 @@ def by_hand(strokes: list[Array], chance: Generator) -> list[Array]:
     phase = chance.uniform(0, 2 * np.pi, 2)
     shaken = []
     for stroke in strokes:
-        points = _dense(stroke)
+        points = _resample(stroke)
         length = len(points) * _STEP
         count = max(2, round(length / chance.uniform(0.08, 0.2)))
         knots = np.linspace(0, 1, count)

@@ -161,7 +161,6 @@ def train(
         DataError: the data are malformed, or there is nothing to resume.
         MissingPackageError: TensorFlow is not installed.
     """
-    frameworks.import_tensorflow()  # a missing package is found before the data are read
     sets = data.load(settings.data)
     training, held = data.hold_out(sets.training, HELD_OUT)
     folder.mkdir(parents=True, exist_ok=True)
