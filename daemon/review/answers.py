@@ -32,13 +32,18 @@ class ReviewItem:
     by: str = ""
     source: str = ""
 
+    @property
+    def confidence(self) -> float | None:
+        """The model's confidence; ``None`` if there is none."""
+        return _parse_number(self.row["confidence"])
+
     def as_json(self) -> dict[str, Any]:
         """Return what the page gets: numbers as numbers, no paths."""
         row = self.row
         names = ("id", "file", "status", "digit", "reason", "received_at")
         return {
             **{name: row[name] for name in names},
-            "confidence": _parse_number(row["confidence"]),
+            "confidence": self.confidence,
             "probabilities": [_parse_number(row[name]) for name in rows.PROBABILITIES],
             # Without probabilities the model was not asked, and the picture does not show a glyph.
             "has_picture": bool(row["picture"] and row[rows.PROBABILITIES[0]]),
@@ -97,16 +102,6 @@ class AnsweredError(Exception):
         self.item = item
 
 
-@dataclass(frozen=True, slots=True)
-class _StoredAnswer:
-    """An answer that is stored but perhaps not indexed yet; ``end`` is its end in labels.csv."""
-
-    label: str
-    by: str
-    source: str
-    end: int
-
-
 class Answers:
     """The answers of one outbox. Methods may be called from any thread."""
 
@@ -114,7 +109,8 @@ class Answers:
         self._outbox = outbox
         self._follower = follower
         self._lock = threading.Lock()
-        self._pending: dict[str, _StoredAnswer] = {}
+        # Stored but perhaps not indexed yet: where each ends in labels.csv, and what it changed.
+        self._pending: dict[str, tuple[int, ReviewItem]] = {}
 
     def item(self, job_id: str) -> ReviewItem:
         """Return a row with its answer.
@@ -133,10 +129,9 @@ class Answers:
             row = None
         if row is None or row["id"] != job_id:  # the table was edited; it is being indexed again
             raise UnknownRowError
-        pending = self._pending.get(job_id)
-        if pending is not None and pending.end > self._follower.labels_position:
-            label = "" if pending.label == UNDO else pending.label
-            return ReviewItem(row, label, pending.by, pending.source)
+        end, item = self._pending.get(job_id, (0, None))
+        if item is not None and end > self._follower.labels_position:
+            return item
         return ReviewItem(row, found.label, found.by, found.answer_source)
 
     def store(self, submitted: SubmittedAnswer) -> ReviewItem:
@@ -164,16 +159,15 @@ class Answers:
                 confidence=row["confidence"],
                 source=_source(submitted, item),
             )
-            self._remember(answer, labels.append(self._outbox, answer))
+            end = labels.append(self._outbox, answer)
+            item = ReviewItem(row)
+            if answer.label != UNDO:
+                item = ReviewItem(row, answer.label, answer.by, answer.source)
+            indexed = self._follower.labels_position
+            pending = {key: one for key, one in self._pending.items() if one[0] > indexed}
+            self._pending = pending | {answer.id: (end, item)}
         self._follower.wake()
-        if submitted.label == UNDO:
-            return ReviewItem(row)
-        return ReviewItem(row, answer.label, answer.by, answer.source)
-
-    def _remember(self, answer: Answer, end: int) -> None:
-        indexed = self._follower.labels_position
-        self._pending = {key: one for key, one in self._pending.items() if one.end > indexed}
-        self._pending[answer.id] = _StoredAnswer(answer.label, answer.by, answer.source, end)
+        return item
 
 
 def _source(submitted: SubmittedAnswer, item: ReviewItem) -> Source:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -29,7 +28,7 @@ from daemon.outbox.retention import deleted_before
 from daemon.review import queries
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
 from daemon.review.images import GONE, ImageRequest
-from daemon.review.index import IN_SAMPLE
+from daemon.review.index import SAMPLE_PRIORITY
 from daemon.review.security import HEALTH_PATH, read_body, stream_body
 from daemon.review.state import AppState
 
@@ -70,19 +69,18 @@ class Api:
 
     def queue(self, request: Request) -> Response:
         """Return the next items of the queue after a place, and the counts."""
-        after = _parse_place(request.query_params.get("after", ""))
-        entries = queries.queue(self._state.db, after, _QUEUED)
+        after = queries.Cursor.parse(request.query_params.get("after", ""))
+        cursors = queries.queue(self._state.db, after, _QUEUED)
         items = []
-        for entry in entries:
+        for cursor in cursors:
             try:
-                item = self._state.answers.item(entry.id)
+                item = self._state.answers.item(ids.encode(cursor.number))
             except UnknownRowError:  # the table is being replaced
                 continue
             if not item.label:
-                place = f"{entry.queue},{entry.priority!r},{entry.id}"
-                is_sample = entry.queue == IN_SAMPLE
-                items.append(item.as_json() | {"is_sample": is_sample, "place": place})
-        is_last = len(entries) < _QUEUED
+                is_sample = cursor.key >= SAMPLE_PRIORITY
+                items.append(item.as_json() | {"is_sample": is_sample, "place": str(cursor)})
+        is_last = len(cursors) < _QUEUED
         return JSONResponse({"items": items, "is_last": is_last, "state": self._state.counts()})
 
     def item(self, request: Request) -> Response:
@@ -259,8 +257,14 @@ async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes])
         OSError: it cannot be written.
     """
     part = deposit.new_part(config.inbox)
+    bytes_left = _most_upload_bytes(config)
     try:
-        await _write_upload(part, body, _most_upload_bytes(config))
+        async with await anyio.open_file(part, "xb") as file:
+            async for block in body:
+                bytes_left -= len(block)
+                if bytes_left < 0:
+                    raise HTTPException(413, "larger than announced: try again")
+                await file.write(block)
         await anyio.to_thread.run_sync(deposit.finish, part, config.inbox / name)
     except FileExistsError:
         raise HTTPException(
@@ -272,26 +276,5 @@ async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes])
         part.unlink(missing_ok=True)
 
 
-async def _write_upload(part: Path, body: AsyncIterator[bytes], limit: int) -> None:
-    received = 0
-    async with await anyio.open_file(part, "xb") as file:
-        async for block in body:
-            received += len(block)
-            if received > limit:
-                raise HTTPException(413, "larger than announced: try again")
-            await file.write(block)
-
-
 def _most_upload_bytes(config: Config) -> int:
     return int(config.max_file_mb * 1e6)
-
-
-def _parse_place(text: str) -> queries.QueueEntry | None:
-    """Return a place in the queue; ``None``, the beginning, if the text is not one."""
-    try:
-        queue, priority, job_id = text.split(",")
-        if ids.PATTERN.fullmatch(job_id):
-            return queries.QueueEntry(job_id, int(queue), float(priority))
-    except ValueError:
-        pass
-    return None

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from daemon.review.index import Index, Line, Position
 log = logging.getLogger(__name__)
 
 _TAIL_BYTES = 64
-_LINE_BYTES = 4096  # a row is shorter, as a rule
+_LONGEST_LINE = 1 << 16  # bytes; a row has no more than some 2,000
 _BATCH_LINES = 1000  # in one transaction
 _PAUSE_SECONDS = 0.25
 _MOST_CHANGES = 256  # that a page can miss before it must be loaded again
@@ -54,19 +54,6 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class IndexProgress:
-    """How many bytes of the tables are indexed."""
-
-    done: int
-    total: int
-
-    @property
-    def percent(self) -> int:
-        """The share in whole percent, rounded down."""
-        return 100 * self.done // max(1, self.total)
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """A row that was added or answered; changes are numbered."""
 
@@ -77,22 +64,20 @@ class Change:
 
 @dataclass(slots=True)
 class _FollowedFile:
-    """A file that is followed."""
+    """A file that is followed, and how far it is indexed."""
 
-    kind: str
     descriptor: int
-    number: int = 0  # in the index
-    position: int = 0
-    tail: bytes = b""
+    indexed: Position
 
     @property
     def bytes_left(self) -> int:
         """The number of bytes that are not indexed."""
-        return os.fstat(self.descriptor).st_size - self.position
+        return os.fstat(self.descriptor).st_size - self.indexed.position
 
-    def has(self, position: int, tail: bytes) -> bool:
-        """Return whether the file still has the bytes that were indexed last."""
-        return _read_tail(self.descriptor, position) == tail
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the file still has the bytes that were indexed last."""
+        return _read_tail(self.descriptor, self.indexed.position) == self.indexed.tail
 
 
 class Follower(threading.Thread):
@@ -100,7 +85,7 @@ class Follower(threading.Thread):
 
     Attributes:
         index: of the outbox; only this thread writes to it.
-        progress: while many rows are being indexed; ``None`` otherwise.
+        percent: how much is indexed, while many rows are being indexed; ``None`` otherwise.
         changes: the last rows that were added or answered, but not those found at start.
         version: another number after each change.
     """
@@ -108,12 +93,11 @@ class Follower(threading.Thread):
     def __init__(self, outbox: Path, index: Index) -> None:
         super().__init__(name="follower", daemon=True)
         self.index = index
-        self.progress: IndexProgress | None = IndexProgress(0, 1)
+        self.percent: int | None = 0
         self.changes: deque[Change] = deque(maxlen=_MOST_CHANGES)
         self.version = 0
         self._outbox = outbox
         self._files: dict[tuple[int, int], _FollowedFile] = {}
-        self._descriptors: dict[int, int] = {}
         self._wake = threading.Event()
         self._is_stopping = False
 
@@ -121,7 +105,8 @@ class Follower(threading.Thread):
     def labels_position(self) -> int:
         """How far labels.csv is indexed, in bytes."""
         files = self._files.values()
-        return next((file.position for file in files if file.kind == _LABELS_KIND), 0)
+        labels = (file for file in files if file.indexed.kind == _LABELS_KIND)
+        return next((file.indexed.position for file in labels), 0)
 
     def wake(self) -> None:
         """Look for new lines at once."""
@@ -151,18 +136,12 @@ class Follower(threading.Thread):
         Raises:
             OSError: the file cannot be read.
         """
-        descriptor = self._descriptors.get(number)
-        if descriptor is None:
-            return ""
-        size = _LINE_BYTES
-        while True:
-            block = os.pread(descriptor, size, position)
-            line, newline, _ = block.partition(b"\n")
-            if newline:
-                return line.decode("utf-8", "replace")
-            if len(block) < size:
-                return ""
-            size *= 2
+        for file in self._files.values():
+            if file.indexed.number == number:
+                block = os.pread(file.descriptor, _LONGEST_LINE, position)
+                line, newline, _ = block.partition(b"\n")
+                return line.decode("utf-8", "replace") if newline else ""
+        return ""
 
     def _catch_up(self) -> None:
         """Index all lines that were appended.
@@ -173,48 +152,45 @@ class Follower(threading.Thread):
         self._open_files()
         files = self._files.values()
         total = sum(file.bytes_left for file in files)
-        is_bulk = total > max(_BULK_BYTES, sum(file.position for file in files))
+        is_bulk = total > max(_BULK_BYTES, sum(file.indexed.position for file in files))
         if is_bulk:
-            self.progress = IndexProgress(0, total)
+            self.percent = 0
             self.index.drop_indexes()
         was_added = False
         while any(list(map(self._index_batch, files))):  # a batch of each
             was_added = True
             if is_bulk:
                 left = sum(file.bytes_left for file in files)
-                self.progress = IndexProgress(max(0, total - left), total)
+                self.percent = max(0, 100 * (total - left) // total)
             if self._is_stopping:
                 return
-        if was_added or self.progress is not None:
+        if was_added or self.percent is not None:
             self.index.create_indexes()
-        if self.progress is not None:
-            self.progress = None
+        if self.percent is not None:
+            self.percent = None
             self.version += 1
 
     def _index_batch(self, file: _FollowedFile) -> bool:
         """Index the next lines of a file; return whether there were any."""
-        kind = _KINDS[file.kind]
-        lines = []
-        end = file.position
+        kind = _KINDS[file.indexed.kind]
+        lines, end = [], file.indexed.position
         # Opened anew, as a buffer could hold a torn line that was replaced since.
         with open(file.descriptor, "rb", closefd=False) as source:
-            source.seek(file.position)
+            source.seek(end)
             for raw in islice(complete_lines(source), _BATCH_LINES):
                 lines.append(Line(end, raw[:-1].decode("utf-8", "replace")))
                 end += len(raw)
         if not lines:
             return False
-        info = os.fstat(file.descriptor)
-        tail = _read_tail(file.descriptor, end)
-        upto = Position(file.number, file.kind, info.st_dev, info.st_ino, end, tail)
+        upto = replace(file.indexed, position=end, tail=_read_tail(file.descriptor, end))
         changed = kind.add(self.index, lines, upto)
-        file.position, file.tail = end, tail
+        file.indexed = upto
         self._announce(changed, is_new=kind.is_new)
         return True
 
     def _announce(self, changed: Sequence[str], *, is_new: bool) -> None:
         """Make changes known, except those found while many rows are being indexed."""
-        if self.progress is None:
+        if self.percent is None:
             last = self.changes[-1].number if self.changes else 0
             self.changes.extend(
                 Change(number, job_id, is_new)
@@ -225,35 +201,25 @@ class Follower(threading.Thread):
     def _open_files(self) -> None:
         """Open new files; start again with an empty index if a file was edited or removed."""
         found = dict(self._find_files())
-        if found.keys() == self._files.keys() and all(
-            file.has(file.position, file.tail) for file in self._files.values()
-        ):
+        known_files = self._files.values()
+        if found.keys() == self._files.keys() and all(file.is_unchanged for file in known_files):
             return
-        files: dict[tuple[int, int], _FollowedFile] = {}
-        for identity, (kind, path) in found.items():
-            with suppress(FileNotFoundError):
-                files[identity] = _FollowedFile(kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         known = {(one.device, one.inode): one for one in self.index.positions()}
-        if any(
-            identity not in files or not files[identity].has(one.position, one.tail)
-            for identity, one in known.items()
-        ):
+        unused = 1 + max((one.number for one in known.values()), default=0)
+        files: dict[tuple[int, int], _FollowedFile] = {}
+        for number, (identity, (kind, path)) in enumerate(found.items(), unused):
+            start = Position(number, kind, *identity, position=0, tail=b"")
+            with suppress(FileNotFoundError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                files[identity] = _FollowedFile(descriptor, known.get(identity, start))
+        if known.keys() - files.keys() or not all(file.is_unchanged for file in files.values()):
             log.info("a table was edited or removed: indexing %s again", self._outbox)
-            self.progress = IndexProgress(0, 1)
+            self.percent = 0
             self.index.discard()
             self.version += 1
-            known = {}
-        unused = 1 + max((one.number for one in known.values()), default=0)
-        for number, (identity, file) in enumerate(files.items(), unused):
-            file.number = number
-            if identity in known:
-                one = known[identity]
-                file.number, file.position, file.tail = one.number, one.position, one.tail
-        self._replace_files(files)
-
-    def _replace_files(self, files: dict[tuple[int, int], _FollowedFile]) -> None:
+            for file in files.values():
+                file.indexed = replace(file.indexed, position=0, tail=b"")
         old, self._files = self._files, files
-        self._descriptors = {file.number: file.descriptor for file in files.values()}
         for file in old.values():
             os.close(file.descriptor)
 

@@ -70,8 +70,7 @@ class Images:
     def __init__(self, outbox: Path, max_megapixels: float, max_file_mb: float) -> None:
         self._arguments = outbox, max_megapixels, max_file_mb
         self._lock = threading.Lock()
-        self._process: SpawnProcess | None = None
-        self._connection: Connection | None = None
+        self._child: tuple[SpawnProcess, Connection] | None = None
 
     def decode(self, request: ImageRequest) -> EncodedImage:
         """Return an image as the page may show it."""
@@ -94,27 +93,27 @@ class Images:
 
     def _connect(self) -> Connection:
         """Return the connection to the process, which is started if it does not run."""
-        if self._connection is not None and self._process is not None and self._process.is_alive():
-            return self._connection
-        self._end()
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=decode_all, args=(theirs, *self._arguments), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        return self._connection
+        if self._child is None or not self._child[0].is_alive():
+            self._end()
+            context = multiprocessing.get_context("spawn")
+            ours, theirs = context.Pipe()
+            arguments = (theirs, *self._arguments)
+            process = context.Process(target=decode_all, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            self._child = process, ours
+        return self._child[1]
 
     def _end(self) -> None:
-        if self._connection is not None:
-            with suppress(OSError):
-                self._connection.close()
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-        self._connection = self._process = None
+        if self._child is None:
+            return
+        process, connection = self._child
+        self._child = None
+        with suppress(OSError):
+            connection.close()
+        process.kill()
+        process.join()
+        process.close()
 
 
 class _NotAnImageError(Exception):

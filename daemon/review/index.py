@@ -19,14 +19,14 @@ from daemon.records import Status
 
 BINS = 20  # of the histogram of confidence, from 0 to 1
 HOUR = 3_600_000 << 12  # in numbers of ids
-_NO_CONFIDENCE = -1.0
+NO_CONFIDENCE = -1.0
 _BIN = f"""
 CASE WHEN new.confidence < 0 THEN -1 ELSE min(CAST(new.confidence * {BINS} AS INTEGER), {BINS - 1})
 END"""
 _OLD_BIN = _BIN.replace("new.", "old.")
 
 # ``value`` is the person's answer if there is one, else the model's digit, which may be empty.
-# ``queue`` and ``priority`` are set while a row waits for a person.
+# ``priority`` is the row's place in the queue while it waits for a person.
 # Counting a million rows takes 0.6 s, so triggers keep ``counts`` and ``hours``.
 _SCHEMA = f"""
 CREATE TABLE meta (version TEXT NOT NULL);
@@ -39,8 +39,8 @@ CREATE TABLE answers (
 );
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, file TEXT COLLATE NOCASE, status TEXT, digit TEXT, value TEXT,
-    answered INTEGER, confidence REAL, queue INTEGER, priority REAL, number INTEGER,
-    position INTEGER, sha256 BLOB
+    answered INTEGER, confidence REAL, priority REAL, number INTEGER, position INTEGER,
+    sha256 BLOB
 );
 CREATE TABLE counts (
     status TEXT, answered INTEGER, bin INTEGER, rows INTEGER, PRIMARY KEY (status, answered, bin)
@@ -67,7 +67,7 @@ _INDEXES = {
     "by_confidence": "rows (confidence, id, status, value, answered)",
     "by_name": "rows (file, id, status, value, answered, confidence)",
     "by_sha256": "rows (sha256)",
-    "by_queue": "rows (queue, priority, id) WHERE queue IS NOT NULL",
+    "by_queue": "rows (priority, id) WHERE priority IS NOT NULL",
 }
 _CREATE_INDEXES = "".join(
     f"CREATE INDEX IF NOT EXISTS {name} ON {columns};" for name, columns in _INDEXES.items()
@@ -79,7 +79,7 @@ _FILE, _STATUS, _DIGIT, _CONFIDENCE, _SHA256 = map(
 # One ``ok`` row in 50 is checked. The id alone decides which, so that the sample stays the same
 # when the index is rebuilt, and is independent of the image.
 _SAMPLE_ONE_IN = 50
-IN_QUEUE, IN_SAMPLE = 0, 1
+SAMPLE_PRIORITY = 2.0  # from here on; below are unsure rows, by confidence
 _WRITER_CACHE_KB, _READER_CACHE_KB = 16_000, 1000
 
 
@@ -162,9 +162,16 @@ class Index:
         values = [_values(upto.number, offset, cells) for offset, cells in added]
         with self._writer:
             self._writer.executemany(
-                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
             )
-            for number, label in self._find_answers({ids.decode(cells[0]) for _, cells in added}):
+            # Answers may be indexed before their rows.
+            numbers = [value[0] for value in values]
+            given = self._writer.execute(
+                "SELECT id, label FROM answers JOIN rows USING (id) "
+                "WHERE id BETWEEN ? AND ? AND label != ? AND NOT answered",
+                (min(numbers, default=0), max(numbers, default=0), UNDO),
+            )
+            for number, label in given.fetchall():
                 self._set_label(number, label)
             self._record(upto)
         return [cells[0] for _, cells in added]
@@ -195,19 +202,11 @@ class Index:
             return
         status, digit, confidence = row
         is_answered = label != UNDO
-        place = (None, None) if is_answered else _queue_place(number, status, confidence)
+        priority = None if is_answered else _priority(number, status, confidence)
         self._writer.execute(
-            "UPDATE rows SET value = ?, answered = ?, queue = ?, priority = ? WHERE id = ?",
-            (label if is_answered else digit, is_answered, *place, number),
+            "UPDATE rows SET value = ?, answered = ?, priority = ? WHERE id = ?",
+            (label if is_answered else digit, is_answered, priority, number),
         )
-
-    def _find_answers(self, numbers: set[int]) -> list[tuple[int, str]]:
-        """Return the answers in force to rows; an answer may be indexed before its row."""
-        found = self._writer.execute(
-            "SELECT id, label FROM answers WHERE id BETWEEN ? AND ? AND label != ?",
-            (min(numbers, default=0), max(numbers, default=0), UNDO),
-        )
-        return [(number, label) for number, label in found.fetchall() if number in numbers]
 
     def _record(self, upto: Position) -> None:
         self._writer.execute(
@@ -263,30 +262,30 @@ def _version() -> str:
     return f"{boot} {zlib.crc32((_SCHEMA + _CREATE_INDEXES).encode()):08x}"
 
 
-def _values(number: int, offset: int, cells: list[str]) -> tuple[object, ...]:
+def _values(number: int, offset: int, cells: list[str]) -> tuple[int, *tuple[object, ...]]:
     """Return the columns of ``rows`` for a row that nobody has answered."""
     row_id = ids.decode(cells[0])
     status, digit = cells[_STATUS], cells[_DIGIT]
     try:
         confidence = float(cells[_CONFIDENCE])
     except ValueError:
-        confidence = _NO_CONFIDENCE
+        confidence = NO_CONFIDENCE
     try:
         sha256 = bytes.fromhex(cells[_SHA256]) or None
     except ValueError:  # somebody edited it
         sha256 = None
-    place = _queue_place(row_id, status, confidence)
+    priority = _priority(row_id, status, confidence)
     file = cells[_FILE]
-    return row_id, file, status, digit, digit, False, confidence, *place, number, offset, sha256
+    return row_id, file, status, digit, digit, False, confidence, priority, number, offset, sha256
 
 
-def _queue_place(number: int, status: str, confidence: float) -> tuple[int | None, float | None]:
+def _priority(number: int, status: str, confidence: float) -> float | None:
     """Return an unanswered row's place in the queue: doubtful rows, then the sample, shuffled."""
     if status == Status.UNSURE:
-        return IN_QUEUE, confidence
+        return confidence
     if status == Status.OK and is_sampled(number):
-        return IN_SAMPLE, float(_random_order(number))
-    return None, None
+        return SAMPLE_PRIORITY + _random_order(number)
+    return None
 
 
 def _random_order(number: int) -> int:

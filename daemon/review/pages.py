@@ -1,8 +1,8 @@
 """The HTML pages: check, gallery, live, one row, log in; and the static files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,36 +16,49 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from daemon import ids
 from daemon.outbox import drift
 from daemon.outbox.labels import NOT_A_DIGIT
 from daemon.records import DIGITS, Status, format_percent
 from daemon.review import queries
 from daemon.review.answers import UnknownRowError
-from daemon.review.queries import Cursor, Filter, Hour, Sort
+from daemon.review.queries import Card, Cursor, Filter, Sort
 from daemon.review.security import LOGIN_PATH, login_response, read_body
 from daemon.review.state import AppState
 
 _HERE = Path(__file__).parent
-_MEDIA_TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+_MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _PER_PAGE = 60
 _HOURS = 72
-_FEWEST_HOURS = 24  # so that the bar of a single hour is not as wide as the chart
 _ERRORS = 50
 _WRONG_PASSWORD_SECONDS = 1.0
 _LONGEST_NAME = 255
-_VALUES = (*map(str, range(DIGITS)), NOT_A_DIGIT, "")
-_ANSWERED: dict[str, tuple[bool, ...]] = {"yes": (True,), "no": (False,)}
 _REVERSED = {
     Sort.NEWEST: Sort.OLDEST,
     Sort.OLDEST: Sort.NEWEST,
     Sort.LEAST: Sort.MOST,
     Sort.MOST: Sort.LEAST,
 }
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+# The fields of the gallery's form, and which values are allowed in a URL.
+_FIELDS: dict[str, Callable[[str], bool]] = {
+    "status": frozenset(map(str, Status)).__contains__,
+    "value": frozenset((*map(str, range(DIGITS)), NOT_A_DIGIT, "")).__contains__,
+    "answered": frozenset(("yes", "no")).__contains__,
+    "name": bool,
+    "since": _is_day,
+    "until": _is_day,
+    "sort": frozenset(map(str, Sort)).__contains__,
+}
+_EMPTY_FORM = dict.fromkeys(_FIELDS, "") | {"value": "any", "sort": Sort.NEWEST.value}
 
 
 class Pages:
@@ -87,37 +100,37 @@ class Pages:
 
     def gallery(self, request: Request) -> Response:
         """Return one page of the rows that match a filter."""
-        wanted, after = parse_filter(request.query_params)
-        cards: list[queries.Card] = []
-        last = None
+        form = read_form(request.query_params)
+        after = Cursor.parse(request.query_params.get("after", ""))
+        cards, next_query = list[Card](), ""
         if not self._state.is_indexing:
-            db = self._state.db
-            found = queries.page(db, wanted, after, _PER_PAGE + 1)
-            cards = queries.cards(db, [cursor.number for cursor in found[:_PER_PAGE]])
-            last = found[_PER_PAGE - 1] if len(found) > _PER_PAGE else None
+            found = queries.page(self._state.db, make_filter(form), after, _PER_PAGE + 1)
+            cards = found[:_PER_PAGE]
+            if len(found) > _PER_PAGE:
+                next_query = urlencode({**form, "after": str(cards[-1].cursor)})
         return self._page(
             "gallery.html",
             section="gallery",
             cards=cards,
-            form=_form_values(wanted),
-            query=format_filter(wanted),
-            next_query=format_filter(wanted, last) if last else "",
+            form=_EMPTY_FORM | form,
+            query=urlencode(form),
+            next_query=next_query,
             is_first=after is None,
         )
 
     def row(self, request: Request) -> Response:
         """Return the page of one row, with the rows before and after it in the gallery."""
         item = self._state.answers.item(request.path_params["id"])
-        wanted, _ = parse_filter(request.query_params)
+        form = read_form(request.query_params)
         neighbours: dict[str, str] = {}
         if not self._state.is_indexing:
-            db = self._state.db
-            here = queries.cursor(db, item.row["id"])
+            db, wanted = self._state.db, make_filter(form)
+            here = Cursor.of(item.row["id"], item.confidence)
             reverse = replace(wanted, sort=_REVERSED[wanted.sort])
             for name, filtered in (("next", wanted), ("previous", reverse)):
-                for found in queries.page(db, filtered, here, 1):
-                    neighbours[name] = ids.encode(found.number)
-        data = item.as_json() | {"neighbours": neighbours, "query": format_filter(wanted)}
+                for card in queries.page(db, filtered, here, 1):
+                    neighbours[name] = card.id
+        data = item.as_json() | {"neighbours": neighbours, "query": urlencode(form)}
         return self._page("review.html", item=data, section="gallery")
 
     def live(self, _request: Request) -> Response:
@@ -160,14 +173,12 @@ class Pages:
 
     def _figures(self) -> dict[str, Any]:
         db = self._state.db
-        counts = queries.counts(db)
         return {
-            "counts": counts.by_status,
-            "answered": counts.answered,
+            "counts": queries.counts(db),
             "last_minute": queries.count_since(db, datetime.now(UTC) - timedelta(minutes=1)),
             "accuracy": queries.accuracy(db),
-            "confidence": _confidence_chart(queries.histogram(db)),
-            "unsure": _unsure_chart(queries.hours(db, _HOURS)),
+            "histogram": queries.histogram(db),
+            "hours": queries.hours(db, _HOURS),
             "errors": self._errors(),
             "differences": drift.differences(drift.load(self._state.config.outbox)),
         }
@@ -176,109 +187,33 @@ class Pages:
         """Return the newest ``error`` rows."""
         if self._state.is_indexing:
             return []
-        failed = Filter(statuses=(Status.ERROR,))
         errors = []
-        for found in queries.page(self._state.db, failed, None, _ERRORS):
+        for card in queries.page(self._state.db, Filter(Status.ERROR), None, _ERRORS):
             with suppress(UnknownRowError):  # the table is being replaced
-                errors.append(self._state.answers.item(ids.encode(found.number)).row)
+                errors.append(self._state.answers.item(card.id).row)
         return errors
 
 
-def parse_filter(params: QueryParams) -> tuple[Filter, Cursor | None]:
-    """Return the filter in a URL and where the page starts; ignore values that are not allowed."""
-    status, value = params.get("status", ""), params.get("value", "any")
-    sort = params.get("sort", "")
-    wanted = Filter(
-        statuses=(status,) if status in frozenset(Status) else (),
-        values=(value,) if value in _VALUES else (),
-        answered=_ANSWERED.get(params.get("answered", ""), ()),
-        name=params.get("name", "")[:_LONGEST_NAME],
-        since=_parse_day(params.get("since", "")),
-        until=_parse_day(params.get("until", "")),
-        sort=Sort(sort) if sort in frozenset(Sort) else Sort.NEWEST,
-    )
-    return wanted, _parse_cursor(params.get("after", ""))
-
-
-def format_filter(wanted: Filter, after: Cursor | None = None) -> str:
-    """Return a filter, and where the page starts, as a query string."""
-    parameters = {key: text for key, text in _form_values(wanted).items() if text or key == "value"}
-    if not wanted.values:
-        del parameters["value"]
-    if after is not None:
-        parameters["after"] = f"{after.confidence!r},{ids.encode(after.number)}"
-    return urlencode(parameters)
-
-
-def _form_values(wanted: Filter) -> Mapping[str, Any]:
+def read_form(params: QueryParams) -> dict[str, str]:
+    """Return the fields of the gallery's form that a URL sets to allowed values."""
     return {
-        "status": "".join(wanted.statuses),
-        "value": wanted.values[0] if wanted.values else "any",
-        "answered": next((key for key, value in _ANSWERED.items() if value == wanted.answered), ""),
-        "name": wanted.name,
-        "since": "" if wanted.since is None else wanted.since.isoformat(),
-        "until": "" if wanted.until is None else wanted.until.isoformat(),
-        "sort": wanted.sort.value,
+        name: params[name][:_LONGEST_NAME]
+        for name, is_allowed in _FIELDS.items()
+        if name in params and is_allowed(params[name])
     }
 
 
-def _parse_day(text: str) -> date | None:
-    with suppress(ValueError):
-        return date.fromisoformat(text)
-    return None
-
-
-def _parse_cursor(text: str) -> Cursor | None:
-    confidence, _, job_id = text.partition(",")
-    if ids.PATTERN.fullmatch(job_id):
-        with suppress(ValueError):
-            return Cursor(float(confidence), ids.decode(job_id))
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """A bar of a chart: its height as a share of the tallest, and its tooltip."""
-
-    height: float
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Chart:
-    """A bar chart; ``slots`` is the number of bars that fit, of which the last ones are filled."""
-
-    title: str
-    bars: Sequence[_Bar]
-    slots: int
-    gap: float  # between two bars, as a share of a slot
-    axis: tuple[str, str, str]
-
-
-def _confidence_chart(bins: Sequence[int]) -> _Chart:
-    """Return the histogram of confidence, from 0 to 100 %."""
-    tallest, width = max(1, *bins), 100 / len(bins)
-    bars = [
-        _Bar(count / tallest, f"{width * number:.0f} to {width * (number + 1):.0f} %: {count:,}")
-        for number, count in enumerate(bins)
-    ]
-    title = "How many files were read with which confidence"
-    return _Chart(title, bars, len(bins), 1 / 12, ("0 %", "50 %", "100 %"))
-
-
-def _unsure_chart(hours: Sequence[Hour]) -> _Chart | None:
-    """Return the share of unsure rows in each hour that has rows; ``None`` if none has."""
-    if not hours:
-        return None
-    shares = [hour.unsure / hour.rows for hour in hours]
-    highest = max(*shares, 0.01)  # 1 %, so that a single one does not look like all
-    bars = [
-        _Bar(share / highest, f"{share:.1%} of {hour.rows:,}")
-        for hour, share in zip(hours, shares, strict=True)
-    ]
-    slots = max(len(hours), _FEWEST_HOURS)
-    axis = ("earlier", f"at most {highest:.0%}", "now")
-    return _Chart("Share of unsure rows by hour", bars, slots, 0.1, axis)
+def make_filter(form: Mapping[str, str]) -> Filter:
+    """Return what the fields of the gallery's form ask for."""
+    return Filter(
+        status=form.get("status", ""),
+        value=form.get("value"),
+        answered=form["answered"] == "yes" if "answered" in form else None,
+        name=form.get("name", ""),
+        since=date.fromisoformat(form["since"]) if "since" in form else None,
+        until=date.fromisoformat(form["until"]) if "until" in form else None,
+        sort=Sort(form.get("sort", Sort.NEWEST)),
+    )
 
 
 def _percent(value: float | None) -> str:

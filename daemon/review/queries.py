@@ -2,15 +2,17 @@
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from typing import Self
 
 from daemon import ids
 from daemon.outbox.labels import NOT_A_DIGIT, UNDO, Source
 from daemon.records import Status
-from daemon.review.index import BINS, HOUR, IN_SAMPLE
+from daemon.review.index import BINS, NO_CONFIDENCE, SAMPLE_PRIORITY
 
 _AFTER_ALL_NAMES = "\U0010ffff"
 _Z = 1.959964  # of a 95 % interval
@@ -27,21 +29,47 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which rows a gallery shows, in which order; an empty sequence or text allows all.
+    """Which rows a gallery shows, in which order; an empty text or ``None`` allows all.
 
     Attributes:
-        values: a digit, ``none`` or empty; a person's answer takes precedence over the model's.
+        value: a digit, ``none`` or empty; a person's answer takes precedence over the model's.
+        answered: whether a person has answered.
         name: a prefix of the file's name, in any case.
         since, until: days, UTC, both included.
     """
 
-    statuses: Sequence[str] = ()
-    values: Sequence[str] = ()
-    answered: Sequence[bool] = ()
+    status: str = ""
+    value: str | None = None
+    answered: bool | None = None
     name: str = ""
     since: date | None = None
     until: date | None = None
     sort: Sort = Sort.NEWEST
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A row's place in a list: the key that the list is sorted by, and the number of its id."""
+
+    key: float
+    number: int
+
+    @classmethod
+    def of(cls, job_id: str, confidence: float | None) -> Self:
+        """Return the place of a row in the gallery, which sorts by time or by confidence."""
+        return cls(NO_CONFIDENCE if confidence is None else confidence, ids.decode(job_id))
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return what ``str`` has returned; ``None`` for any other text."""
+        key, _, job_id = text.partition(",")
+        if ids.PATTERN.fullmatch(job_id):
+            with suppress(ValueError):
+                return cls(float(key), ids.decode(job_id))
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.key!r},{ids.encode(self.number)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +83,10 @@ class Card:
     confidence: float | None
     label: str
 
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """A row's place in the order of the gallery; the next page starts after it."""
-
-    confidence: float
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueEntry:
-    """A row of the queue: its id, in which part of the queue it is, and where in that part."""
-
-    id: str
-    queue: int
-    priority: float
+    @property
+    def cursor(self) -> Cursor:
+        """The row's place in the gallery."""
+        return Cursor.of(self.id, self.confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +101,11 @@ class RowLocation:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveCounts:
-    """How many rows have each status, are answered, wait in the queue and in the sample."""
-
-    by_status: dict[Status, int]
-    answered: int
-    to_check: int
-    sample: int
-
-
-@dataclass(frozen=True, slots=True)
 class Hour:
-    """The rows of one hour: when it starts (ms since 1970), how many, how many are unsure."""
+    """The rows of one hour, and the share of them that is unsure."""
 
-    start_ms: int
     rows: int
-    unsure: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +118,15 @@ class Accuracy:
     high: float
 
 
-def queue(db: sqlite3.Connection, after: QueueEntry | None, limit: int) -> list[QueueEntry]:
+def queue(db: sqlite3.Connection, after: Cursor | None, limit: int) -> list[Cursor]:
     """Return rows that wait for a person: unsure, least confident first, then the sample."""
-    start = (-1, 0.0, 0) if after is None else (after.queue, after.priority, ids.decode(after.id))
+    start = (-math.inf, 0) if after is None else (after.key, after.number)
     found = db.execute(
-        "SELECT id, queue, priority FROM rows WHERE queue IS NOT NULL "
-        "AND (queue, priority, id) > (?, ?, ?) ORDER BY queue, priority, id LIMIT ?",
+        "SELECT priority, id FROM rows WHERE priority IS NOT NULL AND (priority, id) > (?, ?) "
+        "ORDER BY priority, id LIMIT ?",
         (*start, limit),
     )
-    return [QueueEntry(ids.encode(number), queue, priority) for number, queue, priority in found]
+    return [Cursor(*cells) for cells in found]
 
 
 def locate(db: sqlite3.Connection, job_id: str) -> RowLocation | None:
@@ -134,37 +139,8 @@ def locate(db: sqlite3.Connection, job_id: str) -> RowLocation | None:
     return found and RowLocation(*found[:2], *(text or "" for text in found[2:]))
 
 
-def cards(db: sqlite3.Connection, numbers: Sequence[int]) -> list[Card]:
-    """Return rows as the gallery shows them, in the order of their ids' numbers."""
-    marks = ", ".join("?" * len(numbers))
-    found = db.execute(
-        "SELECT id, file, status, digit, confidence, answered, value FROM rows "  # noqa: S608 - only question marks
-        f"WHERE id IN ({marks})",
-        numbers,
-    )
-    by_number = {
-        number: Card(
-            id=ids.encode(number),
-            file=file,
-            status=status,
-            digit=digit,
-            confidence=confidence if confidence >= 0 else None,
-            label=value if answered else "",
-        )
-        for number, file, status, digit, confidence, answered, value in found
-    }
-    return [by_number[number] for number in numbers if number in by_number]
-
-
-def cursor(db: sqlite3.Connection, job_id: str) -> Cursor:
-    """Return a row's place in the order of the gallery; the end for a row that is not indexed."""
-    number = ids.decode(job_id)
-    found = db.execute("SELECT confidence FROM rows WHERE id = ?", (number,)).fetchone()
-    return Cursor(found[0] if found else 0.0, number)
-
-
-def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: int) -> list[Cursor]:
-    """Return the places of the rows on one page of the gallery, in order.
+def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: int) -> list[Card]:
+    """Return the rows on one page of the gallery.
 
     With a name, the rows with that name are sorted; without, an index has the order, and is scanned
     until the page is full. Either takes at most about 0.1 s for a million rows.
@@ -174,33 +150,41 @@ def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: in
     way = "DESC" if is_descending else "ASC"
     order = f"id {way}" if is_by_time else f"confidence {way}, id {way}"
     index = "by_name" if wanted.name else "by_time" if is_by_time else "by_confidence"
-    confidence = "confidence" if wanted.name or not is_by_time else "0.0"
     condition, values = _condition(wanted)
     if after is not None:
         sign = "<" if is_descending else ">"
         condition += f" AND id {sign} ?" if is_by_time else f" AND (confidence, id) {sign} (?, ?)"
-        values += [after.number] if is_by_time else [after.confidence, after.number]
-    found = db.execute(
-        f"SELECT {confidence}, id FROM rows INDEXED BY {index} WHERE {condition} "  # noqa: S608 - no text of a user's
-        f"ORDER BY {order} LIMIT ?",
-        (*values, limit),
-    )
-    return [Cursor(*cells) for cells in found]
+        values += [after.number] if is_by_time else [after.key, after.number]
+    # The index has all columns that the inner SELECT needs; only the rows of the page are read.
+    selected = f"SELECT id FROM rows INDEXED BY {index} WHERE {condition} ORDER BY {order} LIMIT ?"  # noqa: S608 - no text of a user's
+    return _cards(db, f"id IN ({selected}) ORDER BY {order}", (*values, limit))
 
 
-def counts(db: sqlite3.Connection) -> LiveCounts:
-    """Return the counts that every page shows."""
-    by_status, answered, to_check = dict.fromkeys(Status, 0), 0, 0
+def cards(db: sqlite3.Connection, job_ids: Iterable[str]) -> list[Card]:
+    """Return the rows with some ids, oldest first."""
+    numbers = [ids.decode(job_id) for job_id in job_ids]
+    return _cards(db, f"id IN ({', '.join('?' * len(numbers))}) ORDER BY id", numbers)
+
+
+def counts(db: sqlite3.Connection) -> dict[str, int]:
+    """Return how many rows there are, have each status, wait for a person, and are answered."""
+    by_status, answered, to_check = dict.fromkeys(map(str, Status), 0), 0, 0
     for status, is_answered, rows in db.execute(
         "SELECT status, answered, sum(rows) FROM counts GROUP BY status, answered"
     ):
-        by_status[Status(status)] += rows
+        by_status[status] += rows
         if is_answered:
             answered += rows
         elif status == Status.UNSURE:
             to_check += rows
-    sample = db.execute("SELECT count(*) FROM rows WHERE queue = ?", (IN_SAMPLE,)).fetchone()
-    return LiveCounts(by_status, answered, to_check, sample[0])
+    sampled = db.execute("SELECT count(*) FROM rows WHERE priority >= ?", (SAMPLE_PRIORITY,))
+    return {
+        "rows": sum(by_status.values()),
+        **by_status,
+        "to_check": to_check,
+        "sample": sampled.fetchone()[0],
+        "answered": answered,
+    }
 
 
 def count_since(db: sqlite3.Connection, moment: datetime) -> int:
@@ -218,8 +202,8 @@ def histogram(db: sqlite3.Connection) -> list[int]:
 
 def hours(db: sqlite3.Connection, limit: int) -> list[Hour]:
     """Return the last hours that have rows, oldest first."""
-    found = db.execute("SELECT * FROM hours ORDER BY hour DESC LIMIT ?", (limit,)).fetchall()
-    return [Hour(hour * (HOUR >> 12), rows, unsure) for hour, rows, unsure in reversed(found)]
+    found = db.execute("SELECT rows, unsure FROM hours ORDER BY hour DESC LIMIT ?", (limit,))
+    return [Hour(rows, unsure / rows) for rows, unsure in found][::-1]
 
 
 def accuracy(db: sqlite3.Connection) -> Accuracy | None:
@@ -242,27 +226,30 @@ def accuracy(db: sqlite3.Connection) -> Accuracy | None:
     return Accuracy(checked, share, max(0.0, low), min(1.0, high))
 
 
+def _cards(db: sqlite3.Connection, condition: str, values: Sequence[object]) -> list[Card]:
+    found = db.execute(
+        "SELECT id, file, status, digit, nullif(confidence, ?), iif(answered, value, '') "  # noqa: S608 - no text of a user's
+        f"FROM rows WHERE {condition}",
+        (NO_CONFIDENCE, *values),
+    )
+    return [Card(ids.encode(number), *cells) for number, *cells in found]
+
+
 def _condition(wanted: Filter) -> tuple[str, list[object]]:
     """Return a filter as SQL, with its values."""
-    terms, values = ["1"], list[object]()
-    for column, allowed in (
-        ("status", wanted.statuses),
-        ("value", wanted.values),
-        ("answered", wanted.answered),
-    ):
-        if allowed:
-            terms.append(f"{column} IN ({', '.join('?' * len(allowed))})")
-            values += allowed
-    if wanted.name:
-        terms.append("file >= ? AND file < ?")
-        values += [wanted.name, wanted.name + _AFTER_ALL_NAMES]
-    if wanted.since is not None:
-        terms.append("id >= ?")
-        values.append(_first_number(_midnight(wanted.since)))
-    if wanted.until is not None:
-        terms.append("id < ?")
-        values.append(_first_number(_midnight(wanted.until) + timedelta(days=1)))
-    return " AND ".join(terms), values
+    since = None if wanted.since is None else _first_number(_midnight(wanted.since))
+    end = None if wanted.until is None else _midnight(wanted.until) + timedelta(days=1)
+    terms: list[tuple[str, object]] = [
+        ("status = ?", wanted.status or None),
+        ("value = ?", wanted.value),
+        ("answered = ?", wanted.answered),
+        ("file >= ?", wanted.name or None),
+        ("file < ?", (wanted.name and wanted.name + _AFTER_ALL_NAMES) or None),
+        ("id >= ?", since),
+        ("id < ?", None if end is None else _first_number(end)),
+    ]
+    used = [(term, value) for term, value in terms if value is not None]
+    return " AND ".join(["1", *(term for term, _ in used)]), [value for _, value in used]
 
 
 def _midnight(day: date) -> datetime:

@@ -15,14 +15,13 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import anyio
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -152,7 +151,7 @@ class Guard:
             return
         if scope["type"] != "http":
             return  # a WebSocket is never accepted
-        headers = _read_headers(scope)
+        headers = Headers(scope=scope)
         refusal = self._check_origin(scope, headers) or self._check_token(scope, headers)
 
         async def send_safely(message: Message) -> None:
@@ -168,9 +167,9 @@ class Guard:
 
         await (refusal or self._app)(scope, receive, send_safely)
 
-    def _check_origin(self, scope: Scope, headers: dict[str, list[str]]) -> Response | None:
+    def _check_origin(self, scope: Scope, headers: Headers) -> Response | None:
         """Refuse a request that another page, or a rebound DNS name, could send."""
-        host = headers.get("host", [])
+        host = headers.getlist("host")
         if len(host) != 1 or not self._access.accepts_host(host[0]):
             return _refuse("this address is not served here: open the URL that digitd printed")
         if not self._is_same_origin(scope, headers, host[0]):
@@ -179,34 +178,33 @@ class Guard:
             return _refuse("this method is not allowed", 405)
         return None
 
-    def _is_same_origin(self, scope: Scope, headers: dict[str, list[str]], host: str) -> bool:
+    def _is_same_origin(self, scope: Scope, headers: Headers, host: str) -> bool:
         """Return whether a request comes from this page, or from no page."""
-        origins = headers.get("origin", [])
-        if any(origin.lower() != f"{self._access.scheme}://{host}".lower() for origin in origins):
+        own = f"{self._access.scheme}://{host}".lower()
+        if any(origin.lower() != own for origin in headers.getlist("origin")):
             return False
-        sites = headers.get("sec-fetch-site", [])
-        if all(site in {"same-origin", "none"} for site in sites):
+        if all(site in {"same-origin", "none"} for site in headers.getlist("sec-fetch-site")):
             return True
         # A link on another page may lead here: it sends no cookie (SameSite=Strict), only perhaps
         # the token in its URL.
         return (
             scope["method"] == "GET"
-            and headers.get("sec-fetch-mode") == ["navigate"]
-            and headers.get("sec-fetch-dest") == ["document"]
+            and headers.getlist("sec-fetch-mode") == ["navigate"]
+            and headers.getlist("sec-fetch-dest") == ["document"]
         )
 
-    def _check_token(self, scope: Scope, headers: dict[str, list[str]]) -> Response | None:
+    def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         """Refuse a request without the token, or let its sender log in."""
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token")
         if scope["path"] == "/" and tokens and not self._access.password:
             return self._exchange_token(tokens)
-        if self._has_token(headers) or scope["path"] == HEALTH_PATH:
+        if self._has_token(scope) or scope["path"] == HEALTH_PATH:
             return None
         if not self._access.password:
             return _refuse("open the URL with the token that `digitd review` printed", 401)
         if scope["path"] in {LOGIN_PATH, STYLE_PATH}:
             return None
-        if scope["method"] == "GET" and "text/html" in "".join(headers.get("accept", [])):
+        if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse(LOGIN_PATH, 303)
         return _refuse("log in first", 401)
 
@@ -216,20 +214,13 @@ class Guard:
             return login_response(self._access)
         return _refuse("this token is not valid: open the URL that `digitd review` printed")
 
-    def _has_token(self, headers: dict[str, list[str]]) -> bool:
+    def _has_token(self, scope: Scope) -> bool:
         """Return whether the cookie, or a bearer token (Prometheus sends one), is right."""
-        for header in headers.get("authorization", []):
-            scheme, _, token = header.partition(" ")
-            if scheme.lower() == "bearer" and self._access.is_token(token):
-                return True
-        cookies: SimpleCookie = SimpleCookie()
-        for header in headers.get("cookie", []):
-            try:
-                cookies.load(header)
-            except CookieError:
-                return False
-        cookie = cookies.get(self._access.cookie)
-        return cookie is not None and self._access.is_token(cookie.value)
+        connection = HTTPConnection(scope)
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._access.is_token(token):
+            return True
+        return self._access.is_token(connection.cookies.get(self._access.cookie, ""))
 
 
 def login_response(access: Access) -> Response:
@@ -270,9 +261,6 @@ async def read_body(request: Request) -> bytes:
     Raises:
         HTTPException: it is too long, or did not arrive in time.
     """
-    length = request.headers.get("content-length", "0")
-    if not (length.isascii() and length.isdecimal()) or int(length) > _MOST_BODY_BYTES:
-        raise HTTPException(413, "the request is too long")
     body = b""
     async for block in stream_body(request):
         body += block
@@ -304,13 +292,6 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read_headers(scope: Scope) -> dict[str, list[str]]:
-    headers: dict[str, list[str]] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-    return headers
 
 
 def _refuse(why: str, status: int = 403) -> Response:

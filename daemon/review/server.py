@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import resource
 import signal
 import socket
 import sqlite3
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -46,7 +45,6 @@ MOST_CONNECTIONS = 256
 _REQUEST_SECONDS = 15.0
 _BACKLOG = 128
 _STOP_SECONDS = 3
-_DESCRIPTORS = 4 * MOST_CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +67,22 @@ class BoundedConnection(asyncio.Protocol):
     uvicorn's ``limit_concurrency`` would refuse the new one instead.
     """
 
-    _idle: ClassVar[OrderedDict["BoundedConnection", asyncio.TimerHandle]] = OrderedDict()
     _open: ClassVar[set["BoundedConnection"]] = set()
+    _idle: ClassVar[OrderedDict["BoundedConnection", asyncio.TimerHandle]] = OrderedDict()
 
     def __init__(self, app_state: dict[str, Any], **uvicorns: Any) -> None:  # noqa: ANN401 - uvicorn's
         # uvicorn copies this into the scope of each request, where ``track_requests`` finds it.
         state = {**app_state, "connection": self}
         self._http: asyncio.Protocol = H11Protocol(app_state=state, **uvicorns)
+        self.data_received = self._http.data_received  # type: ignore[method-assign]
+        self.eof_received = self._http.eof_received  # type: ignore[method-assign]
+        self.pause_writing = self._http.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = self._http.resume_writing  # type: ignore[method-assign]
         self._requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the place of the oldest idle connection if there are too many."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for mypy
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._open.add(self)
         if len(self._open) > MOST_CONNECTIONS and self._idle:
             next(iter(self._idle))._abort()  # noqa: SLF001 - of the same class
@@ -94,41 +95,25 @@ class BoundedConnection(asyncio.Protocol):
         self._stop_idling()
         self._http.connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Pass on what was received."""
-        self._http.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """Pass on that nothing more will be received."""
-        return self._http.eof_received()
-
-    def pause_writing(self) -> None:
-        """Pass on that the peer reads slowly."""
-        self._http.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Pass on that the peer has caught up."""
-        self._http.resume_writing()
-
-    def request_started(self) -> None:
-        """Count a request: its headers have arrived."""
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Be busy while a request is answered."""
         self._requests += 1
         self._stop_idling()
-
-    def request_answered(self) -> None:
-        """Count a request down: its response was sent, or the peer is gone."""
-        self._requests -= 1
-        if not self._requests and self in self._open:
-            self._start_idling()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if not self._requests and self in self._open:
+                self._start_idling()
 
     def _start_idling(self) -> None:
         loop = asyncio.get_running_loop()
         self._idle[self] = loop.call_later(_REQUEST_SECONDS, self._abort)
 
     def _stop_idling(self) -> None:
-        timer = self._idle.pop(self, None)
-        if timer is not None:
-            timer.cancel()
+        if self in self._idle:
+            self._idle.pop(self).cancel()
 
     def _abort(self) -> None:
         self._open.discard(self)
@@ -140,34 +125,19 @@ def track_requests(app: ASGIApp) -> ASGIApp:
     """Return an application that tells each ``BoundedConnection`` about its requests."""
 
     async def tracked(scope: Scope, receive: Receive, send: Send) -> None:
-        connection: BoundedConnection = scope["state"]["connection"]
-        connection.request_started()
-        try:
+        with scope["state"]["connection"].answering():
             await app(scope, receive, send)
-        finally:
-            connection.request_answered()
 
     return tracked
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that tells when it is ready."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
+    """uvicorn without its signal handlers, which raise the signal again at the end."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGINT and SIGTERM; uvicorn would raise them again afterwards."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.handle_exit)
+        """Leave the handlers that ``serve`` has set."""
         yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
 
 
 def serve(config: Config, address: Address, user: str, on_ready: Callable[[str], None]) -> None:
@@ -191,7 +161,6 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
             "the config"
         )
     check_header(config.outbox)
-    _raise_descriptor_limit()
     with ExitStack() as stack:
         _lock(config.outbox, stack)
         listening = stack.enter_context(_listen(address))
@@ -216,8 +185,11 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
             is_stopping=lambda: server is not None and server.should_exit,
         )
         settings = _configure(track_requests(Guard(_create_app(state), access)), address)
-        url = _url(access, address.host, port)
-        server = _Server(settings, lambda: on_ready(url))
+        server = _Server(settings)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, server.handle_exit)
+        # The socket is listening: the first requests wait until uvicorn accepts them.
+        on_ready(_url(access, address.host, port))
         asyncio.run(server.serve(sockets=[listening]))
 
 
@@ -232,34 +204,23 @@ def open_browser(url: str) -> None:
 def _create_app(state: AppState) -> Starlette:
     app = Starlette(
         routes=[*Pages(state).routes(), *Api(state).routes()],
-        exception_handlers={
-            HTTPException: _http_error,
-            UnknownRowError: _unknown_row,
-            sqlite3.Error: _index_busy,
-            ClientDisconnect: _disconnected,
-        },
+        exception_handlers=dict.fromkeys(
+            (HTTPException, UnknownRowError, sqlite3.Error, ClientDisconnect), _show_error
+        ),
     )
     app.router.redirect_slashes = False  # it would build a URL from the request
     return app
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    return JSONResponse({"error": error.detail}, error.status_code)
-
-
-async def _unknown_row(_request: Request, _error: Exception) -> Response:
-    return JSONResponse({"error": "no row has this id, or its table is gone"}, 404)
-
-
-async def _index_busy(_request: Request, error: Exception) -> Response:
-    log.warning("the index cannot be read now: %s", error)
-    return JSONResponse({"error": "the index is being made: try again"}, 503)
-
-
-async def _disconnected(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=400)
+async def _show_error(_request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code)
+    if isinstance(error, UnknownRowError):
+        return JSONResponse({"error": "no row has this id, or its table is gone"}, 404)
+    if isinstance(error, sqlite3.Error):
+        log.warning("the index cannot be read now: %s", error)
+        return JSONResponse({"error": "the index is being made: try again"}, 503)
+    return Response(status_code=400)  # the browser has gone away
 
 
 def _lock(outbox: Path, stack: ExitStack) -> None:
@@ -336,11 +297,3 @@ def _url(access: Access, host: str, port: int) -> str:
     shown = f"[{host}]" if ":" in host else host
     token = "" if access.password else f"?token={access.token}"
     return f"{access.scheme}://{shown}:{port}/{token}"
-
-
-def _raise_descriptor_limit() -> None:
-    """Raise the soft limit of open files, so that many connections leave some for files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -4,13 +4,10 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import anyio
 
-from daemon import ids
 from daemon.config import Config
-from daemon.records import Status
 from daemon.review import queries
 from daemon.review.answers import Answers
 from daemon.review.follow import Follower
@@ -47,23 +44,15 @@ class AppState:
     @property
     def is_indexing(self) -> bool:
         """Whether many rows are being indexed, so that no page of the gallery can be shown."""
-        return self.follower.progress is not None
+        return self.follower.percent is not None
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, int | None]:
         """Return the counts that every page shows.
 
         Raises:
             sqlite3.Error: the index is being rebuilt.
         """
-        counts, progress = queries.counts(self.db), self.follower.progress
-        return {
-            "rows": sum(counts.by_status.values()),
-            **{status.value: counts.by_status[status] for status in Status},
-            "to_check": counts.to_check,
-            "sample": counts.sample,
-            "answered": counts.answered,
-            "indexing": None if progress is None else progress.percent,
-        }
+        return queries.counts(self.db) | {"indexing": self.follower.percent}
 
     async def events(self) -> AsyncIterator[str]:
         """Yield server-sent events until the server stops or the browser goes away."""
@@ -73,7 +62,7 @@ class AppState:
         quiet = 0.0
         yield "retry: 1000\n\n"
         while not self.is_stopping():
-            now = self.follower.version, self.follower.progress
+            now = self.follower.version, self.follower.percent
             if now != version:
                 version, quiet = now, 0.0
                 try:
@@ -91,8 +80,7 @@ class AppState:
         """Return what changed since the change ``seen``, and the number of the last change."""
         changes = [one for one in list(self.follower.changes) if one.number > seen][-_MOST_ROWS:]
         new = {one.id for one in changes if one.is_new}
-        numbers = dict.fromkeys(ids.decode(one.id) for one in changes)
-        cards = queries.cards(self.db, list(numbers))
+        cards = queries.cards(self.db, {one.id for one in changes})
         rows = [asdict(card) | {"new": card.id in new} for card in cards]
         data = json.dumps({"state": self.counts(), "rows": rows}, ensure_ascii=False)
         return f"data: {data}\n\n", changes[-1].number if changes else seen
