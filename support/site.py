@@ -7,8 +7,11 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +28,7 @@ from support.factories import SURE
 from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def png(digit: str = "7", side: int = 60) -> bytes:
@@ -186,3 +189,25 @@ class Server:
             return bool(state and state["rows"] == count and state["indexing"] is None)
 
         until(indexed, f"{count} rows in the index")
+
+
+@contextmanager
+def half_open_connections(server: Server, wanted: int) -> Iterator[int]:
+    """Hold connections that have sent the beginning of a request; yield how many there are.
+
+    There are fewer than ``wanted`` if the hard limit of open files is lower.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard - 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, possible + 200), hard))
+    try:
+        with ExitStack() as stack:
+            for number in range(possible):
+                client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+                stack.enter_context(client)
+                client.sendall(b"GET / HTTP/1.1\r\nhost: loc")
+                if number % 100 == 0:  # wait until they are accepted: the backlog is 128
+                    server.request("/static/icon.svg")
+            yield possible
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

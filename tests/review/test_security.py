@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from daemon.review.server import MOST_CONNECTIONS
 from support import programs
 from support.daemon import digitd
 from support.factories import BROKEN, SURE, doubtful
-from support.site import Server, Site, png
+from support.site import Server, Site, half_open_connections, png
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -540,6 +541,18 @@ def test_10000_connections_do_not_keep_a_person_out(server: Server) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     until(lambda: server.request("/api/queue").status == 200, "the page again")
+
+
+def test_answer_is_stored_beside_10000_half_open_connections(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    job_id = site.add("digit1.png", doubtful(1, 0.5))
+    with Server(site) as server:
+        server.wait_for_rows(1)
+        with half_open_connections(server, 10_000) as opened:
+            started = time.monotonic()
+            assert server.answer(job_id, "5").status == 200, opened
+            assert time.monotonic() - started < 5  # `python -m benchmarks.review` measures it
+        assert site.answers() == [(job_id, "5", "queue")]
 
 
 async def _flood(server: Server, wanted: int) -> None:
