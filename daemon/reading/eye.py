@@ -1,4 +1,4 @@
-"""Find the digit in a page: the eye says which pixels belong to it, and whether it is one digit."""
+"""Find the digit in a page: which pixels belong to it, and whether it is one digit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import numpy as np
 
 from daemon.reading.glyph import GLYPH, Bytes, Floats, bounding_box, make_glyph
 
-VIEW = 96  # side of what the eye sees, px
-CELL = 2  # the eye answers in cells of 2x2 px, so that its finest layer has 48x48 of them
+VIEW = 96  # side of the eye's input, px
+CELL = 2  # the mask comes in cells of 2x2 px, so that the eye's finest layer has 48x48 of them
 GRID = VIEW // CELL
 
 _INK = 0.5  # probability from which a pixel belongs to the digit
@@ -18,15 +18,15 @@ _INK = 0.5  # probability from which a pixel belongs to the digit
 # pages 94.9 % are read with 0.3 and 94.6 % with 0.5; of 900 with a hairline, 43 and 38 %.
 _WEAK = 0.3
 # If the digit spans less than this share of the view, and the page has more pixels than the view,
-# the eye looks again from closer by. It then spans 1 / _MARGIN of the view.
+# the eye crops to it and runs again. It then spans 1 / _MARGIN of the view.
 _SMALL, _MARGIN = 0.5, 1.5
 # A blob is dirt if it has less than this share of the strong pixels of the blob with the most. The
 # box around the ink is right on 91.4 % of validation pages with 0.08 and 0.1, and on 91.2 % with
 # 0.04 and 0.15.
 _CRUMB = 0.1
-_EDGE = np.ones((5, 5), np.uint8)  # reaches over the soft edge of a stroke, 2 px
-# The paper around the digit is judged within this margin, a share of the digit's size, and the
-# digit is read in at most this many pixels a side: the glyph has 20.
+_EDGE = np.ones((5, 5), np.uint8)  # dilates over the soft edge of a stroke, 2 px
+# The paper around the digit is measured within this margin, a share of the digit's size, and the
+# digit is scaled down to at most this many pixels a side: the glyph has 20.
 _BESIDE, _DETAIL = 0.2, 128
 _FLAT = 2  # grey levels; a page with a smaller range is blank and is not stretched
 
@@ -106,15 +106,10 @@ def find(look: Look, pixels: Bytes) -> Found:
         no_glyph = np.zeros((GLYPH, GLYPH), np.uint8)
         return Found(no_glyph, np.zeros((height, width), np.uint8), sight.counts)
     closer = _zoom_in(pixels, whole, ink)
-    if closer is not None:
-        nearer = _clean(look(closer.pixels), closer)
-        if nearer is not None:
-            shown, ink = closer, nearer
-    return Found(
-        _extract_glyph(pixels, shown, ink),
-        _scale_to_page(ink, shown, (height, width)),
-        sight.counts,
-    )
+    if closer is not None and (nearer := _clean(look(closer.pixels), closer)) is not None:
+        shown, ink = closer, nearer
+    mask = _make_mask(ink, shown, (height, width))
+    return Found(_extract_glyph(pixels, shown, ink), mask, sight.counts)
 
 
 def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
@@ -172,19 +167,17 @@ def _clean(sight: Sight, shown: View) -> Floats | None:
 
 def _zoom_in(pixels: Bytes, whole: View, ink: Floats) -> View | None:
     """Return a view of the digit from closer by; ``None`` if the first is as good."""
-    scale = whole.scale
     top, bottom, left, right = bounding_box((ink > _INK).astype(np.uint8))
     longest = max(bottom - top, right - left)
-    if scale <= 1 or longest >= _SMALL * VIEW:
+    if whole.scale <= 1 or longest >= _SMALL * VIEW:
         return None
     reach = _MARGIN * longest / 2
-    middle = (top + bottom) / 2, (left + right) / 2
-    start = [max(0, int((at - reach) * scale)) for at in middle]
-    stop = [
-        min(side, int(np.ceil((at + reach) * scale)))
-        for at, side in zip(middle, pixels.shape, strict=False)
-    ]
-    return view(pixels, np.s_[start[0] : stop[0], start[1] : stop[1]])
+    middles = (top + bottom) / 2, (left + right) / 2
+    rows, columns = (
+        _on_page(middle - reach, middle + reach, whole.scale, side)
+        for middle, side in zip(middles, pixels.shape[:2], strict=True)
+    )
+    return view(pixels, (rows, columns))
 
 
 def _extract_glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
@@ -192,12 +185,13 @@ def _extract_glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
     scale = shown.scale
     top, bottom, left, right = bounding_box((ink > _INK).astype(np.uint8))
     margin = _BESIDE * max(bottom - top, right - left) + 2 / scale
-    up, low = max(0, int((top - margin) * scale)), int(np.ceil((bottom + margin) * scale))
-    before, after = max(0, int((left - margin) * scale)), int(np.ceil((right + margin) * scale))
-    part = _halve(pixels[shown.region][up:low, before:after], _DETAIL)
+    region = pixels[shown.region]
+    rows = _on_page(top - margin, bottom + margin, scale, region.shape[0])
+    columns = _on_page(left - margin, right + margin, scale, region.shape[1])
+    part = _halve(region[rows, columns], _DETAIL)
     mask = ink[
-        int(up / scale) : int(np.ceil(low / scale)),
-        int(before / scale) : int(np.ceil(after / scale)),
+        int(rows.start / scale) : int(np.ceil(rows.stop / scale)),
+        int(columns.start / scale) : int(np.ceil(columns.stop / scale)),
     ]
     shrink = min(1.0, _DETAIL / max(part.shape[:2]))
     size = max(1, round(part.shape[1] * shrink)), max(1, round(part.shape[0] * shrink))
@@ -207,7 +201,12 @@ def _extract_glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
     return make_glyph(part, mask)
 
 
-def _scale_to_page(ink: Floats, shown: View, page: tuple[int, int]) -> Bytes:
+def _on_page(start: float, stop: float, scale: float, side: int) -> slice:
+    """Return a stretch of a view as pixels of its region, which has ``side`` of them."""
+    return slice(max(0, int(start * scale)), min(side, int(np.ceil(stop * scale))))
+
+
+def _make_mask(ink: Floats, shown: View, page: tuple[int, int]) -> Bytes:
     """Return the mask of the ink on the whole page, (H, W) uint8."""
     mask = np.zeros(page, np.uint8)
     there = mask[shown.region]

@@ -21,8 +21,7 @@ from daemon.reading import formats
 from daemon.reading.formats import ImageFormat
 
 # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
-Bytes = NDArray[Any]
-
+Pixels = NDArray[Any]
 
 PREPROCESSING_VERSION = 2
 """Increment this when the same bytes may give a different glyph; a model works with one version.
@@ -34,21 +33,8 @@ Rounding by one or two grey levels does not count.
 # still 25 px wide. The time of every later step grows with this.
 # It is twice the side of a panel in the annotated picture, because halving takes 0.07 ms and
 # scaling to 250 px takes 1.2.
-WORK_SIDE = 504
-SMALLEST_SIDE = 8  # px; digits cannot be told apart in fewer
-STRIP_PIXELS = 1 << 20  # a large image's alpha is blended this many pixels at a time
-
-_LFS = b"version https://git-lfs.github.com/spec/"
-# Exif orientation -> (transpose first, flip rows, flip columns); 1 is upright.
-_UPRIGHT = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
+_WORK_SIDE = 504
+_SMALLEST_SIDE = 8  # px; digits cannot be told apart in fewer
 
 # OpenCV's threads would compete with the other workers for cores.
 cv2.setNumThreads(1)
@@ -56,7 +42,7 @@ cv2.setNumThreads(1)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def decode(data: bytes, *, max_megapixels: float) -> Bytes:
+def decode(data: bytes, *, max_megapixels: float) -> Pixels:
     """Return an image upright, alpha blended, (H, W, 3) uint8 BGR, at most 504 px a side.
 
     Args:
@@ -66,7 +52,19 @@ def decode(data: bytes, *, max_megapixels: float) -> Bytes:
     Raises:
         UnreadableError: it cannot be read as an image; the text says why.
     """
-    return _decode(data, _check(data, max_megapixels))
+    image_format = _check(data, max_megapixels)
+    raw = np.frombuffer(data, np.uint8)
+    try:
+        if image_format is ImageFormat.JPEG:
+            pixels, turn = cv2.imdecode(raw, _jpeg_flag(data)), 1
+        else:
+            pixels, names, blocks = cv2.imdecodeWithMetadata(raw, flags=cv2.IMREAD_UNCHANGED)
+            turn = _orientation(names, blocks)
+    except (cv2.error, MemoryError) as error:
+        raise UnreadableError(f"broken {image_format}: it cannot be decoded") from error
+    if pixels is None or not pixels.size:
+        raise UnreadableError(f"broken {image_format}: it cannot be decoded")
+    return _turn_upright(_to_bgr(pixels), turn)
 
 
 def _check(data: bytes, max_megapixels: float) -> ImageFormat:
@@ -86,9 +84,9 @@ def _check(data: bytes, max_megapixels: float) -> ImageFormat:
     width, height = size
     if width < 1 or height < 1:
         raise UnreadableError(f"the {image_format} header says {width}x{height} pixels")
-    if max(width, height) < SMALLEST_SIDE:
+    if max(width, height) < _SMALLEST_SIDE:
         raise UnreadableError(
-            f"too small: {width}x{height} pixels, the minimum is {SMALLEST_SIDE}x{SMALLEST_SIDE}"
+            f"too small: {width}x{height} pixels, the minimum is {_SMALLEST_SIDE}x{_SMALLEST_SIDE}"
         )
     if width * height > max_megapixels * 1e6:
         raise UnreadableError(
@@ -105,6 +103,9 @@ def _check(data: bytes, max_megapixels: float) -> ImageFormat:
     return image_format
 
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
 def _describe(data: bytes) -> str:
     """Return what a file that is not an image is instead."""
     if data.startswith(_LFS):
@@ -115,36 +116,22 @@ def _describe(data: bytes) -> str:
     return "not an image format that can be read (PNG, JPEG, BMP, WebP, TIFF or GIF)"
 
 
-def _decode(data: bytes, image_format: ImageFormat) -> Bytes:
-    """Return the image upright, (H, W, 3) uint8 BGR, longest side at most ``WORK_SIDE``."""
-    raw = np.frombuffer(data, np.uint8)
-    try:
-        if image_format is ImageFormat.JPEG:
-            pixels, turn = cv2.imdecode(raw, _jpeg_flag(data)), 1
-        else:
-            pixels, names, blocks = cv2.imdecodeWithMetadata(raw, flags=cv2.IMREAD_UNCHANGED)
-            turn = _orientation(names, blocks)
-    except (cv2.error, MemoryError) as error:
-        raise UnreadableError(f"broken {image_format}: it cannot be decoded") from error
-    if pixels is None or not pixels.size:
-        raise UnreadableError(f"broken {image_format}: it cannot be decoded")
-    return _turn_upright(_to_bgr(pixels), turn)
+_REDUCED = (
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+)
 
 
 def _jpeg_flag(data: bytes) -> int:
     """Return the OpenCV flag that makes the JPEG decoder shrink large images, to save memory."""
     longest = max(formats.dimensions(data) or (0, 0))
-    for divisor, flag in (
-        (8, cv2.IMREAD_REDUCED_COLOR_8),
-        (4, cv2.IMREAD_REDUCED_COLOR_4),
-        (2, cv2.IMREAD_REDUCED_COLOR_2),
-    ):
-        if longest >= divisor * WORK_SIDE:
-            return flag
-    return cv2.IMREAD_COLOR
+    return next(
+        (flag for divisor, flag in _REDUCED if longest >= divisor * _WORK_SIDE), cv2.IMREAD_COLOR
+    )
 
 
-def _to_bgr(pixels: NDArray[Any]) -> Bytes:
+def _to_bgr(pixels: Pixels) -> Pixels:
     """Return pixels of any depth and channels as (H, W, 3) uint8, alpha blended, scaled down."""
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         _blend(pixels)
@@ -162,7 +149,10 @@ def _to_bgr(pixels: NDArray[Any]) -> Bytes:
     return np.ascontiguousarray(small[..., :3])
 
 
-def _blend(pixels: NDArray[Any]) -> None:
+_STRIP_PIXELS = 1 << 20  # a large image is blended this many pixels at a time
+
+
+def _blend(pixels: Pixels) -> None:
     """Blend transparent pixels with a paper colour, in place: there may be no memory for a copy.
 
     If most pixels are transparent, the visible ones are ink, and the paper is white or black,
@@ -172,7 +162,7 @@ def _blend(pixels: NDArray[Any]) -> None:
     alpha = pixels[..., 3]
     if int(alpha.min()) == full:
         return
-    step = max(1, max(pixels.shape[:2]) // WORK_SIDE)  # a sample is enough
+    step = max(1, max(pixels.shape[:2]) // _WORK_SIDE)  # a sample is enough
     sample = pixels[::step, ::step]
     visible = sample[sample[..., 3] > full // 2][:, :3]
     if not len(visible):
@@ -181,17 +171,17 @@ def _blend(pixels: NDArray[Any]) -> None:
         paper = np.full(3, 0 if visible.mean() > full / 2 else full)
     else:
         paper = np.median(visible, axis=0)
-    rows = max(1, STRIP_PIXELS // pixels.shape[1])
+    rows = max(1, _STRIP_PIXELS // pixels.shape[1])
     for top in range(0, pixels.shape[0], rows):
         strip = pixels[top : top + rows]
         share = strip[..., 3:].astype(np.float32) / full
         strip[..., :3] = np.rint(strip[..., :3] * share + paper * (1 - share)).astype(strip.dtype)
 
 
-def _shrink(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return pixels shrunk by area averaging so that no side is longer than ``WORK_SIDE`` px."""
+def _shrink(pixels: Pixels) -> Pixels:
+    """Return pixels shrunk by area averaging so that no side is longer than ``_WORK_SIDE`` px."""
     height, width = pixels.shape[:2]
-    scale = WORK_SIDE / max(height, width)
+    scale = _WORK_SIDE / max(height, width)
     if scale >= 1:
         return pixels
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -212,9 +202,10 @@ def _orientation(names: object, blocks: object) -> int:
         return 1
 
 
-def _turn_upright(pixels: Bytes, orientation: int) -> Bytes:
-    """Return pixels rotated and flipped by Exif orientation (CIPA DC-008, tag 0x0112)."""
-    transpose, rows, columns = _UPRIGHT.get(orientation, (False, False, False))
-    if transpose:
+def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Return pixels rotated and flipped by their Exif orientation (CIPA DC-008, tag 0x0112)."""
+    if orientation in {5, 6, 7, 8}:
         pixels = pixels.transpose(1, 0, 2)
-    return np.ascontiguousarray(pixels[:: -1 if rows else 1, :: -1 if columns else 1])
+    rows = -1 if orientation in {3, 4, 7, 8} else 1
+    columns = -1 if orientation in {2, 3, 6, 7} else 1
+    return np.ascontiguousarray(pixels[::rows, ::columns])

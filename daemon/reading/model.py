@@ -29,7 +29,6 @@ CLASSES = DIGITS + 1
 SETTINGS_MEMBER = "digitd.json"
 NETWORK_MEMBER = "digitd.tflite"
 EYE_MEMBER = "eye.tflite"
-HASH_LENGTH = 12  # hex digits of the file's SHA-256: enough to tell one's models apart
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Answers glyphs, (N, 28, 28) uint8, with logits, (N, 11) float32."""
@@ -57,34 +56,36 @@ class Settings:
 _REMEDY = "Name a .keras file that `digitd train` made, or none for the shipped one"
 
 
+@dataclass(frozen=True, slots=True)
 class Model:
     """The eye and the classifier with their calibration.
 
     Attributes:
         look: the eye.
-        hash: first 12 hex digits of the file's SHA-256.
+        forward: the classifier.
         settings: what is stored with the weights.
-        unsure_below: confidence under which a reading is ``unsure``.
+        hash: first 12 hex digits of the file's SHA-256.
     """
 
-    def __init__(
-        self, look: eye.Look, forward: Forward, settings: Settings, file_hash: str
-    ) -> None:
-        self.look = look
-        self.hash = file_hash
-        self.settings = settings
-        self.unsure_below = settings.unsure_below
-        self._forward = forward
+    look: eye.Look
+    forward: Forward
+    settings: Settings
+    hash: str
+
+    @property
+    def unsure_below(self) -> float:
+        """Confidence under which a reading is ``unsure``."""
+        return self.settings.unsure_below
 
     def scores(self, found: Sequence[eye.Found]) -> NDArray[np.float32]:
-        """Read what the eye found; nothing is fine.
+        """Classify what the eye found; the sequence may be empty.
 
         Returns:
             (N, 11) float32 calibrated probabilities, the last column "not a digit".
         """
         if not len(found):
             return np.zeros((0, CLASSES), np.float32)
-        logits = self._forward(np.stack([each.glyph for each in found]))
+        logits = self.forward(np.stack([each.glyph for each in found]))
         counts = np.stack([each.counts for each in found])
         return probabilities(logits, counts, self.settings.temperature)
 
@@ -96,7 +97,7 @@ def load(path: Path) -> Model:
         ModelError: it is missing, not made by ``digitd train``, broken, or made for another
             version of the reader.
     """
-    settings, members, file_hash = read(path)
+    settings, members, file_hash = read_file(path)
     for name in (EYE_MEMBER, NETWORK_MEMBER):
         if name not in members:
             raise ModelError(f"{path}: has no {name} inside. {_REMEDY}.")
@@ -199,7 +200,10 @@ def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float
     return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
 
 
-def read(path: Path) -> tuple[Settings, dict[str, bytes], str]:
+_HASH_LENGTH = 12  # hex digits of the file's SHA-256: enough to tell one's models apart
+
+
+def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
     """Return a model file's settings, its members and its hash, all checksums being right.
 
     Raises:
@@ -217,7 +221,7 @@ def read(path: Path) -> tuple[Settings, dict[str, bytes], str]:
         raise ModelError(
             f"{path}: is not a .keras file, or is broken: {error}. {_REMEDY}."
         ) from error
-    return _settings(path, members), members, hashlib.sha256(data).hexdigest()[:HASH_LENGTH]
+    return _settings(path, members), members, hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]
 
 
 def _settings(path: Path, members: dict[str, bytes]) -> Settings:

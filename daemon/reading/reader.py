@@ -1,4 +1,4 @@
-"""Read a batch of images: a pure function from bytes to readings."""
+"""Read images: from a file's bytes to a verdict and a picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Page:
         found: the digit, its place, and how many there are.
     """
 
-    thumbnail: image.Bytes
+    thumbnail: NDArray[np.uint8]
     found: eye.Found
 
     @property
@@ -41,11 +41,11 @@ class Page:
         return None if self.found.glyph.any() else Doubt.NO_INK
 
 
-def look_at(reader: model.Model, data: bytes, *, max_megapixels: float) -> Page:
+def look_at(network: model.Model, data: bytes, *, max_megapixels: float) -> Page:
     """Decode an image file and find the digit in it.
 
     Args:
-        reader: has the eye.
+        network: has the eye.
         data: the whole file.
         max_megapixels: larger images are refused by their header, before decoding.
 
@@ -53,20 +53,26 @@ def look_at(reader: model.Model, data: bytes, *, max_megapixels: float) -> Page:
         UnreadableError: it cannot be read as an image; the text says why.
     """
     pixels = image.decode(data, max_megapixels=max_megapixels)
-    return Page(thumbnail(pixels), eye.find(reader.look, pixels))
+    return Page(thumbnail(pixels), eye.find(network.look, pixels))
 
 
 def judge_all(
-    reader: model.Model, seen: Sequence[Page | UnreadableError], unsure_below: float
+    network: model.Model, pages: Sequence[Page | UnreadableError], unsure_below: float
 ) -> list[Verdict]:
-    """Return a verdict on each page, or on why there is none; one batch for the classifier."""
-    asked = [each.found for each in seen if isinstance(each, Page) and each.flaw is None]
-    scores = iter(reader.scores(asked))
+    """Return a verdict on each image, or on why it could not be read.
+
+    Args:
+        network: has the classifier.
+        pages: what ``look_at`` returned or raised for each image.
+        unsure_below: a verdict with less confidence is ``unsure``.
+    """
+    readable = [page.found for page in pages if isinstance(page, Page) and page.flaw is None]
+    scores = iter(network.scores(readable))
     return [
-        judge(each.flaw or next(scores), unsure_below)
-        if isinstance(each, Page)
-        else Verdict(Status.ERROR, reason=str(each))
-        for each in seen
+        judge(page.flaw or next(scores), unsure_below)
+        if isinstance(page, Page)
+        else Verdict(Status.ERROR, reason=str(page))
+        for page in pages
     ]
 
 
@@ -82,12 +88,12 @@ class Reader:
         self._painter = Painter() if options.pictures else None
 
     def read(self, contents: Sequence[FileContent]) -> list[Reading]:
-        """Return a reading for each content, using one forward pass."""
-        seen = [self._look_at(content) for content in contents]
-        verdicts = judge_all(self.model, seen, self._unsure_below)
+        """Return a reading for each content."""
+        pages = [self._look_at(content) for content in contents]
+        verdicts = judge_all(self.model, pages, self._unsure_below)
         return [
-            Reading(verdict, self.model.hash, self._picture(content, page, verdict))
-            for content, page, verdict in zip(contents, seen, verdicts, strict=True)
+            Reading(verdict, self.model.hash, self._paint(content, page, verdict))
+            for content, page, verdict in zip(contents, pages, verdicts, strict=True)
         ]
 
     def _look_at(self, content: FileContent) -> Page | UnreadableError:
@@ -102,9 +108,7 @@ class Reader:
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
-    def _picture(
-        self, content: FileContent, page: Page | UnreadableError, verdict: Verdict
-    ) -> bytes:
+    def _paint(self, content: FileContent, page: Page | UnreadableError, verdict: Verdict) -> bytes:
         """Return the annotated picture; empty if none is wanted."""
         if self._painter is None:
             return b""
@@ -116,9 +120,7 @@ class Reader:
         )
 
 
-@lru_cache(maxsize=1)
-def _reader(options: ReadOptions) -> Reader:
-    return Reader(options)
+_load_reader = lru_cache(maxsize=1)(Reader)
 
 
 def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
@@ -131,7 +133,7 @@ def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]
     Raises:
         ModelError: the model cannot be loaded.
     """
-    return _reader(options).read(contents)
+    return _load_reader(options).read(contents)
 
 
 def judge(scores: NDArray[np.float32] | Doubt, unsure_below: float) -> Verdict:

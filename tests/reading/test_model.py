@@ -192,7 +192,7 @@ def test_flipped_byte_in_the_model_is_a_model_error_or_harmless(
         flipped[place] ^= 1 << chance.randrange(8)
         file.write_bytes(flipped)
         try:
-            model.read(file)
+            model.read_file(file)
         except ModelError:
             refused += 1
     assert refused > len(places) / 2
