@@ -50,9 +50,8 @@ def make_ink(level: int, paper: int = WHITE) -> Pixels:
     return GREY[np.linspace(paper, level, 256).round().astype(np.uint8)]
 
 
-# Grey levels; 0 is black.
-PALE, DARK = 110, 40
-PALE_INK, DARK_INK = make_ink(PALE), make_ink(DARK)
+PALE = 110  # grey level
+PALE_INK, DARK_INK = make_ink(PALE), make_ink(40)
 
 
 def write(canvas: Canvas, start: tuple[int, int], font: Font, text: str, ink: Pixels) -> None:
