@@ -88,7 +88,7 @@ class Reader:
         self._painter = Painter() if options.pictures else None
 
     def read(self, contents: Sequence[FileContent]) -> list[Reading]:
-        """Return a reading for each content."""
+        """Return a reading for each file."""
         pages = [self._look_at(content) for content in contents]
         verdicts = judge_all(self.model, pages, self._unsure_below)
         return [
@@ -124,10 +124,10 @@ _load_reader = lru_cache(maxsize=1)(Reader)
 
 
 def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
-    """Read each content; the first call in a process loads the model.
+    """Read each file; the first call in a process loads the model.
 
     Returns:
-        One reading per content, in the same order. A file that cannot be read gets an ``error``
+        One reading per file, in the same order. A file that cannot be read gets an ``error``
         reading and never raises.
 
     Raises:
