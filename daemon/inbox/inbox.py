@@ -1,6 +1,5 @@
 """Find complete files: from events, and from listings of the folder in case events are missed."""
 
-import errno
 import heapq
 import logging
 import math
@@ -8,13 +7,12 @@ import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from daemon.config import Config
-from daemon.errors import ConfigError
 from daemon.inbox.completeness import Completeness, State
 from daemon.inbox.listing import Listing, natural
-from daemon.inbox.watch import Mode, Watch, sends_events
+from daemon.inbox.watch import FolderWatch, Mode
+from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +24,7 @@ _BACKLOG = 8192
 _POLL_SECONDS = 1.0
 _POLL_SHARE = 20
 # How often watchdog's threads and the folder's identity are checked.
-_TEND_SECONDS = 2.0
+_CHECK_SECONDS = 2.0
 
 
 class Inbox:
@@ -38,7 +36,6 @@ class Inbox:
     def __init__(self, config: Config, wake: Callable[[], None]) -> None:
         """Take the settings; ``wake`` wakes the loop and may be called from any thread."""
         self.folder = config.inbox
-        self.mode: Mode = "polling"
         self._config = config
         self._wake = wake
         self._listing = Listing(config.inbox, config.pattern)
@@ -47,16 +44,15 @@ class Inbox:
             settle_seconds=config.settle_seconds,
             incomplete_seconds=config.incomplete_seconds,
         )
+        self._watch: FolderWatch | None = None
+        self._watch_timer = Timer(_CHECK_SECONDS)
+        self._scan_timer = Timer()
         self._arrived: deque[str] = deque()
+        self._missed = False  # names in ``_arrived``
         self._backlog: OrderedDict[str, None] = OrderedDict()
+        self._more = False  # names that the backlog has no room for
         self._left_alone: set[str] = set()
         self._ignored: set[str] = set()
-        self._watch: Watch | None = None
-        self._identity: tuple[int, int] | None = None
-        self._live = True
-        self._armed = False
-        self._more = self._missed = False
-        self._scan_at = self._tend_at = 0.0
 
     def open(self, *, live: bool = True) -> None:
         """List the folder; if ``live``, start watching it first and list it again periodically.
@@ -65,8 +61,10 @@ class Inbox:
             OSError: the folder cannot be listed.
             ConfigError: ``watch: inotify`` is configured but inotify is not available.
         """
-        self._live = live
-        self._rearm()
+        self.close()
+        if live:
+            self._watch = FolderWatch(self.folder, self._config.watch, self._on_arrival)
+            self._watch.start()
         self._scan()
 
     def close(self) -> None:
@@ -81,33 +79,26 @@ class Inbox:
         Raises:
             OSError: the folder cannot be listed; it is watched again once it can be.
         """
-        now = time.monotonic()
-        if now >= self._tend_at:
-            self._tend_at = now + _TEND_SECONDS
-            if not self._armed:
-                self._rearm()
-            elif self._identity != _identity(self.folder):
-                log.warning("%s was replaced: watching the new one", self.folder)
-                self._rearm()
-            elif self._watch is not None and not self._watch.alive():
-                log.warning("the watch on %s died: watching again", self.folder)
-                self._rearm()
-        self._hear()
-        if now >= self._scan_at or (self._more and not self._backlog):
+        if self._watch is not None and self._watch_timer.is_due:
+            self._watch_timer.restart()
+            if self._watch.ensure_running():
+                self._scan_timer.expire()
+        self._take_arrivals()
+        if self._scan_timer.is_due or (self._more and not self._backlog):
             self._scan()
         for name in self._completeness.due():
             if self._check(name):
                 self._backlog[name] = None
                 self._backlog.move_to_end(name, last=False)
 
-    def take(self, most: int) -> Iterator[str]:
-        """Yield the names of up to ``most`` complete files.
+    def take(self, at_most: int) -> Iterator[str]:
+        """Yield the names of up to ``at_most`` complete files.
 
         Claim each file before taking the next. A file that could not be claimed comes first in the
         next call.
         """
         taken = 0
-        while taken < most and self._backlog:
+        while taken < at_most and self._backlog:
             name = next(iter(self._backlog))
             if self._check(name):
                 yield name
@@ -122,6 +113,11 @@ class Inbox:
             log.warning("%r in the inbox %s: left alone", name, why)
 
     @property
+    def mode(self) -> Mode:
+        """How arrivals are noticed."""
+        return "polling" if self._watch is None else self._watch.mode
+
+    @property
     def waiting(self) -> int:
         """The number of files that are known and not yet taken, including unfinished ones."""
         return len(self._backlog) + len(self._completeness.names)
@@ -134,8 +130,8 @@ class Inbox:
     @property
     def seconds_left(self) -> float:
         """In how many seconds ``poll`` has work even if no event arrives."""
-        due = min(self._scan_at, self._tend_at, self._completeness.next_due())
-        return max(0.0, due - time.monotonic())
+        seconds = max(0.0, self._completeness.next_due() - time.monotonic())
+        return min(seconds, self._scan_timer.seconds_left, self._watch_timer.seconds_left)
 
     @property
     def exhausted(self) -> bool:
@@ -149,44 +145,7 @@ class Inbox:
             self.skip(name, "is not a regular file")
         return state is State.COMPLETE
 
-    def _rearm(self) -> None:
-        """Start a new watch on the folder and make a listing due.
-
-        Raises:
-            OSError: it cannot be watched now.
-            ConfigError: ``watch: inotify`` is configured but inotify is not available.
-        """
-        self.close()
-        self._armed = False
-        # Take the identity first, so that a folder replaced after this is noticed.
-        first = self._identity is None
-        self._identity = _identity(self.folder)
-        self.mode = "polling"
-        wanted = self._config.watch
-        silent = wanted == "auto" and not sends_events(self.folder)
-        if self._live and wanted != "polling" and not silent:
-            self._watch_for_events(first=first)
-        self._armed = True
-        self._scan_at = 0.0
-
-    def _watch_for_events(self, *, first: bool) -> None:
-        try:
-            self._watch = Watch(self.folder, self._hear_of)
-            self.mode = "inotify"
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EMFILE}:
-                raise
-            if self._config.watch == "inotify":
-                if not first:
-                    raise  # it was available before, so this may be temporary
-                raise ConfigError(
-                    f"watch: inotify is not available ({error.strerror}): raise "
-                    "fs.inotify.max_user_watches and max_user_instances with sysctl, "
-                    "or set watch: auto"
-                ) from error
-            log.warning("inotify is exhausted (%s): polling instead", error.strerror)
-
-    def _hear_of(self, name: str) -> None:
+    def _on_arrival(self, name: str) -> None:
         """Record an arrival; called from the watch's thread."""
         if len(self._arrived) < _BACKLOG:
             self._arrived.append(name)
@@ -194,7 +153,7 @@ class Inbox:
             self._missed = True
         self._wake()
 
-    def _hear(self) -> None:
+    def _take_arrivals(self) -> None:
         if self._missed:
             self._missed = False
             self._more = True
@@ -225,10 +184,14 @@ class Inbox:
         self._log_ignored(ignored)
         took = time.monotonic() - started
         log.debug("listed %s in %.3f s: %d files to check", self.folder, took, len(self._backlog))
-        every = self._config.rescan_seconds
-        if self.mode == "polling":
-            every = min(every, max(_POLL_SECONDS, _POLL_SHARE * took))
-        self._scan_at = started + every if self._live else math.inf
+        self._scan_timer.restart(self._seconds_to_next_scan(took))
+
+    def _seconds_to_next_scan(self, took: float) -> float:
+        if self._watch is None:  # read once
+            return math.inf
+        if self.mode == "inotify":
+            return self._config.rescan_seconds
+        return min(self._config.rescan_seconds, max(_POLL_SECONDS, _POLL_SHARE * took))
 
     def _matching(self, ignored: set[str]) -> Iterator[str]:
         """List the folder; yield the names that match, and add the others to ``ignored``."""
@@ -247,8 +210,3 @@ class Inbox:
                 " or ".join(self._config.pattern),
             )
         self._ignored = ignored
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    info = folder.stat()
-    return info.st_dev, info.st_ino

@@ -5,7 +5,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,14 @@ _NUMBER_WIDTH = 20  # longer digit sequences are not sorted by value
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many regular files match, and when the first came, as ``time.time``; inf if none."""
+class InboxCounts:
+    """How many regular files wait, and how many are ignored because their name does not match.
 
-    count: int
+    ``since``: when the first of those that wait came, as ``time.time``; inf if none waits.
+    """
+
+    waiting: int
+    ignored: int
     since: float
 
 
@@ -29,24 +33,10 @@ class Listing:
         self._folder = folder
         self._match = re.compile("|".join(map(fnmatch.translate, globs))).match
 
-    def __iter__(self) -> Iterator[str]:
-        """Yield the matching names in no particular order.
-
-        Raises:
-            OSError: the folder cannot be listed.
-        """
-        return (name for name, matches in self.split() if matches)
-
-    def ignored(self) -> Iterator[str]:
-        """Yield the names of files that do not match, except those that begin with a dot.
-
-        Raises:
-            OSError: the folder cannot be listed.
-        """
-        return (name for name, matches in self.split() if not matches)
-
     def split(self) -> Iterator[tuple[str, bool]]:
-        """Yield each name that matches or is ignored, and whether it matches, from one listing.
+        """Yield each name that matches or is ignored, and whether it matches, in no order.
+
+        Names that begin with a dot and those of folders are neither.
 
         Raises:
             OSError: the folder cannot be listed.
@@ -58,18 +48,21 @@ class Listing:
                 if matches or (not entry.name.startswith(".") and entry.is_file()):
                     yield entry.name, matches
 
-    def waiting(self) -> Waiting:
-        """Return how many files wait and since when; none if the folder cannot be listed."""
-        number, since = 0, math.inf
+    def count(self) -> InboxCounts:
+        """Count the files; none if the folder cannot be listed."""
+        waiting, ignored, since = 0, 0, math.inf
         with suppress(OSError):
-            for name in self:
+            for name, matches in self.split():
+                if not matches:
+                    ignored += 1
+                    continue
                 with suppress(OSError):  # it has been claimed
-                    about = (self._folder / name).lstat()
-                    if stat.S_ISREG(about.st_mode):  # anything else is left alone
-                        number += 1
+                    info = (self._folder / name).lstat()
+                    if stat.S_ISREG(info.st_mode):  # anything else is left alone
+                        waiting += 1
                         # The time of the last rename; cp and unzip keep the times of the content.
-                        since = min(since, about.st_ctime)
-        return Waiting(number, since)
+                        since = min(since, info.st_ctime)
+        return InboxCounts(waiting, ignored, since)
 
     def matches(self, name: str) -> bool:
         """Return whether a name matches.
@@ -78,14 +71,6 @@ class Listing:
         (rsync, browsers) and digitd's own work folder have such names.
         """
         return not name.startswith(".") and self._match(name) is not None
-
-
-def count(names: Iterable[str]) -> int:
-    """Return the number of names; 0 if their folder cannot be listed."""
-    try:
-        return sum(1 for _ in names)
-    except OSError:
-        return 0
 
 
 def natural(name: str) -> str:

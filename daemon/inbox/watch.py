@@ -1,5 +1,7 @@
-"""Watch a folder with a watchdog observer that only passes on file names."""
+"""Notice files that arrive in a folder, with a watchdog observer that only passes on names."""
 
+import errno
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,10 @@ from watchdog.events import (
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter
 from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
+
+from daemon.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["inotify", "polling"]
 
@@ -49,8 +55,8 @@ class _Handler(FileSystemEventHandler):
             self._arrived(Path(os.fsdecode(event.src_path)).name)
 
 
-class Watch:
-    """inotify on one folder."""
+class InotifyWatch:
+    """A running watchdog observer on one folder."""
 
     def __init__(self, folder: Path, arrived: Callable[[str], None]) -> None:
         """Start watching; ``arrived`` is called with each name, on another thread.
@@ -80,6 +86,96 @@ class Watch:
         self._descriptor.stop()
         self._observer.join()
         self._descriptor.join()
+
+
+class FolderWatch:
+    """Keeps an ``InotifyWatch`` running on a folder that may be replaced, if one is wanted.
+
+    Attributes:
+        mode: "polling" if nothing is watching, so that the folder must be listed often.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        wanted: Literal["auto", "inotify", "polling"],
+        on_arrival: Callable[[str], None],
+    ) -> None:
+        """Take the settings.
+
+        Args:
+            folder: the inbox.
+            wanted: the setting ``watch``.
+            on_arrival: gets each name, on another thread.
+        """
+        self.mode: Mode = "polling"
+        self._folder = folder
+        self._wanted = wanted
+        self._on_arrival = on_arrival
+        self._watch: InotifyWatch | None = None
+        self._identity: tuple[int, int] | None = None
+        self._is_started = False
+
+    def start(self) -> None:
+        """Start watching, again if it was started before.
+
+        Raises:
+            OSError: the folder cannot be watched now.
+            ConfigError: ``watch: inotify`` is configured but inotify is not available.
+        """
+        self.close()
+        # Take the identity first, so that a folder replaced after this is noticed.
+        is_first = self._identity is None
+        self._identity = _identity(self._folder)
+        is_silent = self._wanted == "auto" and not sends_events(self._folder)
+        if self._wanted != "polling" and not is_silent:
+            self._start_inotify(is_first=is_first)
+        self._is_started = True
+
+    def ensure_running(self) -> bool:
+        """Start again if the folder was replaced, or a thread died; return whether it was needed.
+
+        Raises what ``start`` raises.
+        """
+        if self._is_started:
+            if self._identity != _identity(self._folder):
+                log.warning("%s was replaced: watching the new one", self._folder)
+            elif self._watch is not None and not self._watch.alive():
+                log.warning("the watch on %s died: watching again", self._folder)
+            else:
+                return False
+        self.start()
+        return True
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._is_started = False
+        self.mode = "polling"
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _start_inotify(self, *, is_first: bool) -> None:
+        try:
+            self._watch = InotifyWatch(self._folder, self._on_arrival)
+            self.mode = "inotify"
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EMFILE}:
+                raise
+            if self._wanted == "inotify":
+                if not is_first:
+                    raise  # it was available before, so this may be temporary
+                raise ConfigError(
+                    f"watch: inotify is not available ({error.strerror}): raise "
+                    "fs.inotify.max_user_watches and max_user_instances with sysctl, "
+                    "or set watch: auto"
+                ) from error
+            log.warning("inotify is exhausted (%s): polling instead", error.strerror)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    info = folder.stat()
+    return info.st_dev, info.st_ino
 
 
 def sends_events(folder: Path) -> bool:

@@ -43,16 +43,17 @@ def _watch(config: Config) -> Finding:
     inbox = Inbox(config, wake=lambda: None)
     try:
         inbox.open()
+        mode = inbox.mode
     except (DigitdError, OSError) as error:
         return Finding(f"watch: {describe(error)}", error)
     finally:
         inbox.close()
     why = ""
-    if inbox.mode == config.watch:
+    if mode == config.watch:
         why = ", as configured"
-    elif inbox.mode == "polling":
+    elif mode == "polling":
         why = "; the file system sends no events, or inotify's limits are reached"
-    return Finding(f"watch: by {inbox.mode}{why}")
+    return Finding(f"watch: by {mode}{why}")
 
 
 def _model(config: Config) -> Finding:

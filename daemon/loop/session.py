@@ -267,14 +267,14 @@ class Session:
 
     def _write_metrics(self, file: Path) -> None:
         # A paused session does not poll the inbox, so it may not know what has arrived.
-        arrived = Listing(self.config.inbox, self.config.pattern).waiting()
+        arrived = Listing(self.config.inbox, self.config.pattern).count()
         without_row = [file for file in self._pipeline.files if file.stage is not Stage.COMMITTED]
         claimed_at = (file.job.received_at.timestamp() for file in without_row)
         self._metrics.write(
             file,
             Gauges(
                 paused=bool(self._pause_reason),
-                waiting=arrived.count + len(without_row),
+                waiting=arrived.waiting + len(without_row),
                 oldest_seconds=max(0.0, time.time() - min(arrived.since, *claimed_at, math.inf)),
                 restarts=self._pool.replaced,
                 drifts=len(self._drift.differences),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Config
-from daemon.inbox.listing import Listing, count
+from daemon.inbox.listing import Listing
 from daemon.layout import STATUS_PAGE, WORK_FOLDER, claimed_id
 from daemon.outbox.census import census
 from daemon.outbox.drift import differences, load
@@ -101,6 +101,7 @@ def read(config: Config) -> dict[str, Any]:
     page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
     found = census(config.outbox)
     known = page if running else {}
+    counts = Listing(config.inbox, config.pattern).count()
     return {
         "running": running,
         "pid": known.get("pid"),
@@ -111,9 +112,9 @@ def read(config: Config) -> dict[str, Any]:
         "model": known.get("model"),
         "inbox": str(config.inbox),
         "outbox": str(config.outbox),
-        "waiting": _waiting(config),
-        "ignored": count(Listing(config.inbox, config.pattern).ignored()),
-        "in_work": _claimed(config.inbox / WORK_FOLDER),
+        "waiting": counts.waiting,
+        "ignored": counts.ignored,
+        "in_work": _count_claimed(config.inbox / WORK_FOLDER),
         **{status.value: found.counts[status] for status in Status},
         "drift": differences(load(config.outbox)),
         "last": _brief(found.last),
@@ -140,14 +141,11 @@ def _read_page(path: Path) -> dict[str, Any]:
 
 def count_files_left(config: Config) -> int:
     """Return the number of files without a row: in the inbox and claimed."""
-    return _waiting(config) + _claimed(config.inbox / WORK_FOLDER)
+    waiting = Listing(config.inbox, config.pattern).count().waiting
+    return waiting + _count_claimed(config.inbox / WORK_FOLDER)
 
 
-def _waiting(config: Config) -> int:
-    return Listing(config.inbox, config.pattern).waiting().count
-
-
-def _claimed(folder: Path) -> int:
+def _count_claimed(folder: Path) -> int:
     try:
         return sum(claimed_id(path.name) is not None for path in folder.iterdir())
     except OSError:

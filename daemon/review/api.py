@@ -245,7 +245,7 @@ def _check_upload(config: Config, name: str, size: int | None) -> None:
         raise HTTPException(411, "its size was not announced: use a browser")
     if size > _most_upload_bytes(config):
         raise HTTPException(413, f"larger than {config.max_file_mb:g} MB: digitd would refuse it")
-    if sum(1 for _ in listing) >= _MOST_WAITING:
+    if sum(matches for _, matches in listing.split()) >= _MOST_WAITING:
         raise HTTPException(503, "too many files are waiting: try again when some have been read")
 
 

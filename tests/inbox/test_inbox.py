@@ -22,7 +22,7 @@ from daemon.config import Config
 from daemon.errors import ConfigError
 from daemon.inbox.inbox import Inbox
 from daemon.inbox.listing import natural
-from daemon.inbox.watch import Watch, sends_events
+from daemon.inbox.watch import InotifyWatch, sends_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +99,7 @@ def running(folder: Path, *, live: bool = True, **options: Any) -> Iterator[Loop
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.inbox.inbox._TEND_SECONDS", 0.05)
+    monkeypatch.setattr("daemon.inbox.inbox._CHECK_SECONDS", 0.05)
     monkeypatch.setattr("daemon.inbox.inbox._POLL_SECONDS", 0.05)
     monkeypatch.setattr("daemon.inbox.completeness._RECHECK_SECONDS", 0.05)
 
@@ -425,6 +425,11 @@ def test_missing_inbox_is_watched_again_when_it_returns(folder: Path, impatient:
         assert loop.inbox.mode == "inotify"
 
 
+def inotify_of(loop: Loop) -> InotifyWatch | None:
+    watch = loop.inbox._watch  # noqa: SLF001 - the threads are in there
+    return None if watch is None else watch._watch  # noqa: SLF001
+
+
 @pytest.mark.parametrize("thread", ["_descriptor", "_observer", "emitter"])
 def test_dead_watch_thread_is_noticed_and_replaced(
     folder: Path, impatient: None, caplog: pytest.LogCaptureFixture, thread: str
@@ -432,7 +437,7 @@ def test_dead_watch_thread_is_noticed_and_replaced(
     del impatient
     with caplog.at_level(logging.WARNING, "daemon"), running(folder) as loop:
         loop.turn()
-        watch = loop.inbox._watch  # noqa: SLF001 - the thread to stop is in there
+        watch = inotify_of(loop)
         assert watch is not None
         assert watch.alive()
         if thread == "emitter":
@@ -443,7 +448,7 @@ def test_dead_watch_thread_is_noticed_and_replaced(
         victim.join(DEADLINE_SECONDS)
         assert not watch.alive()
         drop(folder, "digit1.png")
-        loop.until(lambda: loop.inbox._watch is not watch)  # noqa: SLF001
+        loop.until(lambda: inotify_of(loop) is not watch)
         loop.until_claimed(1)
         drop(folder, "digit2.png")
         loop.until_claimed(2)
@@ -532,7 +537,7 @@ def test_watch_that_could_not_be_restarted_is_restarted_later(
 def test_watch_on_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     threads = threading.active_count()
     with pytest.raises(OSError, match=os.strerror(errno.ENOENT)):
-        Watch(tmp_path / "gone", lambda _: None)
+        InotifyWatch(tmp_path / "gone", lambda _: None)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while threading.active_count() > threads:
         assert time.monotonic() < deadline
