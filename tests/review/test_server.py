@@ -31,10 +31,11 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PAGES = [f"page{number:03}.png" for number in range(130)]
 
-@pytest.fixture
-def three(site: Site) -> list[str]:
-    """Add three doubtful rows; return their ids in the order of the queue."""
+
+def add_rows(site: Site) -> list[str]:
+    """Add three doubtful rows and two others; return the three ids in the order of the queue."""
     second = site.add("digit2.png", doubtful(2, 0.6))
     third = site.add("digit3.png", doubtful(3, 0.7))
     first = site.add("digit1.png", BLANK)
@@ -44,9 +45,36 @@ def three(site: Site) -> list[str]:
 
 
 @pytest.fixture
+def three(site: Site) -> list[str]:
+    """Return the ids of three doubtful rows in the order of the queue."""
+    return add_rows(site)
+
+
+@pytest.fixture
 def server(site: Site, three: list[str]) -> Iterator[Server]:
     with Server(site) as running:
         running.wait_for_rows(len(three) + 2)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Yield a server for tests that change nothing."""
+    site = Site(tmp_path_factory.mktemp("unchanged"))
+    add_rows(site)
+    with Server(site) as running:
+        running.wait_for_rows(5)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Yield a server with more rows than a page of the gallery shows."""
+    site = Site(tmp_path_factory.mktemp("pages"))
+    verdicts = [doubtful(1, 0.3 + number % 3 / 10) for number in range(len(PAGES))]
+    site.add_all(list(zip(PAGES, verdicts, strict=True)), b"")
+    with Server(site) as running:
+        running.wait_for_rows(len(PAGES))
         yield running
 
 
@@ -135,13 +163,12 @@ def test_answer_of_another_program_is_seen(site: Site, server: Server, three: li
     ],
     ids=str,
 )
-def test_malformed_answer_is_refused(
-    site: Site, server: Server, three: list[str], change: dict[str, object]
-) -> None:
-    reply = server.post("/api/answers", {"id": three[0], "label": "5"} | change)
+def test_malformed_answer_is_refused(unchanged: Server, change: dict[str, object]) -> None:
+    given = {"id": queue(unchanged)[0], "label": "5"}
+    reply = unchanged.post("/api/answers", given | change)
     assert reply.status in {400, 404}
     assert reply.json["error"]
-    assert site.answers() == []
+    assert list(labels.read(unchanged.box.outbox)) == []
 
 
 def test_answer_that_cannot_be_stored_is_not_acknowledged(
@@ -258,9 +285,11 @@ def test_missing_package_is_named(site: Site) -> None:
         ("status=x&value=x&sort=x&since=x&after=x", None),
     ],
 )
-def test_gallery_filters_and_sorts(server: Server, query: str, expected: list[str] | None) -> None:
+def test_gallery_filters_and_sorts(
+    unchanged: Server, query: str, expected: list[str] | None
+) -> None:
     everything = ["digit8.png", "digit9.png", "digit1.png", "digit3.png", "digit2.png"]
-    assert files(server, query) == (everything if expected is None else expected)
+    assert files(unchanged, query) == (everything if expected is None else expected)
 
 
 def test_gallery_shows_a_persons_answer_first(server: Server, three: list[str]) -> None:
@@ -272,21 +301,16 @@ def test_gallery_shows_a_persons_answer_first(server: Server, three: list[str]) 
 
 @pytest.mark.parametrize("sort", ["newest", "oldest", "least", "most"])
 @pytest.mark.parametrize("name", ["", "page"])
-def test_pages_of_the_gallery_have_each_row_once(site: Site, sort: str, name: str) -> None:
-    names = [f"page{number:03}.png" for number in range(130)]
-    verdicts = [doubtful(1, 0.3 + number % 3 / 10) for number in range(len(names))]
-    site.add_all(list(zip(names, verdicts, strict=True)), b"")
-    with Server(site) as server:
-        server.wait_for_rows(len(names))
-        path, shown = f"/gallery?sort={sort}&name={name}", list[str]()
-        while path:
-            page = server.request(path).text
-            shown += files(server, path.partition("?")[2])
-            link = re.search(r'rel="next" href="([^"]+)"', page)
-            path = link[1].replace("&amp;", "&") if link else ""
-        assert sorted(shown) == names
-        if sort in {"newest", "oldest"}:
-            assert shown == (names[::-1] if sort == "newest" else names)
+def test_pages_of_the_gallery_have_each_row_once(pages: Server, sort: str, name: str) -> None:
+    path, shown = f"/gallery?sort={sort}&name={name}", list[str]()
+    while path:
+        page = pages.request(path).text
+        shown += files(pages, path.partition("?")[2])
+        link = re.search(r'rel="next" href="([^"]+)"', page)
+        path = link[1].replace("&amp;", "&") if link else ""
+    assert sorted(shown) == PAGES
+    if sort in {"newest", "oldest"}:
+        assert shown == (PAGES[::-1] if sort == "newest" else PAGES)
 
 
 def test_row_page_leads_to_its_neighbours(server: Server, three: list[str]) -> None:
@@ -313,8 +337,8 @@ def test_images_are_encoded_again(site: Site, server: Server) -> None:
 
 
 @pytest.mark.parametrize("what", ["large", "small", "seen"])
-def test_original_and_picture_are_shown(server: Server, three: list[str], what: str) -> None:
-    reply = server.request(f"/image/{three[0]}/{what}")
+def test_original_and_picture_are_shown(unchanged: Server, what: str) -> None:
+    reply = unchanged.request(f"/image/{queue(unchanged)[0]}/{what}")
     assert (reply.status, reply.headers["content-type"]) == (200, "image/png")
 
 
