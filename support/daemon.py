@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from daemon.config import load
-from daemon.outbox.audit import Audit, audit
+from daemon.outbox.audit import Audit, find_discrepancies
 from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Box:
             assert (self.outbox / row["original"]).read_bytes() == data
             assert row["sha256"] == hashlib.sha256(data).hexdigest()
             assert (self.outbox / row["picture"]).stat().st_size > 0
-        assert audit(load(self.config)) == Audit(len(rows), len(rows), 0, ())
+        assert find_discrepancies(load(self.config)) == Audit(len(rows), len(rows), 0, ())
 
 
 class Daemon:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from daemon.outbox import published, retention
+from daemon.outbox import archive, retention
 from support import stand_in
 
 DAY_SECONDS = 60.0
@@ -22,6 +22,6 @@ def day(moment: datetime) -> str:
 
 
 if __name__ == "__main__":
-    published.day = day
+    archive.day_folder = day
     retention._EVERY_SECONDS = SWEEP_SECONDS  # noqa: SLF001 - an hour in the program
     stand_in.main()

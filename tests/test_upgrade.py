@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from daemon.config import load
-from daemon.outbox.audit import Audit, audit
+from daemon.outbox.audit import Audit, find_discrepancies
 from support.daemon import ROOT, SAMPLES, Box, Daemon, digitd
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_outbox_of_0_1_0_is_taken_over(box: Box, tmp_path: Path) -> None:
             assert row["digit"] == name[5]
             assert (box.outbox / row["original"]).read_bytes() == (SAMPLES / name).read_bytes()
     assert rows["digit5.png"]["id"] == "d06h15pxxcm00"  # as it was claimed
-    assert audit(load(box.config)) == Audit(rows=8, files=8, in_work=0, breaks=())
+    assert find_discrepancies(load(box.config)) == Audit(rows=8, files=8, in_flight=0)
     done = digitd("results", "--config", box.config)
     finals = {row["file"]: row for row in csv.DictReader(io.StringIO(done.stdout))}
     assert (finals["digit2.png"]["answer"], finals["digit2.png"]["answered_by"]) == ("3", "person")

@@ -23,7 +23,7 @@ from pathlib import Path
 import click
 
 from daemon.config import load
-from daemon.outbox.audit import audit
+from daemon.outbox.audit import find_discrepancies
 from daemon.outbox.rows import COLUMNS
 from support.daemon import DIGITD, SAMPLES, STAND_IN, Box, Daemon
 from support.stand_in import png_like
@@ -129,7 +129,7 @@ def report(box: Box, dropped: dict[str, bytes], killed: int, watcher: Watcher) -
         ),
         "pictures missing": sum(not (box.outbox / row["picture"]).is_file() for row in rows),
         "half rows seen": watcher.torn,
-        "breaks that audit finds": len(audit(load(box.config)).breaks),
+        "breaks that audit finds": len(find_discrepancies(load(box.config)).discrepancies),
     }
     for what, number in (counted | wrong).items():
         click.echo(f"{what:34}{number:7}")

@@ -22,20 +22,20 @@ def audit(config_file: Path) -> None:
       digitd audit --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.outbox.audit import audit as balance
+    from daemon.outbox.audit import find_discrepancies
 
     settings = config.load(config_file)
     with click.progressbar(
         length=0, label="checking", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
-        found = balance(settings, bar.update)
-    for line in found.breaks:
+        found = find_discrepancies(settings, bar.update)
+    for line in found.discrepancies:
         click.echo(line)
     click.echo(
-        f"{found.rows} rows, {found.files} files, {found.in_work} in work, "
-        f"{len(found.breaks)} discrepancies"
+        f"{found.rows} rows, {found.files} files, {found.in_flight} in work, "
+        f"{len(found.discrepancies)} discrepancies"
     )
-    if found.breaks:
+    if found.discrepancies:
         sys.exit(EX_FOUND_WRONG)
 
 
@@ -68,10 +68,10 @@ def results(config_file: Path, out: Path | None, kind: str) -> None:
     """
     from daemon import config
     from daemon.outbox import export
-    from daemon.outbox.results import results as final_answers
+    from daemon.outbox.results import final_rows
 
     outbox = config.load(config_file).outbox
-    finals = final_answers(outbox)
+    finals = final_rows(outbox)
     if out is not None:
         export.save(finals, out, kind, outbox)
         return

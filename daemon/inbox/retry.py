@@ -10,8 +10,7 @@ from daemon.errors import RetryError, describe
 from daemon.inbox.deposit import move_in
 from daemon.inbox.listing import Listing, natural
 from daemon.layout import FAILED
-from daemon.outbox import published
-from daemon.outbox.archive import dropped_name
+from daemon.outbox.archive import dropped_name, is_file_name, list_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Retried:
 
 def failed_names(outbox: Path) -> list[str]:
     """Return the names of the files in ``failed/`` in natural order."""
-    return sorted(filter(published.is_name, published.names(outbox / FAILED)), key=_order)
+    return sorted(filter(is_file_name, list_names(outbox / FAILED)), key=_order)
 
 
 def _order(name: str) -> tuple[str, str, str]:
@@ -64,7 +63,7 @@ def _retry(config: Config, name: str) -> str:
         RetryError: it was not moved.
     """
     source = config.outbox / FAILED / name
-    if not published.is_name(name) or not os.path.lexists(source):
+    if not is_file_name(name) or not os.path.lexists(source):
         folder = config.outbox / FAILED
         raise RetryError(f"{name}: is not in {folder}: list this folder for the names")
     listing = Listing(config.inbox, config.pattern)

@@ -12,9 +12,9 @@ from typing import Any
 from daemon.config import Config
 from daemon.inbox.listing import Listing
 from daemon.layout import STATUS_PAGE, WORK_FOLDER, claimed_id
-from daemon.outbox.census import census
 from daemon.outbox.drift import differences, load
 from daemon.outbox.outbox import is_running
+from daemon.outbox.table import count_rows
 from daemon.records import Status
 from daemon.systemd.notify import notify, watchdog_seconds
 from daemon.waiting import Timer
@@ -99,7 +99,7 @@ def read(config: Config) -> dict[str, Any]:
     """Return the status of the digitd with this config, running or not."""
     running = is_running(config.inbox, config.outbox)
     page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
-    found = census(config.outbox)
+    found = count_rows(config.outbox)
     known = page if running else {}
     counts = Listing(config.inbox, config.pattern).count()
     return {
@@ -115,7 +115,7 @@ def read(config: Config) -> dict[str, Any]:
         "waiting": counts.waiting,
         "ignored": counts.ignored,
         "in_work": _count_claimed(config.inbox / WORK_FOLDER),
-        **{status.value: found.counts[status] for status in Status},
+        **{status.value: found.by_status[status] for status in Status},
         "drift": differences(load(config.outbox)),
         "last": _brief(found.last),
         "last_error": _brief(found.last_error),

@@ -1,4 +1,7 @@
-"""Choose file names in the outbox's folders, and move files there."""
+"""The files in ``annotated/``, ``originals/`` and ``failed/``: choose their names, move them there.
+
+They are next to each other, or each day's files are in a folder of that day.
+"""
 
 import errno
 import filecmp
@@ -7,21 +10,65 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path, PurePath
 
 from daemon import files, ids
 from daemon.files import PART_SUFFIX
 from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PICTURES
-from daemon.outbox import published, rows
+from daemon.outbox import rows
 from daemon.records import Job, Placement, Result, Status
 
 log = logging.getLogger(__name__)
 
 _FOLDERS = (PICTURES, ORIGINALS, FAILED)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 # A longer suffix is not an extension, but part of a name that contains a dot.
 _LONGEST_SUFFIX = 16
 _WITH_ID = re.compile(rf"(?P<stem>.+)-{ids.PATTERN.pattern}(?P<suffix>\.[^.]*)?", re.DOTALL)
+
+
+def day_folder(moment: datetime) -> str:
+    """Return the name of a day's folder, such as ``2026-11-24``; ``moment`` is in UTC."""
+    return f"{moment:%Y-%m-%d}"
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether a text can be the name of a published file, such as ``digit7.png``.
+
+    A file in a day's folder is named with it: ``2026-11-24/digit7.png``.
+    """
+    *folders, file = name.split("/")
+    at_most_a_day = not folders or (len(folders) == 1 and _DAY.fullmatch(folders[0]) is not None)
+    return at_most_a_day and bool(file) and not file.startswith(".") and "\0" not in name
+
+
+def list_names(folder: Path) -> Iterator[str]:
+    """Yield the names of the files in one of the folders; none if it does not exist.
+
+    Unfinished copies from another file system are left out.
+    """
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            if _DAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                yield from (f"{entry.name}/{name}" for name in list_names(folder / entry.name))
+            elif not (entry.name.startswith(".") and entry.name.endswith(PART_SUFFIX)):
+                yield entry.name
+
+
+def dropped_name(name: str) -> str:
+    """Return the name under which a file was dropped: its name here without the id, if it has one.
+
+    A long name may have been cut when the id was added.
+    """
+    found = _WITH_ID.fullmatch(name)
+    return f"{found['stem']}{found['suffix'] or ''}" if found else name
 
 
 class Archive:
@@ -49,7 +96,7 @@ class Archive:
         A file keeps its name. If that is taken, its id is added.
         """
         name = rows.printable(result.job.name)
-        day = f"{published.day(result.job.received_at)}/" if self._daily else ""
+        day = f"{day_folder(result.job.received_at)}/" if self._daily else ""
         if len(_picture_name(name).encode()) > NAME_BYTES or self._is_taken(f"{day}{name}"):
             name = _with_id(name, result.job.id)
         name = f"{day}{name}"
@@ -100,18 +147,18 @@ def _move_to_free(source: Path, target: Path) -> None:
     try:
         files.rename_noreplace(source, target)
     except FileNotFoundError:  # a new day, or someone removed the folder
-        _make(target.parent)
+        _create_folder(target.parent)
         files.rename_noreplace(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _make(target.parent)
+        _create_folder(target.parent)
         _copy_over(source, target)
 
 
-def _make(folder: Path) -> None:
+def _create_folder(folder: Path) -> None:
     """Create one of the folders, or the folder of a day in it."""
-    if published.is_day(folder.name):
+    if _DAY.fullmatch(folder.name):
         folder.parent.mkdir(mode=0o770, exist_ok=True)
     folder.mkdir(mode=0o770, exist_ok=True)
 
@@ -140,15 +187,6 @@ def _reserved_name(placement: Placement) -> str:
 
 def _picture_name(name: str) -> str:
     return name if name.lower().endswith(".png") else f"{name}.png"
-
-
-def dropped_name(name: str) -> str:
-    """Return the name under which a file was dropped: its name here without the id, if it has one.
-
-    A long name may have been cut when the id was added.
-    """
-    found = _WITH_ID.fullmatch(name)
-    return f"{found['stem']}{found['suffix'] or ''}" if found else name
 
 
 def _with_id(name: str, job_id: str) -> str:

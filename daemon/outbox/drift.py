@@ -14,7 +14,7 @@ from typing import Self
 
 from daemon.files import replace_whole
 from daemon.layout import DRIFT
-from daemon.outbox import published
+from daemon.outbox import archive
 from daemon.outbox.rows import Row
 from daemon.records import DIGITS, Status
 from daemon.waiting import Timer
@@ -84,7 +84,7 @@ class Record:
 
     def plus(self, row: Row) -> Self:
         """Return the record with another row; a new model begins a new reference."""
-        day = published.day(row.processed_at)
+        day = archive.day_folder(row.processed_at)
         today = self.today if day == self.day else Sample()
         model, reference = self.model, self.reference
         if row.result.model and row.result.model != model:

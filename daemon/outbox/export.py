@@ -10,7 +10,7 @@ from typing import BinaryIO
 from daemon.errors import DestinationError, MissingPackageError
 from daemon.files import open_replacement
 from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, TABLE
-from daemon.outbox.results import COLUMNS, Final
+from daemon.outbox.results import COLUMNS, FinalRow
 from daemon.outbox.rows import PROBABILITIES, csv_line
 
 _NUMBERS = frozenset({"confidence", *PROBABILITIES})
@@ -25,10 +25,10 @@ _JSON_LINE = "{" + ", ".join(f'"{column}": %s' for column in COLUMNS) + "}\n"
 _GROUP = 50_000  # rows in a Parquet row group: 20 MB in memory
 _LINES = 1000  # written at once
 
-Write = Callable[[Iterable[Final], BinaryIO], None]
+Write = Callable[[Iterable[FinalRow], BinaryIO], None]
 
 
-def csv_lines(finals: Iterable[Final]) -> Iterator[bytes]:
+def csv_lines(finals: Iterable[FinalRow]) -> Iterator[bytes]:
     """Yield blocks of lines of CSV, the header first."""
     yield csv_line(COLUMNS).encode()
     source = iter(finals)
@@ -37,17 +37,17 @@ def csv_lines(finals: Iterable[Final]) -> Iterator[bytes]:
         yield "".join(f"{one.line},{one.answer},{one.answered_by}\n" for one in block).encode()
 
 
-def _write_csv(finals: Iterable[Final], out: BinaryIO) -> None:
+def _write_csv(finals: Iterable[FinalRow], out: BinaryIO) -> None:
     out.writelines(csv_lines(finals))
 
 
-def _write_jsonl(finals: Iterable[Final], out: BinaryIO) -> None:
+def _write_jsonl(finals: Iterable[FinalRow], out: BinaryIO) -> None:
     source = iter(finals)
     while block := list(islice(source, _LINES)):
         out.write("".join(map(_json_line, block)).encode())
 
 
-def _json_line(final: Final) -> str:
+def _json_line(final: FinalRow) -> str:
     """Return one row as a JSON object: numbers as numbers, null for missing ones."""
     # The cells are JSON numbers already. json.dumps of a dict takes 20 us, this 6.
     numbers = final.cells[_FIRST_NUMBER:_AFTER_NUMBERS]
@@ -62,7 +62,7 @@ def _json_line(final: Final) -> str:
     )
 
 
-def _values(final: Final) -> Iterator[str | float | None]:
+def _values(final: FinalRow) -> Iterator[str | float | None]:
     """Yield the values of a row for Parquet: numbers as numbers, ``None`` for missing ones."""
     for column, cell in zip(COLUMNS, final.cells, strict=False):
         if column in _NUMBERS or column == "digit":
@@ -81,7 +81,7 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _write_parquet(finals: Iterable[Final], out: BinaryIO) -> None:
+def _write_parquet(finals: Iterable[FinalRow], out: BinaryIO) -> None:
     try:
         import pyarrow as pa  # noqa: PLC0415 - 100 MB that only this format needs
         from pyarrow import parquet  # noqa: PLC0415
@@ -110,7 +110,7 @@ _WRITERS: dict[str, Write] = {
 FORMATS = tuple(_WRITERS)
 
 
-def write(finals: Iterable[Final], out: BinaryIO, kind: str) -> None:
+def write(finals: Iterable[FinalRow], out: BinaryIO, kind: str) -> None:
     """Write final answers in one of ``FORMATS``.
 
     Raises:
@@ -120,7 +120,7 @@ def write(finals: Iterable[Final], out: BinaryIO, kind: str) -> None:
     _WRITERS[kind](finals, out)
 
 
-def save(finals: Iterable[Final], file: Path, kind: str, outbox: Path) -> None:
+def save(finals: Iterable[FinalRow], file: Path, kind: str, outbox: Path) -> None:
     """Write final answers to a file, which is replaced only when they are complete.
 
     Raises:

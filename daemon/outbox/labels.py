@@ -133,11 +133,10 @@ def read(outbox: Path) -> Iterator[Answer]:
         return
     with file:
         _has_header(file.readline(), path)
-        for line in file:
-            if line.endswith(b"\n"):
-                answer = parse(line.decode("utf-8", "replace"))
-                if answer is not None:
-                    yield answer
+        for line in files.complete_lines(file):
+            answer = parse(line.decode("utf-8", "replace"))
+            if answer is not None:
+                yield answer
 
 
 def latest(outbox: Path) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """The final answers: each row of predictions.csv with what a person or the model says."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from daemon.errors import ConfigError
+from daemon.files import complete_lines
 from daemon.outbox import labels, rows
-from daemon.outbox.table import check_header, opened
+from daemon.outbox.table import check_header, open_tables
 from daemon.records import Status
 
 COLUMNS = (*rows.COLUMNS, "answer", "answered_by")
@@ -16,7 +17,7 @@ _ID, _STATUS, _DIGIT = map(rows.COLUMNS.index, ("id", "status", "digit"))
 
 
 @dataclass(slots=True)  # frozen would take 0.6 us more for each of a million rows
-class Final:
+class FinalRow:
     """One row with its final answer.
 
     Attributes:
@@ -33,7 +34,7 @@ class Final:
     answered_by: str
 
 
-def results(outbox: Path) -> Iterator[Final]:
+def final_rows(outbox: Path) -> Iterator[FinalRow]:
     """Yield every row with its final answer, oldest first, including rotated tables.
 
     The rows are read one by one: a million of them take no memory.
@@ -52,27 +53,24 @@ def results(outbox: Path) -> Iterator[Final]:
     for line, cells in _rows(outbox):
         label = answers.get(cells[_ID])
         if label is not None:
-            yield Final(line, cells, label, PERSON)
+            yield FinalRow(line, cells, label, PERSON)
         elif cells[_STATUS] == Status.OK:
-            yield Final(line, cells, cells[_DIGIT], MODEL)
+            yield FinalRow(line, cells, cells[_DIGIT], MODEL)
         else:
-            yield Final(line, cells, "", "")
+            yield FinalRow(line, cells, "", "")
 
 
 def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
-    with ExitStack() as stack:
-        tables = opened(outbox, stack)
+    """Yield each row once: the line without its newline, and its cells."""
+    with open_tables(outbox) as tables:
         # Rows can be in two tables if somebody left a copy of the table next to it.
         seen: set[str] | None = set() if len(tables) > 1 else None
-        for table in tables:
-            for raw in table:
-                if not raw.endswith(b"\n"):
-                    break  # digitd is writing it
-                cells = rows.cells(line := raw.decode("utf-8", "replace").rstrip("\r\n"))
-                if cells is None:
-                    continue  # the header, or a line that `digitd audit` reports
-                if seen is not None:
-                    if cells[_ID] in seen:
-                        continue
-                    seen.add(cells[_ID])
-                yield line, cells
+        for raw in chain.from_iterable(map(complete_lines, tables)):
+            cells = rows.cells(line := raw.decode("utf-8", "replace").rstrip("\r\n"))
+            if cells is None:
+                continue  # the header, or a line that `digitd audit` reports
+            if seen is not None:
+                if cells[_ID] in seen:
+                    continue
+                seen.add(cells[_ID])
+            yield line, cells

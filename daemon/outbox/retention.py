@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon.errors import describe
 from daemon.files import replace_whole
 from daemon.layout import DELETED_BEFORE, ORIGINALS, PICTURES
-from daemon.outbox import published, rows
+from daemon.outbox import archive, rows
 from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Retention:
         deleted = 0
         for place in (ORIGINALS, PICTURES):
             folder = self._outbox / place
-            for name in published.names(folder):
+            for name in archive.list_names(folder):
                 yield
                 path = folder / name
                 with suppress(FileNotFoundError):  # somebody has deleted it
@@ -77,7 +77,7 @@ class Retention:
                         is_noted = True
                     path.unlink()
                     deleted += 1
-                if "/" in name and published.day(datetime.now(UTC)) not in name:
+                if "/" in name and archive.day_folder(datetime.now(UTC)) not in name:
                     with suppress(OSError):  # not empty
                         path.parent.rmdir()
         return deleted

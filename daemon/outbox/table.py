@@ -2,8 +2,11 @@
 
 import logging
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,8 +14,12 @@ from daemon import files
 from daemon.errors import ConfigError
 from daemon.layout import TABLE
 from daemon.outbox import rows
+from daemon.records import Status
 
 log = logging.getLogger(__name__)
+
+# The start of a row: id, file name, status.
+_ROW = re.compile(rb'd[0-9a-z]{12},(?:[^",\n]*|"(?:[^"\n]|"")*"),(ok|unsure|error),')
 
 
 class Table:
@@ -116,36 +123,68 @@ def _has_header(path: Path) -> bool:
     return rows.has_header(head, header, path, "move it away, or name another outbox")
 
 
-def rotated(outbox: Path) -> list[Path]:
+def list_rotated(outbox: Path) -> list[Path]:
     """Return the uncompressed tables that logrotate moved aside, newest first."""
     tables = [path for path in outbox.glob(f"{TABLE}?*") if path.is_file() and path.suffix != ".gz"]
     return sorted(tables, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
-def opened(outbox: Path, stack: ExitStack) -> list[BinaryIO]:
-    """Return all tables opened for reading, rotated ones first, oldest first.
-
-    Args:
-        outbox: their folder.
-        stack: closes them.
-    """
-    tables: list[BinaryIO] = []
-    # The current table first: logrotate may move it while the others are being listed.
-    for path in (outbox / TABLE, *rotated(outbox)):
-        try:
-            table = stack.enter_context(path.open("rb"))
-        except FileNotFoundError:
-            continue
-        info = os.fstat(table.fileno())
-        if not any(os.path.samestat(info, os.fstat(other.fileno())) for other in tables):
-            tables.append(table)
-    return tables[::-1]
+@contextmanager
+def open_tables(outbox: Path) -> Iterator[list[BinaryIO]]:
+    """Open all tables for reading: the rotated ones, oldest first, then the current one."""
+    with ExitStack() as stack:
+        tables: list[BinaryIO] = []
+        # The current table first: logrotate may move it while the others are being listed.
+        for path in (outbox / TABLE, *list_rotated(outbox)):
+            try:
+                table = stack.enter_context(path.open("rb"))
+            except FileNotFoundError:
+                continue
+            info = os.fstat(table.fileno())
+            if not any(os.path.samestat(info, os.fstat(other.fileno())) for other in tables):
+                tables.append(table)
+        yield tables[::-1]
 
 
 def rows_from_the_end(outbox: Path) -> Iterator[dict[str, str]]:
     """Yield the rows as dicts, last one first, including rotated tables."""
-    for path in (outbox / TABLE, *rotated(outbox)):
+    for path in (outbox / TABLE, *list_rotated(outbox)):
         for line in files.lines_from_the_end(path):
             fields = rows.parse(line.decode("utf-8", "replace"))
             if fields is not None:
                 yield fields
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """The rows of one outbox.
+
+    Attributes:
+        by_status: their number by status.
+        last: the cells of the newest one by column; ``None`` if there is none.
+        last_error: the cells of the newest one with the status ``error``.
+    """
+
+    by_status: dict[Status, int]
+    last: dict[str, str] | None
+    last_error: dict[str, str] | None
+
+
+def count_rows(outbox: Path) -> RowCounts:
+    """Count the rows of predictions.csv and of the tables that logrotate moved aside."""
+    counts: Counter[bytes] = Counter()
+    last = last_error = b""
+    error = Status.ERROR.encode()
+    with open_tables(outbox) as tables:
+        for table in tables:
+            # Parsing each row would take 4 us, this 1 us.
+            for line in files.complete_lines(table):
+                if found := _ROW.match(line):
+                    counts[found[1]] += 1
+                    last = line
+                    last_error = line if found[1] == error else last_error
+    return RowCounts(
+        {status: counts[status.encode()] for status in Status},
+        rows.parse(last.decode("utf-8", "replace")),
+        rows.parse(last_error.decode("utf-8", "replace")),
+    )

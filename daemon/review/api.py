@@ -23,7 +23,7 @@ from daemon.inbox.retry import retry
 from daemon.layout import FAILED, NAME_BYTES
 from daemon.loop import status
 from daemon.outbox import export
-from daemon.outbox.results import results
+from daemon.outbox.results import final_rows
 from daemon.outbox.retention import deleted_before
 from daemon.review import queries
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
@@ -174,7 +174,7 @@ class Api:
 
     def results(self, _request: Request) -> Response:
         """Return the final answers as CSV."""
-        finals = results(self._state.config.outbox)
+        finals = final_rows(self._state.config.outbox)
         try:  # the first one now: an error after the headers would look like a short table
             first = list(islice(finals, 1))
         except DigitdError as error:

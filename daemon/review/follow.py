@@ -13,7 +13,7 @@ from pathlib import Path
 
 from daemon.files import complete_lines
 from daemon.layout import LABELS, TABLE
-from daemon.outbox.table import rotated
+from daemon.outbox.table import list_rotated
 from daemon.review.index import Index, Line, Position
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,9 @@ _LABELS_KIND = "labels"
 _KINDS = {
     _LABELS_KIND: _Kind(lambda outbox: [outbox / LABELS], Index.add_answers, is_new=False),
     "predictions": _Kind(
-        lambda outbox: [outbox / TABLE, *reversed(rotated(outbox))], Index.add_rows, is_new=True
+        lambda outbox: [outbox / TABLE, *reversed(list_rotated(outbox))],
+        Index.add_rows,
+        is_new=True,
     ),
 }
 

@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, ImageStat
 
 from daemon.files import open_untrusted
 from daemon.layout import FAILED, ORIGINALS, PICTURES
-from daemon.outbox import published
+from daemon.outbox.archive import is_file_name
 from daemon.picture import GLYPH_PANEL, HEIGHT, WIDTH
 from daemon.reading import formats
 
@@ -223,7 +223,7 @@ def _open_named(outbox: Path, named: str) -> int:
         OSError: there is no such file.
     """
     folder, _, name = named.partition("/")
-    if folder not in _FOLDERS or not published.is_name(name):
+    if folder not in _FOLDERS or not is_file_name(name):
         raise PermissionError(errno.EPERM, "is not in a folder of the outbox", named)
     day, _, file = name.rpartition("/")
     if day:

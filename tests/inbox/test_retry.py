@@ -12,7 +12,7 @@ from daemon.config import Config, load
 from daemon.inbox import deposit
 from daemon.inbox.retry import failed_names, retry
 from daemon.layout import TABLE
-from daemon.outbox.audit import Audit, audit
+from daemon.outbox.audit import Audit, find_discrepancies
 from support.daemon import Box, digitd, run_once
 from support.stand_in import png_like
 
@@ -44,10 +44,10 @@ def test_all_files_are_put_back_and_read_as_new_files(box: Box) -> None:
         f"{second}: put back into the inbox as {second}\n"
     )
     assert failed_names(box.outbox) == []
-    assert audit(load(box.config)).breaks == ()
+    assert find_discrepancies(load(box.config)).discrepancies == ()
     run_once(box)
     assert [row["status"] for row in box.rows()] == ["error"] * 4
-    assert audit(load(box.config)) == Audit(rows=4, files=2, in_work=0, breaks=())
+    assert find_discrepancies(load(box.config)) == Audit(rows=4, files=2, in_flight=0)
     assert {(box.outbox / "failed" / name).read_bytes() for name in failed_names(box.outbox)} == {
         BAD,
         png_like("bad 2"),
@@ -142,7 +142,7 @@ def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
 
 def test_audit_still_reports_a_failed_file_that_was_not_put_back(box: Box) -> None:
     (box.outbox / "failed" / "digit7.png").unlink()
-    (said,) = audit(load(box.config)).breaks
+    (said,) = find_discrepancies(load(box.config)).discrepancies
     assert "its original failed/digit7.png is missing" in said
 
 
@@ -157,7 +157,7 @@ def test_audit_accepts_the_same_name_failing_again_without_pictures(tmp_path: Pa
     assert run_retry(box, "--all")[0] == 0
     run_once(box)
     assert [row["original"] for row in box.rows()] == ["failed/digit7.png"] * 2
-    assert audit(load(box.config)).breaks == ()
+    assert find_discrepancies(load(box.config)).discrepancies == ()
 
 
 def test_names_with_something_like_an_id_are_kept(tmp_path: Path) -> None:

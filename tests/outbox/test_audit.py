@@ -13,7 +13,7 @@ from daemon.config import Config
 from daemon.inbox.claims import Claims
 from daemon.layout import TABLE
 from daemon.outbox import rows
-from daemon.outbox.audit import Audit, audit
+from daemon.outbox.audit import Audit, find_discrepancies
 from daemon.outbox.outbox import Outbox
 from daemon.records import Job, Result
 from support.factories import SURE
@@ -62,11 +62,11 @@ class Books:
         return row
 
     def audit(self) -> Audit:
-        return audit(self.config)
+        return find_discrepancies(self.config)
 
     @property
-    def breaks(self) -> list[str]:
-        return list(self.audit().breaks)
+    def discrepancies(self) -> list[str]:
+        return list(self.audit().discrepancies)
 
 
 @pytest.fixture
@@ -79,75 +79,77 @@ def books(tmp_path: Path) -> Books:
     return books
 
 
-def only(breaks: list[str]) -> str:
-    (one,) = breaks
+def only(discrepancies: list[str]) -> str:
+    (one,) = discrepancies
     return one
 
 
 def test_consistent_outbox_has_no_discrepancies(books: Books) -> None:
     seen: list[int] = []
-    assert audit(books.config, seen.append) == Audit(rows=2, files=2, in_work=0, breaks=())
+    assert find_discrepancies(books.config, seen.append) == Audit(rows=2, files=2, in_flight=0)
     assert sum(seen) == 2
 
 
 def test_missing_folders_have_no_discrepancies(tmp_path: Path) -> None:
     config = Config(inbox=tmp_path / "a", outbox=tmp_path / "b")
-    assert audit(config) == Audit(0, 0, 0, ())
+    assert find_discrepancies(config) == Audit(0, 0, 0, ())
 
 
 @pytest.mark.parametrize("place", ["originals", "annotated"])
 def test_missing_file_is_reported_with_its_row(books: Books, place: str) -> None:
     (books.config.outbox / place / "digit1.png").unlink()
-    said = only(books.breaks)
+    said = only(books.discrepancies)
     assert f"{place}/digit1.png is missing" in said
     assert said.startswith("row d")
 
 
 def test_empty_picture_is_reported(books: Books) -> None:
     os.truncate(books.config.outbox / "annotated/digit1.png", 0)
-    assert "annotated/digit1.png is missing or empty" in only(books.breaks)
+    assert "annotated/digit1.png is missing or empty" in only(books.discrepancies)
 
 
 def test_changed_original_is_reported(books: Books) -> None:
     (books.config.outbox / "originals/digit2.png").write_bytes(b"digit3.png")
-    assert "originals/digit2.png is not the file that was read" in only(books.breaks)
+    assert "originals/digit2.png is not the file that was read" in only(books.discrepancies)
 
 
 @pytest.mark.parametrize("place", ["originals", "annotated", "failed"])
 @pytest.mark.parametrize("name", ["mine.png", "mine.part", "zeile\n2.png"])
 def test_file_without_a_row_is_reported(books: Books, place: str, name: str) -> None:
     (books.config.outbox / place / name).write_bytes(b"")
-    said = only(books.breaks)
+    said = only(books.discrepancies)
     assert said.startswith(f"{place}/{rows.printable(name)}: no row names it")
 
 
 def test_unfinished_copy_is_not_reported(books: Books) -> None:
     (books.config.outbox / "originals" / f".{ids.Ids().next()}.part").write_bytes(b"half")
-    assert books.breaks == []
+    assert books.discrepancies == []
 
 
 def test_duplicate_row_is_reported_for_its_id_and_for_its_original(books: Books) -> None:
     with books.table.open("ab") as file:
         file.write(books.table.read_bytes().splitlines(keepends=True)[-1])
-    assert sorted(line.split(" the ")[1].split()[0] for line in books.breaks) == ["id", "original"]
+    found = books.discrepancies
+    assert sorted(line.split(" the ")[1].split()[0] for line in found) == ["id", "original"]
 
 
 def test_torn_last_row_is_reported_and_so_is_its_file(books: Books) -> None:
     books.table.write_bytes(books.table.read_bytes()[:-30])
-    assert any("a torn row" in line for line in books.breaks)
-    assert any("originals/digit2.png: no row names it" in line for line in books.breaks)
+    assert any("a torn row" in line for line in books.discrepancies)
+    assert any("originals/digit2.png: no row names it" in line for line in books.discrepancies)
 
 
 def test_malformed_line_is_reported_by_its_number(books: Books) -> None:
     with books.table.open("ab") as file:
         file.write(b"a note of mine\n")
-    assert only(books.breaks) == f"{TABLE}, line 4: not a complete row; fix or remove the line"
+    said = only(books.discrepancies)
+    assert said == f"{TABLE}, line 4: not a complete row; fix or remove the line"
 
 
 def test_table_without_a_header_is_reported(books: Books) -> None:
     lines = books.table.read_bytes().splitlines(keepends=True)
     books.table.write_bytes(b"mine\n" + b"".join(lines[1:]))
-    assert only(books.breaks).startswith(f"{TABLE}: the first line is not the header")
+    assert only(books.discrepancies).startswith(f"{TABLE}: the first line is not the header")
 
 
 @pytest.mark.parametrize("left", [None, b""], ids=["moved", "moved, an empty one made"])
@@ -156,21 +158,21 @@ def test_rotated_table_is_checked_too(books: Books, left: bytes | None) -> None:
     books.table.rename(moved)
     if left is not None:
         books.table.write_bytes(left)
-    assert books.audit() == Audit(rows=2, files=2, in_work=0, breaks=())
+    assert books.audit() == Audit(rows=2, files=2, in_flight=0)
     books.open()
     books.file("digit3.png")
     books.close()
-    assert books.audit() == Audit(rows=3, files=3, in_work=0, breaks=())
+    assert books.audit() == Audit(rows=3, files=3, in_flight=0)
     (books.config.outbox / "originals/digit1.png").unlink()
-    assert "originals/digit1.png is missing" in only(books.breaks)
+    assert "originals/digit1.png is missing" in only(books.discrepancies)
     with moved.open("ab") as file:
         file.write(b"a note of mine\n")
-    assert books.breaks[0].startswith(f"{moved.name}, line 4: not a complete row")
+    assert books.discrepancies[0].startswith(f"{moved.name}, line 4: not a complete row")
 
 
 def test_copy_of_a_table_adds_no_rows(books: Books) -> None:
     (books.config.outbox / f"{TABLE}.bak").write_bytes(books.table.read_bytes())
-    assert books.audit() == Audit(rows=2, files=2, in_work=0, breaks=())
+    assert books.audit() == Audit(rows=2, files=2, in_flight=0)
 
 
 @pytest.mark.parametrize("name", ["digit3.png", "family.name", "my.picture"])
@@ -178,23 +180,24 @@ def test_claimed_file_is_reported_if_digitd_is_not_running(books: Books, name: s
     books.open()
     books.claim(name)
     running = books.audit()
-    assert (running.in_work, running.breaks) == (1, ())
+    assert (running.in_flight, running.discrepancies) == (1, ())
     books.close()
-    assert "claimed but not read yet; digitd reads it at the next start" in only(books.breaks)
+    said = only(books.discrepancies)
+    assert "claimed but not read yet; digitd reads it at the next start" in said
 
 
 def test_unpublished_file_is_reported_if_digitd_is_not_running(books: Books) -> None:
     books.open()
     books.commit("digit3.png")
     running = books.audit()
-    assert (running.rows, running.in_work, running.breaks) == (3, 1, ())
+    assert (running.rows, running.in_flight, running.discrepancies) == (3, 1, ())
     books.close()
-    assert any("has a row but is not published" in line for line in books.breaks)
+    assert any("has a row but is not published" in line for line in books.discrepancies)
 
 
 def test_foreign_file_in_the_work_folder_is_always_reported(books: Books) -> None:
     (books.work / "notes.txt").write_bytes(b"")
-    assert "notes.txt: does not belong in the work folder" in only(books.breaks)
+    assert "notes.txt: does not belong in the work folder" in only(books.discrepancies)
     books.open()
-    assert "notes.txt: does not belong in the work folder" in only(books.breaks)
+    assert "notes.txt: does not belong in the work folder" in only(books.discrepancies)
     books.close()

@@ -18,7 +18,7 @@ from daemon.errors import ConfigError, DestinationError
 from daemon.layout import LABELS, TABLE
 from daemon.outbox import export, labels, rows
 from daemon.outbox.labels import Answer
-from daemon.outbox.results import COLUMNS, Final, results
+from daemon.outbox.results import COLUMNS, FinalRow, final_rows
 from daemon.records import Status, Verdict
 from support.daemon import ROOT, digitd
 from support.factories import BLANK, SURE, job, row
@@ -56,7 +56,7 @@ class Ledger:
 
     def final(self) -> list[tuple[str, str, str]]:
         """Return file, answer and answered_by of each result."""
-        return [(one.cells[1], one.answer, one.answered_by) for one in results(self.outbox)]
+        return [(one.cells[1], one.answer, one.answered_by) for one in final_rows(self.outbox)]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_command_prints_the_table_with_two_columns(four: Ledger, tmp_path: Path)
 @pytest.mark.parametrize("name", ["=1+1.png", 'a"b,c.png', "zwölf 七.png"])
 def test_cells_stay_as_they_are_in_the_table(ledger: Ledger, name: str) -> None:
     ledger.add(name, BROKEN)
-    (row,) = table(b"".join(export.csv_lines(results(ledger.outbox))).decode())
+    (row,) = table(b"".join(export.csv_lines(final_rows(ledger.outbox))).decode())
     assert row["file"].removeprefix("'") == name
     assert not row["file"].startswith("=")
     assert row["reason"] == BROKEN.reason
@@ -167,7 +167,7 @@ def test_json_lines_of_odd_rows_are_valid(ledger: Ledger) -> None:
     edited = table.read_text().replace(",1,0.500000,0.050000,", ",007,NaN,1_0,")
     table.write_text(edited)
     out = io.BytesIO()
-    export.write(results(ledger.outbox), out, "jsonl")
+    export.write(final_rows(ledger.outbox), out, "jsonl")
     first, second = map(json.loads, out.getvalue().decode().splitlines())
     assert first["file"] == 'a"b\\\\n<zwölf>.png'
     assert first["reason"] == BROKEN.reason
@@ -212,16 +212,16 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:
 def test_file_is_replaced_only_when_the_results_are_complete(four: Ledger, tmp_path: Path) -> None:
     out = tmp_path / "results.csv"
     out.write_text("old")
-    finals = results(four.outbox)
+    finals = final_rows(four.outbox)
 
-    def interrupted() -> Iterator[Final]:
+    def interrupted() -> Iterator[FinalRow]:
         yield next(finals)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         export.save(interrupted(), out, "csv", four.outbox)
     assert out.read_text() == "old"
-    export.save(results(four.outbox), out, "csv", four.outbox)
+    export.save(final_rows(four.outbox), out, "csv", four.outbox)
     assert len(table(out.read_text())) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.yaml",
@@ -235,13 +235,13 @@ def test_own_files_are_never_replaced(four: Ledger, name: str) -> None:
     (four.outbox / "failed").mkdir()
     before = (four.outbox / TABLE).read_bytes()
     with pytest.raises(DestinationError, match="one of digitd's own files"):
-        export.save(results(four.outbox), four.outbox / name, "csv", four.outbox)
+        export.save(final_rows(four.outbox), four.outbox / name, "csv", four.outbox)
     assert (four.outbox / TABLE).read_bytes() == before
 
 
 def test_outbox_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist: start `digitd run` once"):
-        next(results(tmp_path / "outbox"))
+        next(final_rows(tmp_path / "outbox"))
 
 
 def test_empty_outbox_has_a_header_and_no_rows(ledger: Ledger, tmp_path: Path) -> None:

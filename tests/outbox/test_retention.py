@@ -11,7 +11,7 @@ import pytest
 
 from daemon.config import load
 from daemon.inbox.retry import failed_names
-from daemon.outbox.audit import Audit, audit
+from daemon.outbox.audit import Audit, find_discrepancies
 from support.daemon import STAND_IN, Box, Daemon, digitd, run_once
 from support.site import Server, Site, png
 from support.stand_in import png_like
@@ -48,9 +48,9 @@ def test_daily_folders_hold_the_files_of_their_day(box: Box) -> None:
     assert second["original"] == f"originals/{day}/digit7-{second['id']}.png"
     assert bad["original"] == f"failed/{day}/digit8.png"
     assert files(box) == sorted(row[key] for row in box.rows() for key in ("original", "picture"))
-    assert audit(load(box.config)) == Audit(rows=3, files=3, in_work=0, breaks=())
+    assert find_discrepancies(load(box.config)) == Audit(rows=3, files=3, in_flight=0)
     (box.outbox / "originals" / day / "digit9.png").write_bytes(b"a stranger")
-    (stranger,) = audit(load(box.config)).breaks
+    (stranger,) = find_discrepancies(load(box.config)).discrepancies
     assert stranger.startswith(f"originals/{day}/digit9.png: no row names it")
 
 
@@ -66,7 +66,7 @@ def test_file_that_failed_on_a_day_is_put_back(box: Box) -> None:
         f"{name}: put back into the inbox as digit8.png\n",
     )
     assert (box.inbox / "digit8.png").read_bytes() == BAD
-    assert audit(load(box.config)).breaks == ()
+    assert find_discrepancies(load(box.config)).discrepancies == ()
 
 
 def test_outbox_may_change_from_flat_to_daily_and_back(box: Box) -> None:
@@ -106,9 +106,9 @@ def test_old_files_are_deleted_and_their_rows_stay(box: Box, folders: str) -> No
     assert box.rows()[:4] == rows
     # What was deleted is known even when the setting is gone, and what is missing otherwise is not.
     box.configure(keep_days="null")
-    assert audit(load(box.config)).breaks == ()
+    assert find_discrepancies(load(box.config)).discrepancies == ()
     (box.outbox / new["original"]).unlink()
-    (missing,) = audit(load(box.config)).breaks
+    (missing,) = find_discrepancies(load(box.config)).discrepancies
     assert "digit9.png is missing" in missing
 
 
@@ -125,7 +125,7 @@ def test_name_of_a_deleted_file_comes_again(box: Box) -> None:
     box.configure(keep_days="null")
     old, new = box.rows()
     assert (old["original"], old["picture"]) == (new["original"], new["picture"])
-    assert audit(load(box.config)) == Audit(rows=2, files=1, in_work=0, breaks=())
+    assert find_discrepancies(load(box.config)) == Audit(rows=2, files=1, in_flight=0)
     with Server(box) as server:
         server.wait_for_rows(2)
         for what in ("large", "seen"):
