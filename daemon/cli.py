@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from daemon import __version__
-from daemon.commands import answers, models, predict, running
+from daemon.commands import models, outbox, predict, running
 from daemon.errors import DigitdError
 
 # D301: \b in a docstring tells click to keep the line breaks.
@@ -42,10 +42,10 @@ for _command in (
     running.init,
     running.service,
     predict.predict,
-    answers.audit,
-    answers.results,
-    answers.review,
-    answers.retry,
+    outbox.audit,
+    outbox.results,
+    outbox.review,
+    outbox.retry,
     models.train,
     models.evaluate,
 ):

@@ -17,10 +17,9 @@ from starlette.routing import Route
 from daemon import ids
 from daemon.config import Config
 from daemon.errors import DigitdError, describe
-from daemon.inbox import deposit
+from daemon.inbox import put
 from daemon.inbox.listing import Listing
-from daemon.inbox.retry import retry
-from daemon.layout import FAILED, NAME_BYTES
+from daemon.layout import NAME_BYTES
 from daemon.loop import status
 from daemon.outbox import export
 from daemon.outbox.results import final_rows
@@ -129,11 +128,9 @@ class Api:
 
     def _retry(self, job_id: str) -> Response:
         named = self._state.answers.item(job_id).row["original"]
-        if not named.startswith(f"{FAILED}/"):
-            raise HTTPException(409, "only a file that could not be read can be read again")
-        (done,) = retry(self._state.config, [named])
-        if done.fault is not None:
-            raise HTTPException(409, str(done.fault))
+        (done,) = put.retry_files(self._state.config, [named])
+        if done.error is not None:
+            raise HTTPException(409, str(done.error))
         return JSONResponse({"name": done.inbox_name})
 
     async def image(self, request: Request) -> Response:
@@ -256,7 +253,7 @@ async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes])
         HTTPException: it is larger than announced, or its name is taken.
         OSError: it cannot be written.
     """
-    part = deposit.new_part(config.inbox)
+    part = put.new_part(config.inbox)
     bytes_left = _most_upload_bytes(config)
     try:
         async with await anyio.open_file(part, "xb") as file:
@@ -265,7 +262,7 @@ async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes])
                 if bytes_left < 0:
                     raise HTTPException(413, "larger than announced: try again")
                 await file.write(block)
-        await anyio.to_thread.run_sync(deposit.finish, part, config.inbox / name)
+        await anyio.to_thread.run_sync(put.finish, part, config.inbox / name)
     except FileExistsError:
         raise HTTPException(
             409,

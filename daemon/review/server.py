@@ -26,7 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from daemon.config import Config
 from daemon.errors import BusyError, ConfigError, ReviewError, StorageError
 from daemon.files import Lock
-from daemon.inbox import deposit
+from daemon.inbox import put
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
 from daemon.outbox.table import check_header
 from daemon.review.answers import Answers, UnknownRowError
@@ -164,7 +164,7 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
     with ExitStack() as stack:
         _lock(config.outbox, stack)
         listening = stack.enter_context(_listen(address))
-        deposit.remove_parts(config.inbox)
+        put.remove_parts(config.inbox)
         port = listening.getsockname()[1]
         access = create_access(address.host, port, config.outbox, address.password)
         index = _open_index(config.outbox)

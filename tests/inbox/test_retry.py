@@ -9,8 +9,8 @@ import pytest
 
 from daemon import ids
 from daemon.config import Config, load
-from daemon.inbox import deposit
-from daemon.inbox.retry import failed_names, retry
+from daemon.inbox import put
+from daemon.inbox.put import list_failed, retry_files
 from daemon.layout import TABLE
 from daemon.outbox.audit import Audit, find_discrepancies
 from support.daemon import Box, digitd, run_once
@@ -35,7 +35,7 @@ def run_retry(box: Box, *arguments: str) -> tuple[int, str]:
 
 
 def test_all_files_are_put_back_and_read_as_new_files(box: Box) -> None:
-    first, second = failed_names(box.outbox)
+    first, second = list_failed(box.outbox)
     assert (first, second.startswith("digit7-d")) == ("digit7.png", True)
     status, said = run_retry(box, "--all")
     assert status == 0
@@ -43,12 +43,12 @@ def test_all_files_are_put_back_and_read_as_new_files(box: Box) -> None:
         f"digit7.png: put back into the inbox as digit7.png\n"
         f"{second}: put back into the inbox as {second}\n"
     )
-    assert failed_names(box.outbox) == []
+    assert list_failed(box.outbox) == []
     assert find_discrepancies(load(box.config)).discrepancies == ()
     run_once(box)
     assert [row["status"] for row in box.rows()] == ["error"] * 4
     assert find_discrepancies(load(box.config)) == Audit(rows=4, files=2, in_flight=0)
-    assert {(box.outbox / "failed" / name).read_bytes() for name in failed_names(box.outbox)} == {
+    assert {(box.outbox / "failed" / name).read_bytes() for name in list_failed(box.outbox)} == {
         BAD,
         png_like("bad 2"),
     }
@@ -58,11 +58,11 @@ def test_all_files_are_put_back_and_read_as_new_files(box: Box) -> None:
 def test_one_file_is_put_back(box: Box, given: str) -> None:
     assert run_retry(box, given)[0] == 0
     assert (box.inbox / "digit7.png").read_bytes() == BAD
-    assert len(failed_names(box.outbox)) == 1
+    assert len(list_failed(box.outbox)) == 1
 
 
 def test_file_takes_back_the_name_under_which_it_was_dropped(box: Box) -> None:
-    _, second = failed_names(box.outbox)
+    _, second = list_failed(box.outbox)
     assert run_retry(box, second) == (
         0,
         f"{second}: put back into the inbox as digit7.png\n",
@@ -111,10 +111,10 @@ def test_file_is_moved_to_another_file_system(tmp_path: Path, elsewhere: Path) -
     config = Config(inbox=tmp_path, outbox=elsewhere)
     (elsewhere / "failed").mkdir()
     (elsewhere / "failed" / "digit7.png").write_bytes(BAD)
-    (one,) = retry(config, ["digit7.png"])
-    assert one.fault is None
+    (one,) = retry_files(config, ["digit7.png"])
+    assert one.error is None
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"digit7.png": BAD}
-    assert failed_names(elsewhere) == []
+    assert list_failed(elsewhere) == []
 
 
 def test_failed_copy_from_another_file_system_leaves_no_trace(
@@ -124,19 +124,19 @@ def test_failed_copy_from_another_file_system_leaves_no_trace(
     (elsewhere / "failed").mkdir()
     (elsewhere / "failed" / "digit7.png").write_bytes(BAD)
     (tmp_path / "digit7.png").write_bytes(b"new")
-    (one,) = retry(config, ["digit7.png"])
-    assert one.fault is not None
+    (one,) = retry_files(config, ["digit7.png"])
+    assert one.error is not None
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"digit7.png": b"new"}
-    assert failed_names(elsewhere) == ["digit7.png"]
+    assert list_failed(elsewhere) == ["digit7.png"]
 
 
 def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    old, new = (deposit.new_part(tmp_path) for _ in range(2))
+    old, new = (put.new_part(tmp_path) for _ in range(2))
     for path in (old, new, tmp_path / "digit7.png"):
         path.write_bytes(b"half")
     for path in (old, tmp_path / "digit7.png"):
         os.utime(path, (0, 0))
-    deposit.remove_parts(tmp_path)
+    put.remove_parts(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, "digit7.png"]
 
 
@@ -165,5 +165,5 @@ def test_names_with_something_like_an_id_are_kept(tmp_path: Path) -> None:
     (box.outbox / "failed").mkdir()
     name = f"digit7-{ids.Ids().next()}x.png"
     (box.outbox / "failed" / name).write_bytes(BAD)
-    (one,) = retry(load(box.config), [name])
+    (one,) = retry_files(load(box.config), [name])
     assert one.inbox_name == name

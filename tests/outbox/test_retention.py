@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.config import load
-from daemon.inbox.retry import failed_names
+from daemon.inbox.put import list_failed
 from daemon.outbox.audit import Audit, find_discrepancies
 from support.daemon import STAND_IN, Box, Daemon, digitd, run_once
 from support.site import Server, Site, png
@@ -58,7 +58,7 @@ def test_file_that_failed_on_a_day_is_put_back(box: Box) -> None:
     box.configure(folders="daily")
     box.drop("digit8.png", BAD)
     run_once(box)
-    (name,) = failed_names(box.outbox)
+    (name,) = list_failed(box.outbox)
     assert name.endswith("/digit8.png")
     done = digitd("retry", name, "--config", box.config)
     assert (done.returncode, done.stdout) == (

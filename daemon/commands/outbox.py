@@ -1,4 +1,4 @@
-"""The commands on what was read: audit it, correct it, get it."""
+"""The commands on an outbox: audit, results, review, retry."""
 
 import sys
 from pathlib import Path
@@ -178,17 +178,16 @@ def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> Non
       digitd retry --all
     """
     from daemon import config
-    from daemon.inbox.retry import failed_names
-    from daemon.inbox.retry import retry as put_back
+    from daemon.inbox.put import list_failed, retry_files
 
     if everything == bool(names):
         raise click.UsageError("give the names of files in failed/, or --all")
     settings = config.load(config_file)
     status = 0
-    for one in put_back(settings, failed_names(settings.outbox) if everything else names):
-        if one.fault is None:
+    for one in retry_files(settings, list_failed(settings.outbox) if everything else names):
+        if one.error is None:
             click.echo(f"{one.name}: put back into the inbox as {one.inbox_name}")
         else:
-            click.echo(f"digitd: {one.fault}", err=True)
+            click.echo(f"digitd: {one.error}", err=True)
             status = EX_FOUND_WRONG
     sys.exit(status)

@@ -1,0 +1,157 @@
+"""Put files into the inbox: new ones, and those that are retried from ``failed/``.
+
+A file appears there whole, under a name that is free.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.config import Config
+from daemon.errors import RetryError, describe
+from daemon.files import open_untrusted, rename_noreplace, sync_folder
+from daemon.inbox.listing import Listing, natural
+from daemon.layout import FAILED
+from daemon.outbox.archive import dropped_name, is_file_name, list_names
+
+# The inbox never reads names that start with a dot.
+_PREFIX = ".digitd-new-"
+_STALE_SECONDS = 3600.0  # nobody still writes to a file that has not changed for that long
+
+
+def new_part(inbox: Path) -> Path:
+    """Return an unused path in the inbox to write a file to before ``finish``."""
+    return inbox / f"{_PREFIX}{secrets.token_hex(8)}"
+
+
+def finish(part: Path, target: Path) -> None:
+    """Give a written file its name in the inbox, which then survives a power failure.
+
+    Raises:
+        FileExistsError: another file has this name.
+        OSError: it cannot be renamed.
+    """
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    rename_noreplace(part, target)
+    sync_folder(target.parent)
+
+
+def remove_parts(inbox: Path) -> None:
+    """Remove files whose writing was interrupted; another process may be writing newer ones."""
+    with suppress(FileNotFoundError):
+        for part in inbox.glob(f"{_PREFIX}*"):
+            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A file that was to be retried.
+
+    Attributes:
+        name: its name in ``failed/``.
+        inbox_name: its name in the inbox; empty if it was not moved.
+        error: why it was not moved, and what to do.
+    """
+
+    name: str
+    inbox_name: str = ""
+    error: RetryError | None = None
+
+
+def list_failed(outbox: Path) -> list[str]:
+    """Return the names of the files in ``failed/`` in natural order."""
+    return sorted(filter(is_file_name, list_names(outbox / FAILED)), key=_order)
+
+
+def _order(name: str) -> tuple[str, str, str]:
+    """Sort by the day, and a name before the names that it got with an id."""
+    day, _, file = name.rpartition("/")
+    dropped = dropped_name(file)
+    return day, natural(dropped), file if file != dropped else ""
+
+
+def retry_files(config: Config, names: Iterable[str]) -> Iterator[Retry]:
+    """Move files from ``failed/`` into the inbox; each is read again as a new file.
+
+    Args:
+        config: names the inbox and the outbox.
+        names: in ``failed/``, with or without this folder; with the folder of the day if there is
+            one.
+    """
+    for given in names:
+        name = given.removeprefix(f"{FAILED}/")
+        try:
+            yield Retry(name, _retry(config, name))
+        except RetryError as error:
+            yield Retry(name, error=error)
+
+
+def _retry(config: Config, name: str) -> str:
+    """Move one file; return its name in the inbox.
+
+    Raises:
+        RetryError: it was not moved.
+    """
+    source = config.outbox / FAILED / name
+    if not is_file_name(name) or not os.path.lexists(source):
+        folder = config.outbox / FAILED
+        raise RetryError(f"{name}: is not in {folder}: list this folder for the names")
+    listing = Listing(config.inbox, config.pattern)
+    # The name under which it was dropped, or else the one that was free in the outbox.
+    names = dict.fromkeys((dropped_name(source.name), source.name))
+    wanted = [one for one in names if listing.matches(one)]
+    if not wanted:
+        raise RetryError(
+            f"{name}: would be ignored in the inbox, because no `pattern` matches it: add one in "
+            "the config"
+        )
+    for free in wanted:
+        try:
+            _move(source, config.inbox / free)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RetryError(
+                f"{name}: cannot be moved: {describe(error)}: check both folders' permissions"
+            ) from None
+        return free
+    raise RetryError(
+        f"{name}: a file with this name is already in the inbox: try again when it has been read"
+    )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file into the inbox, which may be on another file system.
+
+    Raises:
+        FileExistsError: another file has this name.
+        OSError: it cannot be moved, or is not a regular file.
+    """
+    if not stat.S_ISREG(source.lstat().st_mode):
+        raise OSError(errno.EPERM, "is not a regular file", str(source))
+    try:
+        rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(source, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    part = new_part(target.parent)
+    try:
+        with open(open_untrusted(source), "rb") as old, part.open("xb") as new:  # noqa: PTH123 - opened safely
+            shutil.copyfileobj(old, new)
+        finish(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    source.unlink()
