@@ -87,7 +87,7 @@ def _under_load(
 
 def kills(folder: Path) -> Iterator[tuple[str, str]]:
     """Kill random workers, each replaced at once as by systemd."""
-    chance = random.Random(7)  # noqa: S311 - repeatable
+    chance = random.Random(7)
 
     def harm(box: Box, cluster: Cluster, _running: Daemon) -> None:
         for _ in range(_KILLS):
@@ -131,7 +131,7 @@ def network(folder: Path) -> Iterator[tuple[str, str]]:
     """Cut the network of a worker that has a network namespace of its own."""
 
     def ip(*arguments: str) -> None:
-        subprocess.run(["ip", *arguments], check=True, capture_output=True)  # noqa: S603, S607
+        subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
     ip("netns", "add", "digitd")
     try:
@@ -198,7 +198,7 @@ def loopback(folder: Path) -> Iterator[tuple[str, str]]:
                 if kind == "cluster":
                     box.configure(**cluster.settings)
                     cluster.start_workers(2)
-                    until(lambda c=cluster: c.log.count("Registered to") >= 2, "workers", 300)  # type: ignore[misc]  # noqa: PLR2004
+                    until(lambda c=cluster: c.log.count("Registered to") >= 2, "workers", 300)  # type: ignore[misc]
                 for name, data in files.items():
                     box.drop(name, data)
                 with Daemon(box, DIGITD) as running:

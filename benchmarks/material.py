@@ -23,7 +23,7 @@ def _inks() -> list[NDArray[Any]]:
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         assert grey is not None  # noqa: S101 - the samples are in the repository
         small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        inks.append(small if small[0, 0] > 127 else 255 - small)  # noqa: PLR2004 - half
+        inks.append(small if small[0, 0] > 127 else 255 - small)
     return inks
 
 

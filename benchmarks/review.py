@@ -49,14 +49,14 @@ _FORM = {
 
 def _lines(count: int) -> Iterator[str]:
     """Yield rows as the daemon writes them: 95 % ok, 4 % unsure, 1 % error."""
-    chance = random.Random(1)  # noqa: S311 - the same rows each time
+    chance = random.Random(1)
     for number in range(count):
         share = chance.random()
         digit = str(chance.randrange(10))
         probabilities = ["0.001000"] * 11
-        if share < 0.01:  # noqa: PLR2004
+        if share < 0.01:
             status, digit, confidence, reason = Status.ERROR, "", "", "text, not an image"
-        elif share < 0.05:  # noqa: PLR2004
+        elif share < 0.05:
             status, confidence = Status.UNSURE, f"{chance.uniform(0.2, 0.9):.6f}"
             reason = "low confidence"
         else:
@@ -87,7 +87,7 @@ def _timed(server: Server, path: str, repeats: int = _TIMES) -> float:
         started = time.perf_counter()
         reply = server.request(path)
         times.append(1000 * (time.perf_counter() - started))
-        if reply.status != 200:  # noqa: PLR2004
+        if reply.status != 200:
             raise click.ClickException(f"{path}: {reply.status}")
     return statistics.median(times)
 
@@ -101,7 +101,7 @@ def _measure_results(site: Site) -> None:
         started = time.perf_counter()
         command = [*DIGITD, "results", "--config", str(site.config), "--format", kind]
         with Path("/dev/null").open("wb") as nowhere:
-            subprocess.run(command, stdout=nowhere, check=True)  # noqa: S603 - our own program
+            subprocess.run(command, stdout=nowhere, check=True)
         took = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         _say(f"`digitd results --format {kind}`: s / MB", f"{took:.1f} / {peak:.0f}")
@@ -146,7 +146,7 @@ def _measure_answers(server: Server, job_ids: list[str]) -> list[float]:
         sent = time.perf_counter()
         reply = server.answer(job_id, "5")
         times.append(1000 * (time.perf_counter() - sent))
-        if reply.status != 200:  # noqa: PLR2004
+        if reply.status != 200:
             raise click.ClickException(f"{job_id}: {reply.text}")
     return times
 

@@ -115,7 +115,7 @@ def main(digits: Path, pictures: Path) -> None:
         _fill(site.inbox, digits)
         command = [*DIGITD, "run", "--once", "--quiet", "--config", str(site.config)]
         started = time.perf_counter()
-        subprocess.run(command, check=True)  # noqa: S603 - our own program
+        subprocess.run(command, check=True)
         click.echo(f"{_BOXES} boxes read in {time.perf_counter() - started:.1f} s")
         with Server(site) as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

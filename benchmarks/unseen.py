@@ -83,7 +83,7 @@ def _blanks(rng: Generator) -> Iterator[Page]:
     while True:
         side = int(rng.choice((28, 120, 400)))
         page = np.full((side, side, 3), rng.integers(0, 256, 3), np.float32)
-        if rng.random() < 0.5:  # noqa: PLR2004 - half of the pages
+        if rng.random() < 0.5:  # half of the pages
             page *= np.linspace(rng.uniform(0.6, 1), 1, side, dtype=np.float32)[:, None]
         yield page.clip(0, 255).astype(np.uint8)
 
@@ -94,7 +94,7 @@ def _noises(rng: Generator) -> Iterator[Page]:
         side = int(rng.choice((28, 120, 400)))
         noise: Page = rng.normal(0, 1, (side, side, int(rng.choice((1, 3)))))
         coarse = rng.uniform(0.0, 2.0)
-        if coarse > 0.5:  # noqa: PLR2004 - a smaller blur would not change the noise
+        if coarse > 0.5:  # a smaller blur would not change the noise
             noise = cv2.GaussianBlur(noise, (0, 0), coarse).reshape(side, side, -1)
         noise *= rng.uniform(2, 45) / noise.std()
         yield (rng.integers(60, 196) + noise).clip(0, 255).astype(np.uint8)

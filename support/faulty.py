@@ -44,7 +44,7 @@ class FaultyDisk:
             if os.fsdecode(place).startswith(self._folder):
                 self._left -= 1
                 if self._left == 0:
-                    print(f"fault: {name} {place}", file=sys.stderr, flush=True)  # noqa: T201
+                    print(f"fault: {name} {place}", file=sys.stderr, flush=True)
                     if self._fault == "SIGKILL":
                         os.killpg(os.getpgid(0), signal.SIGKILL)
                     number = getattr(errno, self._fault)

@@ -56,9 +56,9 @@ def main() -> None:
         return
     names = " ".join(missing)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        print(f"Tests that need {names} are skipped: install them to run these tests, too.")  # noqa: T201
+        print(f"Tests that need {names} are skipped: install them to run these tests, too.")
         return
-    print(f"Installing what some tests need: apt-get install {names}", flush=True)  # noqa: T201
+    print(f"Installing what some tests need: apt-get install {names}", flush=True)
     for command in ("apt-get -q update", f"apt-get -q install -y --no-install-recommends {names}"):
         done = subprocess.run(  # noqa: PLW1510 - its output is shown when it fails
             command.split(),
@@ -68,7 +68,7 @@ def main() -> None:
             text=True,
         )
         if done.returncode:
-            print(f"`{command}` failed, their tests are skipped:\n{done.stderr}")  # noqa: T201
+            print(f"`{command}` failed, their tests are skipped:\n{done.stderr}")
             return
 
 

@@ -87,7 +87,7 @@ def main() -> None:
         once = "--once" in sys.argv
         Service(config, once=once, worker_settings=worker_settings).run()
     except DigitdError as error:
-        print(f"digitd: {error}", file=sys.stderr)  # noqa: T201 - like the command line
+        print(f"digitd: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
 
 

@@ -68,7 +68,7 @@ def contents(real: bool, number: int) -> bytes:  # noqa: FBT001 - the option's v
 @click.option("--seed", default=7, show_default=True)
 def main(kills: int, files: int, seed: int, *, real: bool) -> None:
     """Kill digitd and its workers at random moments while files arrive; check the result."""
-    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="digitd-torture-") as folder:
         box = Box(Path(folder))
         command = DIGITD

@@ -83,7 +83,7 @@ def photograph(
         pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), blur), np.float32)
     shape = (pixels.shape[0], pixels.shape[1])
     speckle = tint(noise(chance, shape), (grain, grain, grain))
-    if grain > 3:  # noqa: PLR2004 - a sensor in poor light shows its colour noise
+    if grain > 3:  # a sensor in poor light shows its colour noise
         colours = np.asarray(cv2.merge([noise(chance, shape) for _ in range(3)]), np.float32)
         speckle = speckle * np.float32(0.7) + colours * np.float32(grain * 0.5)
     return np.asarray(cv2.add(pixels, speckle, dtype=cv2.CV_8U), np.uint8)

@@ -117,7 +117,7 @@ def _is_legible(image: NDArray[np.uint8], digit: ink.Floats) -> bool:
     spread = 0.06 * height * shrink + 2
     share = np.maximum(cv2.GaussianBlur(bare, (0, 0), spread), 1e-3)
     around = cv2.GaussianBlur(grey * bare, (0, 0), spread) / share
-    core = np.asarray(mask) > 0.6  # noqa: PLR2004 - not the stroke's soft edge
+    core = np.asarray(mask) > 0.6  # not the stroke's soft edge
     return float(np.percentile(np.abs(around - grey)[core], 30)) >= _CONTRAST
 
 

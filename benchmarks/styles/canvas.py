@@ -102,7 +102,7 @@ def paint(draw: Callable[[Generator], Shape], chance: Generator) -> Image.Image:
         return _blend(ink, np.zeros(3), np.full(3, 255.0)).convert("L")
     if kind == 1:
         return _blend(ink, _colour(chance), np.full(3, 255.0))
-    if kind == 2:  # noqa: PLR2004 - white on black
+    if kind == 2:  # white on black
         return _blend(ink, np.full(3, 255.0), np.zeros(3)).convert("L")
     colour = _colour(chance) if happens(chance, 0.4) else np.zeros(3)
     return _paint_transparent(ink, colour)

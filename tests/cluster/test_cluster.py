@@ -97,7 +97,7 @@ def test_files_are_read_on_the_cluster_as_here(box: Box, cluster: Cluster) -> No
 
 def test_killed_machines_lose_no_file_and_blame_none(box: Box, cluster: Cluster) -> None:
     cluster.start_workers(3)
-    chance = random.Random(1)  # noqa: S311 - the same kills each time
+    chance = random.Random(1)
     dropped = drop(box, 400, lambda n: f"sleep 0.02 {n}")
     with Running(box, STAND_IN) as running:
         running.wait_for_log("is ready")

@@ -182,7 +182,7 @@ def test_second_digitd_on_the_same_outbox_exits_75_and_changes_nothing(box: Box)
 
 
 def test_ten_kills_under_load_lose_no_file_and_read_none_twice(box: Box) -> None:
-    chance = random.Random(7)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(7)
     dropped: dict[str, bytes] = {}
     for _ in range(10):
         dropped |= drop_many(box, 40, "sleep 0.002", start=len(dropped) + 1)

@@ -101,7 +101,7 @@ def test_png_text_chunk_bomb_is_harmless() -> None:
 
 
 def test_two_thousand_mutated_files_are_read_or_refused() -> None:
-    chance = random.Random(11)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(11)
     files = seeds()
     shipped = model.load(SHIPPED_MODEL)
     before = megabytes()
