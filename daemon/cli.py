@@ -1,4 +1,4 @@
-"""The command line: its commands, and what happens when one fails."""
+"""The entry point: register the commands, and print the message of one that fails."""
 
 from typing import Any
 

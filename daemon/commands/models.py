@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from daemon.commands.options import model_option
+from daemon.commands import model_option
 from daemon.errors import EX_FOUND_WRONG
 
 if TYPE_CHECKING:

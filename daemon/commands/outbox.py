@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from daemon.commands.options import config_option
+from daemon.commands import config_option
 from daemon.errors import EX_FOUND_WRONG
 from daemon.systemd.journal import set_up_logging
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon import ids
-from daemon.commands.options import model_option
+from daemon.commands import model_option
 from daemon.errors import EX_FOUND_WRONG, ConfigError
 from daemon.outbox import rows
 from daemon.records import FileContent, Job, Placement, Result, Status

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from daemon.commands.options import config_option
+from daemon.commands import config_option
 from daemon.errors import EX_NOT_RUNNING, exit_status
 from daemon.outbox.rows import Row
 from daemon.systemd.journal import log_level, set_up_logging
@@ -83,10 +83,10 @@ def check(config_file: Path) -> None:
       digitd check --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.loop.check import check as findings
+    from daemon.loop.check import run_checks
 
     status = 0
-    for finding in findings(config.load(config_file)):
+    for finding in run_checks(config.load(config_file)):
         click.echo(f"{'WRONG' if finding.error else 'ok   '} {finding.text}")
         status = status or exit_status(finding.error)
     sys.exit(status)
@@ -105,9 +105,9 @@ def status(config_file: Path, *, as_json: bool) -> None:
       digitd status --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.loop import status as page
+    from daemon.loop.status import read_status
 
-    found = page.read(config.load(config_file))
+    found = read_status(config.load(config_file))
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:

@@ -23,7 +23,7 @@ class Finding:
     error: DigitdError | OSError | None = None
 
 
-def check(config: Config) -> Iterator[Finding]:
+def run_checks(config: Config) -> Iterator[Finding]:
     """Yield a finding for each thing that a start needs, slow checks last; ``config`` is valid."""
     yield Finding("config: every key is valid")
     try:

@@ -95,7 +95,7 @@ def _truncate(value: str | int) -> str | int:
     return value[:_TEXT_BYTES] if isinstance(value, str) else value
 
 
-def read(config: Config) -> dict[str, Any]:
+def read_status(config: Config) -> dict[str, Any]:
     """Return the status of the digitd with this config, running or not."""
     running = is_running(config.inbox, config.outbox)
     page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
@@ -122,7 +122,7 @@ def read(config: Config) -> dict[str, Any]:
     }
 
 
-def health(config: Config) -> str:
+def read_health(config: Config) -> str:
     """Return what the digitd with this config is doing: its state, and why if it is paused."""
     if not is_running(config.inbox, config.outbox):
         return State.STOPPED

@@ -193,7 +193,7 @@ class Api:
 
     def health(self, _request: Request) -> Response:
         """Return 200 if the daemon is reading files, or else 503 with what it does instead."""
-        health = status.health(self._state.config)
+        health = status.read_health(self._state.config)
         return PlainTextResponse(f"{health}\n", 200 if health == status.State.RUNNING else 503)
 
 

@@ -15,7 +15,7 @@ def test_only_rows_are_counted_by_status(config: Config) -> None:
     table = rows.line(row("digit1.png", SEVEN)), rows.line(row("digit2.png", BROKEN))
     text = f"{rows.header()}{table[0]}a note of mine\n{table[1]}{table[0]}"
     (config.outbox / "predictions.csv").write_text(text + table[1][:40])
-    found = status.read(config)
+    found = status.read_status(config)
     assert [found[key] for key in ("ok", "unsure", "error")] == [2, 0, 1]
     assert found["last"]["file"] == "digit1.png"
     assert found["last_error"]["reason"] == "text, not an image"
@@ -24,7 +24,7 @@ def test_only_rows_are_counted_by_status(config: Config) -> None:
 def test_status_shows_the_last_row(config: Config) -> None:
     text = rows.header() + rows.line(row("digit1.png", SEVEN))
     (config.outbox / "predictions.csv").write_text(text)
-    assert status.read(config)["last"] == {
+    assert status.read_status(config)["last"] == {
         "file": "digit1.png",
         "status": "ok",
         "digit": 7,
@@ -35,7 +35,7 @@ def test_status_shows_the_last_row(config: Config) -> None:
 
 
 def test_status_without_a_table_counts_nothing(config: Config) -> None:
-    found = status.read(config)
+    found = status.read_status(config)
     assert found["ok"] == 0
     assert found["last"] is found["last_error"] is None
 
@@ -44,11 +44,11 @@ def test_rows_of_rotated_tables_are_counted_and_quoted_names_do_not_confuse(conf
     odd = 'digit1,ok,"7" .png'
     old = rows.header() + rows.line(row(odd, BROKEN)) + rows.line(row("digit2.png", SEVEN))
     (config.outbox / "predictions.csv.1").write_text(old)
-    found = status.read(config)
+    found = status.read_status(config)
     assert [found[key] for key in ("ok", "unsure", "error")] == [1, 0, 1]
     assert found["last"]["file"] == "digit2.png"
     (config.outbox / "predictions.csv").write_text(rows.header() + rows.line(row(odd, SEVEN)))
-    found = status.read(config)
+    found = status.read_status(config)
     assert [found[key] for key in ("ok", "unsure", "error")] == [2, 0, 1]
     assert (found["last"]["file"], found["last_error"]["file"]) == (odd, odd)
 
@@ -58,6 +58,6 @@ def test_table_of_many_blocks_is_counted_whole(config: Config) -> None:
     count = 3 * (1 << 20) // len(line)
     text = rows.header() + rows.line(row("digit0.png", BROKEN)) + line * count
     (config.outbox / "predictions.csv").write_text(text)
-    found = status.read(config)
+    found = status.read_status(config)
     assert (found["ok"], found["error"]) == (count, 1)
     assert found["last_error"]["file"] == "digit0.png"
