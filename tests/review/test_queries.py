@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from daemon import ids
-from daemon.outbox import rows
+from daemon.outbox import labels, rows
 from daemon.records import Status
 from daemon.review import queries
 from daemon.review.index import Index, Line, Position
 from daemon.review.queries import Cursor, Filter, Sort
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 COUNT = 400
@@ -89,3 +95,45 @@ def test_pages_have_what_a_search_of_all_rows_finds(index: Index, sort: Sort, se
             found += [card.id for card in page]
             place = page[-1].cursor
         assert found == expected(wanted), wanted
+
+
+def test_counts_are_those_of_the_rows_after_copies_and_answers(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    lines = [Line(number, rows.csv_line(cells)) for number, cells in enumerate(ROWS)]
+    for number in (1, 2):  # the second is a copy
+        index.add_rows(lines, Position(number, "predictions", 0, number, 0, b""))
+    for label in ("5", "none", "undo", "7"):
+        given = [
+            labels.Answer(cells[0], "", label, "Ana", "now", "m", cells[3], "", "sample")
+            for cells in ROWS[:: len(label)]
+        ]
+        answered = [Line(0, rows.csv_line(astuple(answer))) for answer in given]
+        index.add_answers(answered, Position(3, "labels", 0, 3, 0, b""))
+        db = index.reader()
+        found = db.execute("SELECT status, value, answered, confidence, priority FROM rows")
+        everything = found.fetchall()
+        assert len(everything) == COUNT
+        statuses = Counter(row[0] for row in everything)
+        assert queries.counts(db) == {
+            "rows": COUNT,
+            **{status.value: statuses[status] for status in Status},
+            "answered": sum(row[2] for row in everything),
+            "to_check": sum(row[0] == "unsure" and not row[2] for row in everything),
+            "sample": sum(row[4] is not None and row[0] == "ok" for row in everything),
+        }
+        assert queries.histogram(db) == [
+            sum(number == min(int(row[3] * 20), 19) for row in everything if row[3] >= 0)
+            for number in range(20)
+        ]
+        assert sum(hour.rows for hour in queries.hours(db, COUNT)) == COUNT
+        agreed = db.execute("SELECT id, label, digit FROM answers WHERE label != 'undo'").fetchall()
+        accuracy = queries.accuracy(db)
+        if accuracy is not None:
+            assert accuracy.checked == len(agreed)
+            right = sum(label == (digit or "none") for _, label, digit in agreed)
+            assert accuracy.share == right / len(agreed)
+
+
+def test_rows_with_the_same_content_are_found_through_an_index(index: Index) -> None:
+    plan = "EXPLAIN QUERY PLAN SELECT id FROM rows WHERE sha256 = x'00'"
+    assert "by_sha256" in index.reader().execute(plan).fetchone()[3]
