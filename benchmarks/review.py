@@ -80,6 +80,12 @@ def _memory_mb(pid: int) -> str:
     return f"{int(found[1]) / 1024:.0f}" if found else "unknown"
 
 
+def _processor_seconds(pid: int) -> float:
+    """Return the processor time of a process so far, which depends little on the load."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def _timed(server: Server, path: str, repeats: int = _TIMES) -> float:
     """Return the median time of a request in ms."""
     times = []
@@ -166,6 +172,7 @@ def _measure_server(site: Site, count: int) -> None:
         while server.request("/api/queue").json["state"]["indexing"] is not None:
             time.sleep(0.2)
         _say("index complete, s after the start", f"{time.perf_counter() - started:.1f}")
+        _say("processor time until then, s", f"{_processor_seconds(server.process.pid):.1f}")
         _say("resident memory after indexing, highest, MB", _memory_mb(server.process.pid))
         _measure_gallery(server, count)
         _say("queue, ms", f"{_timed(server, '/api/queue'):.0f}")
