@@ -118,9 +118,8 @@ class Answers:
         Raises:
             UnknownRowError: no row has this id, or its table is gone.
         """
-        if not ids.PATTERN.fullmatch(job_id):
-            raise UnknownRowError
-        found = queries.locate(self._follower.index.reader(), job_id)
+        is_id = ids.PATTERN.fullmatch(job_id)
+        found = queries.locate(self._follower.index.reader(), job_id) if is_id else None
         if found is None:
             raise UnknownRowError
         try:

@@ -240,7 +240,7 @@ def _check_upload(config: Config, name: str, size: int | None) -> None:
         )
     if size is None:
         raise HTTPException(411, "its size was not announced: use a browser")
-    if size > _most_upload_bytes(config):
+    if size > config.max_file_mb * 1e6:
         raise HTTPException(413, f"larger than {config.max_file_mb:g} MB: digitd would refuse it")
     if sum(matches for _, matches in listing.split()) >= _MOST_WAITING:
         raise HTTPException(503, "too many files are waiting: try again when some have been read")
@@ -254,7 +254,7 @@ async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes])
         OSError: it cannot be written.
     """
     part = put.new_part(config.inbox)
-    bytes_left = _most_upload_bytes(config)
+    bytes_left = int(config.max_file_mb * 1e6)
     try:
         async with await anyio.open_file(part, "xb") as file:
             async for block in body:
@@ -271,7 +271,3 @@ async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes])
         ) from None
     finally:
         part.unlink(missing_ok=True)
-
-
-def _most_upload_bytes(config: Config) -> int:
-    return int(config.max_file_mb * 1e6)

@@ -237,25 +237,21 @@ def _cards(db: sqlite3.Connection, condition: str, values: Sequence[object]) -> 
 
 def _condition(wanted: Filter) -> tuple[str, list[object]]:
     """Return a filter as SQL, with its values."""
-    since = None if wanted.since is None else _first_number(_midnight(wanted.since))
-    end = None if wanted.until is None else _midnight(wanted.until) + timedelta(days=1)
     terms: list[tuple[str, object]] = [
         ("status = ?", wanted.status or None),
         ("value = ?", wanted.value),
         ("answered = ?", wanted.answered),
         ("file >= ?", wanted.name or None),
         ("file < ?", (wanted.name and wanted.name + _AFTER_ALL_NAMES) or None),
-        ("id >= ?", since),
-        ("id < ?", None if end is None else _first_number(end)),
+        ("id >= ?", wanted.since and _first_number(wanted.since)),
+        ("id < ?", wanted.until and _first_number(wanted.until + timedelta(days=1))),
     ]
     used = [(term, value) for term, value in terms if value is not None]
     return " AND ".join(["1", *(term for term, _ in used)]), [value for _, value in used]
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
-
-
-def _first_number(moment: datetime) -> int:
-    """Return the lowest number of an id that is issued from a moment on."""
-    return max(0, int(moment.timestamp() * 1000)) << 12
+def _first_number(start: date) -> int:
+    """Return the lowest number of an id that is issued from a moment, or the start of a day, on."""
+    if not isinstance(start, datetime):
+        start = datetime.combine(start, time(), UTC)
+    return max(0, int(start.timestamp() * 1000)) << 12
