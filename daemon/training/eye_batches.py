@@ -16,7 +16,7 @@ from daemon.reading import eye
 from daemon.reading.eye import VIEW, Count
 from daemon.reading.glyph import Bytes
 from daemon.training import data, ink_sources, pages
-from daemon.training.ink_sources import Unit
+from daemon.training.ink_sources import InkUnit
 
 UNIT = 512  # views per unit of work
 REUSED = 4  # pages per ink: drawing ink takes as long as composing a page
@@ -142,13 +142,13 @@ def _draw_inks(digits: Bytes, things: Bytes, rng: Generator) -> tuple[list[Bytes
     few = max(2, third // 4)
     redrawn, unchanged = digits[: 2 * third], digits[2 * third :]
     units = [
-        Unit("redrawn", "", 2 * third, images=redrawn, labels=np.zeros(2 * third, np.int64)),
-        Unit("strokes", "", 6 * few),
+        InkUnit("redrawn", "", 2 * third, images=redrawn, labels=np.zeros(2 * third, np.int64)),
+        InkUnit("strokes", "", 6 * few),
     ]
-    others = [Unit("doodles", "", 2 * few)]
+    others = [InkUnit("doodles", "", 2 * few)]
     if data.find_fonts():
-        units.append(Unit("fonts", "", few))
-        others.append(Unit("letters", "", 2 * few))
+        units.append(InkUnit("fonts", "", few))
+        others.append(InkUnit("letters", "", 2 * few))
     ones = [ink for unit in units for ink, _ in ink_sources.draw_inks(unit, rng)]
     nones = [ink for unit in others for ink, _ in ink_sources.draw_inks(unit, rng)]
     return _normalize([*ones, *unchanged]), _normalize([*nones, *things])

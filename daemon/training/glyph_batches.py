@@ -18,6 +18,7 @@ from daemon.reading import eye, model
 from daemon.reading.eye import Count
 from daemon.reading.glyph import GLYPH, Bytes
 from daemon.training import ink_sources, pages, pens
+from daemon.training.ink_sources import NOT_A_DIGIT, InkUnit
 
 # Each group's share of a batch. Together with the number of glyphs in the group it determines how
 # often a glyph is repeated. MNIST has the largest share because it has its own accuracy target.
@@ -104,7 +105,7 @@ def _shares(groups: NDArray[np.str_]) -> NDArray[np.float64]:
 
 
 def gather(
-    units: Sequence[ink_sources.Unit], network: bytes, folder: Path, on_unit: Callable[[int], None]
+    units: Sequence[InkUnit], network: bytes, folder: Path, on_unit: Callable[[int], None]
 ) -> GlyphCache:
     """Return the glyphs: from the cache in ``folder``, or made and cached there.
 
@@ -138,7 +139,7 @@ def gather(
         return GlyphCache(*(stored[field.name] for field in fields(GlyphCache)))
 
 
-def _cache_key(units: Sequence[ink_sources.Unit], network: bytes) -> str:
+def _cache_key(units: Sequence[InkUnit], network: bytes) -> str:
     key = hashlib.sha256(network)
     for unit in units:
         key.update(f"{unit.maker} {unit.count} {unit.seed}".encode())
@@ -153,7 +154,7 @@ def _open_eye(network: bytes) -> None:
     _eyes[:] = [model.compiled_eye(network)]
 
 
-def _show_unit(unit: ink_sources.Unit) -> GlyphCache:
+def _show_unit(unit: InkUnit) -> GlyphCache:
     """Show a unit's inks to the eye; pages on which it finds no ink are discarded."""
     (look,) = _eyes
     rng = np.random.default_rng(unit.seed)
@@ -173,9 +174,7 @@ def _show_unit(unit: ink_sources.Unit) -> GlyphCache:
     )
 
 
-def _compose_pages(
-    unit: ink_sources.Unit, rng: Generator
-) -> Iterator[tuple[pages.SyntheticPage, int, str]]:
+def _compose_pages(unit: InkUnit, rng: Generator) -> Iterator[tuple[pages.SyntheticPage, int, str]]:
     """Yield pages with the unit's inks, each with its label and group.
 
     A data set's image becomes a page as it is. It and all other inks become a drawing or a page of
@@ -185,9 +184,9 @@ def _compose_pages(
     for ink, label in ink_sources.draw_inks(unit, rng):
         if ink.max() < _FAINTEST:
             continue
-        count = Count.NONE if label == ink_sources.NOT_A_DIGIT else Count.ONE
+        count = Count.NONE if label == NOT_A_DIGIT else Count.ONE
         others = [ink, *others[: NEIGHBOURS - 1]]
-        is_set = unit.maker == "as it is" and label != ink_sources.NOT_A_DIGIT
+        is_set = unit.maker == "as it is" and label != NOT_A_DIGIT
         if is_set:
             yield pages.compose_set_image(ink), label, unit.group
         if rng.random() < (0.7 if is_set else 0.4):

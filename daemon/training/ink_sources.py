@@ -24,7 +24,7 @@ NO_DIGITS = "AHKLMNPRUVWXacdefhkmnprtuvwx&@#%*+=?<>{}$~^αδλμπφψωΔΣΨΩ
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class InkUnit:
     """One unit of work for a process.
 
     Attributes:
@@ -44,7 +44,7 @@ class Unit:
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def plan(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[Unit]:
+def plan(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[InkUnit]:
     """Split all inks into units of work.
 
     Args:
@@ -52,18 +52,20 @@ def plan(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[Unit]:
         seed: for all random generators.
         scale: multiplies the number of generated inks; the sets themselves keep their size.
     """
-    units: list[Unit] = []
+    units: list[InkUnit] = []
 
     def add_given(maker: str, group: str, images: Bytes, labels: NDArray[np.int64]) -> None:
         for start in range(0, len(labels), CHUNK):
             part = slice(start, start + CHUNK)
             count = len(labels[part])
-            units.append(Unit(maker, group, count, seed + len(units), images[part], labels[part]))
+            units.append(
+                InkUnit(maker, group, count, seed + len(units), images[part], labels[part])
+            )
 
     def add_generated(maker: str, group: str, count: int) -> None:
         for start in range(0, round(count * scale), CHUNK):
             size = min(CHUNK, round(count * scale) - start)
-            units.append(Unit(maker, group, size, seed + len(units)))
+            units.append(InkUnit(maker, group, size, seed + len(units)))
 
     for drawings in sets:
         add_given("as it is", drawings.name, drawings.images, drawings.labels)
@@ -86,30 +88,30 @@ def plan(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[Unit]:
     return units
 
 
-def draw_inks(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+def draw_inks(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     """Yield a unit's inks, (H, W) uint8, white on black, with their labels, 0 to 10."""
     return _MAKERS[unit.maker](unit, rng)
 
 
-def _copy_set(unit: Unit, _: Generator) -> Iterator[tuple[Bytes, int]]:
+def _copy_set(unit: InkUnit, _: Generator) -> Iterator[tuple[Bytes, int]]:
     for image, label in zip(unit.images, unit.labels, strict=True):
         yield image, int(label)
 
 
-def _redraw_set(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+def _redraw_set(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     distorted = np.stack([pens.distort(image, rng, 0.7) for image in unit.images])
     for line, label in zip(pens.thin(distorted > pens.HALF), unit.labels, strict=True):
         if line.any():
             yield pens.redraw(line, rng), int(label)
 
 
-def _draw_strokes(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+def _draw_strokes(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     for _ in range(unit.count):
         digit = pens.choose_digit(rng)
         yield pens.redraw(pens.draw_digit(digit, rng), rng), digit
 
 
-def _draw_fonts(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+def _draw_fonts(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     fonts = data.find_fonts()
     inks: list[Bytes] = []
     labels: list[int] = []
@@ -122,7 +124,7 @@ def _draw_fonts(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     yield from zip(_redraw_half(inks, rng), labels, strict=True)
 
 
-def _draw_letters(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+def _draw_letters(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     fonts = data.find_fonts()
     inks: list[Bytes] = []
     while len(inks) < unit.count:
@@ -145,13 +147,13 @@ def _redraw_half(inks: list[Bytes], rng: Generator) -> Iterator[Bytes]:
             yield ink
 
 
-def _draw_doodles(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+def _draw_doodles(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     for _ in range(unit.count):
         line = pens.draw_scribble(rng) if rng.random() < 0.5 else pens.draw_sign(rng)
         yield pens.redraw(line, rng), NOT_A_DIGIT
 
 
-def _draw_groups(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+def _draw_groups(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     for image in unit.images:
         more = 1 if rng.random() < 0.8 else 2
         others = unit.images[rng.integers(0, len(unit.images), more)]
@@ -159,7 +161,7 @@ def _draw_groups(unit: Unit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
 
 
 # The keys are part of the glyph cache's key: to rename one makes every cache stale.
-_MAKERS: dict[str, Callable[[Unit, Generator], Iterator[tuple[Bytes, int]]]] = {
+_MAKERS: dict[str, Callable[[InkUnit, Generator], Iterator[tuple[Bytes, int]]]] = {
     "as it is": _copy_set,
     "redrawn": _redraw_set,
     "strokes": _draw_strokes,
