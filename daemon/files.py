@@ -4,6 +4,8 @@ import ctypes
 import errno
 import fcntl
 import os
+import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -162,6 +164,56 @@ def _renameat2(source: Path, target: Path) -> int:
         return errno.ENOSYS
     failed = call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
     return ctypes.get_errno() if failed else 0
+
+
+def move_noreplace(source: Path, target: Path, part: Path) -> None:
+    """Move a file, also to another file system, without replacing another.
+
+    Args:
+        source: the file.
+        target: its new path.
+        part: a path in the target's folder for a copy, which is left there if that fails.
+
+    Raises:
+        FileExistsError: something is at ``target``.
+        PermissionError: ``source`` is on another file system and not a regular file.
+        OSError: it cannot be moved.
+    """
+    try:
+        rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy_over(source, target, part)
+
+
+def _copy_over(source: Path, target: Path, part: Path) -> None:
+    if not stat.S_ISREG(source.lstat().st_mode):
+        # Copying a symlink would read another file, and copying a FIFO would never end.
+        raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
+    try:
+        with open(open_untrusted(source), "rb") as old, part.open("wb") as new:
+            shutil.copyfileobj(old, new)
+        with suppress(OSError):  # not every file system supports owners, permissions and times
+            shutil.copystat(source, part, follow_symlinks=False)
+        publish_part(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    source.unlink()
+
+
+def publish_part(part: Path, target: Path) -> None:
+    """Give a written file its final name, which then survives a power failure.
+
+    Raises:
+        FileExistsError: something is at ``target``.
+        OSError: it cannot be renamed.
+    """
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    rename_noreplace(part, target)
+    sync_folder(target.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,7 +6,6 @@ A file appears there whole, under a name that is free.
 import errno
 import os
 import secrets
-import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from daemon.config import Config
 from daemon.errors import RetryError, describe
-from daemon.files import open_untrusted, rename_noreplace, sync_folder
+from daemon.files import move_noreplace
 from daemon.inbox.listing import Listing, natural
 from daemon.layout import FAILED
 from daemon.outbox.archive import dropped_name, is_file_name, list_names
@@ -27,21 +26,8 @@ _STALE_SECONDS = 3600.0  # nobody still writes to a file that has not changed fo
 
 
 def new_part(inbox: Path) -> Path:
-    """Return an unused path in the inbox to write a file to before ``finish``."""
+    """Return an unused path in the inbox to write a file to."""
     return inbox / f"{_PREFIX}{secrets.token_hex(8)}"
-
-
-def finish(part: Path, target: Path) -> None:
-    """Give a written file its name in the inbox, which then survives a power failure.
-
-    Raises:
-        FileExistsError: another file has this name.
-        OSError: it cannot be renamed.
-    """
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    rename_noreplace(part, target)
-    sync_folder(target.parent)
 
 
 def remove_parts(inbox: Path) -> None:
@@ -114,44 +100,21 @@ def _retry(config: Config, name: str) -> str:
             f"{name}: would be ignored in the inbox, because no `pattern` matches it: add one in "
             "the config"
         )
+    part = new_part(config.inbox)
     for free in wanted:
         try:
-            _move(source, config.inbox / free)
+            if not stat.S_ISREG(source.lstat().st_mode):
+                raise PermissionError(errno.EPERM, "is not a regular file", str(source))
+            move_noreplace(source, config.inbox / free, part)
         except FileExistsError:
             continue
         except OSError as error:
             raise RetryError(
                 f"{name}: cannot be moved: {describe(error)}: check both folders' permissions"
             ) from None
+        finally:
+            part.unlink(missing_ok=True)
         return free
     raise RetryError(
         f"{name}: a file with this name is already in the inbox: try again when it has been read"
     )
-
-
-def _move(source: Path, target: Path) -> None:
-    """Move a file into the inbox, which may be on another file system.
-
-    Raises:
-        FileExistsError: another file has this name.
-        OSError: it cannot be moved, or is not a regular file.
-    """
-    if not stat.S_ISREG(source.lstat().st_mode):
-        raise OSError(errno.EPERM, "is not a regular file", str(source))
-    try:
-        rename_noreplace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _copy(source, target)
-
-
-def _copy(source: Path, target: Path) -> None:
-    part = new_part(target.parent)
-    try:
-        with open(open_untrusted(source), "rb") as old, part.open("xb") as new:  # noqa: PTH123 - opened safely
-            shutil.copyfileobj(old, new)
-        finish(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-    source.unlink()

@@ -3,15 +3,11 @@
 They are next to each other, or each day's files are in a folder of that day.
 """
 
-import errno
 import filecmp
 import logging
 import os
 import re
-import shutil
-import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePath
 
@@ -134,8 +130,13 @@ def _move(source: Path, target: Path) -> None:
         if not os.path.lexists(target):
             log.error("%s was removed from the work folder before it was published", source)
         return
+    part = target.with_name(f".{source.name[: ids.LENGTH]}{PART_SUFFIX}")
     try:
-        _move_to_free(source, target)
+        try:
+            files.move_noreplace(source, target, part)
+        except FileNotFoundError:  # a new day, or someone removed the folder
+            _create_folder(target.parent)
+            files.move_noreplace(source, target, part)
     except FileExistsError:
         # An earlier run may have copied the file and ended before it removed the source.
         if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
@@ -143,41 +144,11 @@ def _move(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def _move_to_free(source: Path, target: Path) -> None:
-    try:
-        files.rename_noreplace(source, target)
-    except FileNotFoundError:  # a new day, or someone removed the folder
-        _create_folder(target.parent)
-        files.rename_noreplace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _create_folder(target.parent)
-        _copy_over(source, target)
-
-
 def _create_folder(folder: Path) -> None:
     """Create one of the folders, or the folder of a day in it."""
     if _DAY.fullmatch(folder.name):
         folder.parent.mkdir(mode=0o770, exist_ok=True)
     folder.mkdir(mode=0o770, exist_ok=True)
-
-
-def _copy_over(source: Path, target: Path) -> None:
-    """Move a file to another file system: copy to a temporary name, fsync, rename, unlink."""
-    if not stat.S_ISREG(source.lstat().st_mode):
-        # Something replaced the file after it was checked. Copying a symlink would read from
-        # outside the inbox, and copying a FIFO would never end.
-        raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
-    part = target.with_name(f".{source.name[: ids.LENGTH]}{PART_SUFFIX}")
-    shutil.copyfile(source, part, follow_symlinks=False)
-    with suppress(OSError):  # not every file system supports owners, permissions and times
-        shutil.copystat(source, part, follow_symlinks=False)
-    with part.open("rb") as copied:
-        os.fsync(copied.fileno())
-    files.rename_noreplace(part, target)
-    files.sync_folder(target.parent)
-    source.unlink()
 
 
 def _reserved_name(placement: Placement) -> str:

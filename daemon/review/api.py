@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from daemon import ids
+from daemon import files, ids
 from daemon.config import Config
 from daemon.errors import DigitdError, describe
 from daemon.inbox import put
@@ -262,7 +262,7 @@ async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes])
                 if bytes_left < 0:
                     raise HTTPException(413, "larger than announced: try again")
                 await file.write(block)
-        await anyio.to_thread.run_sync(put.finish, part, config.inbox / name)
+        await anyio.to_thread.run_sync(files.publish_part, part, config.inbox / name)
     except FileExistsError:
         raise HTTPException(
             409,
