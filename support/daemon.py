@@ -149,7 +149,7 @@ class Box:
         return row
 
     def wait_for_rows(self, count: int) -> list[dict[str, str]]:
-        until(lambda: len(self.rows()) >= count, f"{count} rows, there are {self.rows()}")
+        until(lambda: len(self.rows()) >= count, lambda: f"{count} rows, there are {self.rows()}")
         return self.rows()
 
     def wait_until_settled(self) -> None:
@@ -198,12 +198,14 @@ class Daemon:
         return self._log.read_text(errors="replace")
 
     def wait_for_log(self, text: str, times: int = 1) -> None:
-        self.until(lambda: self.log.count(text) >= times, f"{text!r} in the log:\n{self.log}")
+        self.until(
+            lambda: self.log.count(text) >= times, lambda: f"{text!r} in the log:\n{self.log}"
+        )
 
     def until(
         self,
         condition: Callable[[], bool],
-        what: str,
+        what: str | Callable[[], str],
         seconds: float = DEADLINE_SECONDS,
         pause: float = 0.02,
     ) -> None:
@@ -250,8 +252,3 @@ def _command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
-
-
-# Until tests/cluster has the new names.
-Running = Daemon
-wait_until = until

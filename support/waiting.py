@@ -18,7 +18,7 @@ def _sleep() -> None:
 
 def until(
     condition: Callable[[], bool],
-    what: str,
+    what: str | Callable[[], str],
     seconds: float = DEADLINE_SECONDS,
     *,
     turn: Callable[[], object] = _sleep,
@@ -27,11 +27,13 @@ def until(
 
     Args:
         condition: checked before each turn.
-        what: named in the failure.
+        what: named in the failure, or a function that says it when the time is over.
         seconds: the deadline.
         turn: called between two checks, for example a turn of the loop under test.
     """
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        if time.monotonic() >= deadline:
+            said = what if isinstance(what, str) else what()
+            raise AssertionError(f"not within {seconds:g} s: {said}")
         turn()

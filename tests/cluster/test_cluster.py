@@ -13,16 +13,8 @@ import pytest
 
 from support import stand_in
 from support.cluster import Cluster, certificates
-from support.daemon import (
-    DIGITD,
-    SAMPLES,
-    STAND_IN,
-    Box,
-    Running,
-    digitd,
-    wait_until,
-)
-from support.waiting import DEADLINE_SECONDS
+from support.daemon import DIGITD, SAMPLES, STAND_IN, Box, Daemon, digitd
+from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,8 +46,7 @@ def made_copy(made: Path, folder: Path) -> None:
 
 
 @pytest.fixture
-def box(tmp_path: Path, cluster: Cluster) -> Box:
-    box = Box(tmp_path)
+def box(box: Box, cluster: Cluster) -> Box:
     box.configure(batch_size=8, **cluster.settings)
     return box
 
@@ -79,7 +70,7 @@ def test_files_are_read_on_the_cluster_as_here(box: Box, cluster: Cluster) -> No
         box.drop(name, data)
     box.drop("digit99.png", b"my shopping list")
     dropped["digit99.png"] = b"my shopping list"
-    with Running(box, DIGITD) as running:
+    with Daemon(box, DIGITD) as running:
         box.wait_for_rows(len(dropped))
         box.wait_until_settled()
         assert running.workers() == [], "a worker was started here"
@@ -99,11 +90,11 @@ def test_killed_machines_lose_no_file_and_blame_none(box: Box, cluster: Cluster)
     cluster.start_workers(3)
     chance = random.Random(1)
     dropped = drop(box, 400, lambda n: f"sleep 0.02 {n}")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         for _ in range(4):
             rows = len(box.rows())
-            wait_until(lambda rows=rows: len(box.rows()) > rows, "some rows")  # type: ignore[misc]
+            until(lambda rows=rows: len(box.rows()) > rows, "some rows")  # type: ignore[misc]
             cluster.replace_worker(chance.randrange(3))
         box.wait_for_rows(len(dropped))
         box.wait_until_settled()
@@ -117,14 +108,14 @@ def test_file_that_takes_workers_down_gets_the_only_error(box: Box, cluster: Clu
     box.configure(batch_size=64, **cluster.settings)
     cluster.start_workers(2)
     dropped = drop(box, 80, lambda n: f"crash {n}" if n == 7 else f"fine {n}")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
 
         def all_read() -> bool:
             cluster.replace_ended_workers()
             return len(box.rows()) == len(dropped)
 
         # The others of its batch are read one by one, without a pause between two.
-        wait_until(all_read, "all rows", 60)
+        until(all_read, "all rows", 60)
         box.wait_until_settled()
         assert running.stop() == 0
     box.check_books(dropped)
@@ -138,7 +129,7 @@ def test_lost_scheduler_pauses_intake_and_work_resumes_by_itself(
 ) -> None:
     cluster.start_workers(2)
     dropped = drop(box, 200, lambda n: f"sleep 0.02 {n}")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         box.wait_for_rows(8)
         cluster.kill_scheduler()
         running.wait_for_log("paused, files stay in the inbox: tls://")
@@ -164,7 +155,7 @@ def test_service_has_started_before_there_is_a_worker(
         systemd.bind(str(box.folder / "notify"))
         systemd.settimeout(DEADLINE_SECONDS)
         monkeypatch.setenv("NOTIFY_SOCKET", str(box.folder / "notify"))
-        with Running(box, STAND_IN) as running:
+        with Daemon(box, STAND_IN) as running:
             while b"READY=1" not in systemd.recv(4096):
                 pass
             assert box.rows() == []
@@ -178,7 +169,7 @@ def test_service_has_started_before_there_is_a_worker(
 def test_frozen_worker_does_not_stop_the_others(box: Box, cluster: Cluster) -> None:
     cluster.start_workers(3)
     dropped = drop(box, 100, lambda n: f"sleep 0.02 {n}")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         box.wait_for_rows(8)
         os.killpg(cluster.workers[0].pid, signal.SIGSTOP)
         try:
@@ -194,7 +185,7 @@ def test_frozen_worker_does_not_stop_the_others(box: Box, cluster: Cluster) -> N
 def test_workers_of_another_version_get_no_file(box: Box, cluster: Cluster) -> None:
     cluster.start_workers(1, preload="support.other_version")
     dropped = drop(box, 5, lambda n: f"fine {n}")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("no worker has digitd-")
         assert "(digitd-0.0.9)" in running.log
         assert status_of(box)["state"] == "paused"
@@ -215,7 +206,7 @@ def test_daemon_without_the_right_certificate_is_refused(
     certificates(foreign, "node")
     box.configure(cluster_tls=cluster.tls_settings(foreign))
     drop(box, 1, lambda n: f"fine {n}")
-    with Running(box, STAND_IN) as running:
+    with Daemon(box, STAND_IN) as running:
         running.wait_for_log("cannot be reached")
         assert status_of(box)["state"] == "paused"
         assert running.stop() == 0
@@ -230,7 +221,7 @@ def test_worker_without_the_right_certificate_is_refused(
     foreign.mkdir()
     certificates(foreign, "node")
     cluster.start_workers(1, certificates=foreign)
-    wait_until(lambda: "TLS handshake failed" in cluster.log, "a refusal")
+    until(lambda: "TLS handshake failed" in cluster.log, "a refusal")
     done = digitd("check", "--config", box.config)
     assert f"WRONG cluster: {cluster.address}: the scheduler has no workers" in done.stdout
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
@@ -19,14 +18,13 @@ from daemon.loop.pipeline import Pipeline
 from daemon.outbox.outbox import Outbox
 from daemon.workers.pool import Pool
 from support import stand_in
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from daemon.outbox.rows import Row
-
-DEADLINE_SECONDS = 60.0
 
 
 class Line:
@@ -55,11 +53,11 @@ class Line:
         self.inbox.open(live=False)
 
     def collect_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline
+        def turn() -> None:
             wait(self.pool.waitables, 0.05)
             self.pipeline.collect()
+
+        until(condition, "the workers' results", turn=turn)
 
     def until_ready(self) -> None:
         self.collect_until(lambda: self.pool.self_test is not None)
