@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -549,9 +548,8 @@ def test_answer_is_stored_beside_10000_half_open_connections(tmp_path: Path) -> 
     with Server(site) as server:
         server.wait_for_rows(1)
         with half_open_connections(server, 10_000) as opened:
-            started = time.monotonic()
+            # `python -m benchmarks.review` measures how long it takes.
             assert server.answer(job_id, "5").status == 200, opened
-            assert time.monotonic() - started < 5  # `python -m benchmarks.review` measures it
         assert site.answers() == [(job_id, "5", "queue")]
 
 
