@@ -219,7 +219,7 @@ def _draw_background() -> Canvas:
         pixels[:] = WHITE
         pen = agg.new_gc()
         pen.set_foreground((PALE / WHITE,) * 3)
-        font = FontProperties("DejaVu Sans", size=11 * 72 / _DPI)
+        font = FontProperties(family="DejaVu Sans", size=11 * 72 / _DPI)
         baseline = TOP - 1 - 4 * _DPI / 72  # as of the title of a matplotlib plot
         for box, caption in (
             (ORIGINAL_PANEL, "original, ink outlined"),
