@@ -55,13 +55,15 @@ def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
         began = time.process_time()
         pixels = [image.decode(file, max_megapixels=50) for file in data]
         decoded = time.process_time()
-        found = [eye.find(network.look, each) for each in pixels]
+        found = [eye.detect(network.segment, each) for each in pixels]
         seen = time.process_time()
-        pages = [reader.Page(canvas.thumbnail(p), f) for p, f in zip(pixels, found, strict=True)]
+        pages = [
+            reader.DecodedImage(canvas.thumbnail(p), f) for p, f in zip(pixels, found, strict=True)
+        ]
         verdicts = reader.judge_all(network, pages, network.unsure_below)
         judged = time.process_time()
         for file, page, verdict in zip(batch, pages, verdicts, strict=True):
-            of = page.found
+            of = page.detection
             painter.paint(
                 file.name, verdict, thumbnail=page.thumbnail, glyph=of.glyph, mask=of.mask
             )

@@ -25,8 +25,8 @@ def png(pixels: Pixels) -> bytes:
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def read(data: bytes) -> reader.Page:
-    return reader.look_at(shipped(), data, max_megapixels=50)
+def read(data: bytes) -> reader.DecodedImage:
+    return reader.find_digit(shipped(), data, max_megapixels=50)
 
 
 @lru_cache(maxsize=1)

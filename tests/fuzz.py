@@ -82,7 +82,7 @@ def main(count: int, seed: int) -> None:
     files = seeds()
     shipped = model.load(SHIPPED_MODEL)
     for data in files:
-        reader.look_at(shipped, data, max_megapixels=50)
+        reader.find_digit(shipped, data, max_megapixels=50)
     idle = megabytes()
     slowest = 0.0
     found: Counter[str] = Counter()
@@ -91,7 +91,7 @@ def main(count: int, seed: int) -> None:
             data = mutated(chance.choice(files), chance)
             started = time.perf_counter()
             try:
-                reader.look_at(shipped, data, max_megapixels=50)
+                reader.find_digit(shipped, data, max_megapixels=50)
             except UnreadableError:
                 found["refused"] += 1
             else:

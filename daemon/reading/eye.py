@@ -60,8 +60,8 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What the eye says of a view.
+class Segmentation:
+    """The eye's answer to a view.
 
     Attributes:
         ink: (96, 96) float32, the probability that a pixel belongs to the digit.
@@ -72,12 +72,12 @@ class Sight:
     counts: Floats
 
 
-Look = Callable[[Bytes], Sight]
-"""Looks at a view's pixels, (96, 96, 3) uint8."""
+Segment = Callable[[Bytes], Segmentation]
+"""Segments a view, (96, 96, 3) uint8."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Detection:
     """What was found in a page.
 
     Attributes:
@@ -91,28 +91,28 @@ class Found:
     counts: Floats
 
 
-def find(look: Look, pixels: Bytes) -> Found:
+def detect(segment: Segment, pixels: Bytes) -> Detection:
     """Find the digit in a page.
 
     Args:
-        look: the eye.
+        segment: the eye.
         pixels: (H, W, 3) uint8 BGR, any size.
     """
     height, width = pixels.shape[:2]
-    shown = whole = view(pixels, np.s_[0:height, 0:width])
-    sight = look(whole.pixels)
-    ink = _clean(sight, whole)
+    shown = whole = crop_view(pixels, np.s_[0:height, 0:width])
+    segmentation = segment(whole.pixels)
+    ink = _clean(segmentation, whole)
     if ink is None:
         no_glyph = np.zeros((GLYPH, GLYPH), np.uint8)
-        return Found(no_glyph, np.zeros((height, width), np.uint8), sight.counts)
+        return Detection(no_glyph, np.zeros((height, width), np.uint8), segmentation.counts)
     closer = _zoom_in(pixels, whole, ink)
-    if closer is not None and (nearer := _clean(look(closer.pixels), closer)) is not None:
+    if closer is not None and (nearer := _clean(segment(closer.pixels), closer)) is not None:
         shown, ink = closer, nearer
     mask = _make_mask(ink, shown, (height, width))
-    return Found(_extract_glyph(pixels, shown, ink), mask, sight.counts)
+    return Detection(_extract_glyph(pixels, shown, ink), mask, segmentation.counts)
 
 
-def view(pixels: Bytes, region: tuple[slice, slice]) -> View:
+def crop_view(pixels: Bytes, region: tuple[slice, slice]) -> View:
     """Return a region of a page, (H, W, 3) uint8, as the eye sees it."""
     part = _halve(pixels[region], VIEW)
     height, width = part.shape[:2]
@@ -145,7 +145,7 @@ def _halve(pixels: Bytes, target: int) -> Bytes:
     return pixels
 
 
-def _clean(sight: Sight, shown: View) -> Floats | None:
+def _clean(segmentation: Segmentation, shown: View) -> Floats | None:
     """Return the ink without specks and faint traces of other things.
 
     A weak pixel counts if a strong one is connected with it (hysteresis, Canny 1986), because
@@ -155,7 +155,7 @@ def _clean(sight: Sight, shown: View) -> Floats | None:
         (h, w) float32, the part of the view that shows the region, scaled so that a weak pixel's
         probability becomes that of ink; ``None`` if no ink is left.
     """
-    ink = sight.ink[shown.inside]
+    ink = segmentation.ink[shown.inside]
     count, labels = cv2.connectedComponents((ink > _WEAK).astype(np.uint8), connectivity=8)
     strong = np.bincount(labels[ink > _INK], minlength=count)
     if not strong.any():
@@ -177,7 +177,7 @@ def _zoom_in(pixels: Bytes, whole: View, ink: Floats) -> View | None:
         _on_page(middle - reach, middle + reach, whole.scale, side)
         for middle, side in zip(middles, pixels.shape[:2], strict=True)
     )
-    return view(pixels, (rows, columns))
+    return crop_view(pixels, (rows, columns))
 
 
 def _extract_glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:

@@ -1,37 +1,27 @@
-"""The model file: the eye and the classifier, run by LiteRT, with their calibration."""
+"""The model file: the eye and the classifier with their calibration."""
 
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from daemon.errors import ModelError
-from daemon.reading import eye
-from daemon.reading.eye import CELL, GRID, VIEW, Count
-from daemon.reading.glyph import GLYPH
+from daemon.reading.eye import Count, Detection, Segment
 from daemon.reading.image import PREPROCESSING_VERSION
+from daemon.reading.litert import CLASSES, Forward, load_classifier, load_eye
 from daemon.records import DIGITS
-
-CLASSES = DIGITS + 1
-"""The ten digits and, last, "not a digit"."""
 
 SETTINGS_MEMBER = "digitd.json"
 NETWORK_MEMBER = "digitd.tflite"
 EYE_MEMBER = "eye.tflite"
-
-Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Answers glyphs, (N, 28, 28) uint8, with logits, (N, 11) float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +51,13 @@ class Model:
     """The eye and the classifier with their calibration.
 
     Attributes:
-        look: the eye.
+        segment: the eye.
         forward: the classifier.
         settings: what is stored with the weights.
         hash: first 12 hex digits of the file's SHA-256.
     """
 
-    look: eye.Look
+    segment: Segment
     forward: Forward
     settings: Settings
     hash: str
@@ -77,16 +67,16 @@ class Model:
         """Confidence under which a reading is ``unsure``."""
         return self.settings.unsure_below
 
-    def scores(self, found: Sequence[eye.Found]) -> NDArray[np.float32]:
-        """Classify what the eye found; the sequence may be empty.
+    def scores(self, detections: Sequence[Detection]) -> NDArray[np.float32]:
+        """Classify the detections; the sequence may be empty.
 
         Returns:
             (N, 11) float32 calibrated probabilities, the last column "not a digit".
         """
-        if not len(found):
+        if not detections:
             return np.zeros((0, CLASSES), np.float32)
-        logits = self.forward(np.stack([each.glyph for each in found]))
-        counts = np.stack([each.counts for each in found])
+        logits = self.forward(np.stack([each.glyph for each in detections]))
+        counts = np.stack([each.counts for each in detections])
         return probabilities(logits, counts, self.settings.temperature)
 
 
@@ -102,74 +92,10 @@ def load(path: Path) -> Model:
         if name not in members:
             raise ModelError(f"{path}: has no {name} inside. {_REMEDY}.")
     try:
-        look, forward = compiled_eye(members[EYE_MEMBER]), compiled(members[NETWORK_MEMBER])
+        segment, forward = load_eye(members[EYE_MEMBER]), load_classifier(members[NETWORK_MEMBER])
     except ValueError as error:
         raise ModelError(f"{path}: LiteRT cannot load it: {error}. {_REMEDY}.") from error
-    return Model(look, forward, settings, file_hash)
-
-
-def compiled(network: bytes) -> Forward:
-    """Load a classifier that was compiled for LiteRT.
-
-    Raises:
-        ValueError: LiteRT cannot load it, or it does not map a glyph to logits.
-    """
-    run = _interpreter(network, (1, GLYPH, GLYPH, 1), [(1, CLASSES)])
-
-    def forward(glyphs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        answers = np.zeros((len(glyphs), CLASSES), np.float32)
-        # One at a time: LiteRT takes 0.20 ms a glyph alone and 0.19 in a batch of 64 (one core).
-        for index in range(len(glyphs)):
-            answers[index] = run(glyphs[index : index + 1, ..., None])[0]
-        return answers
-
-    return forward
-
-
-def compiled_eye(network: bytes) -> eye.Look:
-    """Load an eye that was compiled for LiteRT.
-
-    Raises:
-        ValueError: LiteRT cannot load it, or it does not map a view to a mask and a count.
-    """
-    outputs: list[tuple[int, ...]] = [(1, GRID, GRID, CELL * CELL), (1, len(Count))]
-    run = _interpreter(network, (1, VIEW, VIEW, 3), outputs)
-
-    def look(pixels: NDArray[np.uint8]) -> eye.Sight:
-        cells, counts = run(pixels[None])
-        ink = cells.reshape(GRID, GRID, CELL, CELL).transpose(0, 2, 1, 3).reshape(VIEW, VIEW)
-        return eye.Sight(ink, counts[0])
-
-    return look
-
-
-def _interpreter(
-    network: bytes, takes: tuple[int, ...], gives: list[tuple[int, ...]]
-) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
-    """Return a compiled network as a function; its outputs are ordered as in ``gives``.
-
-    Raises:
-        ValueError: LiteRT cannot load it, or its shapes are others.
-    """
-    with quiet():
-        interpreter = Interpreter(model_content=network, num_threads=1)
-        interpreter.allocate_tensors()
-    inputs = [
-        (tuple(tensor["shape"]), tensor["index"]) for tensor in interpreter.get_input_details()
-    ]
-    outputs = {
-        tuple(tensor["shape"]): tensor["index"] for tensor in interpreter.get_output_details()
-    }
-    if [shape for shape, _ in inputs] != [takes] or set(outputs) != set(gives):
-        raise ValueError(f"it maps {inputs[0][0]} to {sorted(outputs)}, not {takes} to {gives}")
-    (_, entry), exits = inputs[0], [outputs[shape] for shape in gives]
-
-    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        interpreter.set_tensor(entry, pixels)
-        interpreter.invoke()
-        return [interpreter.get_tensor(index) for index in exits]
-
-    return run
+    return Model(segment, forward, settings, file_hash)
 
 
 def probabilities(
@@ -240,17 +166,3 @@ def _settings(path: Path, members: dict[str, bytes]) -> Settings:
             f"version {PREPROCESSING_VERSION}: it would misread. Train it again with this digitd."
         )
     return settings
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence stderr: LiteRT and TensorFlow print messages at start that no setting turns off."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

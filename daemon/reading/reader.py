@@ -22,26 +22,26 @@ SURELY_NONE = 0.98
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DecodedImage:
     """A decoded image and what the eye found in it.
 
     Attributes:
         thumbnail: (h, w, 3) uint8 RGB, longest side at most 252 px, upright, alpha blended.
-        found: the digit, its place, and how many there are.
+        detection: the digit, its place, and how many there are.
     """
 
     thumbnail: NDArray[np.uint8]
-    found: eye.Found
+    detection: eye.Detection
 
     @property
-    def flaw(self) -> Doubt | None:
+    def doubt(self) -> Doubt | None:
         """Why the classifier is not run; ``None`` if it is."""
-        if self.found.counts.argmax() == Count.SEVERAL:
+        if self.detection.counts.argmax() == Count.SEVERAL:
             return Doubt.SEVERAL_DIGITS
-        return None if self.found.glyph.any() else Doubt.NO_INK
+        return None if self.detection.glyph.any() else Doubt.NO_INK
 
 
-def look_at(network: model.Model, data: bytes, *, max_megapixels: float) -> Page:
+def find_digit(network: model.Model, data: bytes, *, max_megapixels: float) -> DecodedImage:
     """Decode an image file and find the digit in it.
 
     Args:
@@ -53,26 +53,26 @@ def look_at(network: model.Model, data: bytes, *, max_megapixels: float) -> Page
         UnreadableError: it cannot be read as an image; the text says why.
     """
     pixels = image.decode(data, max_megapixels=max_megapixels)
-    return Page(thumbnail(pixels), eye.find(network.look, pixels))
+    return DecodedImage(thumbnail(pixels), eye.detect(network.segment, pixels))
 
 
 def judge_all(
-    network: model.Model, pages: Sequence[Page | UnreadableError], unsure_below: float
+    network: model.Model, images: Sequence[DecodedImage | UnreadableError], unsure_below: float
 ) -> list[Verdict]:
     """Return a verdict on each image, or on why it could not be read.
 
     Args:
         network: has the classifier.
-        pages: what ``look_at`` returned or raised for each image.
+        images: what ``find_digit`` returned or raised for each image.
         unsure_below: a verdict with less confidence is ``unsure``.
     """
-    readable = [page.found for page in pages if isinstance(page, Page) and page.flaw is None]
-    scores = iter(network.scores(readable))
+    clear = [each for each in images if isinstance(each, DecodedImage) and each.doubt is None]
+    scores = iter(network.scores([each.detection for each in clear]))
     return [
-        judge(page.flaw or next(scores), unsure_below)
-        if isinstance(page, Page)
-        else Verdict(Status.ERROR, reason=str(page))
-        for page in pages
+        judge(each.doubt or next(scores), unsure_below)
+        if isinstance(each, DecodedImage)
+        else Verdict(Status.ERROR, reason=str(each))
+        for each in images
     ]
 
 
@@ -89,18 +89,18 @@ class Reader:
 
     def read(self, contents: Sequence[FileContent]) -> list[Reading]:
         """Return a reading for each file."""
-        pages = [self._look_at(content) for content in contents]
-        verdicts = judge_all(self.model, pages, self._unsure_below)
+        images = [self._find_digit(content) for content in contents]
+        verdicts = judge_all(self.model, images, self._unsure_below)
         return [
-            Reading(verdict, self.model.hash, self._paint(content, page, verdict))
-            for content, page, verdict in zip(contents, pages, verdicts, strict=True)
+            Reading(verdict, self.model.hash, self._paint(content, decoded, verdict))
+            for content, decoded, verdict in zip(contents, images, verdicts, strict=True)
         ]
 
-    def _look_at(self, content: FileContent) -> Page | UnreadableError:
+    def _find_digit(self, content: FileContent) -> DecodedImage | UnreadableError:
         if content.rejection:
             return UnreadableError(content.rejection)
         try:
-            return look_at(self.model, content.data, max_megapixels=self._max_megapixels)
+            return find_digit(self.model, content.data, max_megapixels=self._max_megapixels)
         except UnreadableError as error:
             return error
         # The only broad catch: whatever exception a hostile file causes in the decoder becomes the
@@ -108,15 +108,20 @@ class Reader:
         except Exception as error:  # noqa: BLE001
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
-    def _paint(self, content: FileContent, page: Page | UnreadableError, verdict: Verdict) -> bytes:
+    def _paint(
+        self, content: FileContent, decoded: DecodedImage | UnreadableError, verdict: Verdict
+    ) -> bytes:
         """Return the annotated picture; empty if none is wanted."""
         if self._painter is None:
             return b""
-        if isinstance(page, UnreadableError):
+        if isinstance(decoded, UnreadableError):
             return self._painter.paint_unreadable(content.name, verdict.reason, content.data)
-        found = page.found
         return self._painter.paint(
-            content.name, verdict, thumbnail=page.thumbnail, glyph=found.glyph, mask=found.mask
+            content.name,
+            verdict,
+            thumbnail=decoded.thumbnail,
+            glyph=decoded.detection.glyph,
+            mask=decoded.detection.mask,
         )
 
 

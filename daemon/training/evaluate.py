@@ -74,7 +74,7 @@ class Prediction:
     truth: str
     traits: tuple[str, ...]
     verdict: Verdict
-    page: reader.Page | None
+    page: reader.DecodedImage | None
 
     @property
     def label(self) -> int | None:
@@ -259,15 +259,15 @@ def _predict(network: model.Model, batch: Sequence[Case], threshold: float) -> l
             truth=case.label,
             traits=case.traits,
             verdict=verdict,
-            page=page if isinstance(page, reader.Page) else None,
+            page=page if isinstance(page, reader.DecodedImage) else None,
         )
         for case, page, verdict in zip(batch, pages, verdicts, strict=True)
     ]
 
 
-def _look_at(network: model.Model, case: Case) -> reader.Page | UnreadableError:
+def _look_at(network: model.Model, case: Case) -> reader.DecodedImage | UnreadableError:
     try:
-        return reader.look_at(network, case.data, max_megapixels=_MAX_MEGAPIXELS)
+        return reader.find_digit(network, case.data, max_megapixels=_MAX_MEGAPIXELS)
     except UnreadableError as error:
         return error
 

@@ -201,7 +201,7 @@ def _choose(inks: list[Bytes], count: int, rng: Generator) -> list[Bytes]:
 def view_page(page: pages.SyntheticPage) -> tuple[Bytes, Bytes]:
     """Return a page's view and the view of its mask, (96, 96, 3) and (96, 96) uint8."""
     height, width = page.mask.shape
-    view = eye.view(page.pixels, np.s_[0:height, 0:width])
+    view = eye.crop_view(page.pixels, np.s_[0:height, 0:width])
     mask = np.zeros((VIEW, VIEW), np.uint8)
     there = mask[view.inside]
     method = cv2.INTER_AREA if max(height, width) > VIEW else cv2.INTER_LINEAR

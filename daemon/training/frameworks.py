@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from daemon.errors import MissingPackageError
-from daemon.reading.model import quiet
+from daemon.reading.litert import silence_stderr
 
 
 def import_keras() -> Any:
@@ -36,7 +36,7 @@ def import_tensorflow() -> Any:
         MissingPackageError: it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _naming_the_remedy(), quiet():
+    with _naming_the_remedy(), silence_stderr():
         import tensorflow as tf
 
         return tf

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from daemon.reading import eye, model
+from daemon.reading import eye, litert
 from daemon.reading.eye import Count
 from daemon.reading.glyph import GLYPH, Bytes
 from daemon.training import ink_sources, pages, pens
@@ -147,11 +147,11 @@ def _cache_key(units: Sequence[InkUnit], network: bytes) -> str:
     return key.hexdigest()[:12]
 
 
-_eyes: list[eye.Look] = []  # the eye of a worker process
+_eyes: list[eye.Segment] = []  # the eye of a worker process
 
 
 def _open_eye(network: bytes) -> None:
-    _eyes[:] = [model.compiled_eye(network)]
+    _eyes[:] = [litert.load_eye(network)]
 
 
 def _show_unit(unit: InkUnit) -> GlyphCache:
@@ -160,7 +160,7 @@ def _show_unit(unit: InkUnit) -> GlyphCache:
     rng = np.random.default_rng(unit.seed)
     glyphs, counts, labels, groups = [], [], [], []
     for page, label, group in _compose_pages(unit, rng):
-        found = eye.find(look, page.pixels)
+        found = eye.detect(look, page.pixels)
         if found.glyph.any():
             glyphs.append(found.glyph)
             counts.append(found.counts)

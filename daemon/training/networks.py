@@ -9,7 +9,7 @@ import json
 import tempfile
 import warnings
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import ModelError
-from daemon.reading import model
+from daemon.reading import litert, model
 from daemon.reading.eye import CELL, VIEW, Count
 from daemon.reading.glyph import GLYPH
 from daemon.training.eye_batches import EyeBatch
@@ -167,17 +167,17 @@ def build_classifier(seed: int, *, learning: bool = False) -> Any:
     x = layers.DepthwiseConv2D(x.shape[1], use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.97)(layers.Flatten()(x))
     x = layers.Dropout(0.2)(x)
-    return keras.Model(image, layers.Dense(model.CLASSES)(x))
+    return keras.Model(image, layers.Dense(litert.CLASSES)(x))
 
 
 def classifier_loss(answers: Any, labels: Any) -> Any:
     """Return the classifier's loss on a batch: logits (N, 11), labels (N,) int64."""
     keras, tf = import_keras(), import_tensorflow()
     loss_of = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
-    return loss_of(tf.one_hot(labels, model.CLASSES), answers)
+    return loss_of(tf.one_hot(labels, litert.CLASSES), answers)
 
 
-def run_with_keras(classifier: Any) -> model.Forward:
+def run_with_keras(classifier: Any) -> litert.Forward:
     """Return a Keras classifier as a function from glyphs to logits."""
     tf = import_tensorflow()
 
@@ -188,7 +188,7 @@ def run_with_keras(classifier: Any) -> model.Forward:
         return classifier(scale_pixels(glyphs[..., None]), training=False)
 
     def answer(glyphs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        answers = np.zeros((len(glyphs), model.CLASSES), np.float32)
+        answers = np.zeros((len(glyphs), litert.CLASSES), np.float32)
         for start in range(0, len(glyphs), _BATCH):
             part = glyphs[start : start + _BATCH]
             filled = np.zeros((_BATCH, GLYPH, GLYPH), np.uint8)
@@ -239,7 +239,7 @@ def compile_for_litert(network: Any, examples: NDArray[np.uint8]) -> bytes:
     spec = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
     function = tf.function(lambda image: network(image, training=False), autograph=False)
     # The converter reports its progress on stderr, and warns of options that we don't use.
-    with model.quiet(), warnings.catch_warnings():
+    with litert.silence_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
             [function.get_concrete_function(spec)]
@@ -287,6 +287,6 @@ def load_with_keras(path: Path) -> model.Model:
     except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
         raise ModelError(f"{path}: Keras cannot load it: {error}") from error
     shapes = classifier.input_shape, classifier.output_shape
-    if shapes != ((None, GLYPH, GLYPH, 1), (None, model.CLASSES)):
+    if shapes != ((None, GLYPH, GLYPH, 1), (None, litert.CLASSES)):
         raise ModelError(f"{path}: maps {shapes[0]} to {shapes[1]}, not a glyph to a digit")
-    return model.Model(compiled.look, run_with_keras(classifier), compiled.settings, compiled.hash)
+    return replace(compiled, forward=run_with_keras(classifier))

@@ -276,4 +276,4 @@ def _draw_pair(figure: Figure, left: float, top: float, prediction: Prediction) 
         figure.text(x / width, (top + 0.04) / height, text, color=shade, fontsize=8, va="bottom")
     if prediction.page is not None:
         axes[0].imshow(prediction.page.thumbnail)
-        axes[1].imshow(prediction.page.found.glyph, cmap="gray", vmin=0, vmax=255)
+        axes[1].imshow(prediction.page.detection.glyph, cmap="gray", vmin=0, vmax=255)

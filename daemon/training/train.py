@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import DataError
-from daemon.reading import model
+from daemon.reading import litert, model
 from daemon.training import data, eye_batches, frameworks, glyph_batches, ink_sources, networks
 from daemon.training.evaluate import fit_calibration, log_loss
 from daemon.training.glyph_batches import GlyphCache
@@ -362,7 +362,7 @@ def cool_down(done: float, epochs: int) -> float:
 
 def _calibrate(flatbuffer: bytes, held: GlyphCache, settings: TrainSettings) -> model.Settings:
     """Calibrate the compiled classifier's answers on the validation data."""
-    logits = model.compiled(flatbuffer)(held.glyphs)
+    logits = litert.load_classifier(flatbuffer)(held.glyphs)
     fitted = fit_calibration(logits, held.counts, held.labels)
     return model.Settings(
         temperature=fitted.temperature,

@@ -47,8 +47,8 @@ def test_table_lists_every_file_with_its_digit_and_style(folder: Path) -> None:
 def test_digitd_decodes_every_file_and_finds_ink(folder: Path) -> None:
     shipped = model.load(SHIPPED_MODEL)
     for file in sorted(folder.glob("*.png")):
-        page = reader.look_at(shipped, file.read_bytes(), max_megapixels=50)
-        assert page.found.glyph.any(), file.name
+        page = reader.find_digit(shipped, file.read_bytes(), max_megapixels=50)
+        assert page.detection.glyph.any(), file.name
 
 
 def test_odd_numbers_are_28_pixels_and_even_ones_larger(folder: Path) -> None:

@@ -86,12 +86,12 @@ def off_centre() -> Pixels:
 )  # fmt: skip
 def test_all_pens_and_papers_give_the_same_glyph(page: Pixels) -> None:
     seen = read(png(page))
-    assert seen.flaw is None
-    assert alike(seen.found.glyph, read(png(painted(large(5)))).found.glyph) > 0.88
+    assert seen.doubt is None
+    assert alike(seen.detection.glyph, read(png(painted(large(5)))).detection.glyph) > 0.88
 
 
 def test_broad_brush_strokes_stay_filled() -> None:
-    glyph = read(png(brush())).found.glyph
+    glyph = read(png(brush())).detection.glyph
     drawn = cv2.morphologyEx((glyph > 127).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
     assert drawn.sum() > 0.6 * (glyph > 127).sum()
 
@@ -100,7 +100,7 @@ def test_broad_brush_strokes_stay_filled() -> None:
 def test_tall_stroke_is_not_a_printed_line(thickness: int) -> None:
     page = np.full((400, 400), 255, np.uint8)
     cv2.line(page, (210, 60), (190, 350), 0, thickness)
-    glyph = read(png(page)).found.glyph
+    glyph = read(png(page)).detection.glyph
     assert (glyph.max(axis=1) > 127).sum() >= 18
     assert (glyph > 127)[6:22, 11:17].any(axis=1).all()
 
@@ -111,7 +111,7 @@ def test_hairlines_are_thickened() -> None:
         cv2.polylines(
             page, [np.array([(8, 5), (20, 5), (12, 23)]) * (side // 28)], isClosed=False, color=0
         )
-        glyph = read(png(page)).found.glyph
+        glyph = read(png(page)).detection.glyph
         away = cv2.distanceTransform(
             (cv2.resize(glyph, (280, 280)) > 127).astype(np.uint8), cv2.DIST_L2, 3
         )
@@ -122,8 +122,8 @@ def test_hairlines_are_thickened() -> None:
 @pytest.mark.parametrize("paper", [(255, 255, 255), (0, 0, 0), (40, 160, 220), (127, 127, 128)])
 def test_blank_page_has_no_ink(side: int, paper: tuple[int, ...]) -> None:
     seen = read(png(np.full((side, side, 3), paper, np.uint8)))
-    assert seen.flaw == Doubt.NO_INK
-    assert not seen.found.glyph.any()
+    assert seen.doubt == Doubt.NO_INK
+    assert not seen.detection.glyph.any()
 
 
 @pytest.mark.parametrize("side", [28, 300])
@@ -132,23 +132,23 @@ def test_noise_is_not_ink(side: int, spread: int) -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):
         page = (128 + rng.normal(0, spread, (side, side, 3))).clip(0, 255).astype(np.uint8)
-        assert read(png(page)).flaw == Doubt.NO_INK
+        assert read(png(page)).doubt == Doubt.NO_INK
 
 
 def test_digits_side_by_side_are_several() -> None:
     page = np.hstack([painted(large(2)), painted(large(6))])
-    assert read(png(page)).flaw == Doubt.SEVERAL_DIGITS
+    assert read(png(page)).doubt == Doubt.SEVERAL_DIGITS
 
 
 def test_detached_top_bar_is_kept_and_a_speck_is_not() -> None:
     page = np.full((280, 280), 255, np.uint8)
     body = np.array([(90, 90), (88, 140), (150, 135), (180, 180), (150, 230), (90, 220)])
     cv2.polylines(page, [body], isClosed=False, color=0, thickness=12)
-    without = read(png(page)).found.glyph
+    without = read(png(page)).detection.glyph
     cv2.line(page, (100, 60), (190, 58), 0, 12)
-    hat = read(png(page)).found.glyph
+    hat = read(png(page)).detection.glyph
     cv2.circle(page, (262, 262), 4, 0, -1)
-    speck = read(png(page)).found.glyph
+    speck = read(png(page)).detection.glyph
     assert alike(hat, without) < 0.8
     assert alike(hat, speck) > 0.99
 
@@ -156,7 +156,7 @@ def test_detached_top_bar_is_kept_and_a_speck_is_not() -> None:
 def test_image_of_8x8_pixels_is_read() -> None:
     page = np.full((8, 8), 255, np.uint8)
     page[1:7, 4] = 0
-    assert read(png(page)).flaw is None
+    assert read(png(page)).doubt is None
 
 
 def test_mask_covers_the_ink_inside_a_frame() -> None:
@@ -164,14 +164,14 @@ def test_mask_covers_the_ink_inside_a_frame() -> None:
     page[:, :40] = 10  # a scan's edge
     page[120:220, 200:212] = 20  # a 1
     seen = read(png(page))
-    rows, columns = np.nonzero(seen.found.mask)
-    assert seen.found.mask.shape == (300, 400)
+    rows, columns = np.nonzero(seen.detection.mask)
+    assert seen.detection.mask.shape == (300, 400)
     assert abs(rows.min() - 120) + abs(rows.max() - 219) <= 4
     assert abs(columns.min() - 200) + abs(columns.max() - 211) <= 4
 
 
 def test_mask_is_empty_without_ink() -> None:
-    assert not read(png(np.full((100, 100), 235, np.uint8))).found.mask.any()
+    assert not read(png(np.full((100, 100), 235, np.uint8))).detection.mask.any()
 
 
 def on_paper(digit: int, height: int = 110, at: tuple[int, int] = (95, 115)) -> Pixels:
@@ -234,32 +234,32 @@ def test_surroundings_are_not_part_of_the_digit(
     surroundings: Callable[[int], Pixels], digit: int
 ) -> None:
     seen = read(png(surroundings(digit)))
-    assert seen.flaw is None
-    assert alike(seen.found.glyph, read(png(on_paper(digit))).found.glyph) > 0.88
+    assert seen.doubt is None
+    assert alike(seen.detection.glyph, read(png(on_paper(digit))).detection.glyph) > 0.88
 
 
 def test_small_digit_in_a_large_page_is_looked_at_from_closer_by() -> None:
     page = np.full((500, 500, 3), 240, np.uint8)
     page[200:250, 300:350] = painted(large(5, 50), paper=(240, 240, 240))
     seen = read(png(page))
-    assert alike(seen.found.glyph, read(png(painted(large(5)))).found.glyph) > 0.88
+    assert alike(seen.detection.glyph, read(png(painted(large(5)))).detection.glyph) > 0.88
     looks = 0
 
-    def look(pixels: Pixels) -> eye.Sight:
+    def look(pixels: Pixels) -> eye.Segmentation:
         nonlocal looks
         looks += 1
-        return shipped().look(pixels)
+        return shipped().segment(pixels)
 
-    eye.find(look, page)
+    eye.detect(look, page)
     assert looks == 2
-    eye.find(look, painted(large(5)))
+    eye.detect(look, painted(large(5)))
     assert looks == 3
 
 
 def test_counts_are_probabilities() -> None:
     blank = np.zeros((40, 40, 3), np.uint8)
     for page in (on_paper(3), np.hstack([on_paper(2), on_paper(6)]), blank):
-        counts = read(png(page)).found.counts
+        counts = read(png(page)).detection.counts
         assert counts.sum() == pytest.approx(1, abs=0.02)
         assert (counts >= 0).all()
 
@@ -268,7 +268,7 @@ def test_counts_are_probabilities() -> None:
 def test_view_shows_the_whole_region(shape: tuple[int, int]) -> None:
     page = np.full((*shape, 3), 200, np.uint8)
     page[: shape[0] // 2 + 1, : shape[1] // 2 + 1] = 20
-    seen = eye.view(page, np.s_[0 : shape[0], 0 : shape[1]])
+    seen = eye.crop_view(page, np.s_[0 : shape[0], 0 : shape[1]])
     assert seen.pixels.shape == (96, 96, 3)
     inside = seen.pixels[seen.inside]
     assert max(inside.shape[:2]) == 96

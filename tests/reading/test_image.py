@@ -135,8 +135,8 @@ def with_alpha(pen: int) -> bytes:
 )  # fmt: skip
 def test_all_formats_and_depths_give_the_same_glyph(data: bytes) -> None:
     page = read(data)
-    assert page.flaw is None
-    assert alike(page.found.glyph, read(png(painted(large(5)))).found.glyph) > 0.9
+    assert page.doubt is None
+    assert alike(page.detection.glyph, read(png(painted(large(5)))).detection.glyph) > 0.9
 
 
 def test_thumbnail_is_small_upright_rgb() -> None:

@@ -29,8 +29,8 @@ def shipped() -> model.Model:
 
 
 @pytest.fixture(scope="module")
-def found(shipped: model.Model) -> list[eye.Found]:
-    return [eye.find(shipped.look, np.dstack([digit] * 3)) for digit in MNIST["x_test"]]
+def found(shipped: model.Model) -> list[eye.Detection]:
+    return [eye.detect(shipped.segment, np.dstack([digit] * 3)) for digit in MNIST["x_test"]]
 
 
 def altered(folder: Path, **changes: object) -> Path:
@@ -54,21 +54,21 @@ def without(folder: Path, member: str) -> Path:
     return copy
 
 
-def test_shipped_model_reads_mnist(shipped: model.Model, found: list[eye.Found]) -> None:
+def test_shipped_model_reads_mnist(shipped: model.Model, found: list[eye.Detection]) -> None:
     scores = shipped.scores(found)
     assert (scores.argmax(axis=1) == MNIST["y_test"]).mean() >= 0.98
 
 
 def test_shipped_model_reads_the_known_digit_with_confidence(shipped: model.Model) -> None:
     known = decode(KNOWN_DIGIT_PNG.read_bytes(), max_megapixels=1)
-    scores = shipped.scores([eye.find(shipped.look, known)])
+    scores = shipped.scores([eye.detect(shipped.segment, known)])
     assert scores[0].argmax() == KNOWN_DIGIT
     assert scores[0].max() > shipped.unsure_below
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 9, 17, 65])
 def test_scores_keep_the_order_for_any_number_of_images(
-    shipped: model.Model, found: list[eye.Found], count: int
+    shipped: model.Model, found: list[eye.Detection], count: int
 ) -> None:
     scores = shipped.scores(found[:count])
     assert scores.shape == (count, DIGITS + 1)
@@ -140,7 +140,7 @@ def test_networks_in_each_others_place_are_refused(tmp_path: Path) -> None:
         model.load(copy)
 
 
-def test_weights_are_not_needed_for_reading(tmp_path: Path, found: list[eye.Found]) -> None:
+def test_weights_are_not_needed_for_reading(tmp_path: Path, found: list[eye.Detection]) -> None:
     scores = model.load(without(tmp_path, "model.weights.h5")).scores(found)
     assert (scores.argmax(axis=1) == MNIST["y_test"]).mean() >= 0.98
 
