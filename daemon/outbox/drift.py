@@ -1,16 +1,16 @@
-"""Whether today's rows differ from those that the outbox began with; shown, never acted on.
+"""Test whether today's rows differ from the first rows of the same model.
 
-The tests are the usual ones: two proportions (z) for unsure and error, Kolmogorov and Smirnov for
-the confidence, chi-squared for the digits; each at a significance of 0.001.
+The result is shown and nothing acts on it. The tests are a two-proportion z-test of unsure and
+error rows, a Kolmogorov-Smirnov test of the confidence and a chi-squared test of the digits, each
+at a significance level of 0.001.
 """
 
 import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
 
 from daemon.files import replace_whole
 from daemon.layout import DRIFT
@@ -22,16 +22,16 @@ from daemon.waiting import Timer
 log = logging.getLogger(__name__)
 
 BINS = 50  # of the confidence
-FEWEST = 200  # rows on each side; the tests say nothing about fewer
-REFERENCE_ROWS = 2000  # the first rows with a model are what later ones are compared with
-# Critical values at a significance of 0.001.
-_Z = 3.2905  # normal, both tails
+FEWEST = 200  # rows on each side; fewer are not tested
+REFERENCE_ROWS = 2000
+# Critical values at a significance level of 0.001.
+_Z = 3.2905  # normal, two-sided
 _CHI_SQUARED = 27.877  # 9 degrees of freedom: ten digits
 _KOLMOGOROV = 1.9495
 _SAVE_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sample:
     """Counts of some rows.
 
@@ -40,41 +40,35 @@ class Sample:
         unsure: how many are unsure.
         error: how many could not be read.
         digits: (10,) how many are of each digit.
-        confidence: (50,) how many have a confidence in each bin from 0 to 1.
+        confidence: (50,) a histogram of the confidence, from 0 to 1.
     """
 
     rows: int = 0
     unsure: int = 0
     error: int = 0
-    digits: tuple[int, ...] = (0,) * DIGITS
-    confidence: tuple[int, ...] = (0,) * BINS
+    digits: list[int] = field(default_factory=lambda: [0] * DIGITS)
+    confidence: list[int] = field(default_factory=lambda: [0] * BINS)
 
-    def plus(self, row: Row) -> Self:
-        """Return the counts with another row."""
+    def add(self, row: Row) -> None:
+        """Count a row."""
         verdict = row.verdict
-        digits, confidence = self.digits, self.confidence
+        self.rows += 1
+        self.unsure += verdict.status is Status.UNSURE
+        self.error += verdict.status is Status.ERROR
         if verdict.digit is not None and verdict.confidence is not None:
-            digits = _incremented(digits, verdict.digit)
-            confidence = _incremented(confidence, min(BINS - 1, int(verdict.confidence * BINS)))
-        return replace(
-            self,
-            rows=self.rows + 1,
-            unsure=self.unsure + (verdict.status is Status.UNSURE),
-            error=self.error + (verdict.status is Status.ERROR),
-            digits=digits,
-            confidence=confidence,
-        )
+            self.digits[verdict.digit] += 1
+            self.confidence[min(BINS - 1, int(verdict.confidence * BINS))] += 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
-    """What is kept of an outbox.
+    """The counts that are kept of an outbox.
 
     Attributes:
-        model: the short hash of the model that the reference was read with.
+        model: the short hash of the model that read the reference.
         reference: the first rows with this model.
         day: the UTC day of ``today``, such as 2026-11-24.
-        today: its rows.
+        today: that day's rows.
     """
 
     model: str = ""
@@ -82,16 +76,16 @@ class Record:
     day: str = ""
     today: Sample = field(default_factory=Sample)
 
-    def plus(self, row: Row) -> Self:
-        """Return the record with another row; a new model begins a new reference."""
+    def add(self, row: Row) -> None:
+        """Count a row; a new model starts a new reference."""
         day = archive.day_folder(row.processed_at)
-        today = self.today if day == self.day else Sample()
-        model, reference = self.model, self.reference
-        if row.result.model and row.result.model != model:
-            model, reference, today = row.result.model, Sample(), Sample()
-        if reference.rows < REFERENCE_ROWS:
-            reference = reference.plus(row)
-        return replace(self, model=model, reference=reference, day=day, today=today.plus(row))
+        if day != self.day:
+            self.day, self.today = day, Sample()
+        if row.result.model and row.result.model != self.model:
+            self.model, self.reference, self.today = row.result.model, Sample(), Sample()
+        if self.reference.rows < REFERENCE_ROWS:
+            self.reference.add(row)
+        self.today.add(row)
 
 
 class DriftMonitor:
@@ -112,7 +106,7 @@ class DriftMonitor:
 
     def count(self, row: Row) -> None:
         """Add a committed row."""
-        self._record = self._record.plus(row)
+        self._record.add(row)
         self._is_saved = False
 
     def run_if_due(self) -> None:
@@ -166,9 +160,8 @@ def load(outbox: Path) -> Record:
     """Return an outbox's record; an empty one if there is none or it cannot be read."""
     try:
         data = json.loads((outbox / DRIFT).read_text(encoding="ascii"))
-        return Record(
-            data["model"], _sample(data["reference"]), data["day"], _sample(data["today"])
-        )
+        reference, today = Sample(**data["reference"]), Sample(**data["today"])
+        return Record(data["model"], reference, data["day"], today)
     except (OSError, ValueError, KeyError, TypeError):
         return Record()
 
@@ -182,23 +175,15 @@ def save(outbox: Path, record: Record) -> None:
     replace_whole(outbox / DRIFT, json.dumps(asdict(record)).encode())
 
 
-def _sample(data: dict[str, int | list[int]]) -> Sample:
-    return Sample(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})  # type: ignore[arg-type]
-
-
-def _incremented(counts: tuple[int, ...], at: int) -> tuple[int, ...]:
-    return (*counts[:at], counts[at] + 1, *counts[at + 1 :])
-
-
 def two_proportion_z(now: int, of_now: int, then: int, of_then: int) -> float:
-    """Return the z of two proportions, with the pooled variance."""
+    """Return the z statistic of two proportions, with the pooled variance."""
     pooled = (now + then) / (of_now + of_then)
     variance = pooled * (1 - pooled) * (1 / of_now + 1 / of_then)
     return (now / of_now - then / of_then) / math.sqrt(variance) if variance else 0.0
 
 
 def kolmogorov_smirnov(now: Sequence[int], then: Sequence[int]) -> tuple[float, float]:
-    """Return the largest distance of the cumulative shares, and its critical value."""
+    """Return the statistic of two histograms, and its critical value."""
     total_now, total_then = sum(now), sum(then)
     distance = share_now = share_then = 0.0
     for one, other in zip(now, then, strict=True):
@@ -209,7 +194,7 @@ def kolmogorov_smirnov(now: Sequence[int], then: Sequence[int]) -> tuple[float, 
 
 
 def chi_squared(now: Sequence[int], then: Sequence[int]) -> float:
-    """Return chi-squared of the table of two rows of counts."""
+    """Return the statistic of the contingency table of two rows of counts."""
     total_now, total_then = sum(now), sum(then)
     total = 0.0
     for one, other in zip(now, then, strict=True):
@@ -220,7 +205,7 @@ def chi_squared(now: Sequence[int], then: Sequence[int]) -> float:
 
 
 def _median(bins: Sequence[int]) -> float:
-    """Return the middle of the bin with the median."""
+    """Return the centre of the bin that contains the median."""
     half, so_far = sum(bins) / 2, 0
     for number, count in enumerate(bins):
         so_far += count

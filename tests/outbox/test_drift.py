@@ -31,7 +31,7 @@ def sample(
     digits = np.bincount(rng.integers(0, 10, rows - error_rows), minlength=10)
     confidence = (1 - rng.beta(1, 20, rows - error_rows)) * (1 - worse)
     bins = np.bincount((confidence * drift.BINS).astype(int), minlength=drift.BINS)
-    return Sample(rows, unsure_rows, error_rows, tuple(digits.tolist()), tuple(bins.tolist()))
+    return Sample(rows, unsure_rows, error_rows, digits.tolist(), bins.tolist())
 
 
 def record(reference: Sample, today: Sample) -> Record:
@@ -65,7 +65,7 @@ def test_change_is_named_with_both_figures(change: dict[str, float], said: str) 
 def test_digit_that_became_more_frequent_is_named() -> None:
     rng = np.random.default_rng(3)
     today = sample(rng, 500)
-    ones = tuple(count + (150 if digit == 1 else 0) for digit, count in enumerate(today.digits))
+    ones = [count + (150 if digit == 1 else 0) for digit, count in enumerate(today.digits)]
     (line,) = differences(record(sample(rng, 2000), replace(today, digits=ones)))
     assert line.endswith("% are a 1 today, 9.3% before")
 
@@ -89,18 +89,20 @@ def test_too_few_rows_say_nothing(reference: int, today: int) -> None:
 def test_reference_is_frozen_and_today_begins_at_midnight() -> None:
     kept = Record()
     for _ in range(REFERENCE_ROWS + 5):
-        kept = kept.plus(row(at=NOON))
+        kept.add(row(at=NOON))
     assert (kept.reference.rows, kept.today.rows) == (REFERENCE_ROWS, REFERENCE_ROWS + 5)
     assert kept.reference.digits[7] == kept.reference.confidence[-1] == REFERENCE_ROWS
-    kept = kept.plus(row(at=NOON + timedelta(hours=12)))
+    kept.add(row(at=NOON + timedelta(hours=12)))
     assert (kept.day, kept.reference.rows, kept.today.rows) == ("2026-11-25", REFERENCE_ROWS, 1)
 
 
 def test_new_model_begins_a_new_reference() -> None:
-    kept = Record().plus(row(at=NOON)).plus(row(at=NOON, model="other"))
+    kept = Record()
+    kept.add(row(at=NOON))
+    kept.add(row(at=NOON, model="other"))
     assert (kept.model, kept.reference.rows, kept.today.rows) == ("other", 1, 1)
     # A file that was not read has no model.
-    kept = kept.plus(row(verdict=BROKEN, at=NOON, model=""))
+    kept.add(row(verdict=BROKEN, at=NOON, model=""))
     assert (kept.model, kept.reference.rows, kept.reference.error) == ("other", 2, 1)
 
 
