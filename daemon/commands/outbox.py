@@ -49,13 +49,13 @@ def audit(config_file: Path) -> None:
 )
 @click.option(
     "--format",
-    "kind",
+    "format_",
     type=click.Choice(["csv", "jsonl", "parquet"]),
     default="csv",
     show_default=True,
     help="parquet needs the package pyarrow.",
 )
-def results(config_file: Path, out: Path | None, kind: str) -> None:
+def results(config_file: Path, out: Path | None, format_: str) -> None:
     """Print each row of predictions.csv with its final answer.
 
     Adds two columns: `answer`, and `answered_by` (`person` or `model`). A person's newest answer
@@ -67,17 +67,16 @@ def results(config_file: Path, out: Path | None, kind: str) -> None:
       digitd results --format jsonl | jq -r 'select(.answer == null) | .file'
     """
     from daemon import config
-    from daemon.outbox import export
-    from daemon.outbox.results import final_rows
+    from daemon.outbox.results import final_rows, save, write
 
     outbox = config.load(config_file).outbox
     finals = final_rows(outbox)
     if out is not None:
-        export.save(finals, out, kind, outbox)
+        save(finals, out, format_, outbox)
         return
-    if kind == "parquet" and sys.stdout.isatty():
+    if format_ == "parquet" and sys.stdout.isatty():
         raise click.UsageError("a Parquet file is not text: name a file with --out")
-    export.write(finals, sys.stdout.buffer, kind)
+    write(finals, sys.stdout.buffer, format_)
     sys.stdout.buffer.flush()
 
 

@@ -21,8 +21,7 @@ from daemon.inbox import put
 from daemon.inbox.listing import Listing
 from daemon.layout import NAME_BYTES
 from daemon.loop import status
-from daemon.outbox import export
-from daemon.outbox.results import final_rows
+from daemon.outbox.results import csv_lines, final_rows
 from daemon.outbox.retention import deleted_before
 from daemon.review import queries
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
@@ -178,7 +177,7 @@ class Api:
             raise HTTPException(409, str(error)) from None
         name = f"results-{datetime.now(UTC):%Y-%m-%d}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        lines = export.csv_lines(chain(first, finals))
+        lines = csv_lines(chain(first, finals))
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
     def metrics(self, _request: Request) -> Response:

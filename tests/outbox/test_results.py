@@ -16,7 +16,7 @@ import pytest
 
 from daemon.errors import ConfigError, DestinationError
 from daemon.layout import LABELS, TABLE
-from daemon.outbox import export, labels, rows
+from daemon.outbox import labels, results, rows
 from daemon.outbox.labels import Answer
 from daemon.outbox.results import COLUMNS, FinalRow, final_rows
 from daemon.records import Status, Verdict
@@ -145,7 +145,7 @@ def test_command_prints_the_table_with_two_columns(four: Ledger, tmp_path: Path)
 @pytest.mark.parametrize("name", ["=1+1.png", 'a"b,c.png', "zwölf 七.png"])
 def test_cells_stay_as_they_are_in_the_table(ledger: Ledger, name: str) -> None:
     ledger.add(name, BROKEN)
-    (row,) = table(b"".join(export.csv_lines(final_rows(ledger.outbox))).decode())
+    (row,) = table(b"".join(results.csv_lines(final_rows(ledger.outbox))).decode())
     assert row["file"].removeprefix("'") == name
     assert not row["file"].startswith("=")
     assert row["reason"] == BROKEN.reason
@@ -167,7 +167,7 @@ def test_json_lines_of_odd_rows_are_valid(ledger: Ledger) -> None:
     edited = table.read_text().replace(",1,0.500000,0.050000,", ",007,NaN,1_0,")
     table.write_text(edited)
     out = io.BytesIO()
-    export.write(final_rows(ledger.outbox), out, "jsonl")
+    results.write(final_rows(ledger.outbox), out, "jsonl")
     first, second = map(json.loads, out.getvalue().decode().splitlines())
     assert first["file"] == 'a"b\\\\n<zwölf>.png'
     assert first["reason"] == BROKEN.reason
@@ -219,9 +219,9 @@ def test_file_is_replaced_only_when_the_results_are_complete(four: Ledger, tmp_p
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export.save(interrupted(), out, "csv", four.outbox)
+        results.save(interrupted(), out, "csv", four.outbox)
     assert out.read_text() == "old"
-    export.save(final_rows(four.outbox), out, "csv", four.outbox)
+    results.save(final_rows(four.outbox), out, "csv", four.outbox)
     assert len(table(out.read_text())) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.yaml",
@@ -235,7 +235,7 @@ def test_own_files_are_never_replaced(four: Ledger, name: str) -> None:
     (four.outbox / "failed").mkdir()
     before = (four.outbox / TABLE).read_bytes()
     with pytest.raises(DestinationError, match="one of digitd's own files"):
-        export.save(final_rows(four.outbox), four.outbox / name, "csv", four.outbox)
+        results.save(final_rows(four.outbox), four.outbox / name, "csv", four.outbox)
     assert (four.outbox / TABLE).read_bytes() == before
 
 
