@@ -1,6 +1,6 @@
 """The files in ``annotated/``, ``originals/`` and ``failed/``: choose their names, move them there.
 
-They are next to each other, or each day's files are in a folder of that day.
+The folders are flat, or have a subfolder for each day.
 """
 
 import filecmp
@@ -59,9 +59,9 @@ def list_names(folder: Path) -> Iterator[str]:
 
 
 def dropped_name(name: str) -> str:
-    """Return the name under which a file was dropped: its name here without the id, if it has one.
+    """Return the name under which a file was dropped: its published name without the id, if any.
 
-    A long name may have been cut when the id was added.
+    A long name may have been truncated when the id was added.
     """
     found = _WITH_ID.fullmatch(name)
     return f"{found['stem']}{found['suffix'] or ''}" if found else name
@@ -71,7 +71,7 @@ class Archive:
     """``annotated/``, ``originals/`` and ``failed/`` of one outbox."""
 
     def __init__(self, outbox: Path, *, daily: bool) -> None:
-        """Take the outbox; ``daily`` puts the files of each day into a folder of their own."""
+        """Take the outbox; ``daily`` puts the files of each day into a subfolder."""
         self._outbox = outbox
         self._daily = daily
         # Names in rows whose files are not published yet.
@@ -161,7 +161,7 @@ def _picture_name(name: str) -> str:
 
 
 def _with_id(name: str, job_id: str) -> str:
-    """Return a name with an id before its extension, with the stem cut if it is too long."""
+    """Return a name with an id before its extension; the stem is truncated if it is too long."""
     suffix = PurePath(name).suffix
     if len(suffix) > _LONGEST_SUFFIX:
         suffix = ""

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
@@ -149,11 +148,11 @@ class _Auditor:
         """Yield a line for each id and each original that several rows have."""
         for column in ("id", "original"):
             get = attrgetter(column)
-            counts = Counter(map(get, self._rows))
+            first: dict[str, _Row] = {}
             repeated: dict[str, list[_Row]] = {}
             for row in self._rows:
-                if counts[get(row)] > 1:
-                    repeated.setdefault(get(row), []).append(row)
+                if (earlier := first.setdefault(get(row), row)) is not row:
+                    repeated.setdefault(get(row), [earlier]).append(row)
             for value, same in repeated.items():
                 # The name is free again once `digitd retry` or the retention has removed the file.
                 if column == "original" and all(map(self._may_have_left, same[:-1])):

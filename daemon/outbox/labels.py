@@ -18,13 +18,13 @@ from daemon.outbox import rows
 log = logging.getLogger(__name__)
 
 NOT_A_DIGIT = "none"
-UNDO = "undo"  # as if the row had never been answered
+UNDO = "undo"  # removes the row's answer
 # A whole number may have leading zeros. No form field has more than 32 digits.
 _LABEL = re.compile(rf"[0-9]{{1,32}}|{NOT_A_DIGIT}|{UNDO}")
 
 
 class Source(StrEnum):
-    """Where the person who answered had met the file."""
+    """Where in the page the answer was given."""
 
     QUEUE = "queue"
     SAMPLE = "sample"  # the random sample of ``ok`` rows, which alone measures the accuracy
@@ -91,7 +91,7 @@ def parse(line: str) -> Answer | None:
 def append(outbox: Path, answer: Answer) -> int:
     """Append an answer and fsync it; several processes may do so at once.
 
-    What a kill or a power failure left of another row is cut off first.
+    A torn row at the end, left by a kill or a power failure, is cut off first.
 
     Returns:
         Where the row ends in the file, in bytes.
@@ -109,7 +109,12 @@ def append(outbox: Path, answer: Answer) -> int:
             log.warning("%s: cut a torn row of %d bytes", path, cut)
         size = os.fstat(descriptor).st_size
         row = rows.csv_line(astuple(answer))
-        _write(descriptor, size, (row if size else header() + row).encode(), path)
+        try:
+            files.append(descriptor, (row if size else header() + row).encode(), path)
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
         if not size:
             files.sync_folder(outbox)
         return os.fstat(descriptor).st_size
@@ -140,7 +145,7 @@ def read(outbox: Path) -> Iterator[Answer]:
 
 
 def latest(outbox: Path) -> dict[str, str]:
-    """Return the label in force by row id; rows whose answer was undone are missing.
+    """Return the newest label by row id, without the rows whose answer was undone.
 
     Raises:
         ConfigError: labels.csv is not digitd's.
@@ -157,7 +162,7 @@ def latest(outbox: Path) -> dict[str, str]:
 
 
 def _open_locked(path: Path) -> int:
-    """Return a descriptor of labels.csv that holds its lock, also if it is replaced meanwhile."""
+    """Open and lock labels.csv; open it again if it is replaced meanwhile."""
     while True:
         descriptor = files.open_to_append(path)
         try:
@@ -174,13 +179,3 @@ def _has_header(head: bytes, path: Path) -> bool:
     """Return whether a file that starts with ``head`` has its header; see ``rows.has_header``."""
     remedy = f"move it away, or restore its first line, {header().strip()}"
     return rows.has_header(head, header(), path, remedy)
-
-
-def _write(descriptor: int, size: int, data: bytes, path: Path) -> None:
-    """Append and fsync, or leave the file with the size that it had."""
-    try:
-        files.append(descriptor, data, path)
-        os.fsync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, size)
-        raise

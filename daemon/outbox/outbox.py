@@ -1,8 +1,8 @@
 """Commit rows and publish files; no other module writes results.
 
-A batch is committed when its rows, which say where each file will go, are in predictions.csv and
+Results are committed once their rows, which name the files' final paths, are in predictions.csv and
 fsynced. Only then are pictures and originals renamed into place. If the program ends in between,
-the rows tell the next start what is left to do.
+the next start finds in the rows what is left to do.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Outbox:
     """One outbox, locked against other instances of digitd."""
 
     def __init__(self, folder: Path, *, daily: bool = False) -> None:
-        """Take the folder; ``daily`` publishes each day's files in folders of their own."""
+        """Take the folder; ``daily`` publishes the files of each day in subfolders."""
         self.folder = folder
         self._lock = Lock(folder / OUTBOX_LOCK)
         self._table = Table(folder)

@@ -17,14 +17,14 @@ from daemon.waiting import Timer
 log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 3600.0
-_AT_ONCE = 200  # files looked at in one turn of the loop, 5 ms
+_AT_ONCE = 200  # files checked in one iteration of the loop, 5 ms
 _DAY_SECONDS = 86400.0
 
 
 class Retention:
-    """Deletes old files of one outbox, a few in each turn of the daemon's loop.
+    """Deletes old files of one outbox, a few in each iteration of the daemon's loop.
 
-    A file's age is counted from when it was published. Files in ``failed/`` stay.
+    A file's age counts from its publication. Files in ``failed/`` stay.
     """
 
     def __init__(self, outbox: Path, days: float | None) -> None:
@@ -35,7 +35,7 @@ class Retention:
         self._timer = Timer(_EVERY_SECONDS)
 
     def run_if_due(self) -> None:
-        """Look at some files and delete those that are too old; an error is only logged."""
+        """Check some files and delete those that are too old; an error is only logged."""
         if self._days is None or not self._timer.is_due:
             return
         if self._sweep is None:
@@ -46,25 +46,24 @@ class Retention:
         except StopIteration as end:
             if end.value:
                 log.info("deleted %d files older than %g days", end.value, self._days)
-            self._end()
         except OSError as error:
             log.warning("files older than %g days stay for now: %s", self._days, describe(error))
-            self._end()
+        else:
+            return
+        self._sweep = None
+        self._timer.restart()
 
     def seconds_until_due(self) -> float:
         """Return in how many seconds ``run_if_due`` has work; inf if never."""
         return math.inf if self._days is None else self._timer.seconds_left
 
-    def _end(self) -> None:
-        self._sweep = None
-        self._timer.restart()
-
     def _delete(self, before: float) -> Generator[None, None, int]:
-        """Look at one file at each step; return the number of deleted files at the end."""
-        is_noted = False
+        """Check one file a step; return the number of deleted files.
+
+        The time is written down before the first file is deleted, so that ``digitd audit`` knows.
+        """
         deleted = 0
-        for place in (ORIGINALS, PICTURES):
-            folder = self._outbox / place
+        for folder in (self._outbox / ORIGINALS, self._outbox / PICTURES):
             for name in archive.list_names(folder):
                 yield
                 path = folder / name
@@ -72,9 +71,8 @@ class Retention:
                     # The time of the rename; the content may be older.
                     if path.lstat().st_ctime >= before:
                         continue
-                    if not is_noted:
-                        _note(self._outbox, before)
-                        is_noted = True
+                    if not deleted:
+                        _store_deleted_before(self._outbox, before)
                     path.unlink()
                     deleted += 1
                 if "/" in name and archive.day_folder(datetime.now(UTC)) not in name:
@@ -94,9 +92,7 @@ def deleted_before(outbox: Path) -> str:
         return ""
 
 
-def _note(outbox: Path, before: float) -> None:
-    """Write that time down before anything is deleted, so that ``digitd audit`` knows."""
+def _store_deleted_before(outbox: Path, before: float) -> None:
     moment = rows.timestamp(datetime.fromtimestamp(before, UTC))
-    if moment <= deleted_before(outbox):
-        return
-    replace_whole(outbox / DELETED_BEFORE, f"{moment}\n".encode(), durable=True)
+    if moment > deleted_before(outbox):
+        replace_whole(outbox / DELETED_BEFORE, f"{moment}\n".encode(), durable=True)

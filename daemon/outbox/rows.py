@@ -79,8 +79,8 @@ class Row:
             self.file,
             verdict.status.value,
             verdict.digit,
-            _rounded(verdict.confidence),
-            *map(_rounded, probabilities),
+            _round(verdict.confidence),
+            *map(_round, probabilities),
             verdict.reason,
             self.picture,
             self.original,
@@ -103,16 +103,10 @@ def header() -> str:
 
 
 def has_header(head: bytes, header: str, path: Path, remedy: str) -> bool:
-    """Return whether a file that starts with ``head`` has its header; ``False`` if it is torn.
-
-    Args:
-        head: at least as many bytes as the header has, if the file has them.
-        header: what the file should begin with.
-        path: of the file.
-        remedy: what to do if it begins with something else.
+    """Return whether ``head``, the start of a file, is its header; ``False`` if it is torn.
 
     Raises:
-        ConfigError: the file begins with something else.
+        ConfigError: the file begins with something else; ``remedy`` says what to do.
     """
     expected = header.encode()
     if len(head) < len(expected) and expected.startswith(head):
@@ -153,10 +147,10 @@ def printable(name: str) -> str:
     The name is as ``os.listdir`` returns it: bytes that are not UTF-8 are lone surrogates. They
     become ``\xff``, and a line break becomes ``\n``.
     """
-    return _escaped(os.fsencode(name).decode("utf-8", "backslashreplace"))
+    return _escape(os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     # Nearly all names. Without this, 4,000 rows needed 920,000 of the calls below.
     if text.isascii() and text.isprintable():
         return text
@@ -184,9 +178,9 @@ def _cell(value: str | float | None) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6f}"
-    text = _escaped(value) if isinstance(value, str) else str(value)
+    text = _escape(value) if isinstance(value, str) else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 6)

@@ -1,11 +1,11 @@
-"""predictions.csv: append rows durably, repair its end, find rows in it."""
+"""predictions.csv: append rows durably, repair its end, read and count rows."""
 
 import logging
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +23,7 @@ _ROW = re.compile(rb'd[0-9a-z]{12},(?:[^",\n]*|"(?:[^"\n]|"")*"),(ok|unsure|erro
 
 
 class Table:
-    """The file that rows are appended to; a new one is started after logrotate moves it."""
+    """The file that rows are appended to; a new one is created after logrotate moves it."""
 
     def __init__(self, outbox: Path) -> None:
         self.path = outbox / TABLE
@@ -42,8 +42,14 @@ class Table:
             files.replace_whole(self.path, rows.header().encode(), durable=True, mode=0o660)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
-            self._complete_header()
-            self._mend_tail()
+            if not check_header(self.path.parent):
+                # Empty (logrotate's `create`), or the header itself was torn.
+                os.ftruncate(self._descriptor, 0)
+                self._append(rows.header().encode())
+            # The file of a row that a power failure tore is still claimed, and is read again.
+            cut = files.cut_torn_lines(self._descriptor, lambda line: rows.parse(line) is not None)
+            if cut:
+                log.warning("%s: cut a torn row of %d bytes", self.path, cut)
         except (OSError, ConfigError):
             self.close()
             raise
@@ -92,34 +98,19 @@ class Table:
             and os.fstat(self._descriptor).st_size > 0
         )
 
-    def _complete_header(self) -> None:
-        if not _has_header(self.path):
-            # Empty (logrotate's `create`), or the header itself was torn.
-            os.ftruncate(self._descriptor, 0)
-            self._append(rows.header().encode())
 
-    def _mend_tail(self) -> None:
-        """Cut off a row torn by a power failure; its file is still claimed and is read again."""
-        cut = files.cut_torn_lines(self._descriptor, lambda line: rows.parse(line) is not None)
-        if cut:
-            log.warning("%s: cut a torn row of %d bytes", self.path, cut)
-
-
-def check_header(outbox: Path) -> None:
-    """Raise ConfigError if an outbox has a predictions.csv that is not digitd's."""
-    with suppress(FileNotFoundError):
-        _has_header(outbox / TABLE)
-
-
-def _has_header(path: Path) -> bool:
-    """Return whether a table has its complete header; ``False`` if it is torn or missing.
+def check_header(outbox: Path) -> bool:
+    """Return whether predictions.csv has its whole header; ``False`` if it is torn or missing.
 
     Raises:
-        ConfigError: the table begins with something else.
+        ConfigError: the file begins with something else.
     """
-    header = rows.header()
-    with path.open("rb") as file:
-        head = file.read(len(header))
+    path, header = outbox / TABLE, rows.header()
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(header))
+    except FileNotFoundError:
+        return False
     return rows.has_header(head, header, path, "move it away, or name another outbox")
 
 
