@@ -139,7 +139,7 @@ def latency(folder: Path) -> Lines:
     box = Box(folder / "latency", {})
     files.pop().rename(box.inbox / "digit0.png")
     with TimedDaemon(box) as run:
-        first = run.wait_for_growth(len(rows.header()))
+        first = run.wait_for_growth(len(rows.HEADER))
         yield "start -> first row, s", f"{first:.2f}"
         time.sleep(10)  # the second worker settles
         took = []
@@ -219,7 +219,7 @@ def old_table(folder: Path) -> Lines:
         for count, seconds in starts.items():
             box = Box(folder / f"old{count}-{turn}", {})
             table = (f"{ids.encode(number)}{row}" for number in range(count))
-            box.table.write_text(rows.header() + "".join(table))
+            box.table.write_text(rows.HEADER + "".join(table))
             with TimedDaemon(box) as run:
                 seconds.append(run.wait_until_ready())
     more = statistics.median(starts[_OLD_ROWS]) - statistics.median(starts[0])

@@ -199,7 +199,7 @@ def main(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
         with (site.outbox / TABLE).open("w", encoding="utf-8") as table:
-            table.write(rows.header())
+            table.write(rows.HEADER)
             table.writelines(_lines(count))
         _say("rows", f"{count}")
         _say("---", "---")

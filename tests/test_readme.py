@@ -74,7 +74,7 @@ def test_readme_snippet_ignores_an_incomplete_last_line(
     (tmp_path / "outbox").mkdir()
     cells = [ids.Ids().next(), "digit1.png", *["0.1"] * (len(rows.COLUMNS) - 2)]
     line = ",".join(cells) + "\n"
-    text = rows.header() + line + line + line[:40]
+    text = rows.HEADER + line + line + line[:40]
     (tmp_path / "outbox" / "predictions.csv").write_text(text)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

@@ -115,7 +115,7 @@ def _read_table(table: BinaryIO, discrepancies: list[str], *, running: bool) -> 
     name = Path(table.name).name
     for number, raw in enumerate(files.complete_lines(table), 1):
         if number == 1:
-            if raw.rstrip() != rows.header().strip().encode():
+            if raw.rstrip() != rows.HEADER.strip().encode():
                 discrepancies.append(
                     f"{name}: the first line is not the header; move the file away"
                 )

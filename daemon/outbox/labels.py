@@ -61,11 +61,7 @@ class Answer:
 
 _SOURCES = frozenset(Source)
 COLUMNS = tuple(field.name for field in fields(Answer))
-
-
-def header() -> str:
-    """Return the first line of the file."""
-    return rows.csv_line(COLUMNS)
+HEADER = rows.csv_line(COLUMNS)  # the first line of labels.csv
 
 
 def is_label(text: str) -> bool:
@@ -103,14 +99,14 @@ def append(outbox: Path, answer: Answer) -> int:
     path = outbox / LABELS
     descriptor = _open_locked(path)
     try:
-        if not _has_header(os.pread(descriptor, len(header()), 0), path):
+        if not _has_header(os.pread(descriptor, len(HEADER), 0), path):
             os.ftruncate(descriptor, 0)
         if cut := files.cut_torn_lines(descriptor, lambda line: parse(line) is not None):
             log.warning("%s: cut a torn row of %d bytes", path, cut)
         size = os.fstat(descriptor).st_size
         row = rows.csv_line(astuple(answer))
         try:
-            files.append(descriptor, (row if size else header() + row).encode(), path)
+            files.append(descriptor, (row if size else HEADER + row).encode(), path)
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, size)
@@ -177,5 +173,5 @@ def _open_locked(path: Path) -> int:
 
 def _has_header(head: bytes, path: Path) -> bool:
     """Return whether a file that starts with ``head`` has its header; see ``rows.has_header``."""
-    remedy = f"move it away, or restore its first line, {header().strip()}"
-    return rows.has_header(head, header(), path, remedy)
+    remedy = f"move it away, or restore its first line, {HEADER.strip()}"
+    return rows.has_header(head, HEADER, path, remedy)

@@ -14,7 +14,7 @@ from daemon.errors import ConfigError
 from daemon.files import Lock, is_held
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
 from daemon.outbox.archive import Archive
-from daemon.outbox.rows import Row, line
+from daemon.outbox.rows import Row, format_row
 from daemon.outbox.table import Table, rows_from_the_end
 from daemon.records import Job, Placement, Result
 
@@ -82,7 +82,7 @@ class Outbox:
         now = datetime.now(UTC)
         rows = [Row(result, self._archive.place(result), now) for result in results]
         try:
-            self._table.append("".join(map(line, rows)).encode())
+            self._table.append("".join(map(format_row, rows)).encode())
         except (OSError, ConfigError):
             for row in rows:
                 self._archive.release(row.placement)

@@ -92,14 +92,9 @@ class Row:
         return dict(zip(COLUMNS, values, strict=True))
 
 
-def line(row: Row) -> str:
+def format_row(row: Row) -> str:
     """Return a row as one line of CSV: no cell contains a line break or is a formula."""
     return csv_line(row.fields().values())
-
-
-def header() -> str:
-    """Return the first line of the file."""
-    return csv_line(COLUMNS)
 
 
 def has_header(head: bytes, header: str, path: Path, remedy: str) -> bool:
@@ -184,3 +179,6 @@ def _cell(value: str | float | None) -> str:
 
 def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
+
+
+HEADER = csv_line(COLUMNS)  # the first line of predictions.csv

@@ -39,13 +39,13 @@ class Table:
         self.close()
         if not self.path.exists():
             # Created by rename, so that no reader ever sees the file without its header.
-            files.replace_whole(self.path, rows.header().encode(), durable=True, mode=0o660)
+            files.replace_whole(self.path, rows.HEADER.encode(), durable=True, mode=0o660)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
             if not check_header(self.path.parent):
                 # Empty (logrotate's `create`), or the header itself was torn.
                 os.ftruncate(self._descriptor, 0)
-                self._append(rows.header().encode())
+                self._append(rows.HEADER.encode())
             # The file of a row that a power failure tore is still claimed, and is read again.
             cut = files.cut_torn_lines(self._descriptor, lambda line: rows.parse(line) is not None)
             if cut:
@@ -105,7 +105,7 @@ def check_header(outbox: Path) -> bool:
     Raises:
         ConfigError: the file begins with something else.
     """
-    path, header = outbox / TABLE, rows.header()
+    path, header = outbox / TABLE, rows.HEADER
     try:
         with path.open("rb") as file:
             head = file.read(len(header))

@@ -54,12 +54,12 @@ def text(outbox: Path) -> str:
 
 
 def test_columns_match_the_documented_format() -> None:
-    assert labels.header() == "id,sha256,label,by,at,model,digit,confidence,source\n"
+    assert labels.HEADER == "id,sha256,label,by,at,model,digit,confidence,source\n"
 
 
 def test_first_answer_creates_the_file_with_its_header(tmp_path: Path) -> None:
     labels.append(tmp_path, SEVEN)
-    assert text(tmp_path) == labels.header() + ROW
+    assert text(tmp_path) == labels.HEADER + ROW
     assert list(labels.read(tmp_path)) == [SEVEN]
 
 
@@ -105,12 +105,12 @@ def test_no_name_can_break_a_line_or_be_a_formula(name: str) -> None:
     answer = labels.parse(row)
     assert answer is not None
     assert replace(answer, by="Ana") == SEVEN
-    frame = pd.read_csv(io.StringIO(labels.header() + row), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(io.StringIO(labels.HEADER + row), dtype=str, keep_default_na=False)
     assert frame.to_numpy().tolist() == [cells]
 
 
 def test_row_torn_at_any_byte_is_skipped_and_then_cut_off(tmp_path: Path) -> None:
-    whole = labels.header() + ROW
+    whole = labels.HEADER + ROW
     torn = ROW.replace(FIRST, SECOND)
     for cut in range(len(torn) - 1):
         (tmp_path / LABELS).write_text(whole + torn[:cut])
@@ -120,25 +120,25 @@ def test_row_torn_at_any_byte_is_skipped_and_then_cut_off(tmp_path: Path) -> Non
 
 
 def test_header_torn_at_any_byte_is_written_again(tmp_path: Path) -> None:
-    for cut in range(len(labels.header())):
-        (tmp_path / LABELS).write_text(labels.header()[:cut])
+    for cut in range(len(labels.HEADER)):
+        (tmp_path / LABELS).write_text(labels.HEADER[:cut])
         assert labels.latest(tmp_path) == {}
         labels.append(tmp_path, SEVEN)
-        assert text(tmp_path) == labels.header() + ROW
+        assert text(tmp_path) == labels.HEADER + ROW
 
 
 def test_blocks_of_zeros_after_a_power_failure_are_cut_off(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / LABELS).write_text(labels.header() + ROW + "\0" * 5000)
+    (tmp_path / LABELS).write_text(labels.HEADER + ROW + "\0" * 5000)
     assert labels.latest(tmp_path) == {FIRST: "7"}
     labels.append(tmp_path, SEVEN)
-    assert text(tmp_path) == labels.header() + 2 * ROW
+    assert text(tmp_path) == labels.HEADER + 2 * ROW
     assert "cut a torn row of 5000 bytes" in caplog.text
 
 
 def test_file_from_an_editor_without_a_last_newline_loses_no_answer(tmp_path: Path) -> None:
-    (tmp_path / LABELS).write_text(labels.header() + ROW.rstrip("\n"))
+    (tmp_path / LABELS).write_text(labels.HEADER + ROW.rstrip("\n"))
     labels.append(tmp_path, replace(SEVEN, id=SECOND))
     assert labels.latest(tmp_path) == {FIRST: "7", SECOND: "7"}
 

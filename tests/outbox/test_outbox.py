@@ -358,7 +358,7 @@ def test_row_torn_by_a_power_failure_is_cut_off_and_logged(
 def test_edited_lines_are_not_cut_off(outbox: Outbox, work: Path) -> None:
     file(outbox, [result(work)])
     path = outbox.folder / TABLE
-    edited = path.read_bytes() + b"a note of mine\n" + rows.header().encode() + b"\n"
+    edited = path.read_bytes() + b"a note of mine\n" + rows.HEADER.encode() + b"\n"
     outbox.close()
     path.write_bytes(edited)
     outbox.ensure_open()
@@ -429,11 +429,11 @@ def test_logrotate_loses_no_row_and_every_table_has_a_header(
     assert list(pd.read_csv(aside)["file"]) == ["digit1.png"]
 
 
-@pytest.mark.parametrize("length", [0, 1, 50, len(rows.header()) - 1])
+@pytest.mark.parametrize("length", [0, 1, 50, len(rows.HEADER) - 1])
 def test_torn_header_is_rewritten(tmp_path: Path, length: int) -> None:
-    (tmp_path / TABLE).write_text(rows.header()[:length])
+    (tmp_path / TABLE).write_text(rows.HEADER[:length])
     opened(tmp_path).close()
-    assert (tmp_path / TABLE).read_text() == rows.header()
+    assert (tmp_path / TABLE).read_text() == rows.HEADER
 
 
 def test_new_table_that_cannot_be_created_is_created_later(outbox: Outbox, work: Path) -> None:
@@ -498,7 +498,7 @@ def test_rotated_tables_are_found_newest_first_without_the_compressed_ones(tmp_p
 def lines(count: int, made: Result) -> list[str]:
     """Return rows of files that were claimed after this one."""
     placement = Placement("annotated/x.png", "originals/x.png")
-    line = rows.line(rows.Row(made, placement, made.job.received_at))
+    line = rows.format_row(rows.Row(made, placement, made.job.received_at))
     return [line.replace(made.job.id, job().id) for _ in range(count)]
 
 
@@ -536,7 +536,7 @@ def test_copy_of_the_table_does_not_end_the_search(outbox: Outbox, work: Path) -
     path = outbox.folder / TABLE
     aside = path.rename(outbox.folder / f"{TABLE}.1")
     os.utime(aside, (1e9, 1e9))
-    path.write_text(rows.header() + "".join(older))
+    path.write_text(rows.HEADER + "".join(older))
     shutil.copy(path, outbox.folder / f"{TABLE}.bak")
     found = outbox.find([made.job])
     assert list(found.placements) == [made.job.id]
@@ -546,7 +546,7 @@ def test_search_reads_only_the_end_of_a_long_table(outbox: Outbox, work: Path) -
     older = lines(20_000, result(work))
     with (outbox.folder / TABLE).open("a") as file:
         file.write("".join(older))
-        first = rows.header() + older[0]
+        first = rows.HEADER + older[0]
     # If the table were read to its beginning, the row there would be found.
     path = outbox.folder / TABLE
     new = result(work)

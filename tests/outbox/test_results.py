@@ -44,9 +44,9 @@ class Ledger:
         made = row(name, verdict)
         path = self.outbox / table
         if not path.exists():
-            path.write_text(rows.header())
+            path.write_text(rows.HEADER)
         with path.open("a") as file:
-            file.write(rows.line(made))
+            file.write(rows.format_row(made))
         return made.result.job.id
 
     def answer(self, row: str, *given: str) -> None:

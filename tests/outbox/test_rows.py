@@ -26,14 +26,14 @@ def make(name: str = "digit7.png", verdict: Verdict = SEVEN) -> rows.Row:
 
 
 def test_columns_match_the_documented_format() -> None:
-    assert rows.header() == (
+    assert rows.HEADER == (
         "id,file,status,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,p_none,"
         "reason,picture,original,sha256,model,received_at,processed_at\n"
     )
 
 
 def test_row_is_one_line_with_all_columns_in_order() -> None:
-    assert rows.line(make()) == (
+    assert rows.format_row(make()) == (
         f"{ID},digit7.png,ok,7,0.987654,"
         "0.000000,0.000000,0.500000,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,0.062500,"
         "0.062500,"
@@ -44,7 +44,7 @@ def test_row_is_one_line_with_all_columns_in_order() -> None:
 
 def test_missing_values_are_empty_cells_and_none() -> None:
     row = make(verdict=Verdict(Status.ERROR, reason="the file is empty"))
-    fields = rows.parse(rows.line(row))
+    fields = rows.parse(rows.format_row(row))
     assert fields is not None
     assert {fields[key] for key in ("digit", "confidence", "p0", "p9")} == {""}
     assert fields["reason"] == "the file is empty"
@@ -65,7 +65,7 @@ def test_no_name_or_reason_can_break_a_line_or_be_a_formula(name: str, reason: s
         os.fsencode(name)
     except UnicodeEncodeError:
         name = "no file system has that name"
-    line = rows.line(make(name, Verdict(Status.UNSURE, reason=reason)))
+    line = rows.format_row(make(name, Verdict(Status.UNSURE, reason=reason)))
     line.encode()
     assert len(line.splitlines()) == 1
     cells = next(csv.reader(io.StringIO(line)))
@@ -74,7 +74,7 @@ def test_no_name_or_reason_can_break_a_line_or_be_a_formula(name: str, reason: s
     fields = rows.parse(line)
     assert fields == dict(zip(rows.COLUMNS, cells, strict=True))
     assert fields["file"].removeprefix("'").endswith(rows.printable(name).removeprefix("'"))
-    frame = pd.read_csv(io.StringIO(rows.header() + line), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(io.StringIO(rows.HEADER + line), dtype=str, keep_default_na=False)
     assert frame.to_numpy().tolist() == [cells]
 
 
@@ -93,14 +93,14 @@ def test_only_unprintable_characters_in_a_name_are_escaped(name: str, shown: str
 
 
 def test_no_prefix_of_a_row_is_parsed_as_a_row() -> None:
-    line = rows.line(make()).rstrip("\n")
+    line = rows.format_row(make()).rstrip("\n")
     assert rows.parse(line) is not None
     assert not [cut for cut in range(len(line)) if rows.parse(line[:cut])]
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.text(max_size=200))
-@example(rows.header())
+@example(rows.HEADER)
 @example("\0" * 100)
 @example('"' + "x" * 200_000)
 @example("," * 22)

@@ -321,7 +321,7 @@ def test_edited_cell_reaches_no_file(tmp_path: Path, column: str, named: str) ->
     job_id = site.add("digit2.png", SURE)
     (fields,) = site.rows()
     fields[column] = named
-    (site.outbox / TABLE).write_text(rows.header() + rows.csv_line(fields.values()))
+    (site.outbox / TABLE).write_text(rows.HEADER + rows.csv_line(fields.values()))
     with Server(site) as server:
         server.wait_for_rows(1)
         reply = server.request(f"/image/{job_id}/{'large' if column == 'original' else 'seen'}")
@@ -339,7 +339,7 @@ def test_edited_cell_cannot_have_another_file_put_into_the_inbox(
     job_id = site.add("digit2.png", BROKEN)
     (fields,) = site.rows()
     fields["original"] = f"failed/{place}"
-    (site.outbox / TABLE).write_text(rows.header() + rows.csv_line(fields.values()))
+    (site.outbox / TABLE).write_text(rows.HEADER + rows.csv_line(fields.values()))
     with Server(site) as server:
         server.wait_for_rows(1)
         assert server.post("/api/retries", {"id": job_id}).status == 409
