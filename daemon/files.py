@@ -191,15 +191,14 @@ def _copy_over(source: Path, target: Path, part: Path) -> None:
     if not stat.S_ISREG(source.lstat().st_mode):
         # Copying a symlink would read another file, and copying a FIFO would never end.
         raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
-    try:
-        with open(open_untrusted(source), "rb") as old, part.open("wb") as new:
-            shutil.copyfileobj(old, new)
-        with suppress(OSError):  # not every file system supports owners, permissions and times
-            shutil.copystat(source, part, follow_symlinks=False)
-        publish_part(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with (
+        open(open_untrusted(source), "rb") as old,
+        part.open("wb") as new,
+    ):
+        shutil.copyfileobj(old, new)
+    with suppress(OSError):  # not every file system supports owners, permissions and times
+        shutil.copystat(source, part, follow_symlinks=False)
+    publish_part(part, target)
     source.unlink()
 
 
