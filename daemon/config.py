@@ -210,7 +210,9 @@ def load(file: Path) -> Config:
             f"{file} does not exist: create it with `digitd init`, or name yours with --config"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from None
+        raise ConfigError(
+            f"{file} cannot be read: {error}: make it a text file in UTF-8 that this user can read"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {_one_line(error)}") from None
     if settings is None:

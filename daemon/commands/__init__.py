@@ -27,5 +27,5 @@ def model_option(command: Callable[..., None]) -> Callable[..., None]:
         metavar="FILE",
         default=SHIPPED_MODEL,
         type=click.Path(dir_okay=False, path_type=Path),
-        help="A .keras file; default: the model that comes with digitd.",
+        help="A .keras file; default: the shipped model.",
     )(command)

@@ -104,7 +104,8 @@ def _save_picture(folder: Path, job: Job, picture: bytes) -> Path:
             new.write(picture)
     except OSError as error:
         raise ConfigError(
-            f"the picture of {job.path} cannot be written into {folder}: {error.strerror}"
+            f"{folder}: the picture of {job.path} cannot be written: {error.strerror}: name "
+            "another folder with --picture"
         ) from None
     return place
 

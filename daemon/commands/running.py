@@ -155,7 +155,9 @@ def init(folder: Path) -> None:
             f"{file} already exists and was not changed: choose another folder, or remove it"
         ) from None
     except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+        raise ConfigError(
+            f"{error.filename}: cannot be created: {error.strerror}: choose another folder"
+        ) from None
     click.echo(
         f"wrote {file}, {folder / 'inbox'} and {folder / 'outbox'}; "
         f"next: digitd run --config {file}"

@@ -91,7 +91,7 @@ class Pipeline:
         )
         if jobs:
             log.info(
-                "an earlier run left %d files: %d to read, %d to publish",
+                "recovered %d files of an earlier run: %d to read, %d to publish",
                 len(jobs),
                 len(jobs) - len(placements),
                 len(placements),

@@ -204,7 +204,7 @@ class Session:
             self._pipeline.commit()
             self._pipeline.publish()
         except (OSError, DigitdError) as error:
-            log.warning("stopped early, the next start finishes the rest: %s", describe(error))
+            log.warning("stopped with files in flight, the next start resumes: %s", describe(error))
         if self._is_open:
             self._status.show(replace(self.snapshot, state=State.STOPPED))
         if self.config.metrics_file is not None:
@@ -254,7 +254,7 @@ class Session:
             return
         self._is_ready = True
         log.info(
-            "digitd %s is ready: drop %s into %s, answers go to %s (%s, %s, model: %s)",
+            "digitd %s is ready: drop %s into %s, results go to %s (%s, %s, model: %s)",
             __version__,
             " or ".join(self.config.pattern),
             self.config.inbox,

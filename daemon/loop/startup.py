@@ -60,12 +60,12 @@ def _check_folder(key: str, folder: Path) -> None:
     if not folder.is_dir():
         raise ConfigError(
             f"{key}: {folder} is not a folder and cannot be created: create it, or name another "
-            "in the config"
+            "folder in the config"
         )
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigError(
             f"{key}: {folder} cannot be listed and written by this user: change its owner or "
-            "its permissions, or name another in the config"
+            "its permissions, or name another folder in the config"
         )
 
 

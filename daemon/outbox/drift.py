@@ -123,7 +123,7 @@ class DriftMonitor:
             save(self._outbox, self._record)
             self._is_saved = True
         except OSError as error:  # whatever needs the outbox reports its errors
-            log.debug("the record of drift is not saved: %s", error)
+            log.debug("the drift statistics cannot be saved: %s", error)
 
     @property
     def differences(self) -> list[str]:

@@ -59,8 +59,8 @@ def final_rows(outbox: Path) -> Iterator[FinalRow]:
     """
     if not outbox.is_dir():
         raise ConfigError(
-            f"outbox: {outbox} does not exist: start `digitd run` once, or name another in the "
-            "config"
+            f"outbox: {outbox} does not exist: start `digitd run` once, or name another folder in "
+            "the config"
         )
     check_header(outbox)
     answers = labels.latest(outbox)

@@ -47,7 +47,9 @@ class Retention:
             if end.value:
                 log.info("deleted %d files older than %g days", end.value, self._days)
         except OSError as error:
-            log.warning("files older than %g days stay for now: %s", self._days, describe(error))
+            log.warning(
+                "files older than %g days cannot be deleted yet: %s", self._days, describe(error)
+            )
         else:
             return
         self._sweep = None

@@ -238,7 +238,7 @@ def _check_upload(config: Config, name: str, size: int | None) -> None:
             "`pattern` in the config",
         )
     if size is None:
-        raise HTTPException(411, "its size was not announced: use a browser")
+        raise HTTPException(411, "the request has no Content-Length: use a browser")
     if size > config.max_file_mb * 1e6:
         raise HTTPException(413, f"larger than {config.max_file_mb:g} MB: digitd would refuse it")
     if sum(matches for _, matches in listing.split()) >= _MOST_WAITING:
@@ -259,7 +259,7 @@ async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes])
             async for block in body:
                 bytes_left -= len(block)
                 if bytes_left < 0:
-                    raise HTTPException(413, "larger than announced: try again")
+                    raise HTTPException(413, "larger than its Content-Length: try again")
                 await file.write(block)
         await anyio.to_thread.run_sync(files.publish_part, part, config.inbox / name)
     except FileExistsError:

@@ -157,8 +157,8 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
     """
     if not config.outbox.is_dir():
         raise ConfigError(
-            f"outbox: {config.outbox} does not exist: start `digitd run` once, or name another in "
-            "the config"
+            f"outbox: {config.outbox} does not exist: start `digitd run` once, or name another "
+            "folder in the config"
         )
     check_header(config.outbox)
     with ExitStack() as stack:
@@ -219,7 +219,7 @@ async def _show_error(_request: Request, error: Exception) -> Response:
         return JSONResponse({"error": "no row has this id, or its table is gone"}, 404)
     if isinstance(error, sqlite3.Error):
         log.warning("the index cannot be read now: %s", error)
-        return JSONResponse({"error": "the index is being made: try again"}, 503)
+        return JSONResponse({"error": "the index is being built: try again"}, 503)
     return Response(status_code=400)  # the browser has gone away
 
 
@@ -233,8 +233,8 @@ def _lock(outbox: Path, stack: ExitStack) -> None:
         ) from None
     except OSError as error:
         raise StorageError(
-            f"{outbox}: cannot be written: {error.strerror}: run this as a user who may, such as "
-            "the one that digitd runs as"
+            f"{outbox}: cannot be written: {error.strerror}: run this as a user who can write "
+            "there, such as the one that digitd runs as"
         ) from None
     stack.callback(lock.release)
 
@@ -244,7 +244,7 @@ def _open_index(outbox: Path) -> Index:
         return Index(outbox)
     except sqlite3.Error as error:
         raise StorageError(
-            f"{outbox / REVIEW_INDEX}: cannot be made: {error}: free some space, or check the "
+            f"{outbox / REVIEW_INDEX}: cannot be created: {error}: free some space, or check its "
             "permissions"
         ) from None
 

@@ -121,7 +121,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
     if {"images", "labels"} <= set(arrays):
         return arrays
     raise DataError(
-        f"{path}: has neither `images` and `labels` nor MNIST's x_train, y_train, x_test, y_test"
+        f"{path}: has neither `images` and `labels` nor MNIST's x_train, y_train, x_test, y_test: "
+        "name another file"
     )
 
 

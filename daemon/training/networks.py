@@ -285,8 +285,11 @@ def load_with_keras(path: Path) -> model.Model:
         classifier = keras.saving.load_model(path, compile=False, safe_mode=True)
     # Keras passes on what its zip, JSON and HDF5 readers raise.
     except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
-        raise ModelError(f"{path}: Keras cannot load it: {error}") from error
+        raise ModelError(f"{path}: Keras cannot load it: {error}: train it again") from error
     shapes = classifier.input_shape, classifier.output_shape
     if shapes != ((None, GLYPH, GLYPH, 1), (None, litert.CLASSES)):
-        raise ModelError(f"{path}: maps {shapes[0]} to {shapes[1]}, not a glyph to a digit")
+        raise ModelError(
+            f"{path}: maps {shapes[0]} to {shapes[1]}, not a glyph to a digit: "
+            "train it again with this digitd"
+        )
     return replace(compiled, forward=run_with_keras(classifier))

@@ -349,7 +349,10 @@ class Learner:
                 self._taken = int(arrays["taken"])
                 return [Epoch(**epoch) for epoch in json.loads(str(arrays["history"]))]
         except (OSError, KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path}: cannot be resumed from: {error}") from error
+            raise DataError(
+                f"{path}: cannot be resumed from: {error}: "
+                "train without --resume, or name another --work"
+            ) from error
 
     def _variables(self) -> list[Any]:
         return [*self._learning.variables, *self._optimizer.variables, *self.network.weights]

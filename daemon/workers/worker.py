@@ -140,7 +140,7 @@ def run_self_test(read: Read, options: ReadOptions) -> Reading:
         raise ModelError(
             f"{options.model}: reads {KNOWN_DIGIT_PNG.name} as {verdict.digit} "
             f"({verdict.reason or verdict.status}), but it is a {KNOWN_DIGIT}: train the model "
-            "longer, or use the one that came with digitd"
+            "longer, or use the shipped one"
         )
     return replace(reading, picture=b"")
 

@@ -138,7 +138,7 @@ def test_file_that_cannot_be_deleted_does_not_stop_the_daemon(box: Box) -> None:
     time.sleep(MOMENT * 86400 + 0.1)  # what is measured
     box.configure(keep_days=f"{MOMENT:.5f}")
     with Daemon(box, STAND_IN) as running:
-        running.wait_for_log("stay for now")
+        running.wait_for_log("cannot be deleted yet")
         box.drop("digit1.png", FINE)
         box.wait_for_rows(1)
         assert running.stop() == 0
