@@ -116,7 +116,7 @@ def review(
 ) -> None:
     """Serve a page on which a person checks the doubtful answers.
 
-    Prints the page's URL and opens it. Works beside a running digitd and without one. An address
+    Prints the page's URL and opens it. Works with or without a running digitd. An address
     that other machines can reach needs TLS and a password.
 
     \b

@@ -1,1 +1,1 @@
-"""The review page: a web server of its own, which works beside a running daemon or without one."""
+"""The review page: a separate web server, which works with or without a running daemon."""

@@ -176,7 +176,7 @@ class Follower(threading.Thread):
         """Index the next lines of a file; return whether there were any."""
         kind = _KINDS[file.indexed.kind]
         lines, end = [], file.indexed.position
-        # Opened anew, as a buffer could hold a torn line that was replaced since.
+        # Opened again, because a buffer could hold a torn line that was replaced since.
         with open(file.descriptor, "rb", closefd=False) as source:
             source.seek(end)
             for raw in islice(complete_lines(source), _BATCH_LINES):

@@ -58,7 +58,7 @@ class Timeouts:
     file: float = 1.0
 
     def seconds_for(self, files: int) -> float:
-        """Return how long a batch of so many files may take."""
+        """Return how many seconds a batch of this many files may take."""
         return self.batch + self.file * files
 
 
