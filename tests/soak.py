@@ -142,7 +142,7 @@ def main(files: int) -> None:
 
 def _show(last: list[Sample]) -> None:
     for before, now in pairwise(last):
-        files = now.files - before.files
+        files = max(1, now.files - before.files)  # none is read yet in a short run
         click.echo(
             f"{now.files:9,} files: {files / (now.moment - before.moment):5.0f} files/s, "
             f"{now.memory_mb:5.0f} MB, {now.descriptors} descriptors, "
