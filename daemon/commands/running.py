@@ -1,16 +1,26 @@
-"""The commands that run the daemon, prepare it and ask for its state."""
+"""The commands that run the daemon, with its live line, prepare it and ask for its state."""
 
 import json
 import logging
+import os
 import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from daemon.commands import config_option
 from daemon.errors import EX_NOT_RUNNING, exit_status
 from daemon.outbox.rows import Row
+from daemon.records import Status
 from daemon.systemd.journal import log_level, set_up_logging
+
+if TYPE_CHECKING:
+    from daemon.loop.service import Progress
 
 
 @click.command()
@@ -26,14 +36,13 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
       digitd run --config /srv/digits/config.yaml
       digitd run --once
     """
-    from daemon.commands.footer import show_footer
     from daemon.loop.service import Service
 
     level = log_level(quiet=quiet, verbose=verbose)
     if once:
         _run_once(config_file, level, has_bar=sys.stderr.isatty() and not quiet and not verbose)
     elif sys.stderr.isatty() and not quiet:
-        with show_footer(sys.stderr, level) as update:
+        with _show_footer(sys.stderr, level) as update:
             Service(config_file, on_turn=update).run()
     else:
         set_up_logging(level)
@@ -49,7 +58,6 @@ def _run_once(config_file: Path, level: int, *, has_bar: bool) -> None:
         has_bar: show a progress bar instead of a line per file, and list errors after it.
     """
     from daemon.loop.service import Service, summary
-    from daemon.records import Status
 
     set_up_logging(logging.ERROR if has_bar else level)
     failed: list[Row] = []
@@ -198,3 +206,83 @@ def service(config_file: Path, user: str, cluster_units: str | None, *, review: 
         click.echo(render_scheduler_unit(settings.cluster, user), nl=False)
     if cluster_units != "scheduler":
         click.echo(render_worker_unit(settings.cluster, user), nl=False)
+
+
+_REDRAW_SECONDS = 0.2
+_RATE_SECONDS = 5.0  # the window over which the rate is averaged
+_CLEAR_LINE = "\r\033[K"
+_NARROWEST = 20  # columns; used if the terminal reports fewer
+
+
+class _Footer:
+    """The live line. Log lines must go through ``handler``, which writes them above it."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self.handler = _AboveFooter(self, terminal)
+        self._terminal = terminal
+        self._text = ""
+        self._drawn_at = -1.0
+        self._samples: deque[tuple[float, int]] = deque()  # (time, rows so far)
+
+    def show(self, progress: "Progress") -> None:
+        """Redraw the line, at most five times a second."""
+        now = time.monotonic()
+        if now < self._drawn_at + _REDRAW_SECONDS:
+            return
+        self._drawn_at = now
+        self._text = _format_live_line(progress, self._rate(now, progress.rows.total()))
+        self.restore()
+
+    def clear(self) -> None:
+        """Remove the line from the terminal until it is drawn again."""
+        self._terminal.write(_CLEAR_LINE)
+        self._terminal.flush()
+
+    def restore(self) -> None:
+        """Draw the last line again."""
+        # Leave one column free, because a full line would make the terminal scroll.
+        columns = max(_NARROWEST, os.get_terminal_size(self._terminal.fileno()).columns) - 1
+        self._terminal.write(_CLEAR_LINE + self._text[:columns])
+        self._terminal.flush()
+
+    def _rate(self, now: float, rows: int) -> float:
+        """Return files per second over the last ``_RATE_SECONDS``."""
+        self._samples.append((now, rows))
+        while len(self._samples) > 1 and self._samples[1][0] <= now - _RATE_SECONDS:
+            self._samples.popleft()
+        oldest, rows_then = self._samples[0]
+        return (rows - rows_then) / (now - oldest) if now > oldest else 0.0
+
+
+class _AboveFooter(logging.StreamHandler[TextIO]):
+    """Writes log lines above the footer."""
+
+    def __init__(self, footer: _Footer, terminal: TextIO) -> None:
+        super().__init__(terminal)
+        self._footer = footer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._footer.clear()
+        super().emit(record)
+        self._footer.restore()
+
+
+@contextmanager
+def _show_footer(terminal: TextIO, level: int) -> Iterator[Callable[["Progress"], None]]:
+    """Log to a terminal above a footer; yield the function that updates it."""
+    footer = _Footer(terminal)
+    set_up_logging(level, footer.handler)
+    try:
+        yield footer.show
+    finally:
+        footer.clear()
+
+
+def _format_live_line(progress: "Progress", rate: float) -> str:
+    """Return the text of the line: state, rows by status, files per second, backlog."""
+    counts = ", ".join(f"{progress.rows[status]:,} {status}" for status in Status)
+    files = "file" if progress.backlog == 1 else "files"
+    return (
+        f"{progress.state} | {progress.rows.total():,} read: {counts} | {rate:,.0f} files/s | "
+        f"{progress.backlog:,} {files} waiting | Ctrl-C stops"
+    )
