@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from daemon.outbox.rows import Row
 
@@ -198,3 +198,24 @@ def test_full_disk_for_pictures_blames_no_file(line: Line) -> None:
         ("digit1.png", "ok"),
         ("digit2.png", "ok"),
     ]
+
+
+def test_all_finished_batches_are_committed_with_one_append_and_one_fsync(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.drop(*(f"digit{n}.png" for n in range(1, 7)))
+    line.pipeline.submit(2)  # three batches, as many as one worker takes
+    line.collect_until(lambda: not line.reading)
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def count(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", count)
+    line.pipeline.commit()
+    assert len(line.rows) == 6
+    assert synced == [str(line.outbox.folder / TABLE)]
+    line.pipeline.publish()
+    assert len(line.pipeline.files) == 0
