@@ -13,7 +13,7 @@ from daemon.errors import EX_FOUND_WRONG
 
 if TYPE_CHECKING:
     from daemon.reading.model import Model
-    from daemon.training.evaluate import Cases, Evaluation
+    from daemon.training.evaluate import Case, Evaluation
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
@@ -217,13 +217,13 @@ def _print_figures(
         click.echo(f"the Keras network:\n{report.format_evaluation(other)}")
 
 
-def _measure(label: str, reader: "Model", cases: "Cases", table: Path | None) -> "Evaluation":
+def _measure(label: str, reader: "Model", cases: "list[Case]", table: Path | None) -> "Evaluation":
     """Measure a model with a progress bar on a terminal, and a row per image in the table."""
     from daemon.training import report
     from daemon.training.evaluate import Prediction, evaluate
 
     hidden = not sys.stderr.isatty()
-    bar = click.progressbar(length=cases.count, label=label, file=sys.stderr, hidden=hidden)
+    bar = click.progressbar(length=len(cases), label=label, file=sys.stderr, hidden=hidden)
     with bar, report.open_table(table) as write:
 
         def on_prediction(prediction: Prediction) -> None:

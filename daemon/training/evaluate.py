@@ -2,9 +2,9 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -39,22 +39,14 @@ class Case:
     Attributes:
         name: of the file.
         label: what is in it: a digit, "none", "multi" or another word.
-        data: the whole file.
+        load: returns the whole file.
         traits: words about it.
     """
 
     name: str
     label: str
-    data: bytes
+    load: Callable[[], bytes]
     traits: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Cases:
-    """An evaluation set: the number of images, and the images, loaded lazily."""
-
-    count: int
-    each: Iterable[Case]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +54,20 @@ class Prediction:
     """The model's verdict on a case.
 
     Attributes:
-        name: of the image.
-        truth: its label.
-        traits: words about the image.
+        case: the image.
         verdict: what the daemon would record.
         page: the decoded image, to draw; ``None`` if it could not be read, and if the prediction
             is neither an example nor a mistake.
     """
 
-    name: str
-    truth: str
-    traits: tuple[str, ...]
+    case: Case
     verdict: Verdict
     page: reader.DecodedImage | None
 
     @property
     def label(self) -> int | None:
         """The digit in the image; ``None`` if the label is no digit from 0 to 9."""
-        return int(self.truth) if self.truth in _DIGIT_LABELS else None
+        return int(self.case.label) if self.case.label in _DIGIT_LABELS else None
 
     @property
     def is_right(self) -> bool:
@@ -94,14 +82,14 @@ class Prediction:
     @property
     def is_counted(self) -> bool:
         """Whether the label defines a right answer."""
-        return self.label is not None or self.truth in NO_DIGIT
+        return self.label is not None or self.case.label in NO_DIGIT
 
     @property
     def is_mistake(self) -> bool:
         """Whether a digit was misread, or something else was read as a digit."""
         if self.label is not None:
             return not self.is_right
-        return self.truth in NO_DIGIT and self.is_ok
+        return self.case.label in NO_DIGIT and self.is_ok
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +148,8 @@ class Evaluation:
         return self.ok_right / self.ok if self.ok else 1.0
 
 
-def list_cases(path: Path, skip_traits: Sequence[str] = ()) -> Cases:
-    """Return an evaluation set: an ``.npz`` set, or a folder of images with a labels.csv.
+def list_cases(path: Path, skip_traits: Sequence[str] = ()) -> list[Case]:
+    """Return the cases of an ``.npz`` set, or of a folder of images with a labels.csv.
 
     Args:
         path: the file (of MNIST, the test digits), or a folder in which ``labels.csv`` has the
@@ -170,25 +158,26 @@ def list_cases(path: Path, skip_traits: Sequence[str] = ()) -> Cases:
             holds words separated by semicolons.
 
     Raises:
-        DataError: it is neither; while the images are loaded, one of them is missing.
+        DataError: it is neither; ``load`` of a case raises it if the image is missing.
     """
     if path.is_dir():
         return _list_folder(path, frozenset(skip_traits))
     return encode_set(data.load_test(path))
 
 
-def encode_set(drawings: data.Drawings) -> Cases:
+def encode_set(drawings: data.Drawings) -> list[Case]:
     """Return a set's digits as files: PNGs, white ink on black."""
-    return Cases(len(drawings.images), _encode_each(drawings))
+    return [
+        Case(f"{drawings.name} {index}", str(int(label)), partial(_encode, ink))
+        for index, (ink, label) in enumerate(zip(drawings.images, drawings.labels, strict=True))
+    ]
 
 
-def _encode_each(drawings: data.Drawings) -> Iterator[Case]:
-    for index, (ink, label) in enumerate(zip(drawings.images, drawings.labels, strict=True)):
-        png = cv2.imencode(".png", ink)[1].tobytes()
-        yield Case(f"{drawings.name} {index}", str(int(label)), png)
+def _encode(ink: NDArray[np.uint8]) -> bytes:
+    return cv2.imencode(".png", ink)[1].tobytes()
 
 
-def _list_folder(folder: Path, skipped: frozenset[str]) -> Cases:
+def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
     table = folder / LABELS
     try:
         with table.open(newline="", encoding="utf-8") as file:
@@ -197,30 +186,29 @@ def _list_folder(folder: Path, skipped: frozenset[str]) -> Cases:
         raise DataError(f"{table}: cannot be read: {error.strerror}") from error
     if not rows or not {"file", "label"} <= set(rows[0]):
         raise DataError(f"{table}: needs the columns `file` and `label`, and rows")
-    kept = [row for row in rows if not skipped.intersection(_split_traits(row))]
-    return Cases(len(kept), _load_each(folder, kept))
+    cases = [
+        Case(
+            name=row["file"],
+            label=row["label"].strip(),
+            load=partial(_load, folder, row["file"]),
+            traits=tuple(word for word in (row.get("traits") or "").split(";") if word),
+        )
+        for row in rows
+    ]
+    return [case for case in cases if not skipped.intersection(case.traits)]
 
 
-def _load_each(folder: Path, rows: Iterable[dict[str, str]]) -> Iterator[Case]:
-    for row in rows:
-        file = folder / row["file"]
-        try:
-            content = (file if file.exists() else folder / "images" / row["file"]).read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"{folder / LABELS}: {row['file']} cannot be read: {error.strerror}"
-            ) from error
-        yield Case(row["file"], row["label"].strip(), content, _split_traits(row))
-
-
-def _split_traits(row: dict[str, str]) -> tuple[str, ...]:
-    return tuple(word for word in (row.get("traits") or "").split(";") if word)
+def _load(folder: Path, name: str) -> bytes:
+    file = folder / name
+    try:
+        return (file if file.exists() else folder / "images" / name).read_bytes()
+    except OSError as error:
+        raise DataError(f"{folder / LABELS}: {name} cannot be read: {error.strerror}") from error
 
 
 def evaluate(
     network: model.Model,
-    cases: Cases,
-    unsure_below: float | None = None,
+    cases: Sequence[Case],
     on_prediction: Callable[[Prediction], object] = lambda _: None,
 ) -> Evaluation:
     """Read all cases as the daemon would, and count.
@@ -228,18 +216,15 @@ def evaluate(
     Args:
         network: the model.
         cases: what to read.
-        unsure_below: ``None`` takes the model's own threshold.
         on_prediction: called with each prediction, counted or not.
 
     Raises:
         DataError: there is not one image to count.
     """
-    threshold = network.unsure_below if unsure_below is None else unsure_below
     predictions: list[Prediction] = []
-    every = max(1, cases.count // _EXAMPLES)
-    remaining = iter(cases.each)
-    while batch := list(islice(remaining, _BATCH)):
-        for prediction in _predict(network, batch, threshold):
+    every = max(1, len(cases) // _EXAMPLES)
+    for start in range(0, len(cases), _BATCH):
+        for prediction in _predict(network, cases[start : start + _BATCH]):
             on_prediction(prediction)
             # The images of a large folder may not fit into memory: keep those that may be drawn.
             is_drawn = prediction.is_mistake or len(predictions) % every == 0
@@ -250,24 +235,18 @@ def evaluate(
     return _tally(counted, tuple(predictions[::every][:_EXAMPLES]))
 
 
-def _predict(network: model.Model, batch: Sequence[Case], threshold: float) -> list[Prediction]:
+def _predict(network: model.Model, batch: Sequence[Case]) -> list[Prediction]:
     pages = [_look_at(network, case) for case in batch]
-    verdicts = reader.judge_all(network, pages, threshold)
+    verdicts = reader.judge_all(network, pages, network.unsure_below)
     return [
-        Prediction(
-            name=case.name,
-            truth=case.label,
-            traits=case.traits,
-            verdict=verdict,
-            page=page if isinstance(page, reader.DecodedImage) else None,
-        )
+        Prediction(case, verdict, page if isinstance(page, reader.DecodedImage) else None)
         for case, page, verdict in zip(batch, pages, verdicts, strict=True)
     ]
 
 
 def _look_at(network: model.Model, case: Case) -> reader.DecodedImage | UnreadableError:
     try:
-        return reader.find_digit(network, case.data, max_megapixels=_MAX_MEGAPIXELS)
+        return reader.find_digit(network, case.load(), max_megapixels=_MAX_MEGAPIXELS)
     except UnreadableError as error:
         return error
 
@@ -289,15 +268,15 @@ def _tally(predictions: Sequence[Prediction], examples: tuple[Prediction, ...]) 
         ok_right=total.ok - total.ok_wrong,
         calibration_error=_calibration_error_of(digits),
         refused={
-            label: (sum(not each.is_ok for each in others if each.truth == label), count)
-            for label, count in sorted(Counter(each.truth for each in others).items())
+            label: (sum(not each.is_ok for each in others if each.case.label == label), count)
+            for label, count in sorted(Counter(each.case.label for each in others).items())
         },
         confusion=confusion,
         mistakes=tuple(sorted(wrong, key=lambda each: -(each.verdict.confidence or 0.0))),
         examples=examples,
         per_trait={
-            trait: _count_trait([each for each in digits if trait in each.traits])
-            for trait in sorted({trait for each in digits for trait in each.traits})
+            trait: _count_trait([each for each in digits if trait in each.case.traits])
+            for trait in sorted({trait for each in digits for trait in each.case.traits})
         },
     )
 

@@ -155,8 +155,8 @@ def open_table(path: Path | None) -> Iterator[Callable[[Prediction], object]]:
 def _to_row(prediction: Prediction) -> list[str | float | None]:
     verdict = prediction.verdict
     return [
-        prediction.name,
-        prediction.truth,
+        prediction.case.name,
+        prediction.case.label,
         verdict.status,
         verdict.digit,
         verdict.confidence,
@@ -259,13 +259,13 @@ def _draw_pair(figure: Figure, left: float, top: float, prediction: Prediction) 
     digit = "no digit" if verdict.digit is None else f"{verdict.digit}"
     sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
     # `$` would start a formula. Some names are long, so only the end is shown.
-    name = prediction.name.replace("$", r"\$")[-22:]
+    name = prediction.case.name.replace("$", r"\$")[-22:]
     colour = RIGHT if prediction.is_right else WRONG
     width, height = figure.get_size_inches()
     axes = []
     for index, (text, shade) in enumerate(
         (
-            (f"{name}\nis {prediction.truth}", "black"),
+            (f"{name}\nis {prediction.case.label}", "black"),
             (f"read as {digit}{sure}\n{verdict.status}", colour),
         )
     ):

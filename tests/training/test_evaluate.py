@@ -58,7 +58,7 @@ def test_folder_of_images_is_evaluated(folder: Path) -> None:
     assert found.confusion.sum() == 8
     assert sum(count for _, count in found.per_digit) == 8
     assert found.refused == {"multi": (1, 1), "none": (1, 1)}
-    assert [prediction.truth for prediction in found.mistakes] == ["5"]
+    assert [prediction.case.label for prediction in found.mistakes] == ["5"]
     all_of_it = evaluate.evaluate(reader, evaluate.list_cases(folder))
     assert (all_of_it.count, all_of_it.right) == (9, 7)
 
@@ -127,7 +127,7 @@ def test_error_names_a_folder_without_labels(
     if content is not None:
         (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=says):
-        list(evaluate.list_cases(tmp_path).each)
+        assert [case.load() for case in evaluate.list_cases(tmp_path)]
 
 
 def test_mnist_is_evaluated_on_its_test_digits() -> None:
@@ -181,7 +181,8 @@ def test_error_names_the_file_of_a_malformed_set(
 
 @pytest.mark.parametrize("label", ["10", "12", "007", "٣"])
 def test_image_with_a_label_that_is_not_a_digit_is_not_counted(label: str) -> None:
-    prediction = evaluate.Prediction("x.png", label, (), Verdict(Status.OK, 3, 0.9), None)
+    case = evaluate.Case("x.png", label, bytes)
+    prediction = evaluate.Prediction(case, Verdict(Status.OK, 3, 0.9), None)
     assert prediction.label is None
     assert not prediction.is_counted
     assert not prediction.is_mistake
