@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,7 +156,17 @@ class _Bars:
     is_flag=True,
     help="Also measure the Keras network that the compiled one was made from.",
 )
-def evaluate(path: Path, model: Path, **options: Any) -> None:  # noqa: ANN401 - the fields of _Options
+def evaluate(  # noqa: PLR0913 - an argument for each option
+    path: Path,
+    model: Path,
+    *,
+    skip_traits: str,
+    at_least: float | None,
+    folder: Path | None,
+    table: Path | None,
+    as_json: bool,
+    with_keras: bool,
+) -> None:
     """Measure a model on DATA: an .npz set, or a folder with a labels.csv (file,label).
 
     \b
@@ -167,54 +176,30 @@ def evaluate(path: Path, model: Path, **options: Any) -> None:  # noqa: ANN401 -
       digitd evaluate scans/ --json --table answers.csv
     """
     from daemon.reading.model import load
-    from daemon.training import networks
+    from daemon.training import networks, report
     from daemon.training.evaluate import list_cases
 
-    chosen = _Options(**options)
-    skipped = [word for word in chosen.skip_traits.split(",") if word]
     # Loaded before anything is measured, because TensorFlow may be missing.
-    keras = networks.load_with_keras(model) if chosen.with_keras else None
+    keras = networks.load_with_keras(model) if with_keras else None
     reader = load(model)
-    measured = _measure("reading", reader, list_cases(path, skipped), chosen.table)
-    others = [_measure("Keras", keras, list_cases(path, skipped), None)] if keras else []
-    _print_figures(measured, others, reader.hash, as_json=chosen.as_json)
-    if chosen.folder is not None:
-        from daemon.training import report
-
-        files = ", ".join(map(str, report.draw_pictures(measured, chosen.folder)))
-        click.echo(f"pictures: {files}", err=chosen.as_json)
-    if chosen.at_least is not None and measured.accuracy < chosen.at_least:
-        click.echo(f"digitd: {measured.accuracy:.4f} is below {chosen.at_least}", err=True)
-        sys.exit(EX_FOUND_WRONG)
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """The options of ``evaluate``, see their help."""
-
-    skip_traits: str
-    at_least: float | None
-    folder: Path | None
-    table: Path | None
-    as_json: bool
-    with_keras: bool
-
-
-def _print_figures(
-    measured: "Evaluation", others: list["Evaluation"], file_hash: str, *, as_json: bool
-) -> None:
-    """Print the figures of the model, and those of its Keras network if there are any."""
-    from daemon.training import report
-
+    cases = list_cases(path, [word for word in skip_traits.split(",") if word])
+    measured = _measure("reading", reader, cases, table)
+    measured_keras = _measure("Keras", keras, cases, None) if keras else None
     if as_json:
-        figures = report.to_json(measured, file_hash)
-        for other in others:
-            figures["keras"] = report.to_json(other, file_hash)
+        figures = report.to_json(measured, reader.hash)
+        if measured_keras:
+            figures["keras"] = report.to_json(measured_keras, reader.hash)
         click.echo(json.dumps(figures, indent=2))
-        return
-    click.echo(report.format_evaluation(measured))
-    for other in others:
-        click.echo(f"the Keras network:\n{report.format_evaluation(other)}")
+    else:
+        click.echo(report.format_evaluation(measured))
+        if measured_keras:
+            click.echo(f"the Keras network:\n{report.format_evaluation(measured_keras)}")
+    if folder is not None:
+        files = ", ".join(map(str, report.draw_pictures(measured, folder)))
+        click.echo(f"pictures: {files}", err=as_json)
+    if at_least is not None and measured.accuracy < at_least:
+        click.echo(f"digitd: {measured.accuracy:.4f} is below {at_least}", err=True)
+        sys.exit(EX_FOUND_WRONG)
 
 
 def _measure(label: str, reader: "Model", cases: "list[Case]", table: Path | None) -> "Evaluation":
