@@ -9,6 +9,7 @@ import json
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,7 @@ def build_eye(seed: int, *, learning: bool = False) -> Any:
     keras = import_keras()
     layers = keras.layers
     keras.utils.set_random_seed(seed)
-    normalization = _fuse(layers.BatchNormalization) if learning else layers.BatchNormalization
-
-    def convolution(x: Any, channels: int, size: int, stride: int = 1) -> Any:
-        x = layers.Conv2D(channels, size, stride, padding="same", use_bias=False)(x)
-        return normalization(momentum=0.97)(x)
+    convolution = _make_convolution(learning=learning)
 
     def residual(x: Any) -> Any:
         return layers.ReLU()(layers.Add()([x, convolution(x, x.shape[-1], 3)]))
@@ -147,22 +144,17 @@ def build_classifier(seed: int, *, learning: bool = False) -> Any:
     keras = import_keras()
     layers = keras.layers
     keras.utils.set_random_seed(seed)
-    normalization = _fuse(layers.BatchNormalization) if learning else layers.BatchNormalization
-
-    def convolution(x: Any, channels: int, stride: int = 1) -> Any:
-        x = layers.Conv2D(channels, 3, stride, padding="same", use_bias=False)(x)
-        return normalization(momentum=0.97)(x)
+    convolution = _make_convolution(learning=learning)
 
     def residual(x: Any) -> Any:
-        inner = layers.ReLU()(convolution(x, x.shape[-1]))
-        both = layers.Add()([x, convolution(inner, x.shape[-1])])
-        return layers.ReLU()(both)
+        inner = layers.ReLU()(convolution(x, x.shape[-1], 3))
+        return layers.ReLU()(layers.Add()([x, convolution(inner, x.shape[-1], 3)]))
 
-    first, second, third = CHANNELS
+    first, *others = CHANNELS
     x = image = keras.Input((GLYPH, GLYPH, 1))
-    x = layers.ReLU()(convolution(x, first))
-    x = residual(layers.ReLU()(convolution(x, second, stride=2)))
-    x = residual(layers.ReLU()(convolution(x, third, stride=2)))
+    x = layers.ReLU()(convolution(x, first, 3))
+    for channels in others:
+        x = residual(layers.ReLU()(convolution(x, channels, 3, stride=2)))
     # A learnt mean instead of a plain one, because where a stroke lies matters as well.
     x = layers.DepthwiseConv2D(x.shape[1], use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.97)(layers.Flatten()(x))
@@ -188,16 +180,23 @@ def run_with_keras(classifier: Any) -> litert.Forward:
         return classifier(scale_pixels(glyphs[..., None]), training=False)
 
     def answer(glyphs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        answers = np.zeros((len(glyphs), litert.CLASSES), np.float32)
-        for start in range(0, len(glyphs), _BATCH):
-            part = glyphs[start : start + _BATCH]
-            filled = np.zeros((_BATCH, GLYPH, GLYPH), np.uint8)
-            filled[: len(part)] = part
-            logits = answer_batch(tf.constant(filled)).numpy()
-            answers[start : start + len(part)] = logits[: len(part)]
-        return answers
+        padded = np.pad(glyphs, ((0, -len(glyphs) % _BATCH), (0, 0), (0, 0)))
+        batches = padded.reshape(-1, _BATCH, GLYPH, GLYPH)
+        return np.concatenate([answer_batch(batch) for batch in batches])[: len(glyphs)]
 
     return answer
+
+
+def _make_convolution(*, learning: bool) -> Callable[..., Any]:
+    """Return a function that applies a convolution and normalises by the batch."""
+    layers = import_keras().layers
+    normalization = _fuse(layers.BatchNormalization) if learning else layers.BatchNormalization
+
+    def convolution(x: Any, channels: int, size: int, stride: int = 1) -> Any:
+        x = layers.Conv2D(channels, size, stride, padding="same", use_bias=False)(x)
+        return normalization(momentum=0.97)(x)
+
+    return convolution
 
 
 def _fuse(plain: Any) -> Any:
