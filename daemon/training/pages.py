@@ -264,14 +264,7 @@ def _write_neighbours(sheet: Sheet, others: Sequence[Bytes], rng: Generator) -> 
                 continue
             y = reach - high if side == 2 else height - reach
             x = int(along * width)
-        layer = np.zeros((height, width), np.float32)
-        rows = slice(max(0, y), min(height, y + high))
-        columns = slice(max(0, x), min(width, x + wide))
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            continue
-        layer[rows, columns] = ink[
-            rows.start - y : rows.stop - y, columns.start - x : columns.stop - x
-        ]
+        layer = cv2.warpAffine(ink, np.array(((1.0, 0, x), (0, 1, y))), (width, height))
         sheet.pixels[:] = _blend(sheet.pixels, layer, sheet.pen)
 
 
