@@ -4,8 +4,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, fields
-from typing import Self
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -25,8 +24,7 @@ _FAINTEST = 40  # an ink must be brighter than this somewhere
 _AHEAD = 3  # units that are composed ahead of training
 
 
-@dataclass(frozen=True, slots=True)
-class EyeBatch:
+class EyeBatch(NamedTuple):
     """Views of pages with the eye's targets.
 
     Attributes:
@@ -41,7 +39,7 @@ class EyeBatch:
 
     def part(self, of: slice) -> "EyeBatch":
         """Return some of the views."""
-        return EyeBatch(self.pixels[of], self.ink[of], self.counts[of])
+        return EyeBatch(*(array[of] for array in self))
 
 
 class EyeStream:
@@ -58,7 +56,7 @@ class EyeStream:
         self._seed = seed
         self._number = first
         self._pending: deque[Future[EyeBatch]] = deque()
-        self._left = concatenate([])
+        self._left: EyeBatch | None = None
         # Spawn, because TensorFlow's threads may not survive a fork.
         self._worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
@@ -70,11 +68,11 @@ class EyeStream:
 
     def take(self, count: int) -> EyeBatch:
         """Return the next views."""
-        while len(self._left.counts) < count:
-            self._left = concatenate([self._left, self._next_unit()])
-        taken = self._left.part(slice(count))
-        self._left = self._left.part(slice(count, None))
-        return taken
+        views = self._left or self._next_unit()
+        while len(views.counts) < count:
+            views = concatenate([views, self._next_unit()])
+        self._left = views.part(slice(count, None))
+        return views.part(slice(count))
 
     def _next_unit(self) -> EyeBatch:
         while len(self._pending) <= _AHEAD:
@@ -91,17 +89,7 @@ def compose_unit(sets: Sequence[data.Drawings], seed: int, number: int) -> EyeBa
 
 def concatenate(batches: Sequence[EyeBatch]) -> EyeBatch:
     """Join batches into one."""
-    empty = EyeBatch(
-        np.zeros((0, VIEW, VIEW, 3), np.uint8),
-        np.zeros((0, VIEW, VIEW), np.uint8),
-        np.zeros(0, int),
-    )
-    return EyeBatch(
-        *(
-            np.concatenate([getattr(batch, field.name) for batch in (empty, *batches)])
-            for field in fields(EyeBatch)
-        )
-    )
+    return EyeBatch(*map(np.concatenate, zip(*batches, strict=True)))
 
 
 def _choose_inputs(

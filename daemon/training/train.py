@@ -195,22 +195,22 @@ def _train_eye(
     """Train the eye; returns it compiled, and the history."""
     seed = run.settings.seed
     learner = Learner(EYE, run.settings.eye_epochs, seed)
-    history = learner.restore(run.checkpoint(EYE)) if run.resume else []
+    if run.resume:
+        learner.restore(run.checkpoint(EYE))
     # A different seed, so that no page of validation is a page of training.
     units = [eye_batches.compose_unit(held, seed + 1, number) for number in range(HELD_UNITS)]
     views = eye_batches.concatenate(units)
-    first = len(history) * EYE.steps * EYE.batch // eye_batches.UNIT
+    first = len(learner.history) * EYE.steps * EYE.batch // eye_batches.UNIT
     with eye_batches.EyeStream(training, seed, first) as stream:
 
         def batches(_: int) -> Iterator[Batch]:
             for _ in range(EYE.steps):
-                batch = stream.take(EYE.batch)
-                yield batch.pixels, batch.ink, batch.counts
+                yield stream.take(EYE.batch)
 
-        _learn(run, learner, history, batches, lambda: networks.measure_eye(learner.network, views))
+        _learn(run, learner, batches, lambda: networks.measure_eye(learner.network, views))
         examples = stream.take(EXAMPLES).pixels
     eye = networks.add_probabilities(learner.network)
-    return networks.compile_for_litert(eye, examples), history
+    return networks.compile_for_litert(eye, examples), learner.history
 
 
 def _gather_glyphs(
@@ -227,7 +227,8 @@ def _train_classifier(run: _Run, glyphs: GlyphCache, held: GlyphCache) -> tuple[
     seed, epochs = run.settings.seed, run.settings.epochs
     learner = Learner(CLASSIFIER, epochs, seed)
     checkpoint = run.checkpoint(CLASSIFIER)
-    history = learner.restore(checkpoint) if run.resume and checkpoint.exists() else []
+    if run.resume and checkpoint.exists():
+        learner.restore(checkpoint)
     answer = networks.run_with_keras(learner.network)
 
     def batches(epoch: int) -> Iterator[Batch]:
@@ -241,14 +242,13 @@ def _train_classifier(run: _Run, glyphs: GlyphCache, held: GlyphCache) -> tuple[
         logits = answer(held.glyphs)
         return log_loss(logits, held.counts, held.labels, 1.0), _accuracy(logits, held.labels)
 
-    _learn(run, learner, history, batches, measure)
-    return learner.network, history
+    _learn(run, learner, batches, measure)
+    return learner.network, learner.history
 
 
 def _learn(
     run: _Run,
     learner: "Learner",
-    history: list[Epoch],
     batches: Callable[[int], Iterable[Batch]],
     measure: Callable[[], tuple[float, ...]],
 ) -> None:
@@ -257,19 +257,18 @@ def _learn(
     Args:
         run: the training.
         learner: the network.
-        history: the epochs that are done.
         batches: returns an epoch's batches.
         measure: returns loss, accuracy and, of the eye, overlap on the validation data.
     """
-    plan, epochs = learner.plan, learner.epochs
-    run.callbacks.on_stage(plan.name, epochs * plan.steps, len(history) * plan.steps)
-    for epoch in range(len(history), epochs):
+    plan, history = learner.plan, learner.history
+    run.callbacks.on_stage(plan.name, learner.epochs * plan.steps, len(history) * plan.steps)
+    for epoch in range(len(history), learner.epochs):
         losses = []
         for inputs, *targets in batches(epoch):
             losses.append(learner.step(inputs, *targets))
             run.callbacks.on_progress(1)
         history.append(Epoch(plan.name, epoch + 1, float(np.mean(losses)), *measure()))
-        learner.save(run.checkpoint(plan), history)
+        learner.save(run.checkpoint(plan))
         run.callbacks.on_epoch(history[-1])
 
 
@@ -280,6 +279,7 @@ class Learner:
         plan: how it learns.
         epochs: in total.
         network: of the averaged weights.
+        history: the epochs that are done.
     """
 
     def __init__(self, plan: Plan, epochs: int, seed: int) -> None:
@@ -287,6 +287,7 @@ class Learner:
         self.epochs = epochs
         self._learning = plan.build(seed, learning=True)
         self.network = plan.build(seed)
+        self.history: list[Epoch] = []
         keras = frameworks.import_keras()
         self._optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=WEIGHT_DECAY)
         # Weight decay would counteract scales and offsets.
@@ -328,16 +329,16 @@ class Learner:
 
         return step
 
-    def save(self, path: Path, history: list[Epoch]) -> None:
+    def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
         arrays: dict[str, Any] = {f"v{i}": v.numpy() for i, v in enumerate(self._variables())}
         whole = path.with_suffix(".part.npz")
-        epochs = json.dumps([asdict(epoch) for epoch in history])
+        epochs = json.dumps([asdict(epoch) for epoch in self.history])
         np.savez(whole, taken=self._taken, history=epochs, **arrays)
         whole.replace(path)
 
-    def restore(self, path: Path) -> list[Epoch]:
-        """Continue from a checkpoint; returns its history.
+    def restore(self, path: Path) -> None:
+        """Continue from a checkpoint.
 
         Raises:
             DataError: there is none, or it is of another network.
@@ -347,7 +348,7 @@ class Learner:
                 for index, variable in enumerate(self._variables()):
                     variable.assign(arrays[f"v{index}"])
                 self._taken = int(arrays["taken"])
-                return [Epoch(**epoch) for epoch in json.loads(str(arrays["history"]))]
+                self.history = [Epoch(**each) for each in json.loads(str(arrays["history"]))]
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise DataError(
                 f"{path}: cannot be resumed from: {error}: "
