@@ -2,12 +2,11 @@
 
 import hashlib
 import multiprocessing
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -39,6 +38,9 @@ NEIGHBOURS = 3  # how many other inks the edge of a page may cut
 _FAINTEST = 60  # an ink must be at least this bright somewhere
 _PREFETCHED = 8  # batches
 
+GlyphBatch = tuple[Bytes, NDArray[np.int64]]
+"""The classifier's input, (N, 28, 28, 1) uint8, and the labels, (N,)."""
+
 # Displacement fields are generated once and sampled: generating one takes longer than applying it.
 WARPS = 4096
 # Standard deviations of each transform. They follow what works for MNIST in the literature
@@ -51,8 +53,7 @@ GROWN, SHRUNK, SOFTENED, DIMMED = 0.08, 0.08, 0.12, 0.15
 SKIPPED, GAPS = 0.10, (3, 4)
 
 
-@dataclass(frozen=True, slots=True)
-class GlyphCache:
+class GlyphCache(NamedTuple):
     """The eye's glyphs of all inks.
 
     Attributes:
@@ -69,7 +70,7 @@ class GlyphCache:
 
     def draw_batches(
         self, rng: Generator, strength: float, steps: int, size: int
-    ) -> Iterator[tuple[Bytes, NDArray[np.int64]]]:
+    ) -> Iterator[GlyphBatch]:
         """Draw batches by the groups' shares, and augment them.
 
         Args:
@@ -77,9 +78,6 @@ class GlyphCache:
             strength: of the augmentation; see ``Augmenter``.
             steps: how many batches.
             size: glyphs in a batch.
-
-        Yields:
-            The network's input, (size, 28, 28, 1) uint8, and the labels, (size,) int64.
         """
         augment = Augmenter(rng, strength)
         groups = np.unique(self.groups)
@@ -128,15 +126,12 @@ def gather(
             for part in workers.map(_show_unit, units):
                 parts.append(part)
                 on_unit(1)
+        glyphs = GlyphCache(*map(np.concatenate, zip(*parts, strict=True)))
         whole = cached.with_suffix(".part.npz")
-        arrays = {
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(GlyphCache)
-        }
-        np.savez_compressed(whole, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(whole, **glyphs._asdict())
         whole.replace(cached)
     with np.load(cached) as stored:
-        return GlyphCache(*(stored[field.name] for field in fields(GlyphCache)))
+        return GlyphCache(**stored)
 
 
 def _cache_key(units: Sequence[InkUnit], network: bytes) -> str:
@@ -268,20 +263,10 @@ class Augmenter:
             glyph[top : top + reach, left : left + reach] = 0
 
 
-def prefetch(batches: Iterator[tuple[Bytes, Bytes]]) -> Iterator[tuple[Bytes, Bytes]]:
+def prefetch(batches: Iterator[GlyphBatch]) -> Iterator[GlyphBatch]:
     """Prefetch batches on a background thread."""
-    made: queue.Queue[tuple[Bytes, Bytes] | BaseException | None] = queue.Queue(_PREFETCHED)
-
-    def make() -> None:
-        try:
-            for batch in batches:
-                made.put(batch)
-            made.put(None)
-        except BaseException as error:  # noqa: BLE001 - raised again in the training thread
-            made.put(error)
-
-    threading.Thread(target=make, daemon=True).start()
-    while (batch := made.get()) is not None:
-        if isinstance(batch, BaseException):
-            raise batch
-        yield batch
+    with ThreadPoolExecutor(1) as thread:
+        pending = deque(thread.submit(next, batches, None) for _ in range(_PREFETCHED))
+        while (batch := pending.popleft().result()) is not None:
+            pending.append(thread.submit(next, batches, None))
+            yield batch
