@@ -43,7 +43,6 @@ def milliseconds(folder: Path) -> dict[str, float]:
 
 
 def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
-    from daemon.picture import canvas  # noqa: PLC0415 - in the worker alone
     from daemon.picture import painter as picture  # noqa: PLC0415 - in the worker alone
     from daemon.reading import eye, image, model, reader  # noqa: PLC0415 - in the worker alone
 
@@ -58,7 +57,8 @@ def _milliseconds(files: Sequence[Path]) -> dict[str, float]:
         found = [eye.detect(network.segment, each) for each in pixels]
         seen = time.process_time()
         pages = [
-            reader.DecodedImage(canvas.thumbnail(p), f) for p, f in zip(pixels, found, strict=True)
+            reader.DecodedImage(image.make_thumbnail(p), f)
+            for p, f in zip(pixels, found, strict=True)
         ]
         verdicts = reader.judge_all(network, pages, network.unsure_below)
         judged = time.process_time()

@@ -83,16 +83,6 @@ def put(canvas: Pixels, box: Box, pixels: Pixels) -> None:
     canvas[y : y + height, x : x + width] = pixels
 
 
-def thumbnail(pixels: Pixels) -> Pixels:
-    """Return an image, (H, W, 3) uint8 BGR, as RGB, shrunk to at most the panel's side."""
-    height, width = pixels.shape[:2]
-    scale = SIDE / max(height, width)
-    if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        pixels = _resize(pixels, size, cv2.INTER_AREA)
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-
-
 def fit(pixels: Pixels) -> Pixels:
     """Return an image, grey or colour, scaled to fit the panel with its proportions kept."""
     height, width = pixels.shape[:2]

@@ -131,16 +131,6 @@ def _jpeg_segments(read_at: ReadAt) -> Iterator[tuple[int, int]]:
         offset += 2 + length
 
 
-def _png_dimensions(data: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from(">II", data, 16)
-    return width, height
-
-
-def _gif_dimensions(data: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from("<HH", data, 6)
-    return width, height
-
-
 def _jpeg_dimensions(data: bytes) -> tuple[int, int] | None:
     for marker, offset in _jpeg_segments(memory_reader(data)):
         if marker in _JPEG_FRAMES:
@@ -193,10 +183,10 @@ def _tiff_dimensions(data: bytes) -> tuple[int, int] | None:
 
 
 _DIMENSIONS: dict[ImageFormat, Callable[[bytes], tuple[int, int] | None]] = {
-    ImageFormat.PNG: _png_dimensions,
+    ImageFormat.PNG: lambda data: struct.unpack_from(">II", data, 16),
     ImageFormat.JPEG: _jpeg_dimensions,
     ImageFormat.BMP: _bmp_dimensions,
-    ImageFormat.GIF: _gif_dimensions,
+    ImageFormat.GIF: lambda data: struct.unpack_from("<HH", data, 6),
     ImageFormat.WEBP: _webp_dimensions,
     ImageFormat.TIFF: _tiff_dimensions,
 }

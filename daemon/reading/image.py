@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from daemon.errors import UnreadableError
+from daemon.picture import SIDE
 from daemon.reading import formats
 from daemon.reading.formats import ImageFormat
 
@@ -52,11 +53,11 @@ def decode(data: bytes, *, max_megapixels: float) -> Pixels:
     Raises:
         UnreadableError: it cannot be read as an image; the text says why.
     """
-    image_format = _check(data, max_megapixels)
+    image_format, longest = _check(data, max_megapixels)
     raw = np.frombuffer(data, np.uint8)
     try:
         if image_format is ImageFormat.JPEG:
-            pixels, turn = cv2.imdecode(raw, _jpeg_flag(data)), 1
+            pixels, turn = cv2.imdecode(raw, _jpeg_flag(longest)), 1
         else:
             pixels, names, blocks = cv2.imdecodeWithMetadata(raw, flags=cv2.IMREAD_UNCHANGED)
             turn = _orientation(names, blocks)
@@ -67,8 +68,13 @@ def decode(data: bytes, *, max_megapixels: float) -> Pixels:
     return _turn_upright(_to_bgr(pixels), turn)
 
 
-def _check(data: bytes, max_megapixels: float) -> ImageFormat:
-    """Return the format after checking the header, without decoding.
+def make_thumbnail(pixels: Pixels) -> Pixels:
+    """Return a decoded image as RGB, shrunk to a panel of the annotated picture."""
+    return cv2.cvtColor(_shrink(pixels, SIDE), cv2.COLOR_BGR2RGB)
+
+
+def _check(data: bytes, max_megapixels: float) -> tuple[ImageFormat, int]:
+    """Return format and longest side after checking the header, without decoding.
 
     Raises:
         UnreadableError: it is not an image, truncated, broken, too small or too large.
@@ -100,7 +106,7 @@ def _check(data: bytes, max_megapixels: float) -> ImageFormat:
         raise UnreadableError(f"truncated {image_format}: the end of the image is missing")
     if defect := formats.png_defect(data):
         raise UnreadableError(f"broken {image_format}: {defect}")
-    return image_format
+    return image_format, max(size)
 
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -123,9 +129,8 @@ _REDUCED = (
 )
 
 
-def _jpeg_flag(data: bytes) -> int:
+def _jpeg_flag(longest: int) -> int:
     """Return the OpenCV flag that makes the JPEG decoder shrink large images, to save memory."""
-    longest = max(formats.dimensions(data) or (0, 0))
     return next(
         (flag for divisor, flag in _REDUCED if longest >= divisor * _WORK_SIDE), cv2.IMREAD_COLOR
     )
@@ -138,7 +143,7 @@ def _to_bgr(pixels: Pixels) -> Pixels:
     elif pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = cv2.merge((pixels[..., 0],) * 3 + (pixels[..., 1],))
         _blend(pixels)
-    small = _shrink(pixels)
+    small = _shrink(pixels, _WORK_SIDE)
     if small.dtype == np.uint16:
         small = (small >> 8).astype(np.uint8)
     elif small.dtype != np.uint8:
@@ -178,10 +183,10 @@ def _blend(pixels: Pixels) -> None:
         strip[..., :3] = np.rint(strip[..., :3] * share + paper * (1 - share)).astype(strip.dtype)
 
 
-def _shrink(pixels: Pixels) -> Pixels:
-    """Return pixels shrunk by area averaging so that no side is longer than ``_WORK_SIDE`` px."""
+def _shrink(pixels: Pixels, side: int) -> Pixels:
+    """Return pixels shrunk by area averaging so that no side is longer than ``side`` px."""
     height, width = pixels.shape[:2]
-    scale = _WORK_SIDE / max(height, width)
+    scale = side / max(height, width)
     if scale >= 1:
         return pixels
     size = max(1, round(width * scale)), max(1, round(height * scale))

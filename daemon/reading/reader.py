@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UnreadableError
-from daemon.picture.canvas import thumbnail
 from daemon.picture.painter import Painter
 from daemon.reading import eye, image, model
 from daemon.reading.eye import Count
@@ -53,7 +52,7 @@ def find_digit(network: model.Model, data: bytes, *, max_megapixels: float) -> D
         UnreadableError: it cannot be read as an image; the text says why.
     """
     pixels = image.decode(data, max_megapixels=max_megapixels)
-    return DecodedImage(thumbnail(pixels), eye.detect(network.segment, pixels))
+    return DecodedImage(image.make_thumbnail(pixels), eye.detect(network.segment, pixels))
 
 
 def judge_all(
