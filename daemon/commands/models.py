@@ -197,8 +197,8 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
     if folder is not None:
         files = ", ".join(map(str, report.draw_pictures(measured, folder)))
         click.echo(f"pictures: {files}", err=as_json)
-    if at_least is not None and measured.accuracy < at_least:
-        click.echo(f"digitd: {measured.accuracy:.4f} is below {at_least}", err=True)
+    if at_least is not None and measured.total.accuracy < at_least:
+        click.echo(f"digitd: {measured.total.accuracy:.4f} is below {at_least}", err=True)
         sys.exit(EX_FOUND_WRONG)
 
 

@@ -93,44 +93,18 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Trait:
-    """Images with one digit and a trait: how many, right, ``ok``, and wrong yet ``ok``."""
+class Tally:
+    """Images with one digit: how many, read right, ``ok``, and wrong yet ``ok``."""
 
     count: int
     right: int
     ok: int
     ok_wrong: int
 
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The figures.
-
-    Attributes:
-        count: images with one digit.
-        right: of those, how many were read right, ``ok`` or not.
-        per_digit: (right, count) of each digit.
-        ok: images with one digit that were ``ok``.
-        ok_right: of those, how many were right.
-        calibration_error: expected, over 15 bins, 0 to 1.
-        refused: of the images with no digit or several, by label: (not ``ok``, count).
-        confusion: (10, 11) int; rows are the digits drawn, the last column is "no digit".
-        mistakes: the wrong predictions, the most confident first.
-        examples: a few predictions, evenly spaced.
-        per_trait: the images with one digit by trait; empty without traits.
-    """
-
-    count: int
-    right: int
-    per_digit: tuple[tuple[int, int], ...]
-    ok: int
-    ok_right: int
-    calibration_error: float
-    refused: dict[str, tuple[int, int]]
-    confusion: NDArray[np.int64]
-    mistakes: tuple[Prediction, ...]
-    examples: tuple[Prediction, ...]
-    per_trait: dict[str, Trait]
+    @property
+    def ok_right(self) -> int:
+        """How many were read right and ``ok``."""
+        return self.ok - self.ok_wrong
 
     @property
     def accuracy(self) -> float:
@@ -139,13 +113,38 @@ class Evaluation:
 
     @property
     def coverage(self) -> float:
-        """Share of the digits that was ``ok``."""
+        """Share of the digits that was ``ok``; 0 if there were none."""
         return self.ok / self.count if self.count else 0.0
 
     @property
     def precision(self) -> float:
         """Share of the ``ok`` digits that was right; 1 if none was ``ok``."""
         return self.ok_right / self.ok if self.ok else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The figures.
+
+    Attributes:
+        total: all images with one digit.
+        per_digit: (right, count) of each digit.
+        calibration_error: expected, over 15 bins, 0 to 1.
+        refused: of the images with no digit or several, by label: (not ``ok``, count).
+        confusion: (10, 11) int; rows are the digits drawn, the last column is "no digit".
+        mistakes: the wrong predictions, the most confident first.
+        examples: a few predictions, evenly spaced.
+        per_trait: the images with one digit by trait; empty without traits.
+    """
+
+    total: Tally
+    per_digit: tuple[tuple[int, int], ...]
+    calibration_error: float
+    refused: dict[str, tuple[int, int]]
+    confusion: NDArray[np.int64]
+    mistakes: tuple[Prediction, ...]
+    examples: tuple[Prediction, ...]
+    per_trait: dict[str, Tally]
 
 
 def list_cases(path: Path, skip_traits: Sequence[str] = ()) -> list[Case]:
@@ -232,7 +231,7 @@ def evaluate(
     counted = [prediction for prediction in predictions if prediction.is_counted]
     if not counted:
         raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
-    return _tally(counted, tuple(predictions[::every][:_EXAMPLES]))
+    return _summarize(counted, tuple(predictions[::every][:_EXAMPLES]))
 
 
 def _predict(network: model.Model, batch: Sequence[Case]) -> list[Prediction]:
@@ -251,21 +250,17 @@ def _look_at(network: model.Model, case: Case) -> reader.DecodedImage | Unreadab
         return error
 
 
-def _tally(predictions: Sequence[Prediction], examples: tuple[Prediction, ...]) -> Evaluation:
+def _summarize(predictions: Sequence[Prediction], examples: tuple[Prediction, ...]) -> Evaluation:
     digits = [each for each in predictions if each.label is not None]
     others = [each for each in predictions if each.label is None]
     confusion = np.zeros((DIGITS, DIGITS + 1), np.int64)
     for each in digits:
         column = DIGITS if each.verdict.digit is None else each.verdict.digit
         confusion[each.label, column] += 1
-    total = _count_trait(digits)
     wrong = [each for each in predictions if each.is_mistake]
     return Evaluation(
-        count=total.count,
-        right=total.right,
+        total=_tally(digits),
         per_digit=tuple((int(confusion[d, d]), int(confusion[d].sum())) for d in range(DIGITS)),
-        ok=total.ok,
-        ok_right=total.ok - total.ok_wrong,
         calibration_error=_calibration_error_of(digits),
         refused={
             label: (sum(not each.is_ok for each in others if each.case.label == label), count)
@@ -275,14 +270,14 @@ def _tally(predictions: Sequence[Prediction], examples: tuple[Prediction, ...]) 
         mistakes=tuple(sorted(wrong, key=lambda each: -(each.verdict.confidence or 0.0))),
         examples=examples,
         per_trait={
-            trait: _count_trait([each for each in digits if trait in each.case.traits])
+            trait: _tally([each for each in digits if trait in each.case.traits])
             for trait in sorted({trait for each in digits for trait in each.case.traits})
         },
     )
 
 
-def _count_trait(predictions: Sequence[Prediction]) -> Trait:
-    return Trait(
+def _tally(predictions: Sequence[Prediction]) -> Tally:
+    return Tally(
         count=len(predictions),
         right=sum(each.is_right for each in predictions),
         ok=sum(each.is_ok for each in predictions),

@@ -80,11 +80,12 @@ def report_training(trained: Trained, out: Path, folder: Path) -> str:
 def format_evaluation(measured: Evaluation) -> str:
     """Return all figures as lines of text."""
     lines = []
-    if measured.count:
+    total = measured.total
+    if total.count:
         lines = [
-            _format_share("accuracy", measured.right, measured.count),
-            _format_share("ok", measured.ok, measured.count),
-            _format_share("ok and right", measured.ok_right, measured.ok),
+            _format_share("accuracy", total.right, total.count),
+            _format_share("ok", total.ok, total.count),
+            _format_share("ok and right", total.ok_right, total.ok),
             f"{'calibration error':23} {measured.calibration_error:8.2%}",
         ]
     lines += [
@@ -98,7 +99,7 @@ def format_evaluation(measured: Evaluation) -> str:
     ]
     lines += [
         f"{_format_share(f'  {name}', trait.right, trait.count)}, "
-        f"ok {trait.ok / trait.count:.1%}, wrong and ok {trait.ok_wrong}"
+        f"ok {trait.coverage:.1%}, wrong and ok {trait.ok_wrong}"
         for name, trait in measured.per_trait.items()
     ]
     return "\n".join(lines)
@@ -111,15 +112,16 @@ def _format_share(name: str, part: int, whole: int) -> str:
 
 def to_json(measured: Evaluation, file_hash: str) -> dict[str, Any]:
     """Return all figures as one JSON object; shares are from 0 to 1."""
+    total = measured.total
     return {
         "model": file_hash,
-        "count": measured.count,
-        "right": measured.right,
-        "accuracy": measured.accuracy,
-        "ok": measured.ok,
-        "ok_right": measured.ok_right,
-        "coverage": measured.coverage,
-        "precision": measured.precision,
+        "count": total.count,
+        "right": total.right,
+        "accuracy": total.accuracy,
+        "ok": total.ok,
+        "ok_right": total.ok_right,
+        "coverage": total.coverage,
+        "precision": total.precision,
         "calibration_error": measured.calibration_error,
         "per_digit": {
             str(digit): {"right": right, "count": count}
@@ -221,7 +223,7 @@ def draw_confusion(measured: Evaluation, path: Path) -> None:
     # Saved with a tight bounding box: a constrained layout leaves a margin on the right.
     figure = Figure(figsize=(7.5, 7.2))
     axes = figure.subplots()
-    counts = measured.confusion
+    counts, total = measured.confusion, measured.total
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares**0.3, cmap="Blues", vmin=0, vmax=1.2)
     for (row, column), count in np.ndenumerate(counts):
@@ -233,7 +235,7 @@ def draw_confusion(measured: Evaluation, path: Path) -> None:
     axes.set(
         xlabel="read as",
         ylabel="digit in the image",
-        title=f"{measured.right} of {measured.count} right ({measured.accuracy:.2%})",
+        title=f"{total.right} of {total.count} right ({total.accuracy:.2%})",
     )
     figure.savefig(path, dpi=DPI, bbox_inches="tight")
 

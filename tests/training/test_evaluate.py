@@ -54,13 +54,13 @@ def folder(tmp_path: Path) -> Path:
 def test_folder_of_images_is_evaluated(folder: Path) -> None:
     reader = model.load(SHIPPED_MODEL)
     found = evaluate.evaluate(reader, evaluate.list_cases(folder, ["hard"]))
-    assert (found.count, found.right) == (8, 7)
+    assert (found.total.count, found.total.right) == (8, 7)
     assert found.confusion.sum() == 8
     assert sum(count for _, count in found.per_digit) == 8
     assert found.refused == {"multi": (1, 1), "none": (1, 1)}
     assert [prediction.case.label for prediction in found.mistakes] == ["5"]
     all_of_it = evaluate.evaluate(reader, evaluate.list_cases(folder))
-    assert (all_of_it.count, all_of_it.right) == (9, 7)
+    assert (all_of_it.total.count, all_of_it.total.right) == (9, 7)
 
 
 def test_evaluate_command_prints_figures_and_writes_plots(folder: Path, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_error_names_a_folder_without_labels(
 
 def test_mnist_is_evaluated_on_its_test_digits() -> None:
     found = evaluate.evaluate(model.load(SHIPPED_MODEL), evaluate.list_cases(SMALL))
-    assert found.count == 100
-    assert found.accuracy >= 0.98
+    assert found.total.count == 100
+    assert found.total.accuracy >= 0.98
 
 
 def test_file_that_is_not_a_data_set_is_refused(tmp_path: Path) -> None:
