@@ -94,7 +94,7 @@ def concatenate(batches: Sequence[EyeBatch]) -> EyeBatch:
 
 def _choose_inputs(
     sets: Sequence[data.Drawings], seed: int, number: int
-) -> tuple[Bytes, Bytes, tuple[int, int], int]:
+) -> tuple[Bytes, Bytes, tuple[int, int]]:
     """Return the arguments of ``_compose_unit``; half of the digits are of the first set."""
     rng = np.random.default_rng((seed, number))
     digits = []
@@ -107,21 +107,18 @@ def _choose_inputs(
         )
     things = data.load_fashion()
     few = things[rng.integers(len(things), size=4)] if len(things) else things
-    return np.stack(digits), few, (seed, number), UNIT
+    return np.stack(digits), few, (seed, number)
 
 
-def _compose_unit(digits: Bytes, things: Bytes, seed: tuple[int, int], size: int) -> EyeBatch:
+def _compose_unit(digits: Bytes, things: Bytes, seed: tuple[int, int]) -> EyeBatch:
     """Compose a unit of views from digits (N, 28, 28) and images of things (M, 28, 28)."""
     rng = np.random.default_rng(seed)
     ones, nones = _draw_inks(digits, things, rng)
-    pixels = np.empty((size, VIEW, VIEW, 3), np.uint8)
-    ink = np.empty((size, VIEW, VIEW), np.uint8)
-    counts = np.empty(size, np.int64)
-    for index in range(size):
+    views = []
+    for _ in range(REUSED * len(digits)):
         page = _compose_page(ones, nones, rng)
-        pixels[index], ink[index] = view_page(page)
-        counts[index] = page.count
-    return EyeBatch(pixels, ink, counts)
+        views.append((*view_page(page), page.count))
+    return EyeBatch(*map(np.array, zip(*views, strict=True)))
 
 
 def _draw_inks(digits: Bytes, things: Bytes, rng: Generator) -> tuple[list[Bytes], list[Bytes]]:

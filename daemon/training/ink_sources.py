@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from daemon.reading.glyph import Bytes
+from daemon.reading.glyph import Bytes, bounding_box
 from daemon.records import DIGITS
 from daemon.training import data, pens
 
@@ -184,8 +184,8 @@ def place_side_by_side(inks: list[Bytes], rng: Generator) -> Bytes:
     height = 40
     resized = []
     for ink in inks:
-        rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-        cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        top, bottom, left, right = bounding_box(ink)
+        cut = ink[top:bottom, left:right]
         scale = height * rng.uniform(0.75, 1.0) / cut.shape[0]
         width = min(max(2, round(cut.shape[1] * scale)), 2 * height)
         resized.append(cv2.resize(cut, (width, max(2, round(cut.shape[0] * scale)))))
@@ -195,6 +195,5 @@ def place_side_by_side(inks: list[Bytes], rng: Generator) -> Bytes:
         top = int(rng.integers(0, height - ink.shape[0] + 1))
         place = canvas[top : top + ink.shape[0], left : left + ink.shape[1]]
         np.maximum(place, ink, out=place)
-        left += ink.shape[1] + int(rng.integers(-4, 13))
-        left = max(left, 0)
+        left = max(0, left + ink.shape[1] + int(rng.integers(-4, 13)))
     return canvas

@@ -112,7 +112,7 @@ def measure_eye(network: Any, held: EyeBatch) -> tuple[float, float, float]:
     losses, right, overlaps = [], [], []
     for start in range(0, len(held.counts) - _EYE_BATCH + 1, _EYE_BATCH):
         part = held.part(slice(start, start + _EYE_BATCH))
-        mask, logits, loss = answer(*map(tf.constant, (part.pixels, part.ink, part.counts)))
+        mask, logits, loss = answer(*map(tf.constant, part))
         found, ink = mask.numpy()[..., 0] > 0, part.ink > _HALF
         shared = (found & ink).sum(axis=(1, 2)) / np.maximum((found | ink).sum(axis=(1, 2)), 1)
         losses.append(float(loss))

@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from daemon.reading.eye import Count
 from daemon.reading.glyph import Bytes, Floats, bounding_box
-from daemon.training import page_clutter
+from daemon.training import page_clutter, pens
 from daemon.training.page_clutter import Sheet
 
 _FAINT = 60  # grey levels; ink and paper differ by at least this much on a page
@@ -58,7 +58,7 @@ def compose_drawing(ink: Bytes, count: Count, rng: Generator) -> SyntheticPage:
     strength = rng.uniform(0.3, 1.0) if rng.random() < 0.15 else 1.0
     pixels = _blend(np.full((*canvas, 3), paper), alpha * strength, pen)
     if rng.random() < 0.1:
-        pixels = _compress(pixels, int(rng.integers(50, 95)))
+        pixels = pens.compress(pixels, int(rng.integers(50, 95)))
     return SyntheticPage(pixels, alpha, count)
 
 
@@ -291,7 +291,7 @@ def _photograph(page: SyntheticPage, rng: Generator) -> SyntheticPage:
         grain = rng.standard_normal((*mask.shape, channels), np.float32) * rng.uniform(1, 9)
         pixels = (pixels + grain).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.4:
-        pixels = _compress(pixels, int(rng.integers(30, 92)))
+        pixels = pens.compress(pixels, int(rng.integers(30, 92)))
     return SyntheticPage(pixels, mask, page.count)
 
 
@@ -335,8 +335,3 @@ def _add_bars(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]
         cv2.copyMakeBorder(pixels, *bars, cv2.BORDER_CONSTANT, value=colour),
         cv2.copyMakeBorder(mask, *bars, cv2.BORDER_CONSTANT),
     )
-
-
-def _compress(pixels: Bytes, quality: int) -> Bytes:
-    stored = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from daemon.reading.glyph import Bytes, Floats
+from daemon.reading.glyph import Bytes, Floats, bounding_box
 
 SIDE = 64  # side of the canvas for distorting and thinning, px; an MNIST stroke is 6 to 9 px there
 HALF = 127  # a pixel brighter than this is inside a stroke
@@ -94,10 +94,10 @@ def draw_polyline(canvas: NDArray[np.uint8], points: NDArray[np.float64]) -> Non
 
 def distort(ink: Bytes, rng: Generator, strength: float = 1.0) -> Bytes:
     """Return ink (H, W) distorted on (64, 64): slanted, rotated, squeezed and warped at random."""
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not rows.size:
+    if not ink.any():
         return np.zeros((SIDE, SIDE), np.uint8)
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    top, bottom, left, right = bounding_box(ink)
+    ink = ink[top:bottom, left:right]
     scale = REACH / max(ink.shape) * rng.uniform(0.85, 1.1)
     turn = np.deg2rad(rng.normal(0, 6 * strength))
     slant = rng.normal(0.0, 0.15 * strength)
@@ -231,7 +231,11 @@ def scan(ink: Bytes, rng: Generator) -> Bytes:
     ink = (ink * rng.uniform(0.35, 1.0)).astype(np.uint8)
     ink = np.clip(ink + rng.normal(0, rng.uniform(0, 5), ink.shape), 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
-        quality = int(rng.integers(30, 90))
-        stored = cv2.imencode(".jpg", ink, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        ink = np.asarray(cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE))
+        ink = compress(ink, int(rng.integers(30, 90)))
     return ink
+
+
+def compress(pixels: Bytes, quality: int) -> Bytes:
+    """Return pixels, grey or BGR, as JPEG stores them."""
+    stored = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_UNCHANGED))
