@@ -2,8 +2,9 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -78,47 +79,35 @@ def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> N
     chosen = train.TrainSettings(**settings)
     out = out or folder / "model.keras"
     click.echo(report.announce(chosen, out, folder, resume=resume))
+    cleared = _CLEARED if sys.stderr.isatty() else ""
     with _Bars() as bars:
         callbacks = train.TrainCallbacks(
             on_stage=bars.begin,
             on_progress=bars.advance,
-            on_epoch=lambda epoch: click.echo(f"{bars.cleared}{report.format_epoch(epoch)}"),
+            on_epoch=lambda epoch: click.echo(f"{cleared}{report.format_epoch(epoch)}"),
         )
         trained = train.train(chosen, out, folder, callbacks, resume=resume)
     click.echo(report.report_training(trained, out, folder))
 
 
-class _Bars:
+class _Bars(ExitStack):
     """Progress bars on a terminal, one for each stage in turn."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._bar: Any = None
-        self.cleared = _CLEARED if self._shown else ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._finish()
 
     def begin(self, stage: str, length: int, done: int) -> None:
         """Begin a stage; ``done`` of its steps are done already."""
-        self._finish()
-        # click never shows progress again on a bar that has finished.
-        self._bar = click.progressbar(
-            length=length, label=stage, file=sys.stderr, hidden=not self._shown
-        )
-        self._bar.render_progress()
+        self.close()  # click never shows progress again on a bar that has finished
+        self._bar = self.enter_context(_make_bar(stage, length))
         self.advance(done)
 
     def advance(self, steps: int) -> None:
         """Advance the bar."""
         self._bar.update(steps)
 
-    def _finish(self) -> None:
-        if self._bar is not None:
-            self._bar.render_finish()
+
+def _make_bar(label: str, length: int) -> Any:  # noqa: ANN401 - click doesn't export the type
+    return click.progressbar(
+        length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
 
 
 @click.command()
@@ -207,9 +196,7 @@ def _measure(label: str, reader: "Model", cases: "list[Case]", table: Path | Non
     from daemon.training import report
     from daemon.training.evaluate import Prediction, evaluate
 
-    hidden = not sys.stderr.isatty()
-    bar = click.progressbar(length=len(cases), label=label, file=sys.stderr, hidden=hidden)
-    with bar, report.open_table(table) as write:
+    with _make_bar(label, len(cases)) as bar, report.open_table(table) as write:
 
         def on_prediction(prediction: Prediction) -> None:
             bar.update(1)
