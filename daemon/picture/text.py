@@ -13,6 +13,10 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font, LoadFlags
 from numpy.typing import NDArray
 
+from daemon.picture import Box
+
+Pixels = NDArray[np.uint8]
+
 # Replaces characters that the font lacks, and those that break lines, change the text direction or
 # are invisible. DejaVu Sans has this one.
 PLACEHOLDER = "\N{WHITE SQUARE}"
@@ -38,7 +42,7 @@ _LONGEST = 1000  # characters of a wrapped text; fewer than that fit into a pict
 
 
 class _Letter(NamedTuple):
-    coverage: NDArray[np.uint8]  # (line height, width of the ink)
+    coverage: Pixels  # (line height, width of the ink)
     left: int  # from the pen to the ink; negative if the ink starts before the pen
     advance: int
 
@@ -87,7 +91,7 @@ class Font:
     def _measure(self, text: str) -> int:
         return sum(self._letter(c).advance for c in text)
 
-    def _draw_line(self, text: str) -> NDArray[np.uint8]:
+    def _draw_line(self, text: str) -> Pixels:
         """Draw one line of drawable text.
 
         Returns:
@@ -117,6 +121,28 @@ class Font:
         return _Letter(
             coverage[:, first:last].copy(), first - self._margin, round(advance / _FREETYPE)
         )
+
+
+def write(canvas: Pixels, start: tuple[int, int], font: Font, text: str, ink: Pixels) -> None:
+    """Write one line of drawable text, replacing what was there.
+
+    Args:
+        canvas: (h, w) uint8 colour indices, written to.
+        start: (x, y) of the pen, on the baseline.
+        font: its ``ascent`` must fit above the baseline.
+        text: see ``Font.replace_undrawable``.
+        ink: (256,) uint8, colour indices by coverage.
+    """
+    x, y = start[0] - OVERHANG, start[1] - font.ascent
+    line = ink[font.draw_line(text)]
+    canvas[y : y + line.shape[0], x : x + line.shape[1]] = line
+
+
+def write_paragraph(canvas: Pixels, box: Box, font: Font, text: str, ink: Pixels) -> None:
+    """Write any text into a box, wrapped and cut to fit."""
+    lines = wrap(font, text, box.width, box.height // font.height)
+    for i, line in enumerate(lines):
+        write(canvas, (box.x, box.y + font.ascent + i * font.height), font, line, ink)
 
 
 def shorten(font: Font, text: str, width: int) -> str:
