@@ -196,16 +196,17 @@ def service(config_file: Path, user: str, cluster_units: str | None, *, review: 
           > /etc/systemd/system/digitd-worker@.service
     """
     from daemon import config
-    from daemon.systemd.units import render_scheduler_unit, render_unit, render_worker_unit
+    from daemon.assets import SCHEDULER_UNIT_TEMPLATE, WORKER_UNIT_TEMPLATE
+    from daemon.systemd.units import render_dask_unit, render_unit
 
     settings = config.load(config_file)
     if cluster_units is None:
         click.echo(render_unit(settings, config_file, user, review=review), nl=False)
         return
     if cluster_units != "worker":
-        click.echo(render_scheduler_unit(settings.cluster, user), nl=False)
+        click.echo(render_dask_unit(SCHEDULER_UNIT_TEMPLATE, settings.cluster, user), nl=False)
     if cluster_units != "scheduler":
-        click.echo(render_worker_unit(settings.cluster, user), nl=False)
+        click.echo(render_dask_unit(WORKER_UNIT_TEMPLATE, settings.cluster, user), nl=False)
 
 
 _REDRAW_SECONDS = 0.2

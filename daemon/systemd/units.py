@@ -6,13 +6,7 @@ Each is a template of ``daemon/assets`` with the installation's paths and the sa
 import sys
 from pathlib import Path
 
-from daemon.assets import (
-    REVIEW_UNIT_TEMPLATE,
-    SANDBOX,
-    SCHEDULER_UNIT_TEMPLATE,
-    UNIT_TEMPLATE,
-    WORKER_UNIT_TEMPLATE,
-)
+from daemon.assets import REVIEW_UNIT_TEMPLATE, SANDBOX, UNIT_TEMPLATE
 from daemon.config import Config
 from daemon.errors import EX_CONFIG, ConfigError
 from daemon.records import Cluster
@@ -91,21 +85,12 @@ def render_unit(config: Config, config_file: Path, user: str, *, review: bool = 
     )
 
 
-def render_scheduler_unit(cluster: Cluster | None, user: str) -> str:
-    """Return the unit of a cluster's scheduler.
+def render_dask_unit(template: Path, cluster: Cluster | None, user: str) -> str:
+    """Return the unit of a cluster's scheduler, or the template unit of its workers.
 
     Raises:
         ConfigError: ``cluster`` is ``None``.
     """
-    return _render_dask_unit(SCHEDULER_UNIT_TEMPLATE, cluster, user)
-
-
-def render_worker_unit(cluster: Cluster | None, user: str) -> str:
-    """Return the template unit of a cluster's workers; see ``render_scheduler_unit``."""
-    return _render_dask_unit(WORKER_UNIT_TEMPLATE, cluster, user)
-
-
-def _render_dask_unit(template: Path, cluster: Cluster | None, user: str) -> str:
     if cluster is None:
         raise ConfigError(
             "cluster: is not set: write the scheduler's address into the config, such as "
