@@ -17,7 +17,7 @@ from daemon.commands import config_option
 from daemon.errors import EX_NOT_RUNNING, exit_status
 from daemon.outbox.rows import Row
 from daemon.records import Status
-from daemon.systemd.journal import log_level, set_up_logging
+from daemon.systemd.journal import set_up_logging
 
 if TYPE_CHECKING:
     from daemon.loop.service import Progress
@@ -38,7 +38,9 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
     """
     from daemon.loop.service import Service
 
-    level = log_level(quiet=quiet, verbose=verbose)
+    level = logging.DEBUG if verbose else logging.INFO
+    if quiet:
+        level = logging.WARNING
     if once:
         _run_once(config_file, level, has_bar=sys.stderr.isatty() and not quiet and not verbose)
     elif sys.stderr.isatty() and not quiet:
@@ -52,10 +54,7 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
 def _run_once(config_file: Path, level: int, *, has_bar: bool) -> None:
     """Read what is in the inbox, and print a summary.
 
-    Args:
-        config_file: the config file.
-        level: the lowest level to log.
-        has_bar: show a progress bar instead of a line per file, and list errors after it.
+    With ``has_bar`` a progress bar replaces the line per file, and errors are listed after it.
     """
     from daemon.loop.service import Service, summary
 

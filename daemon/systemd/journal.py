@@ -28,13 +28,6 @@ _LEVEL_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: 
 _STATUS_COLOURS = {Status.OK: "32", Status.UNSURE: "33", Status.ERROR: "31"}
 
 
-def log_level(*, quiet: bool, verbose: bool) -> int:
-    """Return the lowest level to log; ``quiet`` wins."""
-    if quiet:
-        return logging.WARNING
-    return logging.DEBUG if verbose else logging.INFO
-
-
 def set_up_logging(
     level: int = logging.INFO, handler: logging.StreamHandler[TextIO] | None = None
 ) -> None:
