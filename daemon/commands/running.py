@@ -214,12 +214,11 @@ _CLEAR_LINE = "\r\033[K"
 _NARROWEST = 20  # columns; used if the terminal reports fewer
 
 
-class _Footer:
-    """The live line. Log lines must go through ``handler``, which writes them above it."""
+class _Footer(logging.StreamHandler[TextIO]):
+    """The live line, and the handler that writes log lines above it."""
 
     def __init__(self, terminal: TextIO) -> None:
-        self.handler = _AboveFooter(self, terminal)
-        self._terminal = terminal
+        super().__init__(terminal)
         self._text = ""
         self._drawn_at = -1.0
         self._samples: deque[tuple[float, int]] = deque()  # (time, rows so far)
@@ -231,19 +230,24 @@ class _Footer:
             return
         self._drawn_at = now
         self._text = _format_live_line(progress, self._rate(now, progress.rows.total()))
-        self.restore()
+        self._draw()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a log line above the live line."""
+        self.clear()
+        super().emit(record)
+        self._draw()
 
     def clear(self) -> None:
-        """Remove the line from the terminal until it is drawn again."""
-        self._terminal.write(_CLEAR_LINE)
-        self._terminal.flush()
+        """Remove the live line from the terminal until it is drawn again."""
+        self.stream.write(_CLEAR_LINE)
+        self.stream.flush()
 
-    def restore(self) -> None:
-        """Draw the last line again."""
+    def _draw(self) -> None:
         # Leave one column free, because a full line would make the terminal scroll.
-        columns = max(_NARROWEST, os.get_terminal_size(self._terminal.fileno()).columns) - 1
-        self._terminal.write(_CLEAR_LINE + self._text[:columns])
-        self._terminal.flush()
+        columns = max(_NARROWEST, os.get_terminal_size(self.stream.fileno()).columns) - 1
+        self.stream.write(_CLEAR_LINE + self._text[:columns])
+        self.stream.flush()
 
     def _rate(self, now: float, rows: int) -> float:
         """Return files per second over the last ``_RATE_SECONDS``."""
@@ -254,24 +258,11 @@ class _Footer:
         return (rows - rows_then) / (now - oldest) if now > oldest else 0.0
 
 
-class _AboveFooter(logging.StreamHandler[TextIO]):
-    """Writes log lines above the footer."""
-
-    def __init__(self, footer: _Footer, terminal: TextIO) -> None:
-        super().__init__(terminal)
-        self._footer = footer
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._footer.clear()
-        super().emit(record)
-        self._footer.restore()
-
-
 @contextmanager
 def _show_footer(terminal: TextIO, level: int) -> Iterator[Callable[["Progress"], None]]:
     """Log to a terminal above a footer; yield the function that updates it."""
     footer = _Footer(terminal)
-    set_up_logging(level, footer.handler)
+    set_up_logging(level, footer)
     try:
         yield footer.show
     finally:
