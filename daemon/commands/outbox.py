@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from daemon.commands import config_option
-from daemon.errors import EX_FOUND_WRONG
+from daemon.errors import EX_FOUND_WRONG, MissingPackageError, RetryError
 from daemon.systemd.journal import set_up_logging
 
 
@@ -127,7 +127,6 @@ def review(
     import getpass
 
     from daemon import config
-    from daemon.errors import MissingPackageError
     from daemon.systemd.notify import notify
 
     try:
@@ -177,16 +176,19 @@ def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> Non
       digitd retry --all
     """
     from daemon import config
-    from daemon.inbox.put import list_failed, retry_files
+    from daemon.inbox.put import list_failed, retry_file
+    from daemon.layout import FAILED
 
     if everything == bool(names):
         raise click.UsageError("give the names of files in failed/, or --all")
     settings = config.load(config_file)
     status = 0
-    for one in retry_files(settings, list_failed(settings.outbox) if everything else names):
-        if one.error is None:
-            click.echo(f"{one.name}: put back into the inbox as {one.inbox_name}")
-        else:
-            click.echo(f"digitd: {one.error}", err=True)
+    for given in list_failed(settings.outbox) if everything else names:
+        name = given.removeprefix(f"{FAILED}/")
+        try:
+            inbox_name = retry_file(settings, name)
+            click.echo(f"{name}: put back into the inbox as {inbox_name}")
+        except RetryError as error:
+            click.echo(f"digitd: {error}", err=True)
             status = EX_FOUND_WRONG
     sys.exit(status)

@@ -8,9 +8,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.config import Config
@@ -38,21 +36,6 @@ def remove_parts(inbox: Path) -> None:
                 part.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """A file that was to be retried.
-
-    Attributes:
-        name: its name in ``failed/``.
-        inbox_name: its name in the inbox; empty if it was not moved.
-        error: why it was not moved, and what to do.
-    """
-
-    name: str
-    inbox_name: str = ""
-    error: RetryError | None = None
-
-
 def list_failed(outbox: Path) -> list[str]:
     """Return the names of the files in ``failed/`` in natural order."""
     return sorted(filter(is_file_name, list_names(outbox / FAILED)), key=_order)
@@ -65,27 +48,18 @@ def _order(name: str) -> tuple[str, str, str]:
     return day, natural(dropped), file if file != dropped else ""
 
 
-def retry_files(config: Config, names: Iterable[str]) -> Iterator[Retry]:
-    """Move files from ``failed/`` into the inbox; each is read again as a new file.
+def retry_file(config: Config, name: str) -> str:
+    """Move a file from ``failed/`` into the inbox, where it is read again as a new file.
 
     Args:
         config: names the inbox and the outbox.
-        names: in ``failed/``, with or without this folder; with the folder of the day if there is
-            one.
-    """
-    for given in names:
-        name = given.removeprefix(f"{FAILED}/")
-        try:
-            yield Retry(name, _retry(config, name))
-        except RetryError as error:
-            yield Retry(name, error=error)
+        name: in ``failed/``; with the folder of the day if there is one.
 
-
-def _retry(config: Config, name: str) -> str:
-    """Move one file; return its name in the inbox.
+    Returns:
+        Its name in the inbox.
 
     Raises:
-        RetryError: it was not moved.
+        RetryError: it was not moved; says why and what to do.
     """
     source = config.outbox / FAILED / name
     if not is_file_name(name) or not os.path.lexists(source):

@@ -16,10 +16,10 @@ from starlette.routing import Route
 
 from daemon import files, ids
 from daemon.config import Config
-from daemon.errors import DigitdError, describe
+from daemon.errors import DigitdError, RetryError, describe
 from daemon.inbox import put
 from daemon.inbox.listing import Listing
-from daemon.layout import NAME_BYTES
+from daemon.layout import FAILED, NAME_BYTES
 from daemon.loop import status
 from daemon.outbox.results import csv_lines, final_rows
 from daemon.outbox.retention import deleted_before
@@ -126,11 +126,12 @@ class Api:
         return await anyio.to_thread.run_sync(self._retry, job_id)
 
     def _retry(self, job_id: str) -> Response:
-        named = self._state.answers.item(job_id).row["original"]
-        (done,) = put.retry_files(self._state.config, [named])
-        if done.error is not None:
-            raise HTTPException(409, str(done.error))
-        return JSONResponse({"name": done.inbox_name})
+        original = self._state.answers.item(job_id).row["original"]
+        try:
+            name = put.retry_file(self._state.config, original.removeprefix(f"{FAILED}/"))
+        except RetryError as error:
+            raise HTTPException(409, str(error)) from None
+        return JSONResponse({"name": name})
 
     async def image(self, request: Request) -> Response:
         """Return an image that a row names, decoded and encoded again."""

@@ -9,8 +9,9 @@ import pytest
 
 from daemon import ids
 from daemon.config import Config, load
+from daemon.errors import RetryError
 from daemon.inbox import put
-from daemon.inbox.put import list_failed, retry_files
+from daemon.inbox.put import list_failed, retry_file
 from daemon.layout import TABLE
 from daemon.outbox.audit import Audit, find_discrepancies
 from support.daemon import Box, digitd, run_once
@@ -111,8 +112,7 @@ def test_file_is_moved_to_another_file_system(tmp_path: Path, elsewhere: Path) -
     config = Config(inbox=tmp_path, outbox=elsewhere)
     (elsewhere / "failed").mkdir()
     (elsewhere / "failed" / "digit7.png").write_bytes(BAD)
-    (one,) = retry_files(config, ["digit7.png"])
-    assert one.error is None
+    assert retry_file(config, "digit7.png") == "digit7.png"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"digit7.png": BAD}
     assert list_failed(elsewhere) == []
 
@@ -124,8 +124,8 @@ def test_failed_copy_from_another_file_system_leaves_no_trace(
     (elsewhere / "failed").mkdir()
     (elsewhere / "failed" / "digit7.png").write_bytes(BAD)
     (tmp_path / "digit7.png").write_bytes(b"new")
-    (one,) = retry_files(config, ["digit7.png"])
-    assert one.error is not None
+    with pytest.raises(RetryError):
+        retry_file(config, "digit7.png")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"digit7.png": b"new"}
     assert list_failed(elsewhere) == ["digit7.png"]
 
@@ -165,5 +165,4 @@ def test_names_with_something_like_an_id_are_kept(tmp_path: Path) -> None:
     (box.outbox / "failed").mkdir()
     name = f"digit7-{ids.Ids().next()}x.png"
     (box.outbox / "failed" / name).write_bytes(BAD)
-    (one,) = retry_files(load(box.config), [name])
-    assert one.inbox_name == name
+    assert retry_file(load(box.config), name) == name
