@@ -63,11 +63,7 @@ def _read_files(
 ) -> Iterator[rows.Row]:
     """Yield a row for each file; ``original`` is its path as given.
 
-    Args:
-        reader: the loaded model.
-        files: the files to read, in this order; they are not changed.
-        pictures: a folder for the annotated pictures; created if missing. Nothing in it is
-            overwritten.
+    The annotated pictures go into the folder ``pictures``. Nothing in it is overwritten.
 
     Raises:
         ConfigError: a picture cannot be written.
