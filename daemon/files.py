@@ -184,17 +184,12 @@ def move_noreplace(source: Path, target: Path, part: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _copy_over(source, target, part)
-
-
-def _copy_over(source: Path, target: Path, part: Path) -> None:
+    else:
+        return
     if not stat.S_ISREG(source.lstat().st_mode):
         # Copying a symlink would read another file, and copying a FIFO would never end.
         raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
-    with (
-        open(open_untrusted(source), "rb") as old,
-        part.open("wb") as new,
-    ):
+    with open(open_untrusted(source), "rb") as old, part.open("wb") as new:
         shutil.copyfileobj(old, new)
     with suppress(OSError):  # not every file system supports owners, permissions and times
         shutil.copystat(source, part, follow_symlinks=False)
