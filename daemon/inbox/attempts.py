@@ -82,7 +82,7 @@ class Attempts:
             OSError: the log cannot be written, so they must not be given to a worker.
         """
         event = "alone" if len(ids) == 1 and self.is_suspect(ids[0]) else "begun"
-        append(self._descriptor, _encode(_lines(event, ids)), self._path)
+        self._append(event, ids)
         self._count(event, ids)
 
     def end(self, ids: Sequence[str]) -> None:
@@ -120,9 +120,12 @@ class Attempts:
     def _note(self, event: str, ids: Sequence[str]) -> None:
         self._count(event, ids)
         try:
-            append(self._descriptor, _encode(_lines(event, ids)), self._path)
+            self._append(event, ids)
         except OSError as error:  # the record in memory is enough for this run
             log.warning("%s: cannot be written: %s", self._path, error.strerror)
+
+    def _append(self, event: str, ids: Sequence[str]) -> None:
+        append(self._descriptor, _encode(f"{job_id} {event}" for job_id in ids), self._path)
 
     def _count(self, event: str, ids: Sequence[str]) -> None:
         for job_id in ids:
@@ -147,10 +150,6 @@ class Attempts:
         self._descriptor = descriptor
 
 
-def _lines(event: str, ids: Sequence[str]) -> list[str]:
-    return [f"{job_id} {event}" for job_id in ids]
-
-
-def _encode(lines: Sequence[str]) -> bytes:
+def _encode(lines: Iterable[str]) -> bytes:
     # The line break comes first, so that a line cut by a full disk cannot corrupt the next one.
     return "".join(f"\n{line}" for line in lines).encode()
