@@ -89,11 +89,7 @@ class InotifyWatch:
 
 
 class FolderWatch:
-    """Keeps an ``InotifyWatch`` running on a folder that may be replaced, if one is wanted.
-
-    Attributes:
-        mode: "polling" if nothing is watching, so that the folder must be listed often.
-    """
+    """Keeps an ``InotifyWatch`` running on a folder that may be replaced, if one is wanted."""
 
     def __init__(
         self,
@@ -101,20 +97,18 @@ class FolderWatch:
         wanted: Literal["auto", "inotify", "polling"],
         on_arrival: Callable[[str], None],
     ) -> None:
-        """Take the settings.
-
-        Args:
-            folder: the inbox.
-            wanted: the setting ``watch``.
-            on_arrival: gets each name, on another thread.
-        """
-        self.mode: Mode = "polling"
+        """Take the setting ``watch``; ``on_arrival`` is called on another thread."""
         self._folder = folder
         self._wanted = wanted
         self._on_arrival = on_arrival
         self._watch: InotifyWatch | None = None
         self._identity: tuple[int, int] | None = None
         self._is_started = False
+
+    @property
+    def mode(self) -> Mode:
+        """How arrivals are noticed; with "polling" the folder must be listed often."""
+        return "polling" if self._watch is None else "inotify"
 
     def start(self) -> None:
         """Start watching, again if it was started before.
@@ -150,7 +144,6 @@ class FolderWatch:
     def close(self) -> None:
         """Stop watching."""
         self._is_started = False
-        self.mode = "polling"
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -158,7 +151,6 @@ class FolderWatch:
     def _start_inotify(self, *, is_first: bool) -> None:
         try:
             self._watch = InotifyWatch(self._folder, self._on_arrival)
-            self.mode = "inotify"
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EMFILE}:
                 raise
