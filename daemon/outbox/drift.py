@@ -8,8 +8,10 @@ at a significance level of 0.001.
 import json
 import logging
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from daemon.files import replace_whole
@@ -185,33 +187,26 @@ def two_proportion_z(now: int, of_now: int, then: int, of_then: int) -> float:
 def kolmogorov_smirnov(now: Sequence[int], then: Sequence[int]) -> tuple[float, float]:
     """Return the statistic of two histograms, and its critical value."""
     total_now, total_then = sum(now), sum(then)
-    distance = share_now = share_then = 0.0
-    for one, other in zip(now, then, strict=True):
-        share_now += one / total_now
-        share_then += other / total_then
-        distance = max(distance, abs(share_now - share_then))
+    distance = max(
+        abs(one / total_now - other / total_then)
+        for one, other in zip(accumulate(now), accumulate(then), strict=True)
+    )
     return distance, _KOLMOGOROV * math.sqrt(1 / total_now + 1 / total_then)
 
 
 def chi_squared(now: Sequence[int], then: Sequence[int]) -> float:
     """Return the statistic of the contingency table of two rows of counts."""
     total_now, total_then = sum(now), sum(then)
-    total = 0.0
-    for one, other in zip(now, then, strict=True):
-        for count, of in ((one, total_now), (other, total_then)):
-            expected = (one + other) * of / (total_now + total_then)
-            total += (count - expected) ** 2 / expected if expected else 0.0
-    return total
+    return sum(
+        (one * total_then - other * total_now) ** 2 / ((one + other) * total_now * total_then)
+        for one, other in zip(now, then, strict=True)
+        if one or other
+    )
 
 
 def _median(bins: Sequence[int]) -> float:
     """Return the centre of the bin that contains the median."""
-    half, so_far = sum(bins) / 2, 0
-    for number, count in enumerate(bins):
-        so_far += count
-        if so_far >= half:
-            return (number + 0.5) / len(bins)
-    return 1.0
+    return (bisect_left(list(accumulate(bins)), sum(bins) / 2) + 0.5) / len(bins)
 
 
 def _largest_change(now: Sequence[int], then: Sequence[int]) -> tuple[int, float, float]:
