@@ -1,6 +1,5 @@
 """labels.csv: what people answered; append an answer durably, read answers back."""
 
-import csv
 import fcntl
 import logging
 import os
@@ -62,6 +61,7 @@ class Answer:
 _SOURCES = frozenset(Source)
 COLUMNS = tuple(field.name for field in fields(Answer))
 HEADER = rows.csv_line(COLUMNS)  # the first line of labels.csv
+_REMEDY = f"move it away, or restore its first line, {HEADER.strip()}"
 
 
 def is_label(text: str) -> bool:
@@ -71,10 +71,7 @@ def is_label(text: str) -> bool:
 
 def parse(line: str) -> Answer | None:
     """Return the answer in one line; ``None`` if it is not a complete row."""
-    try:
-        cells = next(csv.reader([line], strict=True), [])
-    except csv.Error:
-        return None
+    cells = rows.split(line)
     if len(cells) != len(COLUMNS):
         return None
     answer = Answer(*cells)
@@ -99,7 +96,7 @@ def append(outbox: Path, answer: Answer) -> int:
     path = outbox / LABELS
     descriptor = _open_locked(path)
     try:
-        if not _has_header(os.pread(descriptor, len(HEADER), 0), path):
+        if not rows.has_header(os.pread(descriptor, len(HEADER), 0), HEADER, path, _REMEDY):
             os.ftruncate(descriptor, 0)
         if cut := files.cut_torn_lines(descriptor, lambda line: parse(line) is not None):
             log.warning("%s: cut a torn row of %d bytes", path, cut)
@@ -133,7 +130,7 @@ def read(outbox: Path) -> Iterator[Answer]:
     except FileNotFoundError:
         return
     with file:
-        _has_header(file.readline(), path)
+        rows.has_header(file.readline(), HEADER, path, _REMEDY)
         for line in files.complete_lines(file):
             answer = parse(line.decode("utf-8", "replace"))
             if answer is not None:
@@ -169,9 +166,3 @@ def _open_locked(path: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
-
-
-def _has_header(head: bytes, path: Path) -> bool:
-    """Return whether a file that starts with ``head`` has its header; see ``rows.has_header``."""
-    remedy = f"move it away, or restore its first line, {HEADER.strip()}"
-    return rows.has_header(head, HEADER, path, remedy)
