@@ -92,11 +92,14 @@ def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
 
 def csv_lines(finals: Iterable[FinalRow]) -> Iterator[bytes]:
     """Yield blocks of lines of CSV, the header first."""
-    yield rows.csv_line(COLUMNS).encode()
-    source = iter(finals)
-    while block := list(islice(source, _LINES)):
-        # The row is CSV already. An answer needs no quotes: labels.csv has digits and words.
-        yield "".join(f"{one.line},{one.answer},{one.answered_by}\n" for one in block).encode()
+    # The row is CSV already. An answer needs no quotes: labels.csv has digits and words.
+    lines = (f"{one.line},{one.answer},{one.answered_by}\n" for one in finals)
+    return _blocks(chain([rows.csv_line(COLUMNS)], lines))
+
+
+def _blocks(lines: Iterator[str]) -> Iterator[bytes]:
+    while block := "".join(islice(lines, _LINES)):
+        yield block.encode()
 
 
 def _write_csv(finals: Iterable[FinalRow], out: BinaryIO) -> None:
@@ -104,9 +107,7 @@ def _write_csv(finals: Iterable[FinalRow], out: BinaryIO) -> None:
 
 
 def _write_jsonl(finals: Iterable[FinalRow], out: BinaryIO) -> None:
-    source = iter(finals)
-    while block := list(islice(source, _LINES)):
-        out.write("".join(map(_json_line, block)).encode())
+    out.writelines(_blocks(map(_json_line, finals)))
 
 
 def _json_line(final: FinalRow) -> str:
