@@ -28,9 +28,6 @@ _LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
 
 DPI = 110
 WORST = 24  # mistakes per sheet: as many as a person can check in a minute
-# Layout of a sheet of predictions: each is a pair of images with two lines of text above it.
-_SIDE_INCHES, _WORDS_INCHES, _TITLE_INCHES = 1.35, 0.36, 0.45
-_PAIR_INCHES = 3.0, _SIDE_INCHES + _WORDS_INCHES + 0.12
 RIGHT, WRONG, QUIET = "#2e7d32", "#c62828", "#757575"
 
 
@@ -241,41 +238,33 @@ def draw_confusion(measured: Evaluation, path: Path) -> None:
 
 
 def _draw_sheet(predictions: Sequence[Prediction], title: str, path: Path) -> None:
-    columns = 4
-    lines = max(1, -(-len(predictions) // columns))
-    # Fixed positions instead of a layout engine, so that the titles of a row line up whatever
-    # the shapes of the images.
-    height = _TITLE_INCHES + lines * _PAIR_INCHES[1]
-    figure = Figure(figsize=(columns * _PAIR_INCHES[0], height))
+    """Draw four predictions a row, each as a pair of images below two lines of text."""
+    lines = max(1, -(-len(predictions) // 4))
+    height = 0.45 + 1.83 * lines
+    figure = Figure(figsize=(12, height))
     figure.suptitle(title, y=1 - 0.2 / height)
-    for index, prediction in enumerate(predictions):
-        line, column = divmod(index, columns)
-        top = height - _TITLE_INCHES - line * _PAIR_INCHES[1] - _WORDS_INCHES
-        _draw_pair(figure, column * _PAIR_INCHES[0], top, prediction)
+    pairs = figure.subplots(lines, 8, squeeze=False).reshape(-1, 2)
+    # A layout engine takes three times as long.
+    figure.subplots_adjust(0.01, 0.1 / height, 0.99, 1 - 0.8 / height, wspace=0.07, hspace=0.36)
+    for axes in figure.axes:
+        axes.set_anchor("NW")  # the texts of a row line up whatever the shapes of the images
+        axes.axis("off")
+    for prediction, (original, glyph) in zip(predictions, pairs, strict=False):
+        _draw_pair(prediction, original, glyph)
     figure.savefig(path, dpi=DPI)
 
 
-def _draw_pair(figure: Figure, left: float, top: float, prediction: Prediction) -> None:
-    """Draw the image and the model's input below two lines of text; positions are in inches."""
+def _draw_pair(prediction: Prediction, original: Axes, glyph: Axes) -> None:
+    """Draw the image and the model's input."""
     verdict = prediction.verdict
     digit = "no digit" if verdict.digit is None else f"{verdict.digit}"
     sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
     # `$` would start a formula. Some names are long, so only the end is shown.
     name = prediction.case.name.replace("$", r"\$")[-22:]
     colour = RIGHT if prediction.is_right else WRONG
-    width, height = figure.get_size_inches()
-    axes = []
-    for index, (text, shade) in enumerate(
-        (
-            (f"{name}\nis {prediction.case.label}", "black"),
-            (f"read as {digit}{sure}\n{verdict.status}", colour),
-        )
-    ):
-        x = left + 0.1 + index * (_SIDE_INCHES + 0.1)
-        place = x, top - _SIDE_INCHES, _SIDE_INCHES, _SIDE_INCHES
-        axes.append(figure.add_axes(tuple(np.divide(place, (width, height, width, height)))))
-        axes[-1].axis("off")
-        figure.text(x / width, (top + 0.04) / height, text, color=shade, fontsize=8, va="bottom")
+    original.set_title(f"{name}\nis {prediction.case.label}", fontsize=8, loc="left")
+    read_as = f"read as {digit}{sure}\n{verdict.status}"
+    glyph.set_title(read_as, fontsize=8, loc="left", color=colour)
     if prediction.page is not None:
-        axes[0].imshow(prediction.page.thumbnail)
-        axes[1].imshow(prediction.page.detection.glyph, cmap="gray", vmin=0, vmax=255)
+        original.imshow(prediction.page.thumbnail)
+        glyph.imshow(prediction.page.detection.glyph, cmap="gray", vmin=0, vmax=255)
