@@ -76,14 +76,13 @@ def _draw_ring(sheet: Sheet, written: tuple[int, int, int, int], rng: Generator)
             away += rng.normal(0, 0.05 / order) * np.cos(order * angle + rng.uniform(0, 6.3))
         away *= np.linspace(1, rng.uniform(0.9, 1.12), 48)
         middle = middle + rng.normal(0, 0.06, 2) * half
-        points = middle + reach * away[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
-        _draw_curve(sheet, points, _choose_line_colour(sheet, rng, same=0.6), wide, closed=False)
-        if rng.random() < 0.08:  # somebody went round twice
-            _draw_curve(sheet, middle + (points - middle) * 1.08, sheet.pen, wide, closed=False)
-        return
-    angle = np.linspace(0, 2 * np.pi, 64)
-    points = middle + reach * np.stack((np.cos(angle), np.sin(angle)), axis=1)
-    _draw_curve(sheet, points, _choose_line_colour(sheet, rng, same=0.3), wide, closed=True)
+    else:
+        angle, away = np.linspace(0, 2 * np.pi, 64), np.ones(64)
+    points = middle + reach * away[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+    colour = _choose_line_colour(sheet, rng, same=0.6 if by_hand else 0.3)
+    _draw_curve(sheet, points, colour, wide, closed=not by_hand)
+    if by_hand and rng.random() < 0.08:  # somebody went round twice
+        _draw_curve(sheet, middle + (points - middle) * 1.08, sheet.pen, wide, closed=False)
 
 
 def _draw_box(sheet: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
