@@ -65,20 +65,16 @@ def _load(
     with silence_stderr():
         interpreter = Interpreter(model_content=network, num_threads=1)
         interpreter.allocate_tensors()
-    inputs = [
-        (tuple(tensor["shape"]), tensor["index"]) for tensor in interpreter.get_input_details()
-    ]
-    outputs = {
-        tuple(tensor["shape"]): tensor["index"] for tensor in interpreter.get_output_details()
-    }
-    if [shape for shape, _ in inputs] != [takes] or set(outputs) != set(gives):
-        raise ValueError(f"it maps {inputs[0][0]} to {sorted(outputs)}, not {takes} to {gives}")
-    (_, entry), exits = inputs[0], [outputs[shape] for shape in gives]
+    entry, *others = interpreter.get_input_details()
+    shape = tuple(entry["shape"])
+    exits = {tuple(tensor["shape"]): tensor["index"] for tensor in interpreter.get_output_details()}
+    if others or shape != takes or set(exits) != set(gives):
+        raise ValueError(f"it maps {shape} to {sorted(exits)}, not {takes} to {gives}")
 
     def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        interpreter.set_tensor(entry, pixels)
+        interpreter.set_tensor(entry["index"], pixels)
         interpreter.invoke()
-        return [interpreter.get_tensor(index) for index in exits]
+        return [interpreter.get_tensor(exits[each]) for each in gives]
 
     return run
 
