@@ -258,10 +258,14 @@ def _summarize(predictions: Sequence[Prediction], examples: tuple[Prediction, ..
         column = DIGITS if each.verdict.digit is None else each.verdict.digit
         confusion[each.label, column] += 1
     wrong = [each for each in predictions if each.is_mistake]
+    read = [each for each in digits if each.verdict.confidence is not None]
     return Evaluation(
         total=_tally(digits),
         per_digit=tuple((int(confusion[d, d]), int(confusion[d].sum())) for d in range(DIGITS)),
-        calibration_error=_calibration_error_of(digits),
+        calibration_error=calibration_error(
+            np.array([each.verdict.confidence for each in read], np.float64),
+            np.array([each.is_right for each in read], np.bool_),
+        ),
         refused={
             label: (sum(not each.is_ok for each in others if each.case.label == label), count)
             for label, count in sorted(Counter(each.case.label for each in others).items())
@@ -283,12 +287,6 @@ def _tally(predictions: Sequence[Prediction]) -> Tally:
         ok=sum(each.is_ok for each in predictions),
         ok_wrong=sum(each.is_ok and not each.is_right for each in predictions),
     )
-
-
-def _calibration_error_of(predictions: Sequence[Prediction]) -> float:
-    read = [each for each in predictions if each.verdict.confidence is not None]
-    confidence = np.array([each.verdict.confidence for each in read], np.float64)
-    return calibration_error(confidence, np.array([each.is_right for each in read], np.bool_))
 
 
 def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
