@@ -56,13 +56,13 @@ class Prediction:
     Attributes:
         case: the image.
         verdict: what the daemon would record.
-        page: the decoded image, to draw; ``None`` if it could not be read, and if the prediction
+        image: decoded, to draw; ``None`` if it could not be read, and if the prediction
             is neither an example nor a mistake.
     """
 
     case: Case
     verdict: Verdict
-    page: reader.DecodedImage | None
+    image: reader.DecodedImage | None
 
     @property
     def label(self) -> int | None:
@@ -223,27 +223,23 @@ def evaluate(
     predictions: list[Prediction] = []
     every = max(1, len(cases) // _EXAMPLES)
     for start in range(0, len(cases), _BATCH):
-        for prediction in _predict(network, cases[start : start + _BATCH]):
+        batch = cases[start : start + _BATCH]
+        images = [_find_digit(network, case) for case in batch]
+        verdicts = reader.judge_all(network, images, network.unsure_below)
+        for case, image, verdict in zip(batch, images, verdicts, strict=True):
+            decoded = image if isinstance(image, reader.DecodedImage) else None
+            prediction = Prediction(case, verdict, decoded)
             on_prediction(prediction)
             # The images of a large folder may not fit into memory: keep those that may be drawn.
             is_drawn = prediction.is_mistake or len(predictions) % every == 0
-            predictions.append(prediction if is_drawn else replace(prediction, page=None))
+            predictions.append(prediction if is_drawn else replace(prediction, image=None))
     counted = [prediction for prediction in predictions if prediction.is_counted]
     if not counted:
         raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
     return _summarize(counted, tuple(predictions[::every][:_EXAMPLES]))
 
 
-def _predict(network: model.Model, batch: Sequence[Case]) -> list[Prediction]:
-    pages = [_look_at(network, case) for case in batch]
-    verdicts = reader.judge_all(network, pages, network.unsure_below)
-    return [
-        Prediction(case, verdict, page if isinstance(page, reader.DecodedImage) else None)
-        for case, page, verdict in zip(batch, pages, verdicts, strict=True)
-    ]
-
-
-def _look_at(network: model.Model, case: Case) -> reader.DecodedImage | UnreadableError:
+def _find_digit(network: model.Model, case: Case) -> reader.DecodedImage | UnreadableError:
     try:
         return reader.find_digit(network, case.load(), max_megapixels=_MAX_MEGAPIXELS)
     except UnreadableError as error:

@@ -265,6 +265,6 @@ def _draw_pair(prediction: Prediction, original: Axes, glyph: Axes) -> None:
     original.set_title(f"{name}\nis {prediction.case.label}", fontsize=8, loc="left")
     read_as = f"read as {digit}{sure}\n{verdict.status}"
     glyph.set_title(read_as, fontsize=8, loc="left", color=colour)
-    if prediction.page is not None:
-        original.imshow(prediction.page.thumbnail)
-        glyph.imshow(prediction.page.detection.glyph, cmap="gray", vmin=0, vmax=255)
+    if prediction.image is not None:
+        original.imshow(prediction.image.thumbnail)
+        glyph.imshow(prediction.image.detection.glyph, cmap="gray", vmin=0, vmax=255)
