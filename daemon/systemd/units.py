@@ -3,6 +3,7 @@
 Each is a template of ``daemon/assets`` with the installation's paths and the sandbox filled in.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def render_unit(config: Config, config_file: Path, user: str, *, review: bool = 
         user: the system user to run as.
         review: return the unit of the review page instead of the daemon's.
     """
-    parent = _common_parent(config.inbox, config.outbox)
+    parent = Path(os.path.commonpath([config.inbox.parent, config.outbox]))
     # Two writable paths are two mounts, so every file is copied from one to the other. That is
     # still better than making the whole file system writable.
     folders = (config.inbox, config.outbox) if parent == Path("/") else (parent,)
@@ -135,8 +136,3 @@ def _word(path: Path, prefix: str = "") -> str:
     text = f"{prefix}{path}".replace("\\", "\\\\").replace('"', '\\"')
     text = text.replace("%", "%%")
     return f'"{text}"' if text != f"{prefix}{path}" or any(map(str.isspace, text)) else text
-
-
-def _common_parent(inbox: Path, outbox: Path) -> Path:
-    parents = [inbox.parent, *inbox.parent.parents]
-    return next(parent for parent in parents if outbox.is_relative_to(parent))
