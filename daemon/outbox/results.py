@@ -102,14 +102,6 @@ def _blocks(lines: Iterator[str]) -> Iterator[bytes]:
         yield block.encode()
 
 
-def _write_csv(finals: Iterable[FinalRow], out: BinaryIO) -> None:
-    out.writelines(csv_lines(finals))
-
-
-def _write_jsonl(finals: Iterable[FinalRow], out: BinaryIO) -> None:
-    out.writelines(_blocks(map(_json_line, finals)))
-
-
 def _json_line(final: FinalRow) -> str:
     """Return one row as a JSON object: numbers as numbers, null for missing ones."""
     # The cells are JSON numbers already. json.dumps of a dict takes 20 us, this 6.
@@ -165,9 +157,6 @@ def _write_parquet(finals: Iterable[FinalRow], out: BinaryIO) -> None:
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-_WRITERS = {"csv": _write_csv, "jsonl": _write_jsonl, "parquet": _write_parquet}
-
-
 def write(finals: Iterable[FinalRow], out: BinaryIO, format_: str) -> None:
     """Write final answers as ``csv``, ``jsonl`` or ``parquet``.
 
@@ -175,7 +164,13 @@ def write(finals: Iterable[FinalRow], out: BinaryIO, format_: str) -> None:
         MissingPackageError: the format needs a package that is not installed.
         OSError: they cannot be written.
     """
-    _WRITERS[format_](finals, out)
+    match format_:
+        case "csv":
+            out.writelines(csv_lines(finals))
+        case "jsonl":
+            out.writelines(_blocks(map(_json_line, finals)))
+        case "parquet":
+            _write_parquet(finals, out)
 
 
 def save(finals: Iterable[FinalRow], file: Path, format_: str, outbox: Path) -> None:
