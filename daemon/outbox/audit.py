@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from daemon.outbox.table import open_tables, rows_from_the_end
 from daemon.records import Status
 
 _CHECKED = ("id", "file", "status", "processed_at", "original", "picture", "sha256")
+_get_checked = itemgetter(*map(rows.COLUMNS.index, _CHECKED))
 _OWN = frozenset({layout.ATTEMPTS, layout.NEW_ATTEMPTS, layout.STATUS_PAGE, layout.WORK_LOCK})
 
 
@@ -119,12 +120,12 @@ def _read_table(table: BinaryIO, discrepancies: list[str], *, running: bool) -> 
                 discrepancies.append(
                     f"{name}: the first line is not the header; move the file away"
                 )
-        elif (fields := rows.parse(raw.decode("utf-8", "replace"))) is None:
+        elif (cells := rows.cells(raw.decode("utf-8", "replace"))) is None:
             discrepancies.append(
                 f"{name}, line {number}: not a complete row; fix or remove the line"
             )
         else:
-            yield _Row(name, *map(fields.__getitem__, _CHECKED))
+            yield _Row(name, *_get_checked(cells))
     if table.read(1) and not running:  # a running digitd is writing the row
         discrepancies.append(
             f"{name}: the last line has no newline (a torn row); digitd removes it at the "
@@ -255,11 +256,6 @@ def _find_unfinished(work: list[str], found: list[_Row], *, running: bool) -> It
 
 
 def _hash(path: Path) -> str:
-    """Return a file's sha256.
-
-    Raises:
-        OSError: it cannot be read.
-    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
