@@ -77,8 +77,9 @@ class InotifyWatch:
 
     def alive(self) -> bool:
         """Return whether all threads are running; the observer can outlive its emitter."""
-        threads = [self._descriptor, self._observer, *self._observer.emitters]
-        return len(threads) > 2 and all(thread.is_alive() for thread in threads)  # noqa: PLR2004 - at least one emitter
+        emitters = self._observer.emitters
+        threads = [self._descriptor, self._observer, *emitters]
+        return bool(emitters) and all(thread.is_alive() for thread in threads)
 
     def close(self) -> None:
         """Stop watching."""
