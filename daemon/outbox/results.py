@@ -18,7 +18,6 @@ from daemon.records import Status
 COLUMNS = (*rows.COLUMNS, "answer", "answered_by")
 PERSON, MODEL = "person", "model"
 _ID, _STATUS, _DIGIT = map(rows.COLUMNS.index, ("id", "status", "digit"))
-_NUMBERS = frozenset({"confidence", *rows.PROBABILITIES})
 # The columns of numbers are next to each other.
 _FIRST_NUMBER = COLUMNS.index("digit")
 _AFTER_NUMBERS = COLUMNS.index(rows.PROBABILITIES[-1]) + 1
@@ -119,11 +118,9 @@ def _json_line(final: FinalRow) -> str:
 
 def _parse_cells(final: FinalRow) -> Iterator[str | float | None]:
     """Yield the values of a row for Parquet: numbers as numbers, ``None`` for missing ones."""
-    for column, cell in zip(COLUMNS, final.cells, strict=False):
-        if column in _NUMBERS or column == "digit":
-            yield _parse_number(cell)
-        else:
-            yield cell
+    yield from final.cells[:_FIRST_NUMBER]
+    yield from map(_parse_number, final.cells[_FIRST_NUMBER:_AFTER_NUMBERS])
+    yield from final.cells[_AFTER_NUMBERS:]
     yield final.answer or None
     yield final.answered_by or None
 
@@ -145,7 +142,8 @@ def _write_parquet(finals: Iterable[FinalRow], out: BinaryIO) -> None:
             f"{error.name} is not installed, and Parquet needs it: pip install pyarrow, or use "
             "another --format"
         ) from None
-    types = {**dict.fromkeys(_NUMBERS, pa.float64()), "digit": pa.int64()}
+    numbers = COLUMNS[_FIRST_NUMBER:_AFTER_NUMBERS]
+    types = {**dict.fromkeys(numbers, pa.float64()), "digit": pa.int64()}
     schema = pa.schema([(column, types.get(column, pa.string())) for column in COLUMNS])
     source = iter(finals)
     with parquet.ParquetWriter(out, schema) as writer:
