@@ -22,13 +22,14 @@ class Claims:
     Attributes:
         folder: the work folder.
         attempts: the log of attempts to read its files.
+        ids: issues the ids of claimed files.
     """
 
     def __init__(self, inbox: Path) -> None:
         self.folder = inbox / layout.WORK_FOLDER
         self.attempts = Attempts(self.folder)
+        self.ids = ids.Ids()
         self._inbox = inbox
-        self._ids = ids.Ids()
         self._lock = Lock(self.folder / layout.WORK_LOCK)
         self._was_open = False
 
@@ -65,17 +66,13 @@ class Claims:
         self.attempts.close()
         self._lock.release()
 
-    def skip_ids(self, seen: str) -> None:
-        """Only issue ids greater than ``seen``."""
-        self._ids.skip(seen)
-
     def claim(self, name: str) -> Job | None:
         """Move a complete file to the work folder; return its job, or ``None`` if it is gone.
 
         Raises:
             OSError: it cannot be moved now (disk full, no permission) and stays in the inbox.
         """
-        job_id = self._ids.next()
+        job_id = self.ids.next()
         path = self._claimed_path(job_id, name)
         try:
             (self._inbox / name).rename(path)
@@ -91,7 +88,7 @@ class Claims:
             job_id = layout.claimed_id(path.name)
             if job_id is None:
                 continue
-            self._ids.skip(job_id)
+            self.ids.skip(job_id)
             name = path.name.removeprefix(f"{job_id}-")
             whole = self._name_path(job_id)
             if whole.is_file():

@@ -77,7 +77,7 @@ class Pipeline:
         jobs = [job for job in self._claims.leftovers() if job.id not in self.files]
         found = self._outbox.find(jobs)
         if found.highest_id is not None:
-            self._claims.skip_ids(found.highest_id)
+            self._claims.ids.skip(found.highest_id)
         self._claims.sweep({file.job.id for file in self.files} | {job.id for job in jobs})
         placements = found.placements
         self.files.add(
