@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -23,13 +24,15 @@ from daemon.errors import ConfigError
 from daemon.records import Cluster, ReadOptions
 
 
-def _path(value: object) -> object:
-    if not isinstance(value, str) or not value:
+def _as_path(value: object, info: ValidationInfo) -> object:
+    """Return a path, relative to the folder of the config file if there is one."""
+    if not isinstance(value, str | Path) or not value:
         return value
     try:
-        return Path(value).expanduser()
+        path = Path(value).expanduser()
     except RuntimeError:  # ~somebody, but there is no such user
         return value
+    return info.context["folder"] / path if info.context else path
 
 
 def _as_tuple(value: object) -> object:
@@ -40,7 +43,7 @@ def _as_tuple(value: object) -> object:
 
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-AsPath = Annotated[Path, BeforeValidator(_path)]
+AsPath = Annotated[Path, BeforeValidator(_as_path)]
 
 
 class ClusterTls(BaseModel):
@@ -60,7 +63,7 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=False
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
     )
 
     inbox: AsPath = Field(Path("inbox"), description="the path of a folder")
@@ -219,20 +222,8 @@ def load(file: Path) -> Config:
         settings = {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{file}: expected lines of `key: value`, found {_shown(settings)}")
-    folder = file.resolve().parent
-    # The defaults are relative too.
-    for key in ("inbox", "outbox", "model", "metrics_file"):
-        default = Config.model_fields[key].default
-        value = settings.get(key, None if default is None else str(default))
-        path = _path(value)
-        settings[key] = str(folder / path) if isinstance(path, Path) else value
-    if isinstance(tls := settings.get("cluster_tls"), dict):
-        settings["cluster_tls"] = {
-            key: str(folder / path) if isinstance(path := _path(value), Path) else value
-            for key, value in tls.items()
-        }
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate(settings, context={"folder": file.resolve().parent})
     except ValidationError as error:
         faults = "\n  ".join(dict.fromkeys(_fault(fault) for fault in error.errors()))
         raise ConfigError(f"{file}:\n  {faults}") from None
