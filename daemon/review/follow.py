@@ -34,12 +34,12 @@ class _Kind:
 
     Attributes:
         paths: returns where they may be in an outbox.
-        add: indexes lines up to a position; returns the ids of the rows that they are about.
+        add: indexes lines up to a position; returns the numbers of the rows' ids.
         is_new: whether these rows are new.
     """
 
     paths: Callable[[Path], Sequence[Path]]
-    add: Callable[[Index, Sequence[Line], Position], list[str]]
+    add: Callable[[Index, Sequence[Line], Position], list[int]]
     is_new: bool
 
 
@@ -57,10 +57,10 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that was added or answered; changes are numbered."""
+    """A row that was added or answered; changes are numbered, and so are rows: by their ids."""
 
     number: int
-    id: str
+    row: int
     is_new: bool
 
 
@@ -190,13 +190,13 @@ class Follower(threading.Thread):
         self._announce(changed, is_new=kind.is_new)
         return True
 
-    def _announce(self, changed: Sequence[str], *, is_new: bool) -> None:
+    def _announce(self, changed: Sequence[int], *, is_new: bool) -> None:
         """Make changes known, except those found while many rows are being indexed."""
         if self.percent is None:
             last = self.changes[-1].number if self.changes else 0
             self.changes.extend(
-                Change(number, job_id, is_new)
-                for number, job_id in enumerate(changed[-_MOST_CHANGES:], last + 1)
+                Change(number, row, is_new)
+                for number, row in enumerate(changed[-_MOST_CHANGES:], last + 1)
             )
         self.version += bool(changed)
 

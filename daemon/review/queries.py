@@ -2,7 +2,7 @@
 
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -160,10 +160,9 @@ def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: in
     return _cards(db, f"id IN ({selected}) ORDER BY {order}", (*values, limit))
 
 
-def cards(db: sqlite3.Connection, job_ids: Iterable[str]) -> list[Card]:
-    """Return the rows with some ids, oldest first."""
-    numbers = [ids.decode(job_id) for job_id in job_ids]
-    return _cards(db, f"id IN ({', '.join('?' * len(numbers))}) ORDER BY id", numbers)
+def cards(db: sqlite3.Connection, numbers: Collection[int]) -> list[Card]:
+    """Return the rows whose ids have some numbers, oldest first."""
+    return _cards(db, f"id IN ({', '.join('?' * len(numbers))}) ORDER BY id", tuple(numbers))
 
 
 def counts(db: sqlite3.Connection) -> dict[str, int]:

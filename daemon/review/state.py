@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import anyio
 
+from daemon import ids
 from daemon.config import Config
 from daemon.review import queries
 from daemon.review.answers import Answers
@@ -79,8 +80,8 @@ class AppState:
     def _event(self, seen: int) -> tuple[str, int]:
         """Return what changed since the change ``seen``, and the number of the last change."""
         changes = [one for one in list(self.follower.changes) if one.number > seen][-_MOST_ROWS:]
-        new = {one.id for one in changes if one.is_new}
-        cards = queries.cards(self.db, {one.id for one in changes})
+        new = {ids.encode(one.row) for one in changes if one.is_new}
+        cards = queries.cards(self.db, {one.row for one in changes})
         rows = [asdict(card) | {"new": card.id in new} for card in cards]
         data = json.dumps({"state": self.counts(), "rows": rows}, ensure_ascii=False)
         return f"data: {data}\n\n", changes[-1].number if changes else seen
