@@ -1,5 +1,6 @@
 """Read the index: the queue, a page of the gallery, one row, and what the live page counts."""
 
+import json
 import math
 import sqlite3
 from collections.abc import Collection, Sequence
@@ -15,6 +16,8 @@ from daemon.records import Status
 from daemon.review.index import BINS, NO_CONFIDENCE, SAMPLE_PRIORITY
 
 _AFTER_ALL_NAMES = "\U0010ffff"
+_TRIED = 5000  # rows
+_LISTED = "id IN (SELECT value FROM json_each(?))"
 _Z = 1.959964  # of a 95 % interval
 
 
@@ -142,27 +145,38 @@ def locate(db: sqlite3.Connection, job_id: str) -> RowLocation | None:
 def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: int) -> list[Card]:
     """Return the rows on one page of the gallery.
 
-    With a name, the rows with that name are sorted; without, an index has the order, and is scanned
-    until the page is full. Either takes at most about 0.1 s for a million rows.
+    An index has the order, and is scanned until the page is full. With a name, the first rows in
+    this order are tried, as sorting a million rows that have it takes 0.2 s. If too few have it,
+    they are sorted. Each takes at most about 0.1 s for a million rows.
     """
     is_by_time = wanted.sort in {Sort.NEWEST, Sort.OLDEST}
     is_descending = wanted.sort in {Sort.NEWEST, Sort.MOST}
     way = "DESC" if is_descending else "ASC"
     order = f"id {way}" if is_by_time else f"confidence {way}, id {way}"
-    index = "by_name" if wanted.name else "by_time" if is_by_time else "by_confidence"
+    index = "by_time" if is_by_time else "by_confidence"
     condition, values = _condition(wanted)
     if after is not None:
         sign = "<" if is_descending else ">"
         condition += f" AND id {sign} ?" if is_by_time else f" AND (confidence, id) {sign} (?, ?)"
         values += [after.number] if is_by_time else [after.key, after.number]
-    # The index has all columns that the inner SELECT needs; only the rows of the page are read.
-    selected = f"SELECT id FROM rows INDEXED BY {index} WHERE {condition} ORDER BY {order} LIMIT ?"  # noqa: S608 - no text of a user's
-    return _cards(db, f"id IN ({selected}) ORDER BY {order}", (*values, limit))
+    # Each index has all columns that its SELECT needs; only the rows of the page are read.
+    scan = f"SELECT id FROM rows INDEXED BY {{}} WHERE {{}} ORDER BY {order} LIMIT ?"  # noqa: S608 - no text of a user's
+    if not wanted.name:
+        in_order = f"id IN ({scan.format(index, condition)})"
+        return _cards(db, f"{in_order} ORDER BY {order}", (*values, limit))
+    named, names = "file >= ? AND file < ?", (wanted.name, wanted.name + _AFTER_ALL_NAMES)
+    first = db.execute(scan.format(index, condition), (*values, _TRIED)).fetchall()
+    tried = json.dumps([number for (number,) in first])
+    found = _cards(db, f"{_LISTED} AND {named} ORDER BY {order} LIMIT ?", (tried, *names, limit))
+    if len(found) < limit and len(first) == _TRIED:
+        by_name = f"id IN ({scan.format('by_name', f'{named} AND {condition}')})"
+        found = _cards(db, f"{by_name} ORDER BY {order}", (*names, *values, limit))
+    return found
 
 
 def cards(db: sqlite3.Connection, numbers: Collection[int]) -> list[Card]:
     """Return the rows whose ids have some numbers, oldest first."""
-    return _cards(db, f"id IN ({', '.join('?' * len(numbers))}) ORDER BY id", tuple(numbers))
+    return _cards(db, f"{_LISTED} ORDER BY id", (json.dumps(list(numbers)),))
 
 
 def counts(db: sqlite3.Connection) -> dict[str, int]:
@@ -235,13 +249,11 @@ def _cards(db: sqlite3.Connection, condition: str, values: Sequence[object]) -> 
 
 
 def _condition(wanted: Filter) -> tuple[str, list[object]]:
-    """Return a filter as SQL, with its values."""
+    """Return a filter, but for the name, as SQL with its values."""
     terms: list[tuple[str, object]] = [
         ("status = ?", wanted.status or None),
         ("value = ?", wanted.value),
         ("answered = ?", wanted.answered),
-        ("file >= ?", wanted.name or None),
-        ("file < ?", (wanted.name and wanted.name + _AFTER_ALL_NAMES) or None),
         ("id >= ?", wanted.since and _first_number(wanted.since)),
         ("id < ?", wanted.until and _first_number(wanted.until + timedelta(days=1))),
     ]
