@@ -10,10 +10,13 @@ from daemon import ids
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO, Answer, Source
 from daemon.records import Status
-from daemon.review import queries
 from daemon.review.follow import Follower
 
 _LONGEST_NAME = 64  # of a person, in characters
+# Where a row is, and the answer in force.
+_LOCATE = """
+SELECT number, position, ifnull(label, ''), ifnull(by, ''), ifnull(source, '')
+FROM rows LEFT JOIN answers ON answers.id = rows.id AND label != ? WHERE rows.id = ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +121,15 @@ class Answers:
         Raises:
             UnknownRowError: no row has this id, or its table is gone.
         """
-        is_id = ids.PATTERN.fullmatch(job_id)
-        found = queries.locate(self._follower.index.reader(), job_id) if is_id else None
+        if not ids.PATTERN.fullmatch(job_id):
+            raise UnknownRowError
+        db = self._follower.index.reader()
+        found = db.execute(_LOCATE, (UNDO, ids.decode(job_id))).fetchone()
         if found is None:
             raise UnknownRowError
+        number, position, *answer = found
         try:
-            row = rows.parse(self._follower.read_line(found.number, found.position))
+            row = rows.parse(self._follower.read_line(number, position))
         except OSError:
             row = None
         if row is None or row["id"] != job_id:  # the table was edited; it is being indexed again
@@ -131,7 +137,7 @@ class Answers:
         end, item = self._pending.get(job_id, (0, None))
         if item is not None and end > self._follower.labels_position:
             return item
-        return ReviewItem(row, found.label, found.by, found.answer_source)
+        return ReviewItem(row, *answer)
 
     def store(self, submitted: SubmittedAnswer) -> ReviewItem:
         """Store an answer; return the row with it once it is on the disk.
@@ -151,7 +157,7 @@ class Answers:
                 id=submitted.id,
                 sha256=row["sha256"],
                 label=submitted.label,
-                by=submitted.by.strip()[:_LONGEST_NAME],
+                by=submitted.by[:_LONGEST_NAME],
                 at=rows.timestamp(datetime.now(UTC)),
                 model=row["model"],
                 digit=row["digit"],

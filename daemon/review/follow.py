@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,31 +28,7 @@ _MOST_CHANGES = 256  # that a page can miss before it must be loaded again
 _BULK_BYTES = 20_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """Files whose lines are indexed in the same way.
-
-    Attributes:
-        paths: returns where they may be in an outbox.
-        add: indexes lines up to a position; returns the numbers of the rows' ids.
-        is_new: whether these rows are new.
-    """
-
-    paths: Callable[[Path], Sequence[Path]]
-    add: Callable[[Index, Sequence[Line], Position], list[int]]
-    is_new: bool
-
-
-_LABELS_KIND = "labels"
-# In this order: answers first, so that the rows that are added get theirs.
-_KINDS = {
-    _LABELS_KIND: _Kind(lambda outbox: [outbox / LABELS], Index.add_answers, is_new=False),
-    "predictions": _Kind(
-        lambda outbox: [outbox / TABLE, *reversed(list_rotated(outbox))],
-        Index.add_rows,
-        is_new=True,
-    ),
-}
+_ANSWERS, _ROWS = "labels", "predictions"  # the kinds of files
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +83,7 @@ class Follower(threading.Thread):
     def labels_position(self) -> int:
         """How far labels.csv is indexed, in bytes."""
         files = self._files.values()
-        labels = (file for file in files if file.indexed.kind == _LABELS_KIND)
+        labels = (file for file in files if file.indexed.kind == _ANSWERS)
         return next((file.indexed.position for file in labels), 0)
 
     def wake(self) -> None:
@@ -174,7 +150,6 @@ class Follower(threading.Thread):
 
     def _index_batch(self, file: _FollowedFile) -> bool:
         """Index the next lines of a file; return whether there were any."""
-        kind = _KINDS[file.indexed.kind]
         lines, end = [], file.indexed.position
         # Opened again, because a buffer could hold a torn line that was replaced since.
         with open(file.descriptor, "rb", closefd=False) as source:
@@ -185,9 +160,11 @@ class Follower(threading.Thread):
         if not lines:
             return False
         upto = replace(file.indexed, position=end, tail=_read_tail(file.descriptor, end))
-        changed = kind.add(self.index, lines, upto)
+        is_new = upto.kind == _ROWS
+        add = self.index.add_rows if is_new else self.index.add_answers
+        changed = add(lines, upto)
         file.indexed = upto
-        self._announce(changed, is_new=kind.is_new)
+        self._announce(changed, is_new=is_new)
         return True
 
     def _announce(self, changed: Sequence[int], *, is_new: bool) -> None:
@@ -227,11 +204,13 @@ class Follower(threading.Thread):
 
     def _find_files(self) -> Iterator[tuple[tuple[int, int], tuple[str, Path]]]:
         """Yield each file's identity, kind and path, in the order in which they are indexed."""
-        for name, kind in _KINDS.items():
-            for path in kind.paths(self._outbox):
+        tables = [self._outbox / TABLE, *reversed(list_rotated(self._outbox))]
+        # Answers first, so that the rows that are added get theirs.
+        for kind, paths in ((_ANSWERS, [self._outbox / LABELS]), (_ROWS, tables)):
+            for path in paths:
                 with suppress(FileNotFoundError):
                     info = path.stat()
-                    yield (info.st_dev, info.st_ino), (name, path)
+                    yield (info.st_dev, info.st_ino), (kind, path)
 
 
 def _read_tail(descriptor: int, end: int) -> bytes:

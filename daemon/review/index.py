@@ -100,7 +100,7 @@ class Position:
 
     Attributes:
         number: of the file in the index.
-        kind: how its lines are indexed; see ``follow``.
+        kind: whether it has rows or answers; see ``follow``.
     """
 
     number: int

@@ -93,17 +93,6 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class RowLocation:
-    """Where a row is, and the last answer to it; the texts are empty if there is none."""
-
-    number: int
-    position: int
-    label: str
-    by: str
-    answer_source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Hour:
     """The rows of one hour, and the share of them that is unsure."""
 
@@ -130,16 +119,6 @@ def queue(db: sqlite3.Connection, after: Cursor | None, limit: int) -> list[Curs
         (*start, limit),
     )
     return [Cursor(*cells) for cells in found]
-
-
-def locate(db: sqlite3.Connection, job_id: str) -> RowLocation | None:
-    """Return where a row is; ``None`` if there is none with this id."""
-    found = db.execute(
-        "SELECT r.number, r.position, a.label, a.by, a.source FROM rows r "
-        "LEFT JOIN answers a ON a.id = r.id AND a.label != ? WHERE r.id = ?",
-        (UNDO, ids.decode(job_id)),
-    ).fetchone()
-    return found and RowLocation(*found[:2], *(text or "" for text in found[2:]))
 
 
 def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: int) -> list[Card]:
