@@ -2,7 +2,9 @@
 
 import json
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any
@@ -33,6 +35,9 @@ from daemon.review.state import AppState
 log = logging.getLogger(__name__)
 
 _MOST_STREAMS = 32  # pages that receive events
+_POLL_SECONDS = 0.25
+_HEARTBEAT_SECONDS = 15.0
+_MOST_ROWS = 50  # in one event; a page that shows more must be loaded again anyway
 _MOST_UPLOADS = 4
 _QUEUED = 20  # items in one response
 _SIDES = {"small": 160, "large": 2000}  # px
@@ -158,16 +163,43 @@ class Api:
         """Return the stream of events."""
         if self._streams >= _MOST_STREAMS:
             raise HTTPException(503, "too many pages are open")
+        return StreamingResponse(self._events(), media_type="text/event-stream")
 
-        async def count_while_open() -> AsyncIterator[str]:
-            self._streams += 1
-            try:
-                async for event in self._state.events():
-                    yield event
-            finally:
-                self._streams -= 1
+    async def _events(self) -> AsyncIterator[str]:
+        """Yield server-sent events until the server stops or the browser goes away."""
+        follower = self._state.follower
+        seen = follower.changes[-1].number if follower.changes else 0
+        version: object = None
+        quiet = 0.0
+        self._streams += 1
+        try:
+            yield "retry: 1000\n\n"
+            while not self._state.is_stopping():
+                now = follower.version, follower.percent
+                if now != version:
+                    version, quiet = now, 0.0
+                    try:
+                        event, seen = await anyio.to_thread.run_sync(self._event, seen)
+                        yield event
+                    except sqlite3.Error:
+                        version = None
+                elif quiet >= _HEARTBEAT_SECONDS:
+                    quiet = 0.0
+                    yield ": still here\n\n"
+                await anyio.sleep(_POLL_SECONDS)
+                quiet += _POLL_SECONDS
+        finally:
+            self._streams -= 1
 
-        return StreamingResponse(count_while_open(), media_type="text/event-stream")
+    def _event(self, seen: int) -> tuple[str, int]:
+        """Return what changed since the change ``seen``, and the number of the last change."""
+        changes = [one for one in list(self._state.follower.changes) if one.number > seen]
+        changes = changes[-_MOST_ROWS:]
+        new = {ids.encode(one.row) for one in changes if one.is_new}
+        cards = queries.cards(self._state.db, {one.row for one in changes})
+        rows = [asdict(card) | {"new": card.id in new} for card in cards]
+        data = json.dumps({"state": self._state.counts(), "rows": rows}, ensure_ascii=False)
+        return f"data: {data}\n\n", changes[-1].number if changes else seen
 
     def results(self, _request: Request) -> Response:
         """Return the final answers as CSV."""
