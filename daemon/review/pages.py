@@ -14,7 +14,8 @@ from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from daemon.outbox import drift
 from daemon.outbox.labels import NOT_A_DIGIT
@@ -26,7 +27,6 @@ from daemon.review.security import LOGIN_PATH, login_response, read_body
 from daemon.review.state import AppState
 
 _HERE = Path(__file__).parent
-_MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _PER_PAGE = 60
 _HOURS = 72
 _ERRORS = 50
@@ -74,15 +74,9 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters["percent"] = _percent
-        # Read once: no path is ever built from a request.
-        self._static = {
-            file.name: (file.read_bytes(), _MEDIA_TYPES[file.suffix])
-            for file in (_HERE / "static").iterdir()
-            if file.suffix in _MEDIA_TYPES
-        }
         self._logins = anyio.Lock()
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[BaseRoute]:
         """Return the routes."""
         return [
             Route("/", self.review),
@@ -90,7 +84,7 @@ class Pages:
             Route("/row/{id}", self.row),
             Route("/live", self.live),
             Route("/live/figures", self.figures),
-            Route("/static/{name}", self.static),
+            Mount("/static", StaticFiles(directory=_HERE / "static")),
             Route(LOGIN_PATH, self.login, methods=["GET", "POST"]),
         ]
 
@@ -155,14 +149,6 @@ class Pages:
                 return login_response(access)
             await anyio.sleep(_WRONG_PASSWORD_SECONDS)
         return HTMLResponse(self._render("login.html", is_wrong=True), 403)
-
-    def static(self, request: Request) -> Response:
-        """Return a style sheet, a script or an icon."""
-        name = request.path_params["name"]
-        if name not in self._static:
-            raise HTTPException(404)
-        data, media_type = self._static[name]
-        return Response(data, media_type=media_type, headers={"cache-control": "no-cache"})
 
     def _page(self, name: str, **values: Any) -> Response:  # noqa: ANN401 - a template's values
         shared = {"state": self._state.counts(), "user": self._state.user}
