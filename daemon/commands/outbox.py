@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from daemon.commands import config_option
-from daemon.errors import EX_FOUND_WRONG, MissingPackageError, RetryError
+from daemon.errors import EX_FOUND_WRONG, RetryError
 from daemon.systemd.journal import set_up_logging
 
 
@@ -127,17 +127,10 @@ def review(
     import getpass
 
     from daemon import config
+    from daemon.review import server
+    from daemon.review.security import is_loopback, read_password
     from daemon.systemd.notify import notify
 
-    try:
-        from daemon.review import server
-        from daemon.review.security import is_loopback, read_password
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        raise MissingPackageError(
-            f"{package} is not installed, and the review page needs it: "
-            "pip install 'digitd[review]'"
-        ) from None
     secured = (tls_cert, tls_key, password_file)
     if not is_loopback(host) and not all(secured):
         raise click.UsageError(

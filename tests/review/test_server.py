@@ -10,8 +10,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -244,22 +242,6 @@ def test_address_in_use_is_reported(site: Site, server: Server, tmp_path: Path) 
     assert f"127.0.0.1 port {server.port}: cannot be used" in done.stderr
     assert "name others with --host and --port" in done.stderr
     assert site.outbox.exists()
-
-
-def test_missing_package_is_named(site: Site) -> None:
-    program = (
-        "import sys; sys.modules['starlette'] = None\n"
-        "from daemon.cli import main; main(prog_name='digitd')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, "review", "--config", str(site.config)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "starlette is not installed, and the review page needs it: pip install" in done.stderr
 
 
 @pytest.mark.parametrize(
