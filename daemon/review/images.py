@@ -226,14 +226,12 @@ def _open_named(outbox: Path, named: str) -> int:
     if folder not in _FOLDERS or not is_file_name(name):
         raise PermissionError(errno.EPERM, "is not in a folder of the outbox", named)
     day, _, file = name.rpartition("/")
-    if day:
-        of_day = open_untrusted(outbox / folder / day)  # neither this nor the file is a symlink
-        try:
-            descriptor = open_untrusted(file, folder=of_day)
-        finally:
-            os.close(of_day)
-    else:
-        descriptor = open_untrusted(outbox / folder / file)
+    # Only digitd's folder itself, whose path ends with a slash, may be a symlink.
+    parent = open_untrusted(f"{outbox}/{folder}/{day}")
+    try:
+        descriptor = open_untrusted(file, folder=parent)
+    finally:
+        os.close(parent)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise PermissionError(errno.EPERM, "is not a regular file", named)
