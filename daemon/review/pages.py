@@ -40,23 +40,15 @@ _REVERSED = {
 }
 
 
-def _is_day(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
-# The fields of the gallery's form, and which values are allowed in a URL.
-_FIELDS: dict[str, Callable[[str], bool]] = {
-    "status": frozenset(map(str, Status)).__contains__,
-    "value": frozenset((*map(str, range(DIGITS)), NOT_A_DIGIT, "")).__contains__,
-    "answered": frozenset(("yes", "no")).__contains__,
-    "name": bool,
-    "since": _is_day,
-    "until": _is_day,
-    "sort": frozenset(map(str, Sort)).__contains__,
+# The fields of the gallery's form, and what returns a value of ``Filter`` for an allowed text.
+_FIELDS: dict[str, Callable[[str], Any]] = {
+    "status": Status,
+    "value": {text: text for text in (*map(str, range(DIGITS)), NOT_A_DIGIT, "")}.__getitem__,
+    "answered": {"yes": True, "no": False}.__getitem__,
+    "name": str,
+    "since": date.fromisoformat,
+    "until": date.fromisoformat,
+    "sort": Sort,
 }
 _EMPTY_FORM = dict.fromkeys(_FIELDS, "") | {"value": "any", "sort": Sort.NEWEST.value}
 
@@ -182,24 +174,18 @@ class Pages:
 
 def read_form(params: QueryParams) -> dict[str, str]:
     """Return the fields of the gallery's form that a URL sets to allowed values."""
-    return {
-        name: params[name][:_LONGEST_NAME]
-        for name, is_allowed in _FIELDS.items()
-        if name in params and is_allowed(params[name])
-    }
+    form = {}
+    for name, parse in _FIELDS.items():
+        with suppress(KeyError, ValueError):
+            text = params[name][:_LONGEST_NAME]
+            parse(text)
+            form[name] = text
+    return form
 
 
 def make_filter(form: Mapping[str, str]) -> Filter:
     """Return what the fields of the gallery's form ask for."""
-    return Filter(
-        status=form.get("status", ""),
-        value=form.get("value"),
-        answered=form["answered"] == "yes" if "answered" in form else None,
-        name=form.get("name", ""),
-        since=date.fromisoformat(form["since"]) if "since" in form else None,
-        until=date.fromisoformat(form["until"]) if "until" in form else None,
-        sort=Sort(form.get("sort", Sort.NEWEST)),
-    )
+    return Filter(**{name: _FIELDS[name](text) for name, text in form.items()})
 
 
 def _percent(value: float | None) -> str:
