@@ -77,6 +77,13 @@ _CREATE_INDEXES = "".join(
     f"CREATE INDEX IF NOT EXISTS {name} ON {columns};" for name, columns in _BULK_INDEXES.items()
 )
 _DROP_INDEXES = "".join(f"DROP INDEX IF EXISTS {name};" for name in _BULK_INDEXES)
+# Does nothing if the row is not indexed yet.
+_SET_LABEL = f"""
+UPDATE rows SET
+    value = iif(?1 = '{UNDO}', digit, ?1),
+    answered = ?1 != '{UNDO}',
+    priority = iif(?1 = '{UNDO}', priority(id, status, confidence), NULL)
+WHERE id = ?2"""  # noqa: S608 - only names
 _FILE, _STATUS, _DIGIT, _CONFIDENCE, _SHA256 = map(
     rows.COLUMNS.index, ("file", "status", "digit", "confidence", "sha256")
 )
@@ -172,12 +179,11 @@ class Index:
             )
             # Answers may be indexed before their rows.
             given = self._writer.execute(
-                "SELECT id, label FROM answers JOIN rows USING (id) "
+                "SELECT label, id FROM answers JOIN rows USING (id) "
                 "WHERE id BETWEEN ? AND ? AND label != ? AND NOT answered",
                 (min(numbers, default=0), max(numbers, default=0), UNDO),
             )
-            for number, label in given.fetchall():
-                self._set_label(number, label)
+            self._writer.executemany(_SET_LABEL, given.fetchall())
             self._record(upto)
         return numbers
 
@@ -191,24 +197,9 @@ class Index:
                     "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
                     (number, answer.label, answer.source, answer.by, answer.digit),
                 )
-                self._set_label(number, answer.label)
+                self._writer.execute(_SET_LABEL, (answer.label, number))
             self._record(upto)
         return numbers
-
-    def _set_label(self, number: int, label: str) -> None:
-        """Update a row to an answer; nothing happens if the row is not indexed yet."""
-        row = self._writer.execute(
-            "SELECT status, digit, confidence FROM rows WHERE id = ?", (number,)
-        ).fetchone()
-        if row is None:
-            return
-        status, digit, confidence = row
-        is_answered = label != UNDO
-        priority = None if is_answered else _priority(number, status, confidence)
-        self._writer.execute(
-            "UPDATE rows SET value = ?, answered = ?, priority = ? WHERE id = ?",
-            (label if is_answered else digit, is_answered, priority, number),
-        )
 
     def _record(self, upto: Position) -> None:
         self._writer.execute(
@@ -251,6 +242,7 @@ def _connect(path: Path, mode: str, cache_kb: int) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute(f"PRAGMA cache_size = -{cache_kb}")
+    connection.create_function("priority", 3, _priority)
     return connection
 
 
