@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -58,8 +58,8 @@ class Address:
     key: Path | None = None
 
 
-class BoundedConnection(H11Protocol):
-    """One of uvicorn's connections, which is closed if it is idle too long.
+class BoundedConnection(asyncio.Protocol):
+    """Passes a connection on to uvicorn's HTTP protocol, and closes it if it is idle too long.
 
     A connection is idle while no request of it is being answered. An idle one has
     ``_REQUEST_SECONDS`` to send the headers of a request, for which uvicorn would wait for ever.
@@ -70,25 +70,30 @@ class BoundedConnection(H11Protocol):
     _open: ClassVar[set["BoundedConnection"]] = set()
     _idle: ClassVar[OrderedDict["BoundedConnection", asyncio.TimerHandle]] = OrderedDict()
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - uvicorn's
-        super().__init__(*arguments, **settings)
+    def __init__(self, app_state: dict[str, Any], **uvicorns: Any) -> None:  # noqa: ANN401 - uvicorn's
         # uvicorn copies this into the scope of each request, where ``track_requests`` finds it.
-        self.app_state = {**self.app_state, "connection": self}
+        state = {**app_state, "connection": self}
+        self._http: asyncio.Protocol = H11Protocol(app_state=state, **uvicorns)
+        self.data_received = self._http.data_received  # type: ignore[method-assign]
+        self.eof_received = self._http.eof_received  # type: ignore[method-assign]
+        self.pause_writing = self._http.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = self._http.resume_writing  # type: ignore[method-assign]
         self._requests = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the place of the oldest idle connection if there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
         self._open.add(self)
         if len(self._open) > MOST_CONNECTIONS and self._idle:
             next(iter(self._idle))._abort()  # noqa: SLF001 - of the same class
         self._start_idling()
-        super().connection_made(transport)
+        self._http.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free the place."""
         self._open.discard(self)
         self._stop_idling()
-        super().connection_lost(exc)
+        self._http.connection_lost(exc)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -113,7 +118,7 @@ class BoundedConnection(H11Protocol):
     def _abort(self) -> None:
         self._open.discard(self)
         self._stop_idling()
-        self.transport.abort()
+        self._transport.abort()
 
 
 def track_requests(app: ASGIApp) -> ASGIApp:
