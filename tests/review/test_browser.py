@@ -157,6 +157,11 @@ def test_later_and_arrows_store_nothing(site: Site, page: Page) -> None:
 
 
 def test_next_picture_is_loaded_before_it_is_shown(page: Page) -> None:
+    shows(page, "digit1.png")
+    # The first picture has nothing to be loaded behind.
+    page.wait_for_function(
+        "() => (({ src, complete }) => src && complete)(document.querySelector('#picture img'))"
+    )
     page.evaluate(
         """() => {
           window.complete = [];
