@@ -184,19 +184,15 @@ class _Run:
     callbacks: TrainCallbacks
     resume: bool
 
-    def checkpoint(self, plan: Plan) -> Path:
-        """Return where a network's checkpoint is kept."""
-        return self.folder / f"{plan.name}.npz"
-
 
 def _train_eye(
     run: _Run, training: tuple[data.Drawings, ...], held: tuple[data.Drawings, ...]
 ) -> tuple[bytes, list[Epoch]]:
     """Train the eye; returns it compiled, and the history."""
     seed = run.settings.seed
-    learner = Learner(EYE, run.settings.eye_epochs, seed)
+    learner = Learner(EYE, run.settings.eye_epochs, seed, run.folder)
     if run.resume:
-        learner.restore(run.checkpoint(EYE))
+        learner.restore()
     # A different seed, so that no page of validation is a page of training.
     units = [eye_batches.compose_unit(held, seed + 1, number) for number in range(HELD_UNITS)]
     views = eye_batches.concatenate(units)
@@ -225,10 +221,9 @@ def _gather_glyphs(
 def _train_classifier(run: _Run, glyphs: GlyphCache, held: GlyphCache) -> tuple[Any, list[Epoch]]:
     """Train the classifier; returns its Keras network and the history."""
     seed, epochs = run.settings.seed, run.settings.epochs
-    learner = Learner(CLASSIFIER, epochs, seed)
-    checkpoint = run.checkpoint(CLASSIFIER)
-    if run.resume and checkpoint.exists():
-        learner.restore(checkpoint)
+    learner = Learner(CLASSIFIER, epochs, seed, run.folder)
+    if run.resume and learner.checkpoint.exists():
+        learner.restore()
     answer = networks.run_with_keras(learner.network)
 
     def batches(epoch: int) -> Iterator[Batch]:
@@ -268,7 +263,7 @@ def _learn(
             losses.append(learner.step(inputs, *targets))
             run.callbacks.on_progress(1)
         history.append(Epoch(plan.name, epoch + 1, float(np.mean(losses)), *measure()))
-        learner.save(run.checkpoint(plan))
+        learner.save()
         run.callbacks.on_epoch(history[-1])
 
 
@@ -278,13 +273,15 @@ class Learner:
     Attributes:
         plan: how it learns.
         epochs: in total.
+        checkpoint: the file that it is saved in after each epoch.
         network: of the averaged weights.
         history: the epochs that are done.
     """
 
-    def __init__(self, plan: Plan, epochs: int, seed: int) -> None:
+    def __init__(self, plan: Plan, epochs: int, seed: int, folder: Path) -> None:
         self.plan = plan
         self.epochs = epochs
+        self.checkpoint = folder / f"{plan.name}.npz"
         self._learning = plan.build(seed, learning=True)
         self.network = plan.build(seed)
         self.history: list[Epoch] = []
@@ -329,29 +326,29 @@ class Learner:
 
         return step
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
         arrays: dict[str, Any] = {f"v{i}": v.numpy() for i, v in enumerate(self._variables())}
-        whole = path.with_suffix(".part.npz")
+        whole = self.checkpoint.with_suffix(".part.npz")
         epochs = json.dumps([asdict(epoch) for epoch in self.history])
         np.savez(whole, taken=self._taken, history=epochs, **arrays)
-        whole.replace(path)
+        whole.replace(self.checkpoint)
 
-    def restore(self, path: Path) -> None:
-        """Continue from a checkpoint.
+    def restore(self) -> None:
+        """Continue from the checkpoint.
 
         Raises:
             DataError: there is none, or it is of another network.
         """
         try:
-            with np.load(path) as arrays:
+            with np.load(self.checkpoint) as arrays:
                 for index, variable in enumerate(self._variables()):
                     variable.assign(arrays[f"v{index}"])
                 self._taken = int(arrays["taken"])
                 self.history = [Epoch(**each) for each in json.loads(str(arrays["history"]))]
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise DataError(
-                f"{path}: cannot be resumed from: {error}: "
+                f"{self.checkpoint}: cannot be resumed from: {error}: "
                 "train without --resume, or name another --work"
             ) from error
 
