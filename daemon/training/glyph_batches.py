@@ -5,6 +5,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,10 +121,8 @@ def gather(
         parts = []
         # Spawn, because TensorFlow's threads may not survive a fork.
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            mp_context=spawn, initializer=_open_eye, initargs=(network,)
-        ) as workers:
-            for part in workers.map(_show_unit, units):
+        with ProcessPoolExecutor(mp_context=spawn) as workers:
+            for part in workers.map(partial(_show_unit, network), units):
                 parts.append(part)
                 on_unit(1)
         glyphs = GlyphCache(*map(np.concatenate, zip(*parts, strict=True)))
@@ -142,20 +141,16 @@ def _cache_key(units: Sequence[InkUnit], network: bytes) -> str:
     return key.hexdigest()[:12]
 
 
-_eyes: list[eye.Segment] = []  # the eye of a worker process
+_load_eye = lru_cache(maxsize=1)(litert.load_eye)  # once in each worker process
 
 
-def _open_eye(network: bytes) -> None:
-    _eyes[:] = [litert.load_eye(network)]
-
-
-def _show_unit(unit: InkUnit) -> GlyphCache:
+def _show_unit(network: bytes, unit: InkUnit) -> GlyphCache:
     """Show a unit's inks to the eye; pages on which it finds no ink are discarded."""
-    (look,) = _eyes
+    segment = _load_eye(network)
     rng = np.random.default_rng(unit.seed)
     glyphs, counts, labels, groups = [], [], [], []
     for page, label, group in _compose_pages(unit, rng):
-        found = eye.detect(look, page.pixels)
+        found = eye.detect(segment, page.pixels)
         if found.glyph.any():
             glyphs.append(found.glyph)
             counts.append(found.counts)
