@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from daemon.files import complete_lines
-from daemon.layout import LABELS, TABLE
+from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox.table import list_rotated
 from daemon.review.index import Index, Line, Position
 
@@ -98,12 +98,18 @@ class Follower(threading.Thread):
 
     def run(self) -> None:
         """Follow the files until stopped."""
+        path = self._outbox / REVIEW_INDEX
+        problem = ""
         while not self._is_stopping:
             self._wake.clear()
             try:
                 self._catch_up()
             except (OSError, sqlite3.Error) as error:
-                log.warning("the index cannot be updated now: %s", error)
+                if str(error) != problem:
+                    log.warning("%s: the index cannot be updated, trying again: %s", path, error)
+                problem = str(error)
+            else:
+                problem = ""
             self._wake.wait(_PAUSE_SECONDS)
 
     def read_line(self, number: int, position: int) -> str:
@@ -191,16 +197,16 @@ class Follower(threading.Thread):
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 files[identity] = _FollowedFile(descriptor, known.get(identity, start))
-        if known.keys() - files.keys() or not all(file.is_unchanged for file in files.values()):
-            log.info("a table was edited or removed: indexing %s again", self._outbox)
-            self.percent = 0
-            self.index.discard()
-            self.version += 1
-            for file in files.values():
-                file.indexed = replace(file.indexed, position=0, tail=b"")
         old, self._files = self._files, files
         for file in old.values():
             os.close(file.descriptor)
+        if known.keys() - files.keys() or not all(file.is_unchanged for file in files.values()):
+            log.info("a table was edited or removed: indexing %s again", self._outbox)
+            self.percent = 0
+            self.version += 1
+            for file in files.values():
+                file.indexed = replace(file.indexed, position=0, tail=b"")
+            self.index.discard()
 
     def _find_files(self) -> Iterator[tuple[tuple[int, int], tuple[str, Path]]]:
         """Yield each file's identity, kind and path, in the order in which they are indexed."""

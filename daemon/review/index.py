@@ -125,18 +125,31 @@ class Index:
         self._path = outbox / REVIEW_INDEX
         self._local = threading.local()
         self._generation = 0
-        self._writer = self._open()
+        self._connection: sqlite3.Connection | None = self._open()
 
     def close(self) -> None:
         """Close the writing connection."""
-        self._writer.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def discard(self) -> None:
-        """Start again with an empty index."""
-        self._writer.close()
+        """Start again with an empty index.
+
+        Raises:
+            sqlite3.Error: it cannot be created now; the next use tries again.
+        """
+        self.close()
         self._remove()
-        self._writer = self._open()
-        self._generation += 1  # readers reconnect only now that the new file is complete
+        self._writer  # noqa: B018 - opens it
+
+    @property
+    def _writer(self) -> sqlite3.Connection:
+        """The connection for writing, opened again if the folder was missing meanwhile."""
+        if self._connection is None:
+            self._connection = self._open()
+            self._generation += 1  # readers reconnect only now that the new file is complete
+        return self._connection
 
     def reader(self) -> sqlite3.Connection:
         """Return this thread's connection for reading."""
