@@ -4,7 +4,7 @@ import errno
 import logging
 from collections.abc import Callable, Sequence
 
-from daemon.errors import ModelError, StorageError
+from daemon.errors import ModelError, StorageError, describe
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
 from daemon.loop.in_flight import InFlight, InFlightTable, Stage
@@ -174,7 +174,9 @@ class Pipeline:
                 self._outbox.publish(file.job, file.placement)
             except OSError as error:
                 if error.errno in _ONE_FILES_FAULT:
-                    log.error("%s cannot be published yet: %s", file.placement.original, error)
+                    log.error(
+                        "%s cannot be published yet: %s", file.placement.original, describe(error)
+                    )
                     self.files.delay(file, _PARKED_SECONDS)
                 else:
                     failure = error

@@ -481,6 +481,22 @@ def test_edited_table_is_indexed_again(site: Site, server: Server, three: list[s
     assert server.answer(three[0], "5").status == 404
 
 
+def test_outbox_that_was_away_is_followed_again(
+    site: Site, server: Server, three: list[str]
+) -> None:
+    away = site.outbox.with_name("away")
+    site.outbox.rename(away)
+    until(lambda: "the index cannot be updated" in server.log, "a warning")
+    away.rename(site.outbox)
+    server.wait_for_rows(5)
+    assert queue(server) == three
+    site.add("digit10.png", SURE)
+    server.wait_for_rows(6)
+    assert server.answer(three[0], "5").status == 200
+    until(lambda: queue(server) == three[1:], "an answer in the index")
+    assert server.log.count("the index cannot be updated") <= 3
+
+
 def test_torn_last_row_waits_until_it_is_whole(site: Site, server: Server) -> None:
     table = site.outbox / TABLE
     before = table.read_bytes()
