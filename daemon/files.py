@@ -166,13 +166,13 @@ def _renameat2(source: Path, target: Path) -> int:
     return ctypes.get_errno() if failed else 0
 
 
-def move_noreplace(source: Path, target: Path, part: Path) -> None:
+def move_noreplace(source: Path, target: Path, part_name: str) -> None:
     """Move a file, also to another file system, without replacing another.
 
     Args:
         source: the file.
         target: its new path.
-        part: a path in the target's folder for a copy, which is left there if that fails.
+        part_name: of a copy in the target's folder, which is left there if copying fails.
 
     Raises:
         FileExistsError: something is at ``target``.
@@ -189,6 +189,7 @@ def move_noreplace(source: Path, target: Path, part: Path) -> None:
     if not stat.S_ISREG(source.lstat().st_mode):
         # Copying a symlink would read another file, and copying a FIFO would never end.
         raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
+    part = target.with_name(part_name)
     with open(open_untrusted(source), "rb") as old, part.open("wb") as new:
         shutil.copyfileobj(old, new)
     with suppress(OSError):  # not every file system supports owners, permissions and times

@@ -131,7 +131,9 @@ class Inbox:
     def seconds_left(self) -> float:
         """In how many seconds ``poll`` has work even if no event arrives."""
         seconds = max(0.0, self._completeness.next_due() - time.monotonic())
-        return min(seconds, self._scan_timer.seconds_left, self._watch_timer.seconds_left)
+        if self._watch is not None:
+            seconds = min(seconds, self._watch_timer.seconds_left)
+        return min(seconds, self._scan_timer.seconds_left)
 
     @property
     def exhausted(self) -> bool:

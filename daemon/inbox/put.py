@@ -79,7 +79,7 @@ def retry_file(config: Config, name: str) -> str:
         try:
             if not stat.S_ISREG(source.lstat().st_mode):
                 raise PermissionError(errno.EPERM, "is not a regular file", str(source))
-            move_noreplace(source, config.inbox / free, part)
+            move_noreplace(source, config.inbox / free, part.name)
         except FileExistsError:
             continue
         except OSError as error:

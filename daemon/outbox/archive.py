@@ -130,13 +130,13 @@ def _move(source: Path, target: Path) -> None:
         if not os.path.lexists(target):
             log.error("%s was removed from the work folder before it was published", source)
         return
-    part = target.with_name(f".{source.name[: ids.LENGTH]}{PART_SUFFIX}")
+    part_name = f".{source.name[: ids.LENGTH]}{PART_SUFFIX}"
     try:
         try:
-            files.move_noreplace(source, target, part)
+            files.move_noreplace(source, target, part_name)
         except FileNotFoundError:  # a new day, or someone removed the folder
             _create_folder(target.parent)
-            files.move_noreplace(source, target, part)
+            files.move_noreplace(source, target, part_name)
     except FileExistsError:
         # An earlier run may have copied the file and ended before it removed the source.
         if not target.is_file() or not filecmp.cmp(source, target, shallow=False):

@@ -539,6 +539,14 @@ def test_file_systems_of_this_machine_send_events(tmp_path: Path) -> None:
         sends_events(tmp_path / "gone")
 
 
+def test_loop_that_reads_once_sleeps_while_files_are_read(folder: Path) -> None:
+    drop(folder, "digit1.png")
+    with running(folder, live=False) as loop:
+        loop.until(lambda: loop.inbox.exhausted)
+        assert loop.claimed == names(1)
+        assert loop.inbox.seconds_left > 1
+
+
 def test_loop_sleeps_until_the_first_file_is_due(folder: Path) -> None:
     with running(folder, settle_seconds=0.3) as loop:
         loop.turn()
