@@ -15,6 +15,10 @@ import pytest
 # For each Debian package what is looked for in PATH: one program of each group.
 PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "chromium": (("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),),
+    "caddy": (("caddy",),),
+    "faketime": (("faketime",),),
+    "logrotate": (("logrotate",),),
+    "nginx": (("nginx",),),
     "openssl": (("openssl",),),
     "prometheus": (("prometheus",), ("promtool",)),
 }
