@@ -147,7 +147,7 @@ class Pages:
         return HTMLResponse(self._render(name, **shared, **values))
 
     def _render(self, name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values
-        return self._templates.get_template(name).render(values)
+        return self._templates.get_template(name).render(values, root=self._state.access.path)
 
     def _figures(self) -> dict[str, Any]:
         db = self._state.db

@@ -64,6 +64,7 @@ class Access:
         cookie: the name of the cookie with the token; browsers don't separate cookies by port.
         scheme: http or https.
         password: asked for instead of the token in the URL; empty on a loopback address.
+        path: the path that the page is served below, such as ``/digits``; empty for all paths.
     """
 
     names: frozenset[str]
@@ -72,6 +73,7 @@ class Access:
     cookie: str
     scheme: str
     password: str = ""
+    path: str = ""
 
     def accepts_host(self, host: str) -> bool:
         """Return whether the value of a Host header names this page."""

@@ -11,10 +11,15 @@ export class Failure extends Error {
 
 const PATIENCE_MS = 10000;
 
+// Return the URL of a path of the page, which a reverse proxy may serve below a path of its own.
+export function at(path) {
+  return new URL(`..${path}`, import.meta.url).href;
+}
+
 async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
+    response = await fetch(at(path), { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch {
     throw new Failure("the server does not answer", 0);
   }
@@ -46,7 +51,7 @@ export async function upload(file) {
   let response;
   try {
     const path = `/api/files?name=${encodeURIComponent(file.name)}`;
-    response = await fetch(path, { method: "POST", body: file });
+    response = await fetch(at(path), { method: "POST", body: file });
   } catch {
     throw new Failure("the server does not answer", 0);
   }

@@ -1,6 +1,6 @@
 // Files that are dropped on the page, or chosen, go into the inbox; their answers are shown.
 
-import { upload } from "./api.js";
+import { at, upload } from "./api.js";
 import { listen } from "./events.js";
 import { element, named, percent } from "./words.js";
 
@@ -40,7 +40,7 @@ function answered(row) {
   line.className = row.status;
   line.textContent = `${row.file}: `;
   const link = element("a", `${named(row.digit) || "–"} ${percent(row.confidence)} ${row.status}`);
-  link.href = `/row/${row.id}`;
+  link.href = at(`/row/${row.id}`);
   line.append(link);
 }
 

@@ -1,5 +1,7 @@
 // Hear from the server. Only a visible page listens: a browser allows six connections to a server.
 
+import { at } from "./api.js";
+
 const listeners = [];
 let source = null;
 
@@ -9,7 +11,7 @@ export function listen(listener) {
 
 function open() {
   if (source !== null || document.hidden) return;
-  source = new EventSource("/events");
+  source = new EventSource(at("/events"));
   source.onopen = () => { document.getElementById("offline").hidden = true; };
   source.onmessage = (event) => {
     const data = JSON.parse(event.data);

@@ -1,5 +1,6 @@
 // Show one row: its picture, what the model says, what a person said.
 
+import { at } from "./api.js";
 import * as picture from "./picture.js";
 import { element, named, percent } from "./words.js";
 
@@ -26,7 +27,7 @@ export function show(item) {
   bars(item);
   const seen = by("seen");
   seen.hidden = !item.has_picture;
-  if (item.has_picture) seen.querySelector("img").src = `/image/${item.id}/seen`;
+  if (item.has_picture) seen.querySelector("img").src = at(`/image/${item.id}/seen`);
   const accept = document.querySelector("[data-action=accept]");
   accept.disabled = !item.digit;
   accept.querySelector("span").textContent = item.digit ? `Accept ${item.digit}` : "No guess";

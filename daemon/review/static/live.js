@@ -1,6 +1,6 @@
 // The live page: counts, charts and errors, drawn again by the server when something changed.
 
-import { post } from "./api.js";
+import { at, post } from "./api.js";
 import { listen } from "./events.js";
 import "./drop.js";
 import { element, named, percent } from "./words.js";
@@ -19,7 +19,7 @@ async function draw() {
     return;
   }
   try {
-    const response = await fetch("/live/figures");
+    const response = await fetch(at("/live/figures"));
     if (response.ok) figures.innerHTML = await response.text(); // every value in it is escaped
   } catch { /* the events tell when the server is back */ }
 }
@@ -32,7 +32,7 @@ listen((data) => {
   for (const row of data.rows.filter((one) => one.new)) {
     const line = element("li", "", row.status);
     const link = element("a", row.file);
-    link.href = `/row/${row.id}`;
+    link.href = at(`/row/${row.id}`);
     line.append(link, " ", element("b", `${row.status} ${named(row.digit)}`), ` ${percent(row.confidence)}`);
     arrivals.prepend(line);
     document.getElementById("no-arrivals").hidden = true;

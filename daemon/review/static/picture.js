@@ -1,5 +1,7 @@
 // Load pictures ahead, show one, zoom it.
 
+import { at } from "./api.js";
+
 const SMALL = 200; // px; below this, single pixels are shown
 const STEP = 1.2;
 const MOST = 20;
@@ -15,7 +17,7 @@ export function prefetch(id) {
   let found = loaded.get(id);
   if (found === undefined) {
     found = new Image();
-    found.src = `/image/${id}/large`;
+    found.src = at(`/image/${id}/large`);
     found.ready = found.decode().then(() => true, () => false);
     loaded.set(id, found);
     if (loaded.size > 24) loaded.delete(loaded.keys().next().value);
@@ -47,7 +49,7 @@ export async function show(item) {
 
 async function reason(item) {
   try {
-    const response = await fetch(`/image/${item.id}/large`);
+    const response = await fetch(at(`/image/${item.id}/large`));
     const data = await response.json();
     return `${data.error}. You can answer all the same.`;
   } catch {

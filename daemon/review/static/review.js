@@ -1,6 +1,6 @@
 // The review page: one key answers, the server stores it, the next item appears.
 
-import { get, post } from "./api.js";
+import { at, get, post } from "./api.js";
 import { listen } from "./events.js";
 import "./drop.js";
 import * as shown from "./item.js";
@@ -98,7 +98,7 @@ function goOn(item) {
   }
   typed.length = 0; // they were meant for the next row, which is another page
   render();
-  if (item.neighbours.next) location.assign(`/row/${item.neighbours.next}?${item.query}`);
+  if (item.neighbours.next) location.assign(at(`/row/${item.neighbours.next}?${item.query}`));
 }
 
 // Somebody else has answered after this page had loaded the row.
@@ -177,7 +177,7 @@ function go(step) {
     queue.move(step);
     render();
   } else if (given.neighbours[neighbour]) {
-    location.assign(`/row/${given.neighbours[neighbour]}?${given.query}`);
+    location.assign(at(`/row/${given.neighbours[neighbour]}?${given.query}`));
   }
 }
 
@@ -226,7 +226,7 @@ addEventListener("keydown", (event) => {
   } else if (key === "-") {
     picture.zoomOut();
   } else if (key === "Escape" && !queue.isQueue) {
-    location.assign(`/gallery?${given.query}`);
+    location.assign(at(`/gallery?${given.query}`));
   } else if (keys[key] !== undefined) {
     perform(keys[key]);
   } else {
