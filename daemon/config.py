@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError
+from daemon.pattern import IMAGES
 from daemon.records import Cluster, ReadOptions
 
 
@@ -69,9 +70,9 @@ class Config(BaseModel):
     inbox: AsPath = Field(Path("inbox"), description="the path of a folder")
     outbox: AsPath = Field(Path("outbox"), description="the path of a folder")
     pattern: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
-        ("digit[0-9]*.png",),
-        description='a glob on file names, such as "*.png", or a list of globs; names that begin '
-        "with a dot never match, and a comma in a name is written [,]",
+        (IMAGES,),
+        description='a glob on file names, such as "*.png", a list of globs, or images; names that '
+        "begin with a dot never match, and a comma in a name is written [,]",
     )
     model: AsPath = Field(SHIPPED_MODEL, description="the path of a .keras file")
     unsure_below: float | None = Field(

@@ -37,7 +37,7 @@ def test_empty_file_and_template_give_the_defaults(tmp_path: Path, text: str) ->
     assert config.inbox == tmp_path / "inbox"
     assert config.outbox == tmp_path / "outbox"
     assert config.model == SHIPPED_MODEL
-    assert config.pattern == ("digit[0-9]*.png",)
+    assert config.pattern == ("images",)
     assert (config.watch, config.workers) == ("auto", "auto")
     assert (config.settle_seconds, config.incomplete_seconds, config.rescan_seconds) == (1, 10, 30)
     assert (config.batch_size, config.max_megapixels, config.max_file_mb) == (64, 50, 64)

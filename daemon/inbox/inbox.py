@@ -12,6 +12,7 @@ from daemon.config import Config
 from daemon.inbox.completeness import Completeness, State
 from daemon.inbox.listing import Listing, natural
 from daemon.inbox.watch import FolderWatch, Mode
+from daemon.pattern import describe
 from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
@@ -207,8 +208,8 @@ class Inbox:
         """Log each file whose name does not match, once."""
         for name in sorted(ignored - self._ignored):
             log.warning(
-                "%r in the inbox is ignored: its name does not match %s",
+                "%r in the inbox is ignored: its name does not match `pattern`: %s",
                 name,
-                " or ".join(self._config.pattern),
+                describe(self._config.pattern),
             )
         self._ignored = ignored

@@ -1,6 +1,5 @@
 """List the names in a folder that match a pattern, and sort them."""
 
-import fnmatch
 import math
 import os
 import re
@@ -9,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from daemon.pattern import compile_globs
 
 _NUMBER = re.compile(r"\d+")
 _NUMBER_WIDTH = 20  # longer digit sequences are not sorted by value
@@ -27,11 +28,15 @@ class InboxCounts:
 
 
 class Listing:
-    """The files of a folder, split by whether their names match one of several globs."""
+    """The files of a folder, split by whether their names match one of several globs.
+
+    Attributes:
+        matches: returns whether a name matches.
+    """
 
     def __init__(self, folder: Path, globs: Sequence[str]) -> None:
         self._folder = folder
-        self._match = re.compile("|".join(map(fnmatch.translate, globs))).match
+        self.matches = compile_globs(globs)
 
     def split(self) -> Iterator[tuple[str, bool]]:
         """Yield each name that matches or is ignored, and whether it matches, in no order.
@@ -63,14 +68,6 @@ class Listing:
                         # The time of the last rename; cp and unzip keep the times of the content.
                         since = min(since, info.st_ctime)
         return InboxCounts(waiting, ignored, since)
-
-    def matches(self, name: str) -> bool:
-        """Return whether a name matches.
-
-        As in a shell, a glob does not match names that begin with a dot. Uploads in progress
-        (rsync, browsers) and digitd's own work folder have such names.
-        """
-        return not name.startswith(".") and self._match(name) is not None
 
 
 def natural(name: str) -> str:

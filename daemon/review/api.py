@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from daemon import files, ids
+from daemon import files, ids, pattern
 from daemon.config import Config
 from daemon.errors import DigitdError, RetryError, describe
 from daemon.inbox import put
@@ -264,11 +264,10 @@ def _check_upload(config: Config, name: str, size: int | None) -> None:
         raise HTTPException(400, "the name is too long: rename the file")
     listing = Listing(config.inbox, config.pattern)
     if not listing.matches(name):
-        patterns = " or ".join(config.pattern)
         raise HTTPException(
             422,
-            f"digitd would ignore this name: rename the file to match {patterns}, or change "
-            "`pattern` in the config",
+            "digitd would ignore this name: rename the file to match "
+            f"{pattern.describe(config.pattern)}, or change `pattern` in the config",
         )
     if size is None:
         raise HTTPException(411, "the request has no Content-Length: use a browser")

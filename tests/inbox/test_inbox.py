@@ -11,8 +11,9 @@ import socket
 import string
 import threading
 import time
+import unicodedata
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from daemon.errors import ConfigError
 from daemon.inbox.inbox import Inbox
 from daemon.inbox.listing import natural
 from daemon.inbox.watch import InotifyWatch, sends_events
+from daemon.pattern import ENDINGS
 from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -143,12 +145,16 @@ def test_hidden_names_and_names_that_do_not_match_are_left_alone(
     ):
         drop(folder, name)
     (folder / "folder").mkdir()
-    with caplog.at_level(logging.WARNING, "daemon"), running(folder, live=False) as loop:
+    digits = "digit[0-9]*.png"
+    with (
+        caplog.at_level(logging.WARNING, "daemon"),
+        running(folder, live=False, pattern=digits) as loop,
+    ):
         loop.until(lambda: loop.inbox.exhausted)
         loop.inbox._scan()  # noqa: SLF001 - as the next rescan does, sooner
     assert loop.claimed == ["digit5.png"]
     for name in ("digit1.jpg", "DIGIT2.png", "digit.png", "xdigit4.png"):
-        said = f"{name!r} in the inbox is ignored: its name does not match digit[0-9]*.png"
+        said = f"{name!r} in the inbox is ignored: its name does not match `pattern`: {digits}"
         assert caplog.text.count(said) == 1
     assert caplog.text.count("is ignored") == 4
     with running(folder, live=False, pattern=["*.jpg", "DIGIT*"]) as loop:
@@ -157,6 +163,29 @@ def test_hidden_names_and_names_that_do_not_match_are_left_alone(
     with running(folder, live=False, pattern="*") as loop:
         loop.until(lambda: loop.inbox.exhausted)
     assert sorted(loop.claimed) == ["digit.png", "xdigit4.png"]
+
+
+def test_by_default_all_images_are_read_in_natural_order(folder: Path) -> None:
+    names = ["10.png", "9.PNG", "a.JPeG", *(f"b.{ending}" for ending in ENDINGS), "é 1.tif"]
+    ignored = ["png", "notes.txt", "a.png.part", "a.png~", "a.jpg:Zone.Identifier", "a.p\u0131df"]
+    for name in (*ignored, *names, ".hidden.png"):
+        drop(folder, name)
+    with running(folder, live=False) as loop:
+        loop.until(lambda: loop.inbox.exhausted)
+    assert loop.claimed == sorted(names, key=natural)
+    assert loop.claimed[:2] == ["9.PNG", "10.png"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*ignored, ".hidden.png"])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_globs_are_compared_in_one_unicode_form(folder: Path, form: Literal["NFC", "NFD"]) -> None:
+    dropped = [unicodedata.normalize(one, f"zähler{one}.png") for one in ("NFC", "NFD")]
+    for name in dropped:
+        drop(folder, name)
+    glob = unicodedata.normalize(form, "zähler*")
+    with running(folder, live=False, pattern=glob) as loop:
+        loop.until(lambda: loop.inbox.exhausted)
+    assert sorted(loop.claimed) == sorted(dropped)
 
 
 def write_in_place(folder: Path) -> None:

@@ -394,9 +394,9 @@ def test_dropped_file_goes_into_the_inbox(site: Site, server: Server) -> None:
 
 
 def test_name_that_the_daemon_would_ignore_is_refused(site: Site, server: Server) -> None:
-    reply = server.request("/api/files?name=scan.png", png())
+    reply = server.request("/api/files?name=notes.txt", png())
     assert reply.status == 422
-    assert "rename the file to match digit[0-9]*.png" in reply.json["error"]
+    assert "rename the file to match images (.png, .jpg and so on)" in reply.json["error"]
     assert list(site.inbox.iterdir()) == []
 
 

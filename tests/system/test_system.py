@@ -235,11 +235,11 @@ def test_systemd_restarts_a_killed_service_and_nothing_is_lost(site: Site) -> No
 
 def test_reload_applies_a_changed_setting(site: Site) -> None:
     pid = site.main_pid()
-    site.drop("scan200.png", sample(1))  # does not match the pattern yet
+    site.drop("scan200.scan", sample(1))  # does not match the pattern yet
     site.drop("digit200.png", sample(1))
     until(lambda: len(site.rows()) == len(site.dropped) - 1, "a row")
-    assert not [row for row in site.rows() if row["file"] == "scan200.png"]
-    site.configure(pattern="scan*.png")
+    assert not [row for row in site.rows() if row["file"] == "scan200.scan"]
+    site.configure(pattern="s*.scan")
     site.systemctl("reload")
     until(lambda: len(site.rows()) == len(site.dropped), "a row", START_SECONDS)
     site.check_all()
@@ -248,9 +248,9 @@ def test_reload_applies_a_changed_setting(site: Site) -> None:
     site.config.write_text("pattern: 7\n")
     site.systemctl("reload")
     site.wait_for_message("not reloaded, the settings stay unchanged")
-    site.drop("scan201.png", sample(2))
+    site.drop("scan201.scan", sample(2))
     until(lambda: len(site.rows()) == len(site.dropped), "a row")
-    site.configure(pattern="scan*.png")
+    site.configure(pattern="s*.scan")
     site.check_all()
     assert site.main_pid() == pid
 
