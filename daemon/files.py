@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO
 
 from daemon.errors import BusyError, StorageError
 
@@ -26,18 +26,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # `digitd status` takes the lock for a few microseconds to see whether another process holds it.
 _LOCK_TRIES = 5
 _LOCK_PAUSE_SECONDS = 0.1
-
-
-class Stamp(NamedTuple):
-    """A file's size in bytes and mtime in nanoseconds; one changes if the file is written to."""
-
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, info: os.stat_result) -> Self:
-        """Return the stamp of a file from its stat result."""
-        return cls(info.st_size, info.st_mtime_ns)
 
 
 def open_untrusted(path: Path | str, *, folder: int | None = None) -> int:

@@ -1,9 +1,11 @@
 """Frozen records that the modules exchange, from the claimed file to its row."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from daemon import ids
 from daemon.layout import PICTURE_SUFFIX
@@ -79,6 +81,22 @@ class Job:
         return self.path.with_name(f"{self.id}{PICTURE_SUFFIX}")
 
 
+class Stamp(NamedTuple):
+    """A file's size in bytes, mtime in nanoseconds and inode.
+
+    One of them changes if the file is written to or replaced.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, info: os.stat_result) -> Self:
+        """Return the stamp of a file from its stat result."""
+        return cls(info.st_size, info.st_mtime_ns, info.st_ino)
+
+
 @dataclass(frozen=True, slots=True)
 class FileContent:
     """One file's bytes; ``rejection`` says why they must not be decoded, empty if they may."""
@@ -135,6 +153,7 @@ class Result:
         sha256: hex digest of the file's bytes; empty if they could not be read.
         model: the model's short hash; empty if no model was loaded.
         has_picture: whether ``job.picture_path`` was written.
+        stamp: of the file just before it was read; ``None`` if it could not be read.
     """
 
     job: Job
@@ -142,6 +161,7 @@ class Result:
     sha256: str
     model: str
     has_picture: bool
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)

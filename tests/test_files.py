@@ -14,6 +14,7 @@ import pytest
 
 from daemon import files
 from daemon.errors import BusyError, StorageError
+from daemon.records import Stamp
 from support.daemon import files_limited_to
 
 if TYPE_CHECKING:
@@ -27,12 +28,16 @@ def descriptor(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def test_stamp_changes_when_a_file_is_written_to(tmp_path: Path) -> None:
+def test_stamp_changes_when_a_file_is_written_to_or_replaced(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"1")
-    before = files.Stamp.of(file.stat())
+    before = Stamp.of(file.stat())
     os.utime(file, ns=(0, 0))
-    assert before != files.Stamp.of(file.stat()) == files.Stamp(1, 0)
+    assert before != Stamp.of(file.stat()) == Stamp(1, 0, before.inode)
+    (tmp_path / "other").write_bytes(b"2")
+    os.utime(tmp_path / "other", ns=(0, 0))
+    (tmp_path / "other").replace(file)
+    assert Stamp.of(file.stat()) != Stamp(1, 0, before.inode)
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from daemon.files import Stamp, open_untrusted
+from daemon.files import open_untrusted
 from daemon.reading import formats
+from daemon.records import Stamp
 
 log = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ class InFlight:
     Attributes:
         alone: it may have crashed a worker, so it must be read by itself.
         rejection: why a worker must not decode it again; empty if it may.
+        rereads: how often it was read again because it was written to after it had been read.
         not_before: it is left alone until then, in seconds of ``time.monotonic``.
         result: set from READ on.
         placement: set when COMMITTED.
@@ -35,6 +36,7 @@ class InFlight:
     stage: Stage = Stage.CLAIMED
     alone: bool = False
     rejection: str = ""
+    rereads: int = 0
     not_before: float = 0.0
     result: Result | None = None
     placement: Placement | None = None

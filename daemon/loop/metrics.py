@@ -46,9 +46,11 @@ class Metrics:
 
     Attributes:
         timer: when the file must be written again.
+        changed: the number of files that changed between their row and their publication.
     """
 
     def __init__(self) -> None:
+        self.changed = 0
         self.timer = Timer(_EVERY_SECONDS)
         registry = self._registry = CollectorRegistry()
         self._files = Counter(
@@ -70,6 +72,9 @@ class Metrics:
         )
         self._restarts = Counter(
             "digitd_worker_restarts", "Workers that ended and were replaced.", registry=registry
+        )
+        self._changed = Counter(
+            "digitd_changed_files", "Files that changed after their row.", registry=registry
         )
 
         def gauge(name: str, text: str) -> Gauge:
@@ -95,6 +100,11 @@ class Metrics:
     def observe_batch(self, seconds: float) -> None:
         """Count a batch that was read."""
         self._batch.observe(seconds)
+
+    def count_change(self) -> None:
+        """Count a file that changed between its row and its publication."""
+        self.changed += 1
+        self._changed.inc()
 
     def write(self, file: Path, gauges: Gauges) -> None:
         """Write the file, whole; an error is logged once and never stops the daemon.

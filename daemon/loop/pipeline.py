@@ -1,16 +1,19 @@
 """Move files from claim to publish; see ``in_flight`` for the stages."""
 
 import errno
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from daemon.errors import ModelError, StorageError, describe
+from daemon.files import open_untrusted
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
 from daemon.loop.in_flight import InFlight, InFlightTable, Stage
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox
 from daemon.outbox.rows import Row, printable
-from daemon.records import Result
+from daemon.records import Result, Stamp
 from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Readers, WorkerDied
 from daemon.workers.worker import reject
 
@@ -23,6 +26,9 @@ _BATCH_BYTES = 8_000_000
 # (208 KiB) and a stopped worker doesn't block the loop.
 _BATCH_NAME_BYTES = 40_000
 _JOB_BYTES = 150  # size of a job in the pipe without its name, which is sent twice
+# A file that was written to after a worker had read it is read again, at most this often, so that
+# a file that is written to all the time doesn't keep a worker busy.
+_REREADS = 2
 # If more committed files than this cannot be published, intake stops too.
 _PARKED_AT_MOST = 64
 # How often publishing is retried for files that could not be published for their own reasons.
@@ -52,6 +58,7 @@ class Pipeline:
         outbox: Outbox,
         on_row: Sequence[Callable[[Row], None]],
         on_batch: Callable[[float], None] = lambda _: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the components.
 
@@ -62,6 +69,7 @@ class Pipeline:
             outbox: gets their rows.
             on_row: the observers; each gets each committed row.
             on_batch: gets the seconds that each batch took.
+            on_change: called for each file that changed after its row was written.
         """
         self.files = InFlightTable()
         self._inbox = inbox
@@ -70,6 +78,7 @@ class Pipeline:
         self._outbox = outbox
         self._on_row = on_row
         self._on_batch = on_batch
+        self._on_change = on_change
         self._error: ModelError | OSError | None = None
 
     def recover(self) -> None:
@@ -150,6 +159,7 @@ class Pipeline:
 
         Raises what ``Outbox.commit`` raises.
         """
+        self._reread_changed()
         results = [file.result for file in self.files.at(Stage.READ) if file.result is not None]
         for row in self._outbox.commit(results):
             file = self.files[row.result.job.id]
@@ -171,6 +181,7 @@ class Pipeline:
             if file.placement is None:
                 continue
             try:
+                self._report_change(file)
                 self._outbox.publish(file.job, file.placement)
             except OSError as error:
                 if error.errno in _ONE_FILES_FAULT:
@@ -269,6 +280,44 @@ class Pipeline:
         else:
             self._set_result(file, result)
 
+    def _reread_changed(self) -> None:
+        """Queue files again that were written to since they were read, READ → CLAIMED."""
+        changed = [
+            file
+            for file in self.files.at(Stage.READ)
+            if file.rereads < _REREADS and _was_changed(file.result)
+        ]
+        if changed:
+            self._claims.attempts.end([file.job.id for file in changed])
+            self.files.requeue(changed)
+        for file in changed:
+            file.rereads += 1
+            file.result = None
+
+    def _report_change(self, file: InFlight) -> None:
+        """Log and count a file whose content is no longer that of its row.
+
+        Its writer had it open during the claim. The file is published all the same: its bytes are
+        kept, and a row is never rewritten.
+        """
+        result = file.result
+        if result is None or not _was_changed(result):
+            return
+        with open(open_untrusted(file.job.path), "rb") as changed:  # noqa: PTH123 - opened safely
+            sha256 = hashlib.file_digest(changed, "sha256").hexdigest()
+        file.result = replace(result, stamp=None)  # report it once
+        if sha256 == result.sha256:
+            return
+        log.error(
+            "%s changed after its row %s was written: the row has sha256 %s, the file has %s: drop "
+            "the file again",
+            printable(file.job.name),
+            file.job.id,
+            result.sha256,
+            sha256,
+        )
+        self._on_change()
+
     def _set_result(self, file: InFlight, result: Result) -> None:
         file.result = result
         self.files.move(file, Stage.READ)
@@ -280,3 +329,13 @@ class Pipeline:
         )
         self._claims.forget(file.job)
         self.files.remove(file)
+
+
+def _was_changed(result: Result | None) -> bool:
+    """Return whether a file was written to since it was read; ``False`` if it is gone."""
+    if result is None or result.stamp is None:
+        return False
+    try:
+        return Stamp.of(result.job.path.lstat()) != result.stamp
+    except FileNotFoundError:
+        return False

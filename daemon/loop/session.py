@@ -79,6 +79,7 @@ class Session:
             self._outbox,
             on_row=(self._drift.count, on_row),
             on_batch=metrics.observe_batch,
+            on_change=metrics.count_change,
         )
         self._status = StatusPage(config.inbox)
         self._pause_reason = ""
@@ -187,6 +188,7 @@ class Session:
             watch=self._inbox.mode,
             model=self._pool.self_test.model if self._pool.self_test else "",
             in_work=len(self._pipeline.files),
+            changed=self._metrics.changed,
         )
 
     def stop(self) -> None:

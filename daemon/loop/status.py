@@ -37,7 +37,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
-    """The part of the status that only the running daemon knows. Times are ISO 8601 UTC."""
+    """The part of the status that only the running daemon knows. Times are ISO 8601 UTC.
+
+    ``changed``: how many files changed between the row and their publication, since the start.
+    """
 
     pid: int
     since: str
@@ -46,6 +49,7 @@ class StatusSnapshot:
     watch: str
     model: str
     in_work: int
+    changed: int
 
 
 class StatusPage:
@@ -115,6 +119,7 @@ def read_status(config: Config) -> dict[str, Any]:
         "waiting": counts.waiting,
         "ignored": counts.ignored,
         "in_work": _count_claimed(config.inbox / WORK_FOLDER),
+        "changed": known.get("changed", 0),
         **{status.value: found.by_status[status] for status in Status},
         "drift": differences(load(config.outbox)),
         "last": _brief(found.last),

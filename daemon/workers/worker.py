@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.errors import ModelError
-from daemon.files import Stamp, open_untrusted, write_new
-from daemon.records import FileContent, Job, Reading, ReadOptions, Result, Status, Verdict
+from daemon.files import open_untrusted, write_new
+from daemon.records import FileContent, Job, Reading, ReadOptions, Result, Stamp, Status, Verdict
 from daemon.workers.readers import Batch
 
 Read = Callable[[ReadOptions, Sequence[FileContent]], list[Reading]]
@@ -192,7 +192,7 @@ def reject(job: Job, rejection: str) -> Result | None:
     if loaded is None:
         return None
     verdict = Verdict(Status.ERROR, reason=rejection)
-    return Result(job, verdict, loaded.sha256, model="", has_picture=False)
+    return Result(job, verdict, loaded.sha256, "", has_picture=False, stamp=loaded.stamp)
 
 
 def _save(loaded: _Loaded, reading: Reading) -> Result:
@@ -200,7 +200,12 @@ def _save(loaded: _Loaded, reading: Reading) -> Result:
     if reading.picture:
         write_new(loaded.job.picture_path, reading.picture)
     return Result(
-        loaded.job, reading.verdict, loaded.sha256, reading.model, has_picture=bool(reading.picture)
+        loaded.job,
+        reading.verdict,
+        loaded.sha256,
+        reading.model,
+        has_picture=bool(reading.picture),
+        stamp=loaded.stamp,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon import ids
 from daemon.config import Config
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
@@ -43,7 +45,15 @@ class Line:
         self.claims = Claims(config.inbox)
         self.outbox = Outbox(config.outbox)
         self.pool = Pool(stand_in.worker_settings(config.reading), 2)
-        self.pipeline = Pipeline(self.inbox, self.claims, self.pool, self.outbox, [self._on_row])
+        self.changes = 0
+        self.pipeline = Pipeline(
+            self.inbox,
+            self.claims,
+            self.pool,
+            self.outbox,
+            [self._on_row],
+            on_change=self._count_change,
+        )
         self.claims.ensure_open()
         self.outbox.ensure_open()
 
@@ -71,6 +81,9 @@ class Line:
     def _on_row(self, row: Row) -> None:
         self.rows.append(row)
         self.tell(row)
+
+    def _count_change(self) -> None:
+        self.changes += 1
 
     @property
     def reading(self) -> int:
@@ -138,6 +151,69 @@ def test_file_whose_target_exists_waits_and_blocks_no_other(
     line.finish()
     assert len(line.pipeline.files) == 0
     assert (line.outbox.folder / "originals/digit1.png").read_bytes() == stand_in.png_like("fine")
+
+
+def append_to(file: Path, data: bytes) -> None:
+    with file.open("ab") as writer:
+        writer.write(data)
+
+
+def test_file_that_changes_before_its_row_is_read_again(line: Line) -> None:
+    line.drop("digit1.png", "digit2.png")
+    line.pipeline.submit(64)
+    line.collect_until(lambda: not line.reading)
+    append_to(line.claimed[0], b"more")
+    line.finish()
+    assert [row.file for row in line.rows] == ["digit2.png"]
+    assert line.attempts.split()[-2:] == [line.claimed[0].name[: ids.LENGTH], "ended"]
+    line.pipeline.submit(64)
+    line.finish()
+    (_, row) = line.rows
+    kept = (line.outbox.folder / row.original).read_bytes()
+    assert kept == stand_in.png_like("fine") + b"more"
+    assert row.result.sha256 == hashlib.sha256(kept).hexdigest()
+    assert line.changes == 0
+
+
+def test_file_that_changes_all_the_time_gets_its_row(line: Line) -> None:
+    line.drop("digit1.png")
+
+    def read_and_change() -> bool:
+        line.pipeline.submit(64)
+        line.collect_until(lambda: not line.reading)
+        append_to(line.claimed[0], b".")
+        line.pipeline.commit()
+        return bool(line.rows)
+
+    until(read_and_change, "a row")
+    line.pipeline.publish()
+    assert line.changes == 1
+
+
+def test_file_that_changes_after_its_row_is_published_with_an_error(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    line.drop("digit1.png", "digit2.png", "digit3.png")
+
+    def change(row: Row) -> None:
+        if row.file == "digit1.png":
+            append_to(row.result.job.path, b"late")
+        elif row.file == "digit2.png":
+            os.utime(row.result.job.path)
+
+    line.tell = change
+    line.pipeline.submit(64)
+    line.finish()
+    assert len(line.pipeline.files) == 0
+    row = line.rows[0]
+    kept = (line.outbox.folder / row.original).read_bytes()
+    assert kept == stand_in.png_like("fine") + b"late"
+    (error,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert error == (
+        f"digit1.png changed after its row {row.result.job.id} was written: the row has sha256 "
+        f"{row.result.sha256}, the file has {hashlib.sha256(kept).hexdigest()}: drop the file again"
+    )
+    assert line.changes == 1
 
 
 def test_recovering_again_queues_no_file_twice(line: Line) -> None:

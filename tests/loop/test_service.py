@@ -110,6 +110,26 @@ def test_file_modified_while_being_read_is_read_again(box: Box) -> None:
     box.check_books({"digit1.png": data + b"more"})
 
 
+def test_file_that_changes_after_its_row_is_counted(box: Box) -> None:
+    box.configure(metrics_file=box.folder / "digitd.prom")
+    originals = box.outbox / "originals"
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        originals.rmdir()
+        originals.symlink_to(originals)  # nothing can be published: ELOOP
+        box.drop("digit1.png", png_like("fine"))
+        (row,) = box.wait_for_rows(1)
+        with box.claimed()[0].open("ab") as writer:
+            writer.write(b"late")
+        originals.unlink()
+        box.wait_until_settled()
+        assert (originals / "digit1.png").read_bytes() == png_like("fine") + b"late"
+        until(lambda: status(box)["changed"] == 1, "the count in the status")
+        running.stop()
+        assert f"digit1.png changed after its row {row['id']} was written" in running.log
+    assert "digitd_changed_files_total 1.0" in (box.folder / "digitd.prom").read_text()
+
+
 def test_constantly_modified_file_does_not_block_others(box: Box) -> None:
     data = png_like("sleep 0.1")
     with Daemon(box, STAND_IN) as running:
