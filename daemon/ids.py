@@ -1,4 +1,8 @@
-"""Issue ids that are unique and sort by time, even when the clock is set back."""
+"""Issue ids that are unique and sort in the order of arrival, whatever the clock does.
+
+After the clock was ahead, ids continue from the last one until the clock has caught up. So never
+take a time from an id: a row has ``received_at``.
+"""
 
 import re
 import time
@@ -31,7 +35,7 @@ def decode(text: str) -> int:
 
 
 def moment(text: str) -> datetime:
-    """Return the time in an id: when the file was claimed, UTC, to the millisecond."""
+    """Return the time in an id, UTC, to the millisecond; wrong if the clock was ever ahead."""
     seconds = (decode(text) >> _COUNTER_BITS) / 1000
     return datetime.fromtimestamp(min(seconds, _LAST_SECOND), UTC)
 

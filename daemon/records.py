@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from daemon import ids
 from daemon.layout import PICTURE_SUFFIX
 
 DIGITS = 10
@@ -59,21 +58,18 @@ class Job:
     """A claimed file in the work folder that has no row yet.
 
     Attributes:
-        id: unique; ids sort by the time of the claim.
+        id: unique; ids sort in the order of the claims, but don't have their times.
         name: the name under which it was dropped.
         path: where it is now.
         size: in bytes.
+        received_at: when it was claimed (UTC), by the clock of that moment.
     """
 
     id: str
     name: str
     path: Path
     size: int
-
-    @property
-    def received_at(self) -> datetime:
-        """When it was claimed (UTC)."""
-        return ids.moment(self.id)
+    received_at: datetime
 
     @property
     def picture_path(self) -> Path:

@@ -28,12 +28,17 @@ def doubtful(digit: int, confidence: float) -> Verdict:
 
 
 def job(
-    name: str = "digit7.png", *, job_id: str = "", folder: Path = Path("work"), size: int = 5
+    name: str = "digit7.png",
+    *,
+    job_id: str = "",
+    folder: Path = Path("work"),
+    size: int = 5,
+    received_at: datetime = NOW,
 ) -> Job:
     """Return a job whose file does not exist; its path is as daemon.inbox names it."""
     job_id = job_id or _IDS.next()
     path = folder / os.fsdecode(os.fsencode(f"{job_id}-{name}")[:255])
-    return Job(job_id, name, path, size)
+    return Job(job_id, name, path, size, received_at)
 
 
 def claimed(folder: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:
@@ -67,6 +72,6 @@ def row(
     picture: str = "",
 ) -> Row:
     """Return a row whose files do not exist."""
-    made = job(name, job_id=job_id)
+    made = job(name, job_id=job_id, received_at=at)
     read = Result(made, verdict, SHA256, model, has_picture=bool(picture))
     return Row(read, Placement(picture, f"originals/{name}"), at)

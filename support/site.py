@@ -13,6 +13,7 @@ import socket
 import subprocess
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import cv2
@@ -75,7 +76,7 @@ class Site(Box):
             content = png(str(verdict.digit or 0)) if data is None else data
             path.write_bytes(content)
             sha256 = hashlib.sha256(content).hexdigest()
-            job = Job(path.name, name, path, path.stat().st_size)
+            job = Job(path.name, name, path, path.stat().st_size, datetime.now(UTC))
             job.picture_path.write_bytes(PICTURE)
             results.append(Result(job, verdict, sha256, "model1", has_picture=True))
         outbox = Outbox(self.outbox)

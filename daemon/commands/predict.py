@@ -71,7 +71,7 @@ def _read_files(
     new_ids = ids.Ids()
     for file in files:
         content, sha256 = _load(file)
-        job = Job(new_ids.next(), file.name, file, len(content.data))
+        job = Job(new_ids.next(), file.name, file, len(content.data), datetime.now(UTC))
         (reading,) = reader.read([content])
         picture = "" if pictures is None else str(_save_picture(pictures, job, reading.picture))
         yield rows.Row(

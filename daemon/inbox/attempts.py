@@ -2,6 +2,7 @@
 
 The file ``attempts`` in the work folder is a log of lines ``<id> <event>``:
 
+    received <time>  it is about to be claimed
     begun   the file was given to a worker, in a batch
     alone   it was given to a worker again, with no other file in the batch
     ended   that attempt ended without a crash
@@ -12,10 +13,12 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from daemon.files import append, open_to_append
 from daemon.layout import ATTEMPTS, NEW_ATTEMPTS
+from daemon.outbox.rows import parse_timestamp, timestamp
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +30,16 @@ log = logging.getLogger(__name__)
 _DOWNS = 2
 _LONE_DEATHS = 5
 # When the log grows beyond this, it is rewritten with only the files still in the work folder. In
-# a daemon that is never idle it grows by 20 bytes per file.
+# a daemon that is never idle it grows by 70 bytes per file.
 _LOG_BYTES = 1 << 20
+_RECEIVED = "received "
 
 
 @dataclass(slots=True)
 class _Record:
-    """Counts for one file: open attempts, those of them alone, and deaths of a worker."""
+    """When one file was claimed; open attempts, those of them alone, and deaths of a worker."""
 
+    received_at: datetime | None = None
     open: int = 0
     lone: int = 0
     downs: int = 0
@@ -48,6 +53,8 @@ class _Record:
             self.open -= 1
             self.lone -= self.lone > 0
             self.downs += event == "down"
+        elif event.startswith(_RECEIVED):
+            self.received_at = parse_timestamp(event.removeprefix(_RECEIVED))
 
 
 class Attempts:
@@ -74,6 +81,22 @@ class Attempts:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def receive(self, job_id: str, moment: datetime) -> None:
+        """Log when a file is received, before it is claimed.
+
+        The claimed file has no such time: its id may be ahead of the clock, and the inode's times
+        belong to others.
+
+        Raises:
+            OSError: the log cannot be written, so the file must not be claimed.
+        """
+        self._append(f"{_RECEIVED}{timestamp(moment)}", [job_id])
+        self._records[job_id] = _Record(moment)
+
+    def received_at(self, job_id: str) -> datetime | None:
+        """Return when a file was received; ``None`` if it is not known."""
+        return self._records.get(job_id, _Record()).received_at
 
     def begin(self, ids: Sequence[str]) -> None:
         """Log that these files are about to be given to a worker.

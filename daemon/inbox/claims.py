@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon import ids, layout
@@ -72,14 +73,19 @@ class Claims:
         Raises:
             OSError: it cannot be moved now (disk full, no permission) and stays in the inbox.
         """
-        job_id = self.ids.next()
+        job_id, now = self.ids.next(), datetime.now(UTC)
+        received_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is logged
         path = self._claimed_path(job_id, name)
+        self.attempts.receive(job_id, received_at)
         try:
             (self._inbox / name).rename(path)
-        except FileNotFoundError:
+        except OSError as error:
+            self._forget_attempts(job_id)
+            if not isinstance(error, FileNotFoundError):
+                raise
             self.folder.stat()  # raises if the work folder is what is missing
             return None
-        return Job(job_id, name, path, path.lstat().st_size)
+        return Job(job_id, name, path, path.lstat().st_size, received_at)
 
     def leftovers(self) -> list[Job]:
         """Return the claimed files in the work folder, oldest first."""
@@ -94,7 +100,10 @@ class Claims:
             if whole.is_file():
                 # A power failure may have left it empty. Then use the truncated name.
                 name = os.fsdecode(whole.read_bytes()) or name
-            jobs.append(Job(job_id, name, path, path.lstat().st_size))
+            received_at = self.attempts.received_at(job_id)
+            if received_at is None:  # claimed by an older version
+                received_at = min(ids.moment(job_id), datetime.now(UTC))
+            jobs.append(Job(job_id, name, path, path.lstat().st_size, received_at))
         return jobs
 
     def sweep(self, held: set[str]) -> None:
@@ -110,8 +119,14 @@ class Claims:
         try:
             if len(os.fsencode(job.path.name)) == layout.NAME_BYTES:
                 self._name_path(job.id).unlink(missing_ok=True)
-            self.attempts.forget(job.id)
-        except OSError as error:  # the next start removes what is left
+        except OSError as error:  # the next start removes it
+            log.warning("%s: cannot be written: %s", self.folder, error.strerror)
+        self._forget_attempts(job.id)
+
+    def _forget_attempts(self, job_id: str) -> None:
+        try:
+            self.attempts.forget(job_id)
+        except OSError as error:  # the next start shortens the log
             log.warning("%s: cannot be written: %s", self.folder, error.strerror)
 
     def _claimed_path(self, job_id: str, name: str) -> Path:

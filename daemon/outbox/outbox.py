@@ -6,7 +6,7 @@ the next start finds in the rows what is left to do.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,7 +80,8 @@ class Outbox:
             return []
         self.ensure_open()
         now = datetime.now(UTC)
-        rows = [Row(result, self._archive.place(result), now) for result in results]
+        dated = [_set_received_before(result, now) for result in results]
+        rows = [Row(result, self._archive.place(result), now) for result in dated]
         try:
             self._table.append("".join(map(format_row, rows)).encode())
         except (OSError, ConfigError):
@@ -121,6 +122,16 @@ class Outbox:
             if len(older) > CLAIMED_AT_MOST:
                 break
         return RecoveredRows(placements, highest)
+
+
+def _set_received_before(result: Result, now: datetime) -> Result:
+    """Return a result whose file was not received after ``now``.
+
+    It was if the clock was set back in between. The clock that is right now counts.
+    """
+    if result.job.received_at <= now:
+        return result
+    return replace(result, job=replace(result.job, received_at=now))
 
 
 def is_running(inbox: Path, outbox: Path) -> bool:

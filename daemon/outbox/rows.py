@@ -164,6 +164,16 @@ def timestamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
+def parse_timestamp(text: str) -> datetime | None:
+    """Return what ``timestamp`` was given, to the millisecond; ``None`` for any other text."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # the 30th of February
+        return None
+
+
 def csv_line(values: Iterable[str | float | None]) -> str:
     """Return values as one line of CSV: numbers with six decimals, ``None`` as an empty cell."""
     text = io.StringIO()

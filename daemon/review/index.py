@@ -19,7 +19,7 @@ from daemon.outbox.labels import UNDO
 from daemon.records import Status
 
 BINS = 20  # of the histogram of confidence, from 0 to 1
-HOUR = 3_600_000 << 12  # in numbers of ids
+HOUR = 3600  # seconds
 NO_CONFIDENCE = -1.0
 _BIN = f"""
 CASE WHEN new.confidence < 0 THEN -1 ELSE min(CAST(new.confidence * {BINS} AS INTEGER), {BINS - 1})
@@ -28,6 +28,7 @@ _OLD_BIN = _BIN.replace("new.", "old.")
 
 # ``value`` is the person's answer if there is one, else the model's digit, which may be empty.
 # ``priority`` is the row's place in the queue while it waits for a person.
+# ``received`` is in Unix seconds, 0 if somebody edited the cell. Ids don't have times.
 # Counting a million rows takes 0.6 s, so triggers keep ``counts`` and ``hours``.
 # ``by_queue`` is kept while many rows are added: without it each open page scans them all four
 # times a second, 8 s of processor time for a million rows.
@@ -43,7 +44,7 @@ CREATE TABLE answers (
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, file TEXT COLLATE NOCASE, status TEXT, digit TEXT, value TEXT,
     answered INTEGER, confidence REAL, priority REAL, number INTEGER, position INTEGER,
-    sha256 BLOB
+    sha256 BLOB, received INTEGER
 );
 CREATE TABLE counts (
     status TEXT, answered INTEGER, bin INTEGER, rows INTEGER, PRIMARY KEY (status, answered, bin)
@@ -53,7 +54,7 @@ CREATE INDEX by_queue ON rows (priority, id) WHERE priority IS NOT NULL;
 CREATE TRIGGER row_added AFTER INSERT ON rows BEGIN
     INSERT INTO counts VALUES (new.status, new.answered, {_BIN}, 1)
         ON CONFLICT DO UPDATE SET rows = rows + 1;
-    INSERT INTO hours VALUES (new.id / {HOUR}, 1, new.status = '{Status.UNSURE}')
+    INSERT INTO hours VALUES (new.received / {HOUR}, 1, new.status = '{Status.UNSURE}')
         ON CONFLICT DO UPDATE SET rows = rows + 1, unsure = unsure + excluded.unsure;
 END;
 CREATE TRIGGER row_answered AFTER UPDATE OF answered ON rows
@@ -68,10 +69,11 @@ END;
 # row matches scans one of them, 0.1 s for a million rows (see ``queries.page``). Many rows are
 # added without these indexes.
 _BULK_INDEXES = {
-    "by_time": "rows (id, status, value, answered)",
-    "by_confidence": "rows (confidence, id, status, value, answered)",
-    "by_name": "rows (file, id, status, value, answered, confidence)",
+    "by_arrival": "rows (id, status, value, answered, received)",
+    "by_confidence": "rows (confidence, id, status, value, answered, received)",
+    "by_name": "rows (file, id, status, value, answered, confidence, received)",
     "by_sha256": "rows (sha256)",
+    "by_received": "rows (received)",
 }
 _CREATE_INDEXES = "".join(
     f"CREATE INDEX IF NOT EXISTS {name} ON {columns};" for name, columns in _BULK_INDEXES.items()
@@ -84,8 +86,8 @@ UPDATE rows SET
     answered = ?1 != '{UNDO}',
     priority = iif(?1 = '{UNDO}', priority(id, status, confidence), NULL)
 WHERE id = ?2"""  # noqa: S608 - only names
-_FILE, _STATUS, _DIGIT, _CONFIDENCE, _SHA256 = map(
-    rows.COLUMNS.index, ("file", "status", "digit", "confidence", "sha256")
+_FILE, _STATUS, _DIGIT, _CONFIDENCE, _SHA256, _RECEIVED_AT = map(
+    rows.COLUMNS.index, ("file", "status", "digit", "confidence", "sha256", "received_at")
 )
 # One ``ok`` row in 50 is checked. The id alone decides which, so that the sample stays the same
 # when the index is rebuilt, and is independent of the image.
@@ -190,7 +192,7 @@ class Index:
         numbers = [value[0] for value in values]
         with self._writer:
             self._writer.executemany(
-                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
             )
             # Answers may be indexed before their rows.
             given = self._writer.execute(
@@ -282,9 +284,11 @@ def _values(number: int, offset: int, cells: list[str]) -> tuple[int, *tuple[obj
         sha256 = bytes.fromhex(cells[_SHA256]) or None
     except ValueError:  # somebody edited it
         sha256 = None
+    moment = rows.parse_timestamp(cells[_RECEIVED_AT])
+    received = 0 if moment is None else int(moment.timestamp())
     priority = _priority(row_id, status, confidence)
-    file = cells[_FILE]
-    return row_id, file, status, digit, digit, False, confidence, priority, number, offset, sha256
+    place = number, offset, sha256, received
+    return row_id, cells[_FILE], status, digit, digit, False, confidence, priority, *place
 
 
 def _priority(number: int, status: str, confidence: float) -> float | None:

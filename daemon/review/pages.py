@@ -151,12 +151,13 @@ class Pages:
 
     def _figures(self) -> dict[str, Any]:
         db = self._state.db
+        now = datetime.now(UTC)
         return {
             "counts": queries.counts(db),
-            "last_minute": queries.count_since(db, datetime.now(UTC) - timedelta(minutes=1)),
+            "last_minute": queries.count_received(db, now - timedelta(minutes=1), now),
             "accuracy": queries.accuracy(db),
             "histogram": queries.histogram(db),
-            "hours": queries.hours(db, _HOURS),
+            "hours": queries.hours(db, now, _HOURS),
             "errors": self._errors(),
             "differences": drift.differences(drift.load(self._state.config.outbox)),
         }

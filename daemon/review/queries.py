@@ -6,17 +6,18 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from typing import Self
 
 from daemon import ids
 from daemon.outbox.labels import NOT_A_DIGIT, UNDO, Source
 from daemon.records import Status
-from daemon.review.index import BINS, NO_CONFIDENCE, SAMPLE_PRIORITY
+from daemon.review.index import BINS, HOUR, NO_CONFIDENCE, SAMPLE_PRIORITY
 
 _AFTER_ALL_NAMES = "\U0010ffff"
 _TRIED = 5000  # rows
+_DAY = 86400  # seconds
 _LISTED = "id IN (SELECT value FROM json_each(?))"
 _Z = 1.959964  # of a 95 % interval
 
@@ -59,7 +60,7 @@ class Cursor:
 
     @classmethod
     def of(cls, job_id: str, confidence: float | None) -> Self:
-        """Return the place of a row in the gallery, which sorts by time or by confidence."""
+        """Return the place of a row in the gallery, which sorts by arrival or by confidence."""
         return cls(NO_CONFIDENCE if confidence is None else confidence, ids.decode(job_id))
 
     @classmethod
@@ -128,16 +129,18 @@ def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: in
     this order are tried, as sorting a million rows that have it takes 0.2 s. If too few have it,
     they are sorted. Each takes at most about 0.1 s for a million rows.
     """
-    is_by_time = wanted.sort in {Sort.NEWEST, Sort.OLDEST}
+    # Ids are in the order of arrival even if the clock was wrong, ``received`` is not.
+    is_by_arrival = wanted.sort in {Sort.NEWEST, Sort.OLDEST}
     is_descending = wanted.sort in {Sort.NEWEST, Sort.MOST}
     way = "DESC" if is_descending else "ASC"
-    order = f"id {way}" if is_by_time else f"confidence {way}, id {way}"
-    index = "by_time" if is_by_time else "by_confidence"
+    order = f"id {way}" if is_by_arrival else f"confidence {way}, id {way}"
+    index = "by_arrival" if is_by_arrival else "by_confidence"
     condition, values = _condition(wanted)
     if after is not None:
         sign = "<" if is_descending else ">"
-        condition += f" AND id {sign} ?" if is_by_time else f" AND (confidence, id) {sign} (?, ?)"
-        values += [after.number] if is_by_time else [after.key, after.number]
+        place = f"id {sign} ?" if is_by_arrival else f"(confidence, id) {sign} (?, ?)"
+        condition += f" AND {place}"
+        values += [after.number] if is_by_arrival else [after.key, after.number]
     # Each index has all columns that its SELECT needs; only the rows of the page are read.
     scan = f"SELECT id FROM rows INDEXED BY {{}} WHERE {{}} ORDER BY {order} LIMIT ?"  # noqa: S608 - no text of a user's
     if not wanted.name:
@@ -179,9 +182,10 @@ def counts(db: sqlite3.Connection) -> dict[str, int]:
     }
 
 
-def count_since(db: sqlite3.Connection, moment: datetime) -> int:
-    """Return the number of rows that were received since a moment."""
-    found = db.execute("SELECT count(*) FROM rows WHERE id >= ?", (_first_number(moment),))
+def count_received(db: sqlite3.Connection, since: datetime, until: datetime) -> int:
+    """Return the number of rows that were received between two moments."""
+    limits = since.timestamp(), until.timestamp()
+    found = db.execute("SELECT count(*) FROM rows WHERE received > ? AND received <= ?", limits)
     return int(found.fetchone()[0])
 
 
@@ -192,9 +196,12 @@ def histogram(db: sqlite3.Connection) -> list[int]:
     return [by_bin.get(number, 0) for number in range(BINS)]
 
 
-def hours(db: sqlite3.Connection, limit: int) -> list[Hour]:
-    """Return the last hours that have rows, oldest first."""
-    found = db.execute("SELECT rows, unsure FROM hours ORDER BY hour DESC LIMIT ?", (limit,))
+def hours(db: sqlite3.Connection, now: datetime, limit: int) -> list[Hour]:
+    """Return the last hours that have rows, oldest first; none after ``now``, none without date."""
+    found = db.execute(
+        "SELECT rows, unsure FROM hours WHERE hour > 0 AND hour <= ? ORDER BY hour DESC LIMIT ?",
+        (now.timestamp() // HOUR, limit),
+    )
     return [Hour(rows, unsure / rows) for rows, unsure in found][::-1]
 
 
@@ -233,15 +240,13 @@ def _condition(wanted: Filter) -> tuple[str, list[object]]:
         ("status = ?", wanted.status or None),
         ("value = ?", wanted.value),
         ("answered = ?", wanted.answered),
-        ("id >= ?", wanted.since and _first_number(wanted.since)),
-        ("id < ?", wanted.until and _first_number(wanted.until + timedelta(days=1))),
+        ("received >= ?", wanted.since and _first_second(wanted.since)),
+        ("received < ?", wanted.until and _first_second(wanted.until) + _DAY),
     ]
     used = [(term, value) for term, value in terms if value is not None]
     return " AND ".join(["1", *(term for term, _ in used)]), [value for _, value in used]
 
 
-def _first_number(start: date) -> int:
-    """Return the lowest number of an id that is issued from a moment, or the start of a day, on."""
-    if not isinstance(start, datetime):
-        start = datetime.combine(start, time(), UTC)
-    return max(0, int(start.timestamp() * 1000)) << 12
+def _first_second(day: date) -> int:
+    """Return the start of a day (UTC) in Unix seconds."""
+    return int(datetime.combine(day, time(), UTC).timestamp())
