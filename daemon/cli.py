@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from daemon import __version__
-from daemon.commands import models, outbox, predict, running
+from daemon.commands import echo, models, outbox, predict, running
 from daemon.errors import DigitdError
 
 # D301: \b in a docstring tells click to keep the line breaks.
@@ -19,7 +19,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except DigitdError as error:
-            click.echo(f"digitd: {error}", err=True)
+            echo(f"digitd: {error}", err=True)
             ctx.exit(error.exit_status)
 
 

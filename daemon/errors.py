@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from daemon.text import printable
+
 # From sysexits.h, which systemd and shell scripts know.
 EX_FOUND_WRONG = 1
 EX_NOT_RUNNING = 3  # what `systemctl status` and LSB init scripts exit with
@@ -72,7 +74,7 @@ class UnreadableError(DigitdError):
 def describe(fault: Exception) -> str:
     """Return the message of a fault, starting with the path if it has one."""
     if isinstance(fault, OSError) and (path := fault.filename or fault.filename2):
-        return f"{path}: {fault.strerror}"
+        return f"{printable(str(path))}: {fault.strerror}"
     return str(fault)
 
 

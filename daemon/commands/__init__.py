@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from daemon.assets import SHIPPED_MODEL
+from daemon.text import escape_lines
 
 config_option = click.option(
     "--config",
@@ -21,3 +22,8 @@ model_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="A .keras file; default: the shipped model.",
 )
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text that may contain names of files, to standard output or to stderr."""
+    click.echo(escape_lines(text), err=err)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from daemon.commands import config_option
+from daemon.commands import config_option, echo
 from daemon.errors import EX_FOUND_WRONG, RetryError
 from daemon.systemd.journal import set_up_logging
 
@@ -30,7 +30,7 @@ def audit(config_file: Path) -> None:
     ) as bar:
         found = find_discrepancies(settings, bar.update)
     for line in found.discrepancies:
-        click.echo(line)
+        echo(line)
     click.echo(
         f"{found.rows} rows, {found.files} files, {found.in_flight} in work, "
         f"{len(found.discrepancies)} discrepancies"
@@ -180,8 +180,8 @@ def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> Non
         name = given.removeprefix(f"{FAILED}/")
         try:
             inbox_name = retry_file(settings, name)
-            click.echo(f"{name}: put back into the inbox as {inbox_name}")
+            echo(f"{name}: put back into the inbox as {inbox_name}")
         except RetryError as error:
-            click.echo(f"digitd: {error}", err=True)
+            echo(f"digitd: {error}", err=True)
             status = EX_FOUND_WRONG
     sys.exit(status)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon import ids
-from daemon.commands import model_option
+from daemon.commands import echo, model_option
 from daemon.errors import EX_FOUND_WRONG, ConfigError
 from daemon.outbox import rows
 from daemon.records import FileContent, Job, Placement, Result, Status
+from daemon.text import printable
 
 if TYPE_CHECKING:
     from daemon.reading.reader import Reader
@@ -53,7 +54,7 @@ def predict(files: tuple[Path, ...], pictures: Path | None, model: Path, *, as_j
         if as_json:
             click.echo(json.dumps(row.fields(), ensure_ascii=False))
         else:
-            click.echo(_format_row(row))
+            echo(_format_row(row))
     if failed:
         sys.exit(EX_FOUND_WRONG)
 
@@ -73,10 +74,10 @@ def _read_files(
         content, sha256 = _load(file)
         job = Job(new_ids.next(), file.name, file, len(content.data), datetime.now(UTC))
         (reading,) = reader.read([content])
-        picture = "" if pictures is None else str(_save_picture(pictures, job, reading.picture))
+        picture = "" if pictures is None else _save_picture(pictures, job, reading.picture)
         yield rows.Row(
             Result(job, reading.verdict, sha256, reading.model, has_picture=bool(picture)),
-            Placement(picture, rows.printable(str(file))),
+            Placement(picture, printable(str(file))),
             datetime.now(UTC),
         )
 
@@ -90,12 +91,14 @@ def _load(file: Path) -> tuple[FileContent, str]:
     return FileContent(file.name, data), hashlib.sha256(data).hexdigest()
 
 
-def _save_picture(folder: Path, job: Job, picture: bytes) -> Path:
+def _save_picture(folder: Path, job: Job, picture: bytes) -> str:
+    """Write a picture under a name that is free and printable; return its path."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        place = folder / f"{job.path.stem}.png"
+        stem = printable(job.path.stem)
+        place = folder / f"{stem}.png"
         if place.exists():
-            place = folder / f"{job.path.stem}-{job.id}.png"
+            place = folder / f"{stem}-{job.id}.png"
         with place.open("xb") as new:
             new.write(picture)
     except OSError as error:
@@ -103,12 +106,12 @@ def _save_picture(folder: Path, job: Job, picture: bytes) -> Path:
             f"{folder}: the picture of {job.path} cannot be written: {error.strerror}: name "
             "another folder with --picture"
         ) from None
-    return place
+    return printable(str(place))
 
 
 def _format_row(row: rows.Row) -> str:
     verdict = row.verdict
     digit = "-" if verdict.digit is None else str(verdict.digit)
     confidence = "     -" if verdict.confidence is None else f"{verdict.confidence:6.1%}"
-    reason = f"  {verdict.reason}" if verdict.reason else ""
+    reason = f"  {row.reason}" if row.reason else ""
     return f"{row.original}: {digit} {confidence}  {verdict.status}{reason}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from daemon.commands import config_option
+from daemon.commands import config_option, echo
 from daemon.errors import EX_NOT_RUNNING, exit_status
 from daemon.outbox.rows import Row
 from daemon.records import Status
@@ -74,7 +74,7 @@ def _run_once(config_file: Path, level: int, *, has_bar: bool) -> None:
     with bar:
         counts = service.run()
     for row in failed:
-        click.echo(f"{row.file}: {row.verdict.reason}; it is now {row.original}", err=True)
+        echo(f"{row.file}: {row.reason}; it is now {row.original}", err=True)
     click.echo(summary(counts))
 
 
@@ -94,7 +94,7 @@ def check(config_file: Path) -> None:
 
     status = 0
     for finding in run_checks(config.load(config_file)):
-        click.echo(f"{'WRONG' if finding.error else 'ok   '} {finding.text}")
+        echo(f"{'WRONG' if finding.error else 'ok   '} {finding.text}")
         status = status or exit_status(finding.error)
     sys.exit(status)
 
@@ -119,7 +119,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         for key, value in found.items():
-            click.echo(f"{key.replace('_', ' ') + ':':12} {_format_value(value)}")
+            echo(f"{key.replace('_', ' ') + ':':12} {_format_value(value)}")
     if not found["running"]:
         sys.exit(EX_NOT_RUNNING)
 
@@ -165,7 +165,7 @@ def init(folder: Path) -> None:
         raise ConfigError(
             f"{error.filename}: cannot be created: {error.strerror}: choose another folder"
         ) from None
-    click.echo(
+    echo(
         f"wrote {file}, {folder / 'inbox'} and {folder / 'outbox'}; "
         f"next: digitd run --config {file}"
     )

@@ -12,8 +12,9 @@ from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
 from daemon.loop.in_flight import InFlight, InFlightTable, Stage
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox
-from daemon.outbox.rows import Row, printable
+from daemon.outbox.rows import Row
 from daemon.records import Result, Stamp
+from daemon.text import printable
 from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Readers, WorkerDied
 from daemon.workers.worker import reject
 

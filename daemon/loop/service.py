@@ -218,7 +218,7 @@ def _log(row: Row) -> None:
             log.info("%s: %s%s", row.file, verdict.digit, sure, extra=extra)
         case Status.UNSURE:
             guess = "" if verdict.digit is None else f", perhaps {verdict.digit}{sure}"
-            log.info("%s: unsure%s: %s", row.file, guess, verdict.reason, extra=extra)
+            log.info("%s: unsure%s: %s", row.file, guess, row.reason, extra=extra)
         case Status.ERROR:
             text = "%s: error: %s; it is now %s"
-            log.warning(text, row.file, verdict.reason, row.original, extra=extra)
+            log.warning(text, row.file, row.reason, row.original, extra=extra)

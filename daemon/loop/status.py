@@ -17,6 +17,7 @@ from daemon.outbox.outbox import is_running
 from daemon.outbox.table import count_rows
 from daemon.records import Status
 from daemon.systemd.notify import notify, watchdog_seconds
+from daemon.text import escape, printable
 from daemon.waiting import Timer
 
 # One file system block, written whole and in place, so that it can also be written on a full disk.
@@ -78,7 +79,7 @@ class StatusPage:
         with suppress(OSError):  # the folder may be missing, which is logged elsewhere
             self._write(status)
             self._last = status
-            notify(f"STATUS={status.state}: {status.why or self._inbox}")
+            notify(escape(f"STATUS={status.state}: {status.why or self._inbox}"))
 
     @property
     def seconds_until_ping(self) -> float:
@@ -96,7 +97,7 @@ class StatusPage:
 
 
 def _truncate(value: str | int) -> str | int:
-    return value[:_TEXT_BYTES] if isinstance(value, str) else value
+    return escape(value)[:_TEXT_BYTES] if isinstance(value, str) else value
 
 
 def read_status(config: Config) -> dict[str, Any]:
@@ -114,8 +115,8 @@ def read_status(config: Config) -> dict[str, Any]:
         "why": known.get("why", ""),
         "watch": known.get("watch"),
         "model": known.get("model"),
-        "inbox": str(config.inbox),
-        "outbox": str(config.outbox),
+        "inbox": printable(str(config.inbox)),
+        "outbox": printable(str(config.outbox)),
         "waiting": counts.waiting,
         "ignored": counts.ignored,
         "in_work": _count_claimed(config.inbox / WORK_FOLDER),

@@ -14,8 +14,8 @@ from pathlib import Path, PurePath
 from daemon import files, ids
 from daemon.files import PART_SUFFIX
 from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PICTURES
-from daemon.outbox import rows
 from daemon.records import Job, Placement, Result, Status
+from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Archive:
 
         A file keeps its name. If that is taken, its id is added.
         """
-        name = rows.printable(result.job.name)
+        name = printable(result.job.name)
         day = f"{day_folder(result.job.received_at)}/" if self._daily else ""
         if len(_picture_name(name).encode()) > NAME_BYTES or self._is_taken(f"{day}{name}"):
             name = _with_id(name, result.job.id)
@@ -161,10 +161,13 @@ def _picture_name(name: str) -> str:
 
 
 def _with_id(name: str, job_id: str) -> str:
-    """Return a name with an id before its extension; the stem is truncated if it is too long."""
+    """Return a name with an id before its extension; the stem is truncated if it is too long.
+
+    The dash before the id must not start a formula either.
+    """
     suffix = PurePath(name).suffix
     if len(suffix) > _LONGEST_SUFFIX:
         suffix = ""
     end = f"-{job_id}{suffix}"
-    room = NAME_BYTES - len(f"{end}.png".encode())
-    return name.removesuffix(suffix).encode()[:room].decode("utf-8", "ignore") + end
+    room = NAME_BYTES - len(f"'{end}.png".encode())
+    return printable(name.removesuffix(suffix).encode()[:room].decode("utf-8", "ignore") + end)

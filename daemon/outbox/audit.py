@@ -17,6 +17,7 @@ from daemon.outbox.outbox import is_running
 from daemon.outbox.retention import deleted_before
 from daemon.outbox.table import open_tables, rows_from_the_end
 from daemon.records import Status
+from daemon.text import printable
 
 _CHECKED = ("id", "file", "status", "processed_at", "original", "picture", "sha256")
 _get_checked = itemgetter(*map(rows.COLUMNS.index, _CHECKED))
@@ -232,7 +233,7 @@ def _find_files_without_row(published: dict[str, list[str]], found: list[_Row]) 
         for name in sorted(names):
             if f"{folder}/{name}" not in in_rows:
                 yield (
-                    f"{folder}/{rows.printable(name)}: no row names it; move it out of the "
+                    f"{folder}/{printable(name)}: no row names it; move it out of the "
                     "outbox, or into the inbox to have it read"
                 )
 
@@ -242,7 +243,7 @@ def _find_unfinished(work: list[str], found: list[_Row], *, running: bool) -> It
     with_row = {row.id for row in found}
     for name in sorted(work):
         is_claimed = ids.PATTERN.match(name) is not None
-        shown = f"{WORK_FOLDER}/{rows.printable(name)}"
+        shown = f"{WORK_FOLDER}/{printable(name)}"
         if name in _OWN or (is_claimed and running):
             continue
         if not is_claimed:

@@ -31,6 +31,7 @@ from daemon.review.images import GONE, ImageRequest
 from daemon.review.index import SAMPLE_PRIORITY
 from daemon.review.security import HEALTH_PATH, read_body, stream_body
 from daemon.review.state import AppState
+from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +259,7 @@ def _check_upload(config: Config, name: str, size: int | None) -> None:
     Raises:
         HTTPException: it was rejected. The detail is shown to the user.
     """
-    if not name or "/" in name or "\\" in name or not name.isprintable():
+    if not name or "/" in name or "\\" in name or printable(name) != name:
         raise HTTPException(400, "this is not a file name: rename the file")
     if len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
         raise HTTPException(400, "the name is too long: rename the file")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from daemon.records import Status
+from daemon.text import escape_lines
 
 SOCKET = Path("/run/systemd/journal/socket")
 # syslog(3)'s numbers.
@@ -47,7 +48,7 @@ def set_up_logging(
     else:
         handler = handler or logging.StreamHandler(sys.stderr)
         has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-        formatter = _ColourFormatter if has_colours else logging.Formatter
+        formatter = _ColourFormatter if has_colours else _SafeFormatter
         handler.setFormatter(
             formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S%z")
         )
@@ -63,6 +64,7 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, address: Path = SOCKET) -> None:
         super().__init__()
+        self.setFormatter(_SafeFormatter())
         self._address = str(address)
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._stderr = logging.StreamHandler(sys.stderr)
@@ -81,7 +83,14 @@ class JournalHandler(logging.Handler):
         super().close()
 
 
-class _PriorityFormatter(logging.Formatter):
+class _SafeFormatter(logging.Formatter):
+    """Escapes what must not be shown, such as a control character in the name of a file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_lines(super().format(record))
+
+
+class _PriorityFormatter(_SafeFormatter):
     """Puts the priority before each line, as in sd-daemon(3)."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -89,7 +98,7 @@ class _PriorityFormatter(logging.Formatter):
         return "\n".join(prefix + line for line in super().format(record).splitlines())
 
 
-class _ColourFormatter(logging.Formatter):
+class _ColourFormatter(_SafeFormatter):
     """Colours each line by its ``status``, if it has one, or else by its level."""
 
     def format(self, record: logging.LogRecord) -> str:

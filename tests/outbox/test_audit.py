@@ -16,6 +16,7 @@ from daemon.outbox import rows
 from daemon.outbox.audit import Audit, find_discrepancies
 from daemon.outbox.outbox import Outbox
 from daemon.records import Job, Result
+from daemon.text import printable
 from support.factories import SURE
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_changed_original_is_reported(books: Books) -> None:
 def test_file_without_a_row_is_reported(books: Books, place: str, name: str) -> None:
     (books.config.outbox / place / name).write_bytes(b"")
     said = only(books.discrepancies)
-    assert said.startswith(f"{place}/{rows.printable(name)}: no row names it")
+    assert said.startswith(f"{place}/{printable(name)}: no row names it")
 
 
 def test_unfinished_copy_is_not_reported(books: Books) -> None:

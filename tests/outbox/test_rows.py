@@ -7,13 +7,13 @@ import io
 import os
 
 import pandas as pd
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon import ids
 from daemon.outbox import rows
 from daemon.records import Status, Verdict
+from daemon.text import printable
 from support.factories import NOW, row
 
 SEVEN = Verdict(Status.OK, 7, 0.98765432, (0.0, 1e-9, 0.5, *(0.0625,) * 8))
@@ -73,23 +73,9 @@ def test_no_name_or_reason_can_break_a_line_or_be_a_formula(name: str, reason: s
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
     fields = rows.parse(line)
     assert fields == dict(zip(rows.COLUMNS, cells, strict=True))
-    assert fields["file"].removeprefix("'").endswith(rows.printable(name).removeprefix("'"))
+    assert fields["file"].removeprefix("'").endswith(printable(name).removeprefix("'"))
     frame = pd.read_csv(io.StringIO(rows.HEADER + line), dtype=str, keep_default_na=False)
     assert frame.to_numpy().tolist() == [cells]
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("zwölf 七.png", "zwölf 七.png"),
-        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
-        ("bad \udcff\udc80", "bad \\xff\\x80"),
-        ("\u2028\x85\x00", "\\u2028\\x85\\x00"),
-    ],
-)
-def test_only_unprintable_characters_in_a_name_are_escaped(name: str, shown: str) -> None:
-    assert rows.printable(name) == shown
-    assert rows.printable(shown) == shown
 
 
 def test_no_prefix_of_a_row_is_parsed_as_a_row() -> None:
@@ -106,3 +92,8 @@ def test_no_prefix_of_a_row_is_parsed_as_a_row() -> None:
 @example("," * 22)
 def test_malformed_rows_are_not_parsed_and_do_not_raise(text: str) -> None:
     assert rows.parse(text) is None
+
+
+def test_number_stays_a_number() -> None:
+    assert rows.csv_line(["-3", "-3,5", "19/10/2023", -3]) == '-3,"-3,5",19/10/2023,-3\n'
+    assert rows.csv_line(["-3 Grad", "+3"]) == "'-3 Grad,'+3\n"
