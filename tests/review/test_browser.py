@@ -13,7 +13,6 @@ import pytest
 
 from daemon import ids
 from daemon.review.index import is_sampled
-from support import programs
 from support.daemon import DIGITD, SAMPLES, Daemon
 from support.factories import BLANK, BROKEN, SURE, doubtful
 from support.site import Server, Site, png
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api", reason="no browser tests: no playwright")
-    path = programs.require("chromium")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

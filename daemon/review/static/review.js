@@ -4,6 +4,7 @@ import { at, get, post } from "./api.js";
 import { listen } from "./events.js";
 import "./drop.js";
 import * as shown from "./item.js";
+import { isCommand, meaning, plainDigits } from "./keyboard.js";
 import * as picture from "./picture.js";
 import { Queue } from "./queue.js";
 import { named } from "./words.js";
@@ -209,13 +210,17 @@ const keys = {
 };
 for (const digit of "0123456789") keys[digit] = () => answer(digit);
 
+let hasPlainDigits = true; // of the keyboard's layout
+
 addEventListener("keydown", (event) => {
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || help.open) return;
-  const field = event.target.closest?.("input, select, textarea");
+  if (event.repeat || isCommand(event) || help.open) return;
+  // Nothing is typed into the field that chooses files; it keeps the focus afterwards.
+  const field = event.target.closest?.("input:not([type=file]), select, textarea");
   // A field of the closed help keeps the focus until the next frame, 16 ms.
   if (field && !help.contains(field)) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (key === "Enter" && event.target.closest?.("button, a")) return; // it presses what has focus
+  hasPlainDigits = plainDigits(event, hasPlainDigits);
+  const key = meaning(event, hasPlainDigits);
+  if (key === "Enter" && event.target.closest?.("button, a, [type=file]")) return; // it presses what has focus
   if (failed !== null) {
     if (key === "Enter") again();
     if (key === "Escape") forget();
