@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -114,6 +116,14 @@ class Config(BaseModel):
         None, description="the path of a file whose name ends with .prom, or nothing"
     )
 
+    # The file that ``load`` read; ``None`` if there is none.
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it was loaded from, if any."""
+        return self._file
+
     @property
     def reading(self) -> ReadOptions:
         """The settings that a worker needs."""
@@ -150,7 +160,8 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
-        inbox, outbox = self.inbox.resolve(), self.outbox.resolve()
+        # Path.resolve raises RuntimeError for a loop of symlinks before Python 3.13.
+        inbox, outbox = (Path(os.path.realpath(one)) for one in (self.inbox, self.outbox))
         if inbox.is_relative_to(outbox) or outbox.is_relative_to(inbox):
             raise ValueError(
                 f"inbox ({self.inbox}) and outbox ({self.outbox}): one must not be inside the "
@@ -224,10 +235,12 @@ def load(file: Path) -> Config:
     if not isinstance(settings, dict):
         raise ConfigError(f"{file}: expected lines of `key: value`, found {_shown(settings)}")
     try:
-        return Config.model_validate(settings, context={"folder": file.resolve().parent})
+        config = Config.model_validate(settings, context={"folder": file.resolve().parent})
     except ValidationError as error:
         faults = "\n  ".join(dict.fromkeys(_fault(fault) for fault in error.errors()))
         raise ConfigError(f"{file}:\n  {faults}") from None
+    config._file = file  # noqa: SLF001 - no key of the file
+    return config
 
 
 def _fault(fault: ErrorDetails) -> str:

@@ -3,12 +3,14 @@
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -220,10 +222,15 @@ def is_open_at(descriptor: int, path: Path) -> bool:
 
 
 class Lock:
-    """A lock file, locked from ``take`` until ``release`` or the end of the process."""
+    """A lock file, locked from ``take`` until ``release`` or the end of the process.
 
-    def __init__(self, file: Path) -> None:
+    It names its holder, for the message of whoever else wants it.
+    """
+
+    def __init__(self, file: Path, config: Path | None = None) -> None:
+        """Take the file to lock, and the config file of this process if it has one."""
         self._file = file
+        self._config = config
         self._descriptor = -1
 
     @property
@@ -236,23 +243,21 @@ class Lock:
 
         Raises:
             BusyError: another process holds it.
+            StorageError: the file system has no locks.
             OSError: the file cannot be created.
         """
         descriptor = open_to_append(self._file)
         try:
             for _ in range(_LOCK_TRIES):
-                with suppress(BlockingIOError):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _flock(descriptor, fcntl.LOCK_EX, self._file):
                     self._descriptor = descriptor
+                    self._sign()
                     return
                 time.sleep(_LOCK_PAUSE_SECONDS)
         finally:
             if self._descriptor != descriptor:
                 os.close(descriptor)
-        raise BusyError(
-            f"another digitd holds {self._file.parent}: run `digitd status` to see which, then "
-            "stop it, or configure other folders"
-        )
+        raise busy(self._file)
 
     def release(self) -> None:
         """Unlock the folder."""
@@ -260,12 +265,44 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _sign(self) -> None:
+        config = str(self._config.resolve()) if self._config else ""
+        with suppress(OSError):  # on a full disk the lock still works
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, json.dumps(asdict(Holder(os.getpid(), config))).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a lock: its id, and the path of its config file or ``""``."""
+
+    pid: int
+    config: str
+
+
+def read_holder(file: Path) -> Holder | None:
+    """Return who locked a file last; ``None`` if that cannot be read."""
+    try:
+        return Holder(**json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def busy(file: Path) -> BusyError:
+    """Return the error that another digitd holds a lock file."""
+    holder = read_holder(file)
+    who = "" if holder is None else f" (process {holder.pid}, config {holder.config or 'unknown'})"
+    return BusyError(
+        f"another digitd holds {file.parent.resolve()}{who}: stop it, or name another folder in "
+        "the config"
+    )
+
 
 def is_held(file: Path) -> bool:
     """Return whether any process holds a lock file.
 
     Raises:
-        StorageError: this user may not open it.
+        StorageError: this user may not open it, or its file system has no locks.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
@@ -276,12 +313,23 @@ def is_held(file: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _flock(descriptor, fcntl.LOCK_SH, file)
     finally:
         os.close(descriptor)
-    return False
+
+
+def _flock(descriptor: int, operation: int, file: Path) -> bool:
+    """Lock a file without waiting; return whether no other process holds it."""
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StorageError(
+            f"{file}: cannot be locked: {error.strerror}: use a file system that has locks, or on "
+            "NFS start the server's lock service"
+        ) from None
+    return True
 
 
 def complete_lines(file: BinaryIO) -> Iterator[bytes]:

@@ -26,12 +26,13 @@ class Claims:
         ids: issues the ids of claimed files.
     """
 
-    def __init__(self, inbox: Path) -> None:
+    def __init__(self, inbox: Path, config: Path | None = None) -> None:
+        """Take the inbox, and the config file, which is named to another digitd that wants it."""
         self.folder = inbox / layout.WORK_FOLDER
         self.attempts = Attempts(self.folder)
         self.ids = ids.Ids()
         self._inbox = inbox
-        self._lock = Lock(self.folder / layout.WORK_LOCK)
+        self._lock = Lock(self.folder / layout.WORK_LOCK, config)
         self._was_open = False
 
     def ensure_open(self) -> bool:

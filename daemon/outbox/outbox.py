@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from daemon.errors import ConfigError
+from daemon.errors import ConfigError, StorageError
 from daemon.files import Lock, is_held
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
 from daemon.outbox.archive import Archive
@@ -39,10 +39,16 @@ class RecoveredRows:
 class Outbox:
     """One outbox, locked against other instances of digitd."""
 
-    def __init__(self, folder: Path, *, daily: bool = False) -> None:
-        """Take the folder; ``daily`` publishes the files of each day in subfolders."""
+    def __init__(self, folder: Path, config: Path | None = None, *, daily: bool = False) -> None:
+        """Take the settings.
+
+        Args:
+            folder: the outbox.
+            config: the config file, which is named to another digitd that wants this outbox.
+            daily: whether to publish the files of each day in subfolders.
+        """
         self.folder = folder
-        self._lock = Lock(folder / OUTBOX_LOCK)
+        self._lock = Lock(folder / OUTBOX_LOCK, config)
         self._table = Table(folder)
         self._archive = Archive(folder, daily=daily)
 
@@ -138,6 +144,15 @@ def is_running(inbox: Path, outbox: Path) -> bool:
     """Return whether a digitd holds this inbox or this outbox; either may be missing.
 
     Raises:
-        StorageError: a lock file may not be opened by this user.
+        StorageError: neither is known to be held, and one may not be opened by this user.
     """
-    return is_held(inbox / WORK_FOLDER / WORK_LOCK) or is_held(outbox / OUTBOX_LOCK)
+    failure = None
+    for lock in (inbox / WORK_FOLDER / WORK_LOCK, outbox / OUTBOX_LOCK):
+        try:
+            if is_held(lock):
+                return True
+        except StorageError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return False
