@@ -6,14 +6,14 @@ import click
 
 from daemon import __version__
 from daemon.commands import echo, models, outbox, predict, running
-from daemon.errors import DigitdError
+from daemon.errors import DigitdError, describe, exit_status
 
 # D301: \b in a docstring tells click to keep the line breaks.
 # ruff: noqa: D301
 
 
 class _Commands(click.Group):
-    """A command group that prints a DigitdError's message and exits with its status."""
+    """A command group that prints the message of an error and exits with its status."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - the signature is click's
         try:
@@ -21,6 +21,11 @@ class _Commands(click.Group):
         except DigitdError as error:
             echo(f"digitd: {error}", err=True)
             ctx.exit(error.exit_status)
+        except BrokenPipeError:  # click ends quietly
+            raise
+        except OSError as error:
+            echo(f"digitd: {describe(error)}", err=True)
+            ctx.exit(exit_status(error))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
-from daemon.errors import DigitdError, ModelError
+from daemon.errors import DigitdError, ModelError, describe, exit_status
 from daemon.records import FileContent, Reading, ReadOptions, Status, Verdict
 from daemon.workers.worker import Timeouts, WorkerSettings
 
@@ -86,9 +86,9 @@ def main() -> None:
         config = Path(sys.argv[sys.argv.index("--config") + 1])
         once = "--once" in sys.argv
         Service(config, once=once, worker_settings=worker_settings).run()
-    except DigitdError as error:
-        print(f"digitd: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    except (DigitdError, OSError) as error:
+        print(f"digitd: {describe(error)}", file=sys.stderr)
+        sys.exit(exit_status(error))
 
 
 if __name__ == "__main__":

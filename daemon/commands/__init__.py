@@ -12,7 +12,7 @@ config_option = click.option(
     "config_file",
     default="config.yaml",
     show_default=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(readable=False, path_type=Path),  # a bad one exits with EX_CONFIG
     help="The config file.",
 )
 model_option = click.option(

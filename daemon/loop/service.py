@@ -15,7 +15,7 @@ from daemon.config import Config
 from daemon.errors import DigitdError, StorageError, describe
 from daemon.loop.metrics import Metrics
 from daemon.loop.session import Session
-from daemon.loop.startup import check_folders, start_readers
+from daemon.loop.startup import check_folders, make_folders, start_readers
 from daemon.loop.status import State, count_files_left
 from daemon.outbox.rows import Row, timestamp
 from daemon.records import ReadOptions, Status
@@ -94,11 +94,12 @@ class Service:
         Raises:
             BusyError: another digitd holds the inbox or the outbox.
             ConfigError, ModelError: a folder or the model cannot be used.
-            StorageError: with ``once``, a folder cannot be used now.
+            StorageError, OSError: at the start, or with ``once``, a folder cannot be used now.
         """
         since = timestamp(datetime.now(UTC))
-        is_reloaded = True
+        is_first = is_reloaded = True
         with self._handle_signals():
+            make_folders(self._config)
             while is_reloaded:
                 session = Session(
                     self._config,
@@ -110,10 +111,11 @@ class Service:
                     since=since,
                 )
                 try:
-                    session.start()
+                    session.start(is_first=is_first)
                     is_reloaded = self._loop(session)
                 finally:
                     session.stop()
+                is_first = False
         log.info("stopped after %s", summary(self._counts))
         if session.unpublished and self._once:
             raise StorageError(
@@ -156,6 +158,7 @@ class Service:
                 raise self._reload.trial.error
             if self._reload.trial.self_test is None:
                 return False
+            make_folders(self._reload.config, self._config)
             self._config = self._reload.config
             is_passed = True
         except (OSError, DigitdError) as error:

@@ -1,5 +1,6 @@
 """Run one configuration: open the folders, move files from stage to stage, close the folders."""
 
+import errno
 import logging
 import math
 import os
@@ -18,7 +19,6 @@ from daemon.layout import TABLE
 from daemon.loop.in_flight import Stage
 from daemon.loop.metrics import Gauges, Metrics
 from daemon.loop.pipeline import Pipeline
-from daemon.loop.startup import make_folders
 from daemon.loop.status import State, StatusPage, StatusSnapshot
 from daemon.outbox.drift import DriftMonitor
 from daemon.outbox.outbox import Outbox
@@ -65,10 +65,11 @@ class Session:
         self._pool = pool
         self._wakeup = wakeup
         self._once = once
+        self._is_first = True
         self._since = since
         self._inbox = Inbox(config, wakeup.set)
-        self._claims = Claims(config.inbox)
-        self._outbox = Outbox(config.outbox, daily=config.folders == "daily")
+        self._claims = Claims(config.inbox, config.file)
+        self._outbox = Outbox(config.outbox, config.file, daily=config.folders == "daily")
         self._retention = Retention(config.outbox, config.keep_days)
         self._drift = DriftMonitor(config.outbox)
         self._metrics = metrics
@@ -86,15 +87,24 @@ class Session:
         self._retry = Backoff(_RETRY_SECONDS, _RETRY_AT_MOST)
         self._is_open = self._is_ready = False
 
-    def start(self) -> None:
-        """Open the folders; after a temporary fault, pause.
+    def start(self, *, is_first: bool = True) -> None:
+        """Open the folders.
+
+        Args:
+            is_first: whether this is digitd's start. After a reload, a fault is a pause.
 
         Raises:
-            DigitdError: another digitd holds one, or one cannot be used as configured.
+            BusyError: another digitd holds one.
+            DigitdError, OSError: at digitd's start, one cannot be used.
         """
+        self._is_first = is_first
         try:
             self._open()
-        except OSError as error:
+        except BusyError:
+            raise
+        except (OSError, DigitdError) as error:
+            if is_first:
+                raise
             self._pause(error)
         log.info("starting %s and loading the model", self._pool.title)
 
@@ -103,7 +113,7 @@ class Session:
 
         Raises:
             BusyError: another digitd has locked a folder that was missing for a while.
-            ModelError: no worker ever became ready, because the model cannot be used.
+            ModelError, OSError: at digitd's start, no worker became ready.
             DigitdError: with ``once``, any fault that would otherwise pause the daemon.
         """
         self._pipeline.collect()  # what the workers have read: READING → READ
@@ -123,6 +133,8 @@ class Session:
                 raise
             except (OSError, DigitdError) as error:
                 self._pause(error)
+            except MemoryError:
+                self._pause(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
             else:
                 self._resume()
         self._status.show(self.snapshot)
@@ -219,7 +231,6 @@ class Session:
 
     def _open(self) -> None:
         """Lock both folders, recover what an earlier run left, start watching the inbox."""
-        make_folders(self.config)
         self._outbox.ensure_open()
         self._drift.open()
         self._claims.ensure_open()
@@ -241,7 +252,7 @@ class Session:
         """Tell the log and systemd when the first worker is ready.
 
         Raises:
-            ModelError, OSError: no worker can become ready.
+            ModelError, OSError: at digitd's start, no worker can become ready.
         """
         if self._is_ready:
             return
@@ -250,7 +261,7 @@ class Session:
             # It pauses intake until the other machines answer; systemd doesn't wait for them.
             notify("READY=1")
             return
-        if error is not None:
+        if error is not None and self._is_first:
             raise error
         if self._pool.self_test is None:
             return

@@ -1,28 +1,50 @@
 """What a start needs: the inbox, the outbox, and somebody who reads."""
 
+import errno
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from daemon.config import Config
-from daemon.errors import BusyError, ConfigError, MissingPackageError
-from daemon.files import is_held
-from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
+from daemon.errors import ConfigError, MissingPackageError, StorageError, describe
+from daemon.files import busy, is_held
+from daemon.layout import (
+    ATTEMPTS,
+    FAILED,
+    ORIGINALS,
+    OUTBOX_LOCK,
+    PICTURES,
+    TABLE,
+    WORK_FOLDER,
+    WORK_LOCK,
+)
 from daemon.outbox.table import check_header
 from daemon.workers.pool import Pool, worker_count
 from daemon.workers.readers import Readers
 from daemon.workers.worker import WorkerSettings
 
+_NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 
-def make_folders(config: Config) -> None:
+
+def make_folders(config: Config, in_force: Config | None = None) -> None:
     """Create the inbox and the outbox if they are missing.
 
+    Args:
+        config: names the folders.
+        in_force: the settings before a reload. If one of their folders is missing, its disk may be
+            away, so it is not created.
+
     Raises:
-        ConfigError: this user cannot create or use one.
-        OSError: one cannot be created now (disk full, read-only).
+        ConfigError: one has no parent folder, or is not a folder.
+        StorageError, OSError: one cannot be created or used now.
     """
-    for key, folder in (("inbox", config.inbox), ("outbox", config.outbox)):
-        _check_folder(key, folder)
-        folder.mkdir(mode=0o770, exist_ok=True)
+    for key, folder in _folders(config):
+        if not _names(in_force, folder):
+            with _naming(key):
+                _check_folder(key, folder)
+                folder.mkdir(mode=0o770, exist_ok=True)
 
 
 def check_folders(config: Config, in_force: Config | None = None) -> None:
@@ -33,40 +55,92 @@ def check_folders(config: Config, in_force: Config | None = None) -> None:
         in_force: the settings of the calling digitd, which itself holds the locks on its folders.
 
     Raises:
-        ConfigError: one cannot be created or used, or predictions.csv is not digitd's.
+        ConfigError: one has no parent folder or is not a folder, or predictions.csv is not
+            digitd's.
         BusyError: another digitd holds one.
-        OSError: one cannot be used now.
+        StorageError, OSError: one cannot be created or used now.
     """
-    _check_folder("inbox", config.inbox)
-    _check_folder("outbox", config.outbox)
+    work = config.inbox / WORK_FOLDER
+    own = {"inbox": (WORK_LOCK, ATTEMPTS), "outbox": (OUTBOX_LOCK, TABLE)}
+    for key, folder in _folders(config):
+        if _names(in_force, folder):
+            continue
+        with _naming(key):
+            _check_folder(key, folder)
+        lock, *_ = files = [(work if key == "inbox" else folder) / name for name in own[key]]
+        if is_held(lock):
+            raise busy(lock)
+        with _naming(key):
+            for file in files:
+                _try_to_write(file)
+    for name in (PICTURES, ORIGINALS, FAILED):
+        if os.path.lexists(folder := config.outbox / name) and not folder.is_dir():
+            raise StorageError(f"{folder} is not a folder: remove it")
     check_header(config.outbox)
-    ours = () if in_force is None else (in_force.inbox, in_force.outbox)
-    locks = {
-        config.inbox: config.inbox / WORK_FOLDER / WORK_LOCK,
-        config.outbox: config.outbox / OUTBOX_LOCK,
-    }
-    for folder, lock in locks.items():
-        if folder not in ours and is_held(lock):
-            raise BusyError(
-                f"another digitd holds {folder}: run `digitd status` to see which, then stop it, "
-                "or name another folder"
-            )
+
+
+def _folders(config: Config) -> Iterator[tuple[str, Path]]:
+    yield "inbox", config.inbox
+    yield "outbox", config.outbox
+
+
+def _names(config: Config | None, folder: Path) -> bool:
+    """Return whether a folder is one of a config's."""
+    return config is not None and folder in {config.inbox, config.outbox}
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Add the key and a remedy to the message of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{key}: {describe(error)}: check its disk, and the permissions of the folders above it"
+        ) from None
 
 
 def _check_folder(key: str, folder: Path) -> None:
-    parent = folder.parent
-    if not folder.exists() and parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
-        return  # it can be created
-    if not folder.is_dir():
-        raise ConfigError(
-            f"{key}: {folder} is not a folder and cannot be created: create it, or name another "
-            "folder in the config"
-        )
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"{key}: {folder} cannot be listed and written by this user: change its owner or "
-            "its permissions, or name another folder in the config"
-        )
+    """Raise if a folder cannot be used, or is missing and has no parent to create it in.
+
+    A ConfigError is for a person to fix. Any other fault may pass without one.
+    """
+    try:
+        if stat.S_ISDIR(folder.stat().st_mode):
+            if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                return
+            raise StorageError(
+                f"{key}: {folder} cannot be listed and written by this user: change its owner or "
+                "its permissions, or mount its disk for writing"
+            )
+    except FileNotFoundError:
+        if folder.is_symlink():
+            raise StorageError(
+                f"{key}: {folder} is a symlink to nothing: mount or create its target"
+            ) from None
+        if folder.parent.is_dir():
+            return  # it can be created
+    except OSError as error:
+        if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+            raise
+    raise ConfigError(
+        f"{key}: {folder} is not a folder and cannot be created: create it, or name another "
+        "folder in the config"
+    )
+
+
+def _try_to_write(file: Path) -> None:
+    """Raise OSError if a file can be neither opened for writing nor created; create nothing."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except FileNotFoundError:
+        folder = next(folder for folder in file.parents if folder.is_dir())
+        try:
+            os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC))
+        except OSError as error:
+            # Network file systems have no unnamed files. Those of the kernel hold no files at all.
+            if error.errno not in _NO_UNNAMED_FILES or not os.statvfs(folder).f_blocks:
+                raise
 
 
 def start_readers(config: Config, settings: WorkerSettings, workers: int | None = None) -> Readers:

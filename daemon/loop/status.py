@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Config
+from daemon.errors import describe
+from daemon.files import read_holder
 from daemon.inbox.listing import Listing
-from daemon.layout import STATUS_PAGE, WORK_FOLDER, claimed_id
+from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK, claimed_id
 from daemon.outbox.drift import differences, load
 from daemon.outbox.outbox import is_running
-from daemon.outbox.table import count_rows
+from daemon.outbox.table import RowCounts, count_rows
 from daemon.records import Status
 from daemon.systemd.notify import notify, watchdog_seconds
 from daemon.text import escape, printable
@@ -60,6 +62,7 @@ class StatusPage:
         self._inbox = inbox
         self._path = inbox / WORK_FOLDER / STATUS_PAGE
         self._last: StatusSnapshot | None = None
+        self._is_written = False
         self._write_timer = Timer(_WRITE_SECONDS)
         self._ping_timer = Timer(math.inf if (every := watchdog_seconds()) is None else every / 4)
         if every is None:
@@ -74,12 +77,15 @@ class StatusPage:
         if is_same_state and not self._write_timer.is_due:
             return
         self._write_timer.restart()
-        if status == self._last and self._path.exists():
-            return
-        with suppress(OSError):  # the folder may be missing, which is logged elsewhere
-            self._write(status)
-            self._last = status
+        if status != self._last:
+            self._last, self._is_written = status, False
             notify(escape(f"STATUS={status.state}: {status.why or self._inbox}"))
+        # Whatever the fault of this folder is, it is reported elsewhere.
+        with suppress(OSError):
+            if not (self._is_written and self._path.exists()):
+                self._is_written = False
+                self._write(status)
+                self._is_written = True
 
     @property
     def seconds_until_ping(self) -> float:
@@ -101,11 +107,16 @@ def _truncate(value: str | int) -> str | int:
 
 
 def read_status(config: Config) -> dict[str, Any]:
-    """Return the status of the digitd with this config, running or not."""
+    """Return the status of the digitd with this config, running or not.
+
+    The numbers of rows are ``None`` if the outbox cannot be read.
+    """
     running = is_running(config.inbox, config.outbox)
-    page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
-    found = count_rows(config.outbox)
-    known = page if running else {}
+    known = _read_page(config) if running else {}
+    try:
+        found = count_rows(config.outbox)
+    except OSError:
+        found = RowCounts({}, None, None)
     counts = Listing(config.inbox, config.pattern).count()
     return {
         "running": running,
@@ -121,7 +132,7 @@ def read_status(config: Config) -> dict[str, Any]:
         "ignored": counts.ignored,
         "in_work": _count_claimed(config.inbox / WORK_FOLDER),
         "changed": known.get("changed", 0),
-        **{status.value: found.by_status[status] for status in Status},
+        **{status.value: found.by_status.get(status) for status in Status},
         "drift": differences(load(config.outbox)),
         "last": _brief(found.last),
         "last_error": _brief(found.last_error),
@@ -132,17 +143,29 @@ def read_health(config: Config) -> str:
     """Return what the digitd with this config is doing: its state, and why if it is paused."""
     if not is_running(config.inbox, config.outbox):
         return State.STOPPED
-    page = _read_page(config.inbox / WORK_FOLDER / STATUS_PAGE)
+    page = _read_page(config)
     state, why = page.get("state", State.STARTING), page.get("why", "")
     return f"{state}: {why}" if why else str(state)
 
 
-def _read_page(path: Path) -> dict[str, Any]:
+def _read_page(config: Config) -> dict[str, Any]:
+    """Return what the running digitd wrote; the page is in the inbox, which may be out of reach."""
+    work = config.inbox / WORK_FOLDER
+    holder = read_holder(config.outbox / OUTBOX_LOCK) or read_holder(work / WORK_LOCK)
+    known: dict[str, Any] = {} if holder is None else {"pid": holder.pid}
     try:
-        page = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return page if isinstance(page, dict) else {}
+        page = json.loads((work / STATUS_PAGE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if config.inbox.is_dir():
+            return known  # it has not been written yet
+        return known | {"state": State.PAUSED, "why": f"{config.inbox}: is missing"}
+    except OSError as error:
+        return known | {"state": State.PAUSED, "why": describe(error)}
+    except ValueError:
+        return known
+    # An earlier digitd may have left it.
+    is_current = isinstance(page, dict) and page.get("pid") == known.get("pid", page.get("pid"))
+    return page if is_current else known
 
 
 def count_files_left(config: Config) -> int:

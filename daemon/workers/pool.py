@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Literal
 
-from daemon.errors import ModelError, WorkerStartError
+from daemon.errors import ModelError, WorkerStartError, describe
 from daemon.records import Reading
 from daemon.waiting import Backoff
 from daemon.workers.process import WorkerProcess
@@ -91,8 +91,12 @@ class Pool:
         """Return what became of batches; replace workers that died and start missing ones."""
         outcomes = [outcome for worker in [*self._workers] for outcome in self._receive(worker)]
         if self._start.is_due:
-            while len(self._workers) < self.size:
-                self._workers.append(WorkerProcess(self._settings))
+            try:
+                while len(self._workers) < self.size:
+                    self._workers.append(WorkerProcess(self._settings))
+            except OSError as error:  # no memory, descriptors or processes are left
+                log.warning("a worker cannot be started, trying again: %s", describe(error))
+                self._count_failed_start(error)
         return outcomes
 
     def close(self) -> None:

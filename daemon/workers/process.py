@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 
 from daemon.records import Reading
@@ -32,6 +32,11 @@ class WorkerProcess:
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
+        """Start a process.
+
+        Raises:
+            OSError: it cannot be started.
+        """
         self.self_test: Reading | None = None
         self.batches: deque[tuple[str, ...]] = deque()
         self.reserved = False
@@ -40,15 +45,20 @@ class WorkerProcess:
         self.deadline = time.monotonic() + self._limit
         self._begun = time.monotonic()
         self._closed = False
-        # Files in memory work on a full disk and need no cleanup.
-        self._stderr = os.memfd_create("digitd-worker-stderr")
-        self._progress = os.memfd_create("digitd-worker-progress")
-        self._connection, theirs = _SPAWN.Pipe()
-        paths = (f"/proc/{os.getpid()}/fd/{each}" for each in (self._stderr, self._progress))
-        arguments = (theirs, settings, *paths)
-        self._process = _SPAWN.Process(target=worker.main, args=arguments, daemon=True)
-        self._process.start()
-        theirs.close()
+        with ExitStack() as undo:
+            # Files in memory work on a full disk and need no cleanup.
+            self._stderr = os.memfd_create("digitd-worker-stderr")
+            undo.callback(os.close, self._stderr)
+            self._progress = os.memfd_create("digitd-worker-progress")
+            undo.callback(os.close, self._progress)
+            self._connection, theirs = _SPAWN.Pipe()
+            undo.callback(self._connection.close)
+            paths = (f"/proc/{os.getpid()}/fd/{each}" for each in (self._stderr, self._progress))
+            arguments = (theirs, settings, *paths)
+            self._process = _SPAWN.Process(target=worker.main, args=arguments, daemon=True)
+            with theirs:
+                self._process.start()
+            undo.pop_all()
 
     @property
     def seconds(self) -> float:
