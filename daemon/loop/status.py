@@ -16,6 +16,7 @@ from daemon.inbox.listing import Listing
 from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK, claimed_id
 from daemon.outbox.drift import differences, load
 from daemon.outbox.outbox import is_running
+from daemon.outbox.rows import parse_number
 from daemon.outbox.table import RowCounts, count_rows
 from daemon.records import Status
 from daemon.systemd.notify import notify, watchdog_seconds
@@ -186,6 +187,6 @@ def _brief(row: dict[str, str] | None) -> dict[str, Any] | None:
     if row is None:
         return None
     shown: dict[str, Any] = {key: row[key] for key in _BRIEF}
-    shown["digit"] = int(row["digit"]) if row["digit"] else None
-    shown["confidence"] = float(row["confidence"]) if row["confidence"] else None
+    shown["digit"] = int(row["digit"]) if row["digit"].isdecimal() else row["digit"] or None
+    shown["confidence"] = parse_number(row["confidence"])
     return shown

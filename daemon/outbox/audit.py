@@ -19,6 +19,7 @@ from daemon.outbox.table import open_tables, rows_from_the_end
 from daemon.records import Status
 from daemon.text import printable
 
+_UNREADABLE = "\ufffd"  # in place of bytes that are not UTF-8
 _CHECKED = ("id", "file", "status", "processed_at", "original", "picture", "sha256")
 _get_checked = itemgetter(*map(rows.COLUMNS.index, _CHECKED))
 _OWN = frozenset({layout.ATTEMPTS, layout.NEW_ATTEMPTS, layout.STATUS_PAGE, layout.WORK_LOCK})
@@ -117,15 +118,20 @@ def _read_table(table: BinaryIO, discrepancies: list[str], *, running: bool) -> 
     name = Path(table.name).name
     for number, raw in enumerate(files.complete_lines(table), 1):
         if number == 1:
-            if raw.rstrip() != rows.HEADER.strip().encode():
+            if fault := rows.find_header_fault(raw, rows.HEADER):
                 discrepancies.append(
-                    f"{name}: the first line is not the header; move the file away"
+                    f"{name}: the first line is not the header: {fault}; move the file away"
                 )
-        elif (cells := rows.cells(raw.decode("utf-8", "replace"))) is None:
+        elif (cells := rows.cells(line := raw.decode("utf-8", "replace"))) is None:
             discrepancies.append(
                 f"{name}, line {number}: not a complete row; fix or remove the line"
             )
         else:
+            if _UNREADABLE in line:
+                discrepancies.append(
+                    f"{name}, line {number}: is not UTF-8, a spreadsheet may have saved it; "
+                    "restore the line, or save the table as CSV UTF-8"
+                )
             yield _Row(name, *_get_checked(cells))
     if table.read(1) and not running:  # a running digitd is writing the row
         discrepancies.append(

@@ -71,7 +71,7 @@ def is_label(text: str) -> bool:
 
 def parse(line: str) -> Answer | None:
     """Return the answer in one line; ``None`` if it is not a complete row."""
-    cells = rows.split(line)
+    cells = rows.split(line, len(COLUMNS))
     if len(cells) != len(COLUMNS):
         return None
     answer = Answer(*cells)
@@ -96,7 +96,7 @@ def append(outbox: Path, answer: Answer) -> int:
     path = outbox / LABELS
     descriptor = _open_locked(path)
     try:
-        if not rows.has_header(os.pread(descriptor, len(HEADER), 0), HEADER, path, _REMEDY):
+        if not rows.has_header(os.pread(descriptor, rows.HEAD_BYTES, 0), HEADER, path, _REMEDY):
             os.ftruncate(descriptor, 0)
         if cut := files.cut_torn_lines(descriptor, lambda line: parse(line) is not None):
             log.warning("%s: cut a torn row of %d bytes", path, cut)
@@ -130,7 +130,7 @@ def read(outbox: Path) -> Iterator[Answer]:
     except FileNotFoundError:
         return
     with file:
-        rows.has_header(file.readline(), HEADER, path, _REMEDY)
+        rows.has_header(file.readline(rows.HEAD_BYTES), HEADER, path, _REMEDY)
         for line in files.complete_lines(file):
             answer = parse(line.decode("utf-8", "replace"))
             if answer is not None:

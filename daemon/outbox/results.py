@@ -1,5 +1,6 @@
 """The final answers, each row's from a person or else the model; as CSV, JSON lines or Parquet."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from daemon.outbox import labels, rows
 from daemon.outbox.table import check_header, open_tables
 from daemon.records import Status
 
+log = logging.getLogger(__name__)
+
 COLUMNS = (*rows.COLUMNS, "answer", "answered_by")
 PERSON, MODEL = "person", "model"
 _ID, _STATUS, _DIGIT = map(rows.COLUMNS.index, ("id", "status", "digit"))
 # The columns of numbers are next to each other.
 _FIRST_NUMBER = COLUMNS.index("digit")
 _AFTER_NUMBERS = COLUMNS.index(rows.PROBABILITIES[-1]) + 1
-_NUMBER = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NUMBER_CELLS = re.compile(
     rf"(?:{_NUMBER.pattern})?(?:,(?:{_NUMBER.pattern})?){{{_AFTER_NUMBERS - _FIRST_NUMBER - 1}}}"
 )
@@ -75,18 +78,29 @@ def final_rows(outbox: Path) -> Iterator[FinalRow]:
 
 def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield each row once: the line without its newline, and its cells."""
+    left_out = 0
     with open_tables(outbox) as tables:
         # Rows can be in two tables if somebody left a copy of the table next to it.
         seen: set[str] | None = set() if len(tables) > 1 else None
-        for raw in chain.from_iterable(map(complete_lines, tables)):
-            cells = rows.cells(line := raw.decode("utf-8", "replace").rstrip("\r\n"))
-            if cells is None:
-                continue  # the header, or a line that `digitd audit` reports
-            if seen is not None:
-                if cells[_ID] in seen:
+        for table in tables:
+            for number, raw in enumerate(complete_lines(table)):
+                cells = rows.cells(line := raw.decode("utf-8", "replace").rstrip("\r\n"))
+                if cells is None:
+                    left_out += number > 0  # the first line is the header
                     continue
-                seen.add(cells[_ID])
-            yield line, cells
+                if seen is not None:
+                    if cells[_ID] in seen:
+                        continue
+                    seen.add(cells[_ID])
+                if not line.endswith(cells[-1]):  # a spreadsheet added quotes or empty columns
+                    line = rows.csv_line(cells).rstrip("\n")
+                yield line, cells
+    if left_out:
+        log.warning(
+            "%s: left out %s: `digitd audit` says which, and what to do",
+            outbox / TABLE,
+            "1 line that is not a row" if left_out == 1 else f"{left_out} lines that are not rows",
+        )
 
 
 def csv_lines(finals: Iterable[FinalRow]) -> Iterator[bytes]:
@@ -106,6 +120,7 @@ def _json_line(final: FinalRow) -> str:
     # The cells are JSON numbers already. json.dumps of a dict takes 20 us, this 6.
     numbers = final.cells[_FIRST_NUMBER:_AFTER_NUMBERS]
     if not _NUMBER_CELLS.fullmatch(",".join(numbers)):  # somebody edited the row
+        numbers = [cell.replace(",", ".") for cell in numbers]
         numbers = [cell if _NUMBER.fullmatch(cell) else "" for cell in numbers]
     return _JSON_LINE % (
         *map(quote, final.cells[:_FIRST_NUMBER]),
@@ -127,10 +142,7 @@ def _parse_cells(final: FinalRow) -> Iterator[str | float | None]:
 
 def _parse_number(cell: str) -> float | None:
     """Return the number in a cell; ``None`` if there is none, or somebody edited it."""
-    try:
-        return int(cell) if cell.isdecimal() else float(cell)
-    except ValueError:
-        return None
+    return int(cell) if cell.isdecimal() else rows.parse_number(cell)
 
 
 def _write_parquet(finals: Iterable[FinalRow], out: BinaryIO) -> None:

@@ -38,7 +38,7 @@ class ReviewItem:
     @property
     def confidence(self) -> float | None:
         """The model's confidence; ``None`` if there is none."""
-        return _parse_number(self.row["confidence"])
+        return rows.parse_number(self.row["confidence"])
 
     def as_json(self) -> dict[str, Any]:
         """Return what the page gets: numbers as numbers, no paths."""
@@ -47,7 +47,7 @@ class ReviewItem:
         return {
             **{name: row[name] for name in names},
             "confidence": self.confidence,
-            "probabilities": [_parse_number(row[name]) for name in rows.PROBABILITIES],
+            "probabilities": [rows.parse_number(row[name]) for name in rows.PROBABILITIES],
             # Without probabilities the model was not asked, and the picture does not show a glyph.
             "has_picture": bool(row["picture"] and row[rows.PROBABILITIES[0]]),
             "label": self.label,
@@ -183,10 +183,3 @@ def _source(submitted: SubmittedAnswer, item: ReviewItem) -> Source:
         is_sample = submitted.is_sample and item.row["status"] == Status.OK
         return Source.SAMPLE if is_sample else Source.QUEUE
     return Source.GALLERY
-
-
-def _parse_number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:  # empty, or somebody edited it
-        return None

@@ -276,9 +276,8 @@ def _values(number: int, offset: int, cells: list[str]) -> tuple[int, *tuple[obj
     """Return the columns of ``rows`` for a row that nobody has answered."""
     row_id = ids.decode(cells[0])
     status, digit = cells[_STATUS], cells[_DIGIT]
-    try:
-        confidence = float(cells[_CONFIDENCE])
-    except ValueError:
+    confidence = rows.parse_number(cells[_CONFIDENCE])
+    if confidence is None:
         confidence = NO_CONFIDENCE
     try:
         sha256 = bytes.fromhex(cells[_SHA256]) or None

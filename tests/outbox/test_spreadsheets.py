@@ -1,0 +1,171 @@
+"""Tables that a spreadsheet or an editor has saved: used as they are, or refused unchanged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.config import load
+from daemon.errors import ConfigError
+from daemon.layout import LABELS, TABLE
+from daemon.loop.startup import check_folders
+from daemon.loop.status import read_status
+from daemon.outbox import labels
+from daemon.outbox.audit import find_discrepancies
+from daemon.outbox.outbox import Outbox
+from daemon.outbox.results import final_rows
+from support.daemon import digitd, run_once
+from support.stand_in import png_like
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.daemon import Box
+    from support.site import Site
+
+BOM = b"\xef\xbb\xbf"
+
+
+def excel(table: bytes) -> bytes:
+    return BOM + table.replace(b"\n", b"\r\n")
+
+
+def quote_all(table: bytes) -> bytes:
+    out = io.StringIO()
+    rows = csv.reader(io.StringIO(table.decode()))
+    csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
+
+
+def add_empty_columns(table: bytes) -> bytes:
+    return table.replace(b"\n", b",,\r\n")
+
+
+def reformat_numbers(table: bytes) -> bytes:
+    return table.replace(b"0.990000", b'"9,90E-01"').replace(b"0.090000", b"9.00E-02")
+
+
+def cut_last_newline(table: bytes) -> bytes:
+    return table.removesuffix(b"\n")
+
+
+@pytest.fixture
+def read(box: Box) -> Box:
+    """Return a box with two rows and an answer to the first."""
+    for name in ("Zähler 1.png", "b, c.png"):
+        box.drop(name, png_like("good"))
+    run_once(box)
+    row = box.row("Zähler 1.png")
+    given = (row["id"], row["sha256"], "4", "Ana", "now", row["model"], "7", "0.99", "import")
+    labels.append(box.outbox, labels.Answer(*given))
+    return box
+
+
+@pytest.mark.parametrize(
+    "save", [excel, quote_all, add_empty_columns, reformat_numbers, cut_last_newline]
+)
+def test_saved_tables_are_used_as_they_are(read: Box, save: Callable[[bytes], bytes]) -> None:
+    saved = {}
+    for name in (TABLE, LABELS):
+        path = read.outbox / name
+        path.write_bytes(save(path.read_bytes()))
+        saved[path] = path.read_bytes()
+    read.drop("digit3.png", png_like("good"))
+    run_once(read)
+    third = json.loads(
+        digitd("results", "--format", "jsonl", "--config", read.config).stdout.splitlines()[2]
+    )
+    given = (third["id"], third["sha256"], "5", "Ana", "now", "m", "7", "0.99", "import")
+    labels.append(read.outbox, labels.Answer(*given))
+    for path, content in saved.items():
+        assert path.read_bytes().startswith(content)
+    csv_ = digitd("results", "--config", read.config)
+    json_ = digitd("results", "--format", "jsonl", "--config", read.config)
+    answers = [
+        [(one["file"], one["answer"], one["p0"]) for one in rows]
+        for rows in (
+            csv.DictReader(io.StringIO(csv_.stdout)),
+            map(json.loads, json_.stdout.splitlines()),
+        )
+    ]
+    assert answers[1] == [
+        ("Zähler 1.png", "4", 0.09),
+        ("b, c.png", "7", 0.09),
+        ("digit3.png", "5", 0.09),
+    ]
+    assert [one[:2] for one in answers[0]] == [one[:2] for one in answers[1]]
+    assert not csv_.stderr + json_.stderr
+    audit = digitd("audit", "--config", read.config)
+    assert audit.returncode == 0, audit.stdout
+    status = json.loads(digitd("status", "--json", "--config", read.config).stdout)
+    assert (status["ok"], status["last"]["confidence"]) == (3, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("save", "said"),
+    [
+        (lambda table: table.decode().encode("utf-16"), "it is not UTF-8"),
+        (lambda table: table.replace(b",", b";"), "its columns are not separated by commas"),
+        (lambda table: table.replace(b",", b"\t"), "its columns are not separated by commas"),
+        (lambda table: table.replace(b"\n", b"\r"), "its lines end with CR alone"),
+        (lambda table: table.partition(b"\n")[2], "its first line is missing"),
+        (lambda table: b"\n" + table, "it is another file"),
+        (lambda table: table.replace(b"id,", b"ID,", 1), "it lacks id and has also 'ID'"),
+        (lambda table: table.replace(b"\n", b",seen\n", 1), "it has also 'seen'"),
+        (lambda table: quote_all(table).split(b"\n")[0], "no line"),
+    ],
+)
+@pytest.mark.parametrize("name", [TABLE, LABELS])
+def test_saved_table_that_cannot_be_used_is_refused_unchanged(
+    site: Site, name: str, save: Callable[[bytes], bytes], said: str
+) -> None:
+    row = site.add("digit1.png")
+    answer = labels.Answer(row, "", "5", "Ana", "now", "m", "7", "0.99", "import")
+    labels.append(site.outbox, answer)
+    path = site.outbox / name
+    path.write_bytes(save(path.read_bytes()))
+    before = path.read_bytes()
+    config = load(site.config)
+    message = re.escape(f"{path}: does not begin with digitd's columns ({said}")
+    with pytest.raises(ConfigError, match=message):
+        next(final_rows(site.outbox))
+    if name == TABLE:
+        with pytest.raises(ConfigError, match=message):
+            check_folders(config)
+        with pytest.raises(ConfigError, match=message):
+            Outbox(site.outbox).ensure_open()
+        assert find_discrepancies(config).discrepancies
+    else:
+        with pytest.raises(ConfigError, match=message):
+            labels.append(site.outbox, answer)
+    read_status(config)
+    assert path.read_bytes() == before
+
+
+def test_start_on_a_table_of_a_spreadsheet_says_what_to_do(read: Box) -> None:
+    read.table.write_bytes(read.table.read_bytes().replace(b",", b";"))
+    done = digitd("run", "--once", "--config", read.config)
+    assert done.returncode == 78
+    assert done.stderr.splitlines()[-1] == (
+        f"digitd: {read.table}: does not begin with digitd's columns (its columns are not "
+        "separated by commas): save it as CSV in UTF-8 with commas and these columns, move it "
+        "away, or name another outbox"
+    )
+
+
+def test_rows_that_a_spreadsheet_spoilt_are_named(read: Box) -> None:
+    text = read.table.read_bytes()
+    dates = re.sub(rb"(\d{4})-(\d\d)-(\d\d)T", rb"\3.\2.\1 ", text.splitlines()[2])
+    read.table.write_bytes(text.replace(text.splitlines()[2], dates).replace("ä".encode(), b"\xe4"))
+    results = digitd("results", "--config", read.config)
+    assert len(results.stdout.splitlines()) == 2
+    assert "left out 1 line that is not a row: `digitd audit` says which" in results.stderr
+    audit = digitd("audit", "--config", read.config)
+    assert audit.returncode == 1
+    assert "predictions.csv, line 2: is not UTF-8, a spreadsheet may have saved it" in audit.stdout
+    assert "predictions.csv, line 3: not a complete row; fix or remove the line" in audit.stdout
