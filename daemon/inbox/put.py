@@ -4,23 +4,33 @@ A file appears there whole, under a name that is free.
 """
 
 import errno
+import fnmatch
 import os
+import re
 import secrets
 import stat
+import string
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from daemon.config import Config
 from daemon.errors import RetryError, describe
-from daemon.files import move_noreplace
+from daemon.files import move_noreplace, publish_part
 from daemon.inbox.listing import Listing, natural
-from daemon.layout import FAILED
+from daemon.layout import FAILED, NAME_BYTES
 from daemon.outbox.archive import dropped_name, is_file_name, list_names
+from daemon.pattern import IMAGES, compile_globs
+from daemon.reading import formats
 
 # The inbox never reads names that start with a dot.
 _PREFIX = ".digitd-new-"
 _STALE_SECONDS = 3600.0  # nobody still writes to a file that has not changed for that long
+_MOST_NAMES = 10_001  # that are tried for a file; one more than may wait in the inbox
+# What a glob consists of; a wildcard that stands for one character takes one of these.
+_GLOB_PART = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|[^*?]", re.DOTALL)
+_CHARACTERS = string.digits + string.ascii_letters
 
 
 def new_part(inbox: Path) -> Path:
@@ -34,6 +44,71 @@ def remove_parts(inbox: Path) -> None:
         for part in inbox.glob(f"{_PREFIX}*"):
             if time.time() - part.stat().st_mtime > _STALE_SECONDS:
                 part.unlink(missing_ok=True)
+
+
+def add_file(config: Config, part: Path, name: str) -> str | None:
+    """Give a written file a free name in the inbox that digitd reads; return it.
+
+    Args:
+        config: names the inbox.
+        part: from ``new_part``.
+        name: the name that the file should have. It is numbered if it is taken. If no ``pattern``
+            matches it, an image gets a name that one matches.
+
+    Returns:
+        The name; ``None`` if no ``pattern`` matches and it is not an image.
+
+    Raises:
+        FileExistsError: no name is free.
+        OSError: the file cannot be renamed.
+    """
+    with part.open("rb") as file:
+        found = formats.sniff(file.read(formats.HEAD_BYTES))
+    matches = compile_globs(config.pattern)
+    if found is None and not matches(name):
+        return None
+    ending = "" if found is None else f".{found.lower()}"
+    for number in range(1, _MOST_NAMES + 1):
+        free = next(filter(matches, _names(config.pattern, name, ending, number)), None)
+        # Without renaming, trying 10,000 names takes 20 ms.
+        if free is not None and not os.path.lexists(config.inbox / free):
+            with suppress(FileExistsError):
+                publish_part(part, config.inbox / free)
+                return free
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(config.inbox / name))
+
+
+def _names(globs: tuple[str, ...], name: str, ending: str, number: int) -> Iterator[str]:
+    """Yield a file's numbered names, best first; ``ending`` is its format's, if it is an image."""
+    suffix = PurePath(name).suffix
+    stem = name.removesuffix(suffix)
+    # image.jpg, image_2.jpg and image_10.jpg are read in this order.
+    numbered = stem if number == 1 else f"{_fit(stem, 32)}_{number}"
+    yield _fit(numbered, len(suffix.encode())) + suffix
+    if ending:
+        yield _fit(numbered, len(ending)) + ending
+        for glob in globs:
+            if glob != IMAGES:
+                yield _fill(glob, _fit(numbered, len(glob.encode())), number - 1)
+
+
+def _fit(stem: str, more: int) -> str:
+    """Return a stem that leaves room for some more bytes in the name."""
+    return stem.encode()[: max(0, NAME_BYTES - more)].decode("utf-8", "ignore")
+
+
+def _fill(glob: str, text: str, number: int) -> str:
+    """Return a name that a glob matches: with a text for its first ``*``, or else with a number."""
+    parts = [part[0] for part in _GLOB_PART.finditer(glob)]
+    left = 0 if "*" in parts else number
+    for place in reversed(range(len(parts))):
+        if parts[place] == "*":
+            parts[place] = text if "*" not in parts[:place] else ""
+        elif parts[place] == "?" or len(parts[place]) > 1:
+            allowed = [c for c in _CHARACTERS if fnmatch.fnmatchcase(c, parts[place])]
+            left, chosen = divmod(left, len(allowed) or 1)
+            parts[place] = allowed[chosen] if allowed else ""
+    return "".join(parts)
 
 
 def list_failed(outbox: Path) -> list[str]:

@@ -143,7 +143,8 @@ class Pages:
         return HTMLResponse(self._render("login.html", is_wrong=True), 403)
 
     def _page(self, name: str, **values: Any) -> Response:  # noqa: ANN401 - a template's values
-        shared = {"state": self._state.counts(), "user": self._state.user}
+        limit = f"{self._state.config.max_file_mb:g}"
+        shared = {"state": self._state.counts(), "user": self._state.user, "max_mb": limit}
         return HTMLResponse(self._render(name, **shared, **values))
 
     def _render(self, name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -14,8 +15,10 @@ from daemon import ids
 from daemon.outbox.labels import NOT_A_DIGIT, UNDO, Source
 from daemon.records import Status
 from daemon.review.index import BINS, HOUR, NO_CONFIDENCE, SAMPLE_PRIORITY
+from daemon.text import cell
 
 _AFTER_ALL_NAMES = "\U0010ffff"
+_UPLOAD = re.compile(rf"({ids.PATTERN.pattern})-([0-9a-f]{{64}})-(.+)", re.DOTALL)
 _TRIED = 5000  # rows
 _DAY = 86400  # seconds
 _LISTED = "id IN (SELECT value FROM json_each(?))"
@@ -74,6 +77,30 @@ class Cursor:
 
     def __str__(self) -> str:
         return f"{self.key!r},{ids.encode(self.number)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was put into the inbox on the page, and how its row is found.
+
+    Attributes:
+        after: a number that the number of its row's id exceeds.
+        sha256: of its content.
+        name: in the inbox.
+    """
+
+    after: int
+    sha256: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return what ``str`` has returned; ``None`` for any other text."""
+        found = _UPLOAD.fullmatch(text)
+        return cls(ids.decode(found[1]), found[2], found[3]) if found else None
+
+    def __str__(self) -> str:
+        return f"{ids.encode(self.after)}-{self.sha256}-{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +186,26 @@ def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: in
 def cards(db: sqlite3.Connection, numbers: Collection[int]) -> list[Card]:
     """Return the rows whose ids have some numbers, oldest first."""
     return _cards(db, f"{_LISTED} ORDER BY id", (json.dumps(list(numbers)),))
+
+
+def newest(db: sqlite3.Connection) -> int:
+    """Return the highest number of a row's id; 0 if there is no row."""
+    return int(db.execute("SELECT ifnull(max(id), 0) FROM rows").fetchone()[0])
+
+
+def find_upload(db: sqlite3.Connection, upload: Upload) -> int | None:
+    """Return the number of an upload's row; ``None`` if there is none yet.
+
+    The content decides. Two files with the same content have the same verdict, and the name tells
+    them apart; a file that could not be opened has only its name.
+    """
+    name = cell(upload.name)
+    found = db.execute(
+        "SELECT id FROM rows WHERE id > ? AND (sha256 = ? OR (sha256 IS NULL AND file = ?)) "
+        "ORDER BY file != ?, id LIMIT 1",
+        (upload.after, bytes.fromhex(upload.sha256), name, name),
+    ).fetchone()
+    return None if found is None else int(found[0])
 
 
 def counts(db: sqlite3.Connection) -> dict[str, int]:

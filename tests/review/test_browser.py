@@ -21,7 +21,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page
 
 PHONE = {"width": 390, "height": 844}
 
@@ -354,9 +354,9 @@ def test_dropped_file_is_read_by_the_daemon_and_its_answer_appears(
             drop(page, "digit4.png", (SAMPLES / "digit4.png").read_bytes())
             page.wait_for_selector("#dropped li.ok", timeout=60_000)
             assert "digit4.png: 4" in page.inner_text("#dropped li.ok")
-            drop(page, "scan.png", b"x")
+            drop(page, "list.txt", b"milk")
             page.wait_for_selector("#dropped li.error")
-            assert "rename the file to match" in page.inner_text("#dropped li.error")
+            assert "rename it to match" in page.inner_text("#dropped li.error")
             if is_sampled(ids.decode(site.rows()[0]["id"])):
                 shows(page, "digit4.png")
                 page.keyboard.press("4")
@@ -374,6 +374,63 @@ def test_dropped_file_is_read_by_the_daemon_and_its_answer_appears(
             until(lambda: len(site.rows()) == 4, "the file is read again")
             assert [row["status"] for row in site.rows()] == ["ok", "unsure", "error", "error"]
             page.wait_for_selector("#arrivals li.error")
+
+
+def test_each_photo_of_a_phone_shows_its_own_answer(browser: Browser, site: Site) -> None:
+    site.configure(max_file_mb=1)
+    numbers = (3, 8, 3, 4)
+    photos = [(SAMPLES / f"digit{number}.png").read_bytes() for number in numbers]
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    chosen: list[FilePayload] = [
+        {"name": "image.jpg", "mimeType": "image/jpeg", "buffer": data}
+        for data in [*photos, heic, bytes(2_000_000)]
+    ]
+    with Server(site) as server:
+        for page in opened(browser, server):
+            page.set_input_files("#files", chosen)
+            page.wait_for_selector("#dropped li:nth-child(6).error")
+            last = page.inner_text("#dropped li:nth-child(6)")
+            assert "larger than 1 MB: save a smaller one" in last
+            assert sorted(file.name for file in site.inbox.iterdir()) == [
+                "image.jpg",
+                *(f"image_{number}.jpg" for number in range(2, 6)),
+            ]
+            with Daemon(site, DIGITD):
+                page.wait_for_function(
+                    "() => document.querySelectorAll('#dropped li a').length === 5",
+                    timeout=60_000,
+                )
+            lines = page.locator("#dropped li").all_inner_texts()
+            shown = [line.partition(": ")[2].split()[0] for line in lines[:4]]
+            assert shown == [str(number) for number in numbers]
+            (heic_row,) = (row for row in site.rows() if row["file"] == "image_5.jpg")
+            assert heic_row["reason"] in lines[4]
+            links = [link.get_attribute("href") for link in page.locator("#dropped a").all()]
+            assert len(set(links)) == 5
+
+
+def test_progress_of_an_upload_is_shown_and_a_lost_one_can_be_sent_again(
+    browser: Browser, site: Site
+) -> None:
+    with Server(site) as server:
+        for page in opened(browser, server):
+            page.evaluate(
+                """() => {
+                  window.told = [];
+                  const panel = document.querySelector('#dropped');
+                  new MutationObserver(() => {
+                    window.told.push(panel.querySelector('li')?.textContent);
+                  }).observe(panel, { childList: true, subtree: true });
+                }"""
+            )
+            page.route("**/api/files?*", lambda route: route.abort())
+            drop(page, "image.jpg", blank())
+            page.wait_for_selector("#dropped li.error button")
+            page.unroute("**/api/files?*")
+            page.click("#dropped li button")
+            page.wait_for_selector("#dropped li:text('in the inbox')")
+            told = page.evaluate("() => window.told")
+            assert any(re.fullmatch(r"image.jpg: sending \d+ %", text or "") for text in told)
 
 
 def blank() -> bytes:

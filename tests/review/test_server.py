@@ -11,8 +11,10 @@ import re
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 import cv2
 import numpy as np
@@ -388,15 +390,82 @@ def test_dropped_file_goes_into_the_inbox(site: Site, server: Server) -> None:
     assert server.request("/api/files?name=digit5.png", data).status == 201
     assert (site.inbox / "digit5.png").read_bytes() == data
     assert [path.name for path in site.inbox.iterdir()] == ["digit5.png"]
-    again = server.request("/api/files?name=digit5.png", b"other")
-    assert again.status == 409
-    assert (site.inbox / "digit5.png").read_bytes() == data
 
 
-def test_name_that_the_daemon_would_ignore_is_refused(site: Site, server: Server) -> None:
-    reply = server.request("/api/files?name=notes.txt", png())
+def test_photos_with_one_name_are_all_taken(site: Site, server: Server) -> None:
+    photos = [png(str(digit)) for digit in range(8)]
+    with ThreadPoolExecutor(4) as browsers:  # at the same moment
+        replies = list(
+            browsers.map(lambda data: server.request("/api/files?name=image.jpg", data), photos)
+        )
+    assert [reply.status for reply in replies] == [201] * 8
+    for reply, data in zip(replies, photos, strict=True):
+        assert (site.inbox / reply.json["name"]).read_bytes() == data
+    assert {reply.json["name"] for reply in replies} == {
+        "image.jpg",
+        *(f"image_{number}.jpg" for number in range(2, 9)),
+    }
+
+
+def test_upload_is_found_by_its_content(site: Site, server: Server) -> None:
+    earlier = server.request("/api/files?name=image.jpg", png("1")).json["id"]
+    site.add("image.jpg", SURE, png("2"))  # the same name, but another file
+    uploads = [server.request("/api/files?name=image.jpg", png(n)).json["id"] for n in "345"]
+    rows = {
+        upload: site.add("any.jpg", SURE, png(n)) for upload, n in zip(uploads, "345", strict=True)
+    }
+    query = urlencode([("id", upload) for upload in (earlier, *uploads)])
+
+    def found() -> dict[str, str]:
+        reply = server.request(f"/api/files?{query}")
+        return {upload: row["id"] for upload, row in reply.json["rows"].items()}
+
+    until(lambda: found() == rows, "the rows of three uploads")
+    assert server.request("/api/files?id=image.jpg").status == 400
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "stored"),
+    [
+        ("digit[0-9]*.png", "scan.png", ["digit0scan.png", "digit0scan_2.png"]),
+        ("digit[0-9].png", "scan.png", ["digit0.png", "digit1.png"]),
+        ("digit[0-9][ab].png", "scan.png", ["digit0a.png", "digit0b.png"]),
+        ("digit[0-9].png", "digit7.png", ["digit7.png", "digit1.png"]),
+        ("[!a]?-*", "x.png", ["00-x", "00-x_2"]),
+        ("images", "photo", ["photo.png", "photo_2.png"]),
+        ("images", "scan.2026", ["scan.png", "scan_2.png"]),
+        ("images", "x" * 300 + ".png", ["x" * 251 + ".png", "x" * 223 + "_2.png"]),
+        (
+            "images",
+            "é\u202f写真 🧑‍🚀;=1.PNG",
+            ["é\u202f写真 🧑‍🚀;=1.PNG", "é\u202f写真 🧑‍🚀;=1_2.PNG"],
+        ),
+    ],
+)
+def test_image_gets_a_name_that_is_read(
+    site: Site, pattern: str, name: str, stored: list[str]
+) -> None:
+    site.configure(pattern=pattern)
+    with Server(site) as server:
+        path = f"/api/files?name={quote(name)}"
+        assert [server.request(path, png(n)).json["name"] for n in "12"] == stored
+    assert sorted(file.name for file in site.inbox.iterdir()) == sorted(stored)
+
+
+def test_upload_is_refused_when_all_names_are_taken(site: Site) -> None:
+    site.configure(pattern="digit[12].png")
+    with Server(site) as server:
+        replies = [server.request("/api/files?name=digit1.png", png()) for _ in range(3)]
+    assert [reply.status for reply in replies] == [201, 201, 409]
+
+
+def test_what_is_no_image_is_refused_if_its_name_is_ignored(site: Site, server: Server) -> None:
+    reply = server.request("/api/files?name=list.txt", b"milk")
     assert reply.status == 422
-    assert "rename the file to match images (.png, .jpg and so on)" in reply.json["error"]
+    assert "rename it to match images (.png, .jpg and so on)" in reply.json["error"]
+    empty = server.request("/api/files?name=image.jpg", b"")
+    assert empty.status == 400
+    assert "the file is empty" in empty.json["error"]
     assert list(site.inbox.iterdir()) == []
 
 

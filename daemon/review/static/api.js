@@ -47,16 +47,22 @@ export function post(path, data) {
   });
 }
 
-export async function upload(file) {
-  let response;
-  try {
-    const path = `/api/files?name=${encodeURIComponent(file.name)}`;
-    response = await fetch(at(path), { method: "POST", body: file });
-  } catch {
-    throw new Failure("the server does not answer", 0);
-  }
-  if (!response.ok) {
-    const data = await response.json().catch(() => ({ error: "it was not taken" }));
-    throw new Failure(data.error, response.status);
-  }
+// Put a file into the inbox; return its name there, and its id for `/api/files`. tell: gets the share
+// that has been sent. fetch() does not report progress.
+export function upload(file, tell) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.upload.onprogress = ({ loaded, total }) => tell(loaded / total);
+    request.onerror = () => reject(new Failure("the server does not answer", 0));
+    request.onload = () => {
+      let data = { error: "it was not taken" };
+      try {
+        data = JSON.parse(request.responseText);
+      } catch { /* a proxy's page */ }
+      if (request.status === 201) resolve(data);
+      else reject(new Failure(data.error, request.status));
+    };
+    request.open("POST", at(`/api/files?name=${encodeURIComponent(file.name)}`));
+    request.send(file);
+  });
 }

@@ -9,6 +9,11 @@ export function named(label) {
   return label === "none" ? "not a digit" : label;
 }
 
+// Return a file's name without characters that reverse or hide text.
+export function shown(name) {
+  return name.replace(/[\p{Cc}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/gu, "\ufffd");
+}
+
 export function element(tag, text, className = "") {
   const made = document.createElement(tag);
   made.textContent = text;
