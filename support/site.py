@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -24,12 +25,14 @@ from daemon.outbox import labels
 from daemon.outbox.outbox import Outbox
 from daemon.records import Job, Result, Verdict
 from daemon.review.index import is_sampled
+from support import programs
 from support.daemon import DIGITD, ROOT, Box
 from support.factories import SURE
 from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 
 def png(digit: str = "7", side: int = 60) -> bytes:
@@ -111,6 +114,22 @@ class Reply:
         return self.body.decode()
 
 
+PASSWORD = "correct horse"  # noqa: S105 - of the tests
+
+
+def secure(folder: Path) -> list[str]:
+    """Make a self-signed certificate and a password file; return the options that name them."""
+    command = [programs.require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    files = ["-subj", "/CN=x", "-keyout", str(folder / "key"), "-out", str(folder / "cert")]
+    subprocess.run([*command, *files], capture_output=True, timeout=60, check=True)
+    (folder / "password").write_text(f"{PASSWORD}\n")
+    (folder / "password").chmod(0o600)
+    return [f"--{name}={folder / file}" for name, file in SECURE_FILES]
+
+
+SECURE_FILES = (("tls-cert", "cert"), ("tls-key", "key"), ("password-file", "password"))
+
+
 class Server:
     """A running `digitd review`; as a context manager it ends with the test."""
 
@@ -130,7 +149,7 @@ class Server:
         until(lambda: "Stop it" in self.log or self.process.poll() is not None, "a start")
         assert self.process.poll() is None, self.log
         (self.url,) = re.findall(r"https?://\S+", self.log)
-        self.port = int(self.url.split(":")[2].split("/")[0])
+        self.port = port or urlsplit(self.url).port or 0
         self.token = self.url.partition("=")[2]
         self.cookie = f"digitd-{self.port}={self.token}"
         self.base = f"http://127.0.0.1:{self.port}"

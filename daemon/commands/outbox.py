@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -93,11 +94,18 @@ def results(config_file: Path, out: Path | None, format_: str) -> None:
 @click.option("--no-browser", is_flag=True, help="Only print the URL.")
 @click.option(
     "--tls-cert",
+    "certificate",
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="A certificate, in PEM format.",
 )
-@click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="Its private key.")
+@click.option(
+    "--tls-key",
+    "key",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Its private key.",
+)
 @click.option(
     "--password-file",
     metavar="FILE",
@@ -106,13 +114,9 @@ def results(config_file: Path, out: Path | None, format_: str) -> None:
 )
 def review(
     config_file: Path,
-    host: str,
-    port: int,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    password_file: Path | None,
     *,
     no_browser: bool,
+    **address_options: Any,  # noqa: ANN401 - the fields of an Address
 ) -> None:
     """Serve a page on which a person checks the doubtful answers.
 
@@ -128,19 +132,14 @@ def review(
 
     from daemon import config
     from daemon.review import server
-    from daemon.review.security import is_loopback, read_password
+    from daemon.review.address import Address
     from daemon.systemd.notify import notify
 
-    secured = (tls_cert, tls_key, password_file)
-    if not is_loopback(host) and not all(secured):
-        raise click.UsageError(
-            f"--host {host} can be reached from other machines: give --tls-cert, --tls-key and "
-            "--password-file too, or leave it out and use `ssh -L`"
-        )
-    if any(secured) and not all(secured):
-        raise click.UsageError("--tls-cert, --tls-key and --password-file belong together")
+    try:
+        address = Address.create(**address_options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     settings = config.load(config_file)
-    password = read_password(password_file) if password_file is not None else ""
     set_up_logging()
 
     def ready(url: str) -> None:
@@ -150,7 +149,6 @@ def review(
         if not no_browser:
             server.open_browser(url)
 
-    address = server.Address(host, port, password, tls_cert, tls_key)
     server.serve(settings, address, getpass.getuser(), ready)
 
 

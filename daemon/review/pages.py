@@ -9,21 +9,21 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import anyio
-import jinja2
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from daemon.outbox import drift
 from daemon.outbox.labels import NOT_A_DIGIT
-from daemon.records import DIGITS, Status, format_percent
+from daemon.records import DIGITS, Status
 from daemon.review import queries
 from daemon.review.answers import UnknownRowError
+from daemon.review.html import render
 from daemon.review.queries import Card, Cursor, Filter, Sort
-from daemon.review.security import LOGIN_PATH, login_response, read_body
+from daemon.review.security import LOGIN_PATH, read_body, with_cookie
 from daemon.review.state import AppState
 
 _HERE = Path(__file__).parent
@@ -58,14 +58,6 @@ class Pages:
 
     def __init__(self, state: AppState) -> None:
         self._state = state
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters["percent"] = _percent
         self._logins = anyio.Lock()
 
     def routes(self) -> list[BaseRoute]:
@@ -132,15 +124,16 @@ class Pages:
         access = self._state.access
         if not access.password:
             raise HTTPException(404)
-        if request.method == "GET":
-            return HTMLResponse(self._render("login.html", is_wrong=False))
+        wanted = request.query_params.get("next", "")
+        if request.method != "POST":
+            return HTMLResponse(self._render("login.html", next=wanted, is_wrong=False))
         form = (await read_body(request)).decode("utf-8", "replace")
         password = dict(parse_qsl(form)).get("password", "")
         async with self._logins:  # one guess at a time, from all clients together
             if access.is_password(password):
-                return login_response(access)
+                return with_cookie(access, RedirectResponse(access.next_page(wanted), 303))
             await anyio.sleep(_WRONG_PASSWORD_SECONDS)
-        return HTMLResponse(self._render("login.html", is_wrong=True), 403)
+        return HTMLResponse(self._render("login.html", next=wanted, is_wrong=True), 403)
 
     def _page(self, name: str, **values: Any) -> Response:  # noqa: ANN401 - a template's values
         limit = f"{self._state.config.max_file_mb:g}"
@@ -148,7 +141,7 @@ class Pages:
         return HTMLResponse(self._render(name, **shared, **values))
 
     def _render(self, name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values
-        return self._templates.get_template(name).render(values, root=self._state.access.path)
+        return render(name, root=self._state.access.path, **values)
 
     def _figures(self) -> dict[str, Any]:
         db = self._state.db
@@ -188,8 +181,3 @@ def read_form(params: QueryParams) -> dict[str, str]:
 def make_filter(form: Mapping[str, str]) -> Filter:
     """Return what the fields of the gallery's form ask for."""
     return Filter(**{name: _FIELDS[name](text) for name, text in form.items()})
-
-
-def _percent(value: float | None) -> str:
-    """Return a probability as the annotated pictures show it; empty if there is none."""
-    return "" if value is None else format_percent(value)

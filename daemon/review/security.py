@@ -8,7 +8,6 @@ rebinding, and every request needs a token that no other site can have.
 """
 
 import hmac
-import ipaddress
 import os
 import re
 import secrets
@@ -16,17 +15,19 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.errors import ReviewError
 from daemon.layout import REVIEW_KEY
+from daemon.review.address import Address, bracket, is_address
+from daemon.review.html import render
 
 LOGIN_PATH, STYLE_PATH = "/login", "/static/style.css"  # the login page is served without a token
 HEALTH_PATH = "/healthz"  # for load balancers, which have no token
@@ -35,6 +36,8 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _METHODS = frozenset({"GET", "HEAD", "POST"})
+# What a link on another page, and a login, may lead to: pages, and no downloads.
+_PAGE = re.compile(r"/(?:gallery|live|row/[0-9a-z]+)?")
 _YEAR_SECONDS = 31_536_000
 _MOST_BODY_BYTES = 4096  # of a request that is not an upload
 _STALLED_SECONDS = 20.0  # the longest pause between two blocks of a body
@@ -63,7 +66,8 @@ class Access:
         token: the secret that a browser must send.
         cookie: the name of the cookie with the token; browsers don't separate cookies by port.
         scheme: http or https.
-        password: asked for instead of the token in the URL; empty on a loopback address.
+        password: asked for instead of the token in the URL; may be empty on a loopback address.
+        origin: the accepted value of Origin; empty for that of Host.
         path: the path that the page is served below, such as ``/digits``; empty for all paths.
     """
 
@@ -73,6 +77,7 @@ class Access:
     cookie: str
     scheme: str
     password: str = ""
+    origin: str = ""
     path: str = ""
 
     def accepts_host(self, host: str) -> bool:
@@ -81,7 +86,19 @@ class Access:
         if match is None:
             return False
         name = match[1].lower()
-        return name in self.names or (self.any_address and _is_address(name.strip("[]")))
+        return name in self.names or (self.any_address and is_address(name.strip("[]")))
+
+    def inner_path(self, path: str) -> str:
+        """Return a request's path without ``path``, which some proxies remove and some don't."""
+        if f"{path}/".startswith(f"{self.path}/"):
+            return path.removeprefix(self.path) or "/"
+        return path
+
+    def next_page(self, wanted: str) -> str:
+        """Return where a login leads: the path and query of a page, or else the first page."""
+        # Nothing else, as a link to a login must not lead to another site.
+        is_page = _PAGE.fullmatch(wanted.partition("?")[0])
+        return f"{self.path}{wanted if is_page else '/'}"
 
     def is_token(self, text: str) -> bool:
         """Return whether a text is the token, in constant time."""
@@ -89,49 +106,55 @@ class Access:
 
     def is_password(self, text: str) -> bool:
         """Return whether a text is the password, in constant time."""
-        return bool(self.password) and hmac.compare_digest(text.encode(), self.password.encode())
+        given = text.strip()
+        return bool(self.password) and hmac.compare_digest(given.encode(), self.password.encode())
 
 
-def create_access(host: str, port: int, outbox: Path, password: str = "") -> Access:
-    """Return who may use a page that is served on an address; with a password, over TLS.
+def create_access(address: Address, port: int, outbox: Path, password: str = "") -> Access:
+    """Return who may use a page that is served on an address and a port of it.
 
     Raises:
         OSError: the token cannot be stored.
     """
-    names = {*_LOOPBACK_NAMES, f"[{host}]" if ":" in host else host.lower()}
-    if password:
+    public = address.public
+    names = {*_LOOPBACK_NAMES, bracket(address.host.lower())}
+    if public is not None:
+        names.add(public.host)
+    elif password:
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
     return Access(
         names=frozenset(names),
-        any_address=bool(password),
+        any_address=public is None and bool(password),
         token=_load_token(outbox / REVIEW_KEY),
         cookie=f"digitd-{port}",
-        scheme="https" if password else "http",
+        scheme=address.scheme,
         password=password,
+        origin="" if public is None else public.origin,
+        path="" if public is None else public.path,
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether an address or a name is this machine's own."""
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
 def read_password(file: Path) -> str:
-    """Return the first line of a password file.
+    """Return the first line of a password file, without spaces around it.
 
     Raises:
-        ReviewError: it cannot be read, is empty, or other users can read it.
+        ReviewError: it cannot be read, has no password, or other users can read it.
     """
     try:
-        with file.open(encoding="utf-8") as lines:
+        # An editor on Windows adds a byte order mark, which nobody types.
+        with file.open(encoding="utf-8-sig") as lines:
             mode = os.fstat(lines.fileno()).st_mode
-            password = lines.readline().rstrip("\r\n")
+            password = lines.readline().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ReviewError(f"{file}: cannot be read: {error}: write a password into it") from None
     if mode & 0o007:
         raise ReviewError(f"{file}: other users can read it: run `chmod 600 {file}`")
     if not password:
         raise ReviewError(f"{file}: its first line is empty: write a password there")
+    if not password.isprintable():
+        raise ReviewError(
+            f"{file}: its first line has characters that cannot be typed: save it as UTF-8 text"
+        )
     return password
 
 
@@ -151,6 +174,7 @@ class Guard:
         if scope["type"] != "http":
             return  # a WebSocket is never accepted
         headers = Headers(scope=scope)
+        scope = {**scope, "path": self._access.inner_path(scope["path"])}
         refusal = self._check_origin(scope, headers) or self._check_token(scope, headers)
 
         async def send_safely(message: Message) -> None:
@@ -170,23 +194,23 @@ class Guard:
         """Refuse a request that another page, or a rebound DNS name, could send."""
         host = headers.getlist("host")
         if len(host) != 1 or not self._access.accepts_host(host[0]):
-            return _refuse("this address is not served here: open the URL that digitd printed")
+            text = "this address is not served here: open the URL that `digitd review` printed"
+            return error_response(self._access, headers, text, 403)
         if not self._is_same_origin(scope, headers, host[0]):
-            return _refuse("the request comes from another page")
+            text = "the request comes from another page"
+            return error_response(self._access, headers, text, 403)
         if scope["method"] not in _METHODS:
-            return _refuse("this method is not allowed", 405)
+            return error_response(self._access, headers, "this method is not allowed", 405)
         return None
 
     def _is_same_origin(self, scope: Scope, headers: Headers, host: str) -> bool:
         """Return whether a request comes from this page, or from no page."""
-        own = f"{self._access.scheme}://{host}".lower()
+        own = self._access.origin or f"{self._access.scheme}://{host}".lower()
         if any(origin.lower() != own for origin in headers.getlist("origin")):
             return False
-        if all(site in {"same-origin", "none"} for site in headers.getlist("sec-fetch-site")):
-            return True
         # A link on another page may lead here: it sends no cookie (SameSite=Strict), only perhaps
         # the token in its URL.
-        return (
+        return not _is_from_elsewhere(headers) or (
             scope["method"] == "GET"
             and headers.getlist("sec-fetch-mode") == ["navigate"]
             and headers.getlist("sec-fetch-dest") == ["document"]
@@ -194,46 +218,106 @@ class Guard:
 
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         """Refuse a request without the token, or let its sender log in."""
+        access, path = self._access, scope["path"]
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token")
-        if scope["path"] == "/" and tokens and not self._access.password:
-            return self._exchange_token(tokens)
-        if self._has_token(scope) or scope["path"] == HEALTH_PATH:
+        if path == "/" and tokens and not access.password:
+            return self._exchange_token(tokens, headers)
+        if self._has_token(headers) or path == HEALTH_PATH:
             return None
-        if not self._access.password:
-            return _refuse("open the URL with the token that `digitd review` printed", 401)
-        if scope["path"] in {LOGIN_PATH, STYLE_PATH}:
+        if access.password and path in {LOGIN_PATH, STYLE_PATH}:
             return None
+        return self._ask_for_token(scope, headers)
+
+    def _ask_for_token(self, scope: Scope, headers: Headers) -> Response:
+        """Answer a request without the token: ask for the cookie, the password or the URL."""
+        access, path = self._access, scope["path"]
+        query = scope["query_string"].decode("latin-1")
+        is_page = scope["method"] == "GET" and _PAGE.fullmatch(path)
+        wanted = f"{path}?{query}" if query else path
+        # The browser holds back the cookie because the link is on another page. The next request
+        # comes from this page.
+        if is_page and _is_from_elsewhere(headers):
+            return _redirect_from_here(access, access.next_page(wanted))
+        if not access.password:
+            text = "open the URL with the token that `digitd review` printed"
+            return error_response(access, headers, text, 401)
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            return RedirectResponse(LOGIN_PATH, 303)
-        return _refuse("log in first", 401)
+            return_to = f"?{urlencode({'next': wanted})}" if is_page and path != "/" else ""
+            return RedirectResponse(f"{access.path}{LOGIN_PATH}{return_to}", 303)
+        return error_response(access, headers, "log in first: load the page again", 401)
 
-    def _exchange_token(self, tokens: list[str]) -> Response:
+    def _exchange_token(self, tokens: list[str], headers: Headers) -> Response:
         """Turn the token in the URL into a cookie."""
-        if len(tokens) == 1 and self._access.is_token(tokens[0]):
-            return login_response(self._access)
-        return _refuse("this token is not valid: open the URL that `digitd review` printed")
+        access = self._access
+        if len(tokens) != 1 or not access.is_token(tokens[0]):
+            text = "this token is not valid: open the URL that `digitd review` printed"
+            return error_response(access, headers, text, 403)
+        home = access.next_page("/")
+        if _is_from_elsewhere(headers):
+            return with_cookie(access, _redirect_from_here(access, home))
+        return with_cookie(access, RedirectResponse(home, 303))
 
-    def _has_token(self, scope: Scope) -> bool:
-        """Return whether the cookie, or a bearer token (Prometheus sends one), is right."""
-        connection = HTTPConnection(scope)
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._access.is_token(token):
+    def _has_token(self, headers: Headers) -> bool:
+        """Return whether a cookie, or a bearer token (Prometheus sends one), is right."""
+        access = self._access
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and access.is_token(token):
             return True
-        return self._access.is_token(connection.cookies.get(self._access.cookie, ""))
+        # A page on another path of this host may have set a cookie with the same name.
+        cookies = [
+            pair.partition("=") for sent in headers.getlist("cookie") for pair in sent.split(";")
+        ]
+        return any(
+            name.strip() == access.cookie and access.is_token(value.strip())
+            for name, _, value in cookies
+        )
 
 
-def login_response(access: Access) -> Response:
-    """Return a redirect to the page that sets the cookie."""
-    response = RedirectResponse("/", 303)
+def with_cookie(access: Access, response: Response) -> Response:
+    """Return a response that also logs the browser in."""
     response.set_cookie(
         access.cookie,
         access.token,
         max_age=_YEAR_SECONDS,
+        path=access.path or "/",
         secure=access.scheme == "https",
         httponly=True,
         samesite="strict",
     )
     return response
+
+
+def error_response(access: Access, headers: Headers, text: str, status: int) -> Response:
+    """Return an error: a page if a person opens a page, or else JSON."""
+    if "text/html" not in headers.get("accept", ""):
+        return JSONResponse({"error": text}, status)
+    return HTMLResponse(_message(access, f"{text}.", "First page", access.next_page("/")), status)
+
+
+def _redirect_from_here(access: Access, target: str) -> Response:
+    """Return a page that leads to another: the next request is this page's.
+
+    After a redirect by status, the next request still counts as that of the page with the link.
+    """
+    return HTMLResponse(_message(access, "Opening the page.", "Open it", target, is_redirect=True))
+
+
+def _message(
+    access: Access, text: str, link: str, target: str, *, is_redirect: bool = False
+) -> str:
+    return render(
+        "message.html",
+        root=access.path,
+        text=text[:1].upper() + text[1:],
+        link=link,
+        target=target,
+        is_redirect=is_redirect,
+    )
+
+
+def _is_from_elsewhere(headers: Headers) -> bool:
+    """Return whether a browser says that a page on another origin led to a request."""
+    return any(site not in {"same-origin", "none"} for site in headers.getlist("sec-fetch-site"))
 
 
 async def stream_body(request: Request) -> AsyncIterator[bytes]:
@@ -283,15 +367,3 @@ def _load_token(file: Path) -> str:
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600), "w") as new:  # noqa: PTH123 - opened safely
         new.write(f"{token}\n")
     return token
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse(why: str, status: int = 403) -> Response:
-    return PlainTextResponse(f"digitd review: {why}\n", status)

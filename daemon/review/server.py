@@ -4,14 +4,12 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sqlite3
 import threading
 import webbrowser
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -19,7 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -29,13 +27,14 @@ from daemon.files import Lock
 from daemon.inbox import put
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
 from daemon.outbox.table import check_header
+from daemon.review.address import Address
 from daemon.review.answers import Answers, UnknownRowError
 from daemon.review.api import Api
 from daemon.review.follow import Follower
 from daemon.review.images import Images
 from daemon.review.index import Index
 from daemon.review.pages import Pages
-from daemon.review.security import Access, Guard, create_access
+from daemon.review.security import Guard, create_access, error_response, read_password
 from daemon.review.state import AppState
 
 log = logging.getLogger(__name__)
@@ -43,19 +42,7 @@ log = logging.getLogger(__name__)
 # A browser opens six connections. Each takes a descriptor and 20 kB.
 MOST_CONNECTIONS = 256
 _REQUEST_SECONDS = 15.0
-_BACKLOG = 128
 _STOP_SECONDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to serve the page; with a password file and TLS on other than loopback addresses."""
-
-    host: str
-    port: int
-    password: str = ""
-    certificate: Path | None = None
-    key: Path | None = None
 
 
 class BoundedConnection(asyncio.Protocol):
@@ -152,7 +139,7 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
     Raises:
         BusyError: another review page serves this outbox.
         ConfigError: the outbox does not exist, or predictions.csv is not digitd's.
-        ReviewError: the address cannot be used.
+        ReviewError: the address or the password file cannot be used.
         OSError: the outbox cannot be used.
     """
     if not config.outbox.is_dir():
@@ -161,12 +148,12 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
             "folder in the config"
         )
     check_header(config.outbox)
+    password = "" if address.password_file is None else read_password(address.password_file)
     with ExitStack() as stack:
         _lock(config.outbox, stack)
-        listening = stack.enter_context(_listen(address))
+        listening = stack.enter_context(address.listen())
         put.remove_parts(config.inbox)
-        port = listening.getsockname()[1]
-        access = create_access(address.host, port, config.outbox, address.password)
+        access = create_access(address, listening.getsockname()[1], config.outbox, password)
         index = _open_index(config.outbox)
         stack.callback(index.close)
         follower = Follower(config.outbox, index)
@@ -189,7 +176,8 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, server.handle_exit)
         # The socket is listening: the first requests wait until uvicorn accepts them.
-        on_ready(_url(access, address.host, port))
+        token = "" if access.password else f"?token={access.token}"
+        on_ready(f"{address.url(listening)}{token}")
         asyncio.run(server.serve(sockets=[listening]))
 
 
@@ -202,25 +190,29 @@ def open_browser(url: str) -> None:
 
 
 def _create_app(state: AppState) -> Starlette:
+    async def show_error(request: Request, error: Exception) -> Response:
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=400)
+        return error_response(state.access, request.headers, *_describe(error))
+
     app = Starlette(
         routes=[*Pages(state).routes(), *Api(state).routes()],
         exception_handlers=dict.fromkeys(
-            (HTTPException, UnknownRowError, sqlite3.Error, ClientDisconnect), _show_error
+            (HTTPException, UnknownRowError, sqlite3.Error, ClientDisconnect), show_error
         ),
     )
     app.router.redirect_slashes = False  # it would build a URL from the request
     return app
 
 
-async def _show_error(_request: Request, error: Exception) -> Response:
+def _describe(error: Exception) -> tuple[str, int]:
+    """Return what an error tells a person, and its status."""
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code)
+        return error.detail, error.status_code
     if isinstance(error, UnknownRowError):
-        return JSONResponse({"error": "no row has this id, or its table is gone"}, 404)
-    if isinstance(error, sqlite3.Error):
-        log.warning("the index cannot be read now: %s", error)
-        return JSONResponse({"error": "the index is being built: try again"}, 503)
-    return Response(status_code=400)  # the browser has gone away
+        return "no row has this id, or its table is gone", 404
+    log.warning("the index cannot be read now: %s", error)
+    return "the index is being built: try again", 503
 
 
 def _lock(outbox: Path, stack: ExitStack) -> None:
@@ -249,23 +241,6 @@ def _open_index(outbox: Path) -> Index:
         ) from None
 
 
-def _listen(address: Address) -> socket.socket:
-    try:
-        family, _, _, _, found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM
-        )[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(found)
-    except (OSError, OverflowError) as error:
-        raise ReviewError(
-            f"{address.host} port {address.port}: cannot be used: {error}: name others with --host "
-            "and --port"
-        ) from None
-    listening.listen(_BACKLOG)
-    return listening
-
-
 def _configure(app: ASGIApp, address: Address) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
@@ -273,7 +248,6 @@ def _configure(app: ASGIApp, address: Address) -> uvicorn.Config:
         ws="none",
         loop="asyncio",
         lifespan="off",
-        backlog=_BACKLOG,
         log_config=None,
         log_level="critical",  # it logs each malformed request
         access_log=False,  # it would log the token
@@ -291,9 +265,3 @@ def _configure(app: ASGIApp, address: Address) -> uvicorn.Config:
             "PEM format with --tls-cert and --tls-key"
         ) from None
     return config
-
-
-def _url(access: Access, host: str, port: int) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    token = "" if access.password else f"?token={access.token}"
-    return f"{access.scheme}://{shown}:{port}/{token}"

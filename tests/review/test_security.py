@@ -7,7 +7,6 @@ import os
 import resource
 import socket
 import ssl
-import subprocess
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
@@ -19,12 +18,12 @@ import pytest
 
 from daemon.layout import REVIEW_KEY, TABLE
 from daemon.outbox import rows
-from daemon.review.security import Access, is_loopback
+from daemon.review.address import is_loopback
+from daemon.review.security import Access
 from daemon.review.server import MOST_CONNECTIONS
-from support import programs
 from support.daemon import digitd
 from support.factories import BROKEN, SURE, doubtful
-from support.site import Server, Site, half_open_connections, png
+from support.site import SECURE_FILES, Server, Site, half_open_connections, png, secure
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -618,32 +617,8 @@ def test_any_address_but_no_other_name_is_answered_with_a_password() -> None:
 def secured(tmp_path: Path) -> Iterator[Server]:
     site = Site(tmp_path)
     site.add("digit1.png", SURE)
-    subprocess.run(
-        [
-            *(
-                programs.require("openssl"),
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-            ),
-            *("-subj", "/CN=x", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")),
-        ],
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    (tmp_path / "password").write_text("correct horse\n")
-    (tmp_path / "password").chmod(0o600)
-    options = [f"--{name}={tmp_path / file}" for name, file in FILES]
-    with Server(site, "--host", EVERYWHERE, *options) as running:
+    with Server(site, "--host", EVERYWHERE, *secure(tmp_path)) as running:
         yield running
-
-
-FILES = (("tls-cert", "cert"), ("tls-key", "key"), ("password-file", "password"))
 
 
 def test_password_is_asked_for_over_tls(secured: Server) -> None:
@@ -679,23 +654,33 @@ def test_password_is_asked_for_over_tls(secured: Server) -> None:
 
 def test_unusable_certificate_is_refused(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    for _, file in FILES:
+    for _, file in SECURE_FILES:
         (tmp_path / file).write_text("junk")
         (tmp_path / file).chmod(0o600)
-    options = [f"--{name}={tmp_path / file}" for name, file in FILES]
+    options = [f"--{name}={tmp_path / file}" for name, file in SECURE_FILES]
     done = digitd("review", "--host", EVERYWHERE, *options, "--port", "0", "--config", site.config)
     assert done.returncode == 1
     assert "cannot be used for TLS" in done.stderr
     assert "name files in PEM format with --tls-cert and --tls-key" in done.stderr
 
 
-@pytest.mark.parametrize(("mode", "text"), [(0o644, "secret"), (0o600, ""), (0o600, None)])
-def test_unusable_password_file_is_refused(tmp_path: Path, mode: int, text: str | None) -> None:
+@pytest.mark.parametrize(
+    ("mode", "data"),
+    [
+        *((0o644, b"secret"), (0o604, b"secret"), (0o600, None), (0o600, b"")),
+        *((0o600, b"\n\nsecret"), (0o600, b" \t\r\n"), (0o600, b"\xef\xbb\xbf\r\n")),
+        *((0o600, "secret".encode("utf-16")), (0o600, "secret".encode("utf-16-le"))),
+        *((0o600, b"\xffsecret"), (0o600, b"sec\0ret"), (0o600, b"sec\x1bret")),
+    ],
+)
+def test_unusable_password_file_is_refused(tmp_path: Path, mode: int, data: bytes | None) -> None:
     site = Site(tmp_path)
-    if text is not None:
-        (tmp_path / "password").write_text(text)
+    if data is not None:
+        (tmp_path / "password").write_bytes(data)
         (tmp_path / "password").chmod(mode)
-    options = [f"--{name}={tmp_path / file}" for name, file in FILES]
+    options = [f"--{name}={tmp_path / file}" for name, file in SECURE_FILES]
     done = digitd("review", "--host", EVERYWHERE, *options, "--config", site.config)
     assert done.returncode == 1
-    assert str(tmp_path / "password") in done.stderr
+    assert done.stderr.startswith(f"digitd: {tmp_path / 'password'}: ")
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr.replace(str(tmp_path), "")

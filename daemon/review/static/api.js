@@ -27,9 +27,7 @@ async function ask(path, options) {
   try {
     data = await response.json();
   } catch {
-    const text = response.status === 401 ? "this page is not valid any more: open the URL that "
-      + "digitd review printed" : "the server's answer was cut short";
-    throw new Failure(text, response.status);
+    throw new Failure("the server's answer was cut short", response.status);
   }
   if (!response.ok) throw new Failure(data.error, response.status, data.item);
   return data;

@@ -1,0 +1,303 @@
+"""A real browser comes in: by the printed URL, by a link on another page, with a password."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.factories import doubtful
+from support.site import PASSWORD, Server, Site, secure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+STRANGER = "Open the URL with the token that `digitd review` printed."
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    site = Site(tmp_path_factory.mktemp("access"))
+    site.add("digit1.png", doubtful(1, 0.5))
+    return site
+
+
+@pytest.fixture(scope="module")
+def row(site: Site) -> str:
+    return site.rows()[0]["id"]
+
+
+@pytest.fixture(scope="module")
+def server(site: Site) -> Iterator[Server]:
+    with Server(site) as running:
+        running.wait_for_rows(1)
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    with browser.new_context(ignore_https_errors=True) as context:
+        yield context.new_page()
+
+
+@pytest.fixture(scope="module")
+def mail() -> Iterator[str]:
+    """Yield the URL of a page of another site, with a link."""
+
+    class Mail(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>mail</title><a href=x>the review page</a>")
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mail) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        # For a browser, localhost and 127.0.0.1 are two sites.
+        yield f"http://localhost:{running.server_port}/"
+        running.shutdown()
+
+
+def click(page: Page, mail: str, url: str) -> None:
+    """Click a link on a page of another site."""
+    page.goto(mail)
+    page.evaluate("url => { document.querySelector('a').href = url; }", url)
+    page.click("a")
+
+
+def shows_row(page: Page) -> None:
+    page.wait_for_function(
+        "() => document.querySelector('#file')?.textContent.startsWith('digit1.png')"
+    )
+
+
+def log_in(page: Page, password: str = PASSWORD) -> None:
+    page.fill("[name=password]", password)
+    page.click("button")
+
+
+def test_clicked_link_with_the_token_opens_the_page(page: Page, mail: str, server: Server) -> None:
+    click(page, mail, server.url)
+    shows_row(page)
+    assert page.url == f"{server.base}/"
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    page.go_back()
+    assert page.url == mail  # the URL with the token is not in the history
+
+
+@pytest.mark.parametrize("query", ["", "?status=unsure&name=a%26b%22%3E"])
+def test_clicked_link_to_a_row_opens_it_for_who_is_logged_in(
+    page: Page, mail: str, server: Server, row: str, query: str
+) -> None:
+    page.goto(server.url)
+    shows_row(page)
+    click(page, mail, f"{server.base}/row/{row}{query}")
+    page.wait_for_url(f"{server.base}/row/{row}{query}")
+    shows_row(page)
+    # In a tab that another page opens, too.
+    page.goto(mail)
+    with page.context.expect_page() as opened:
+        page.evaluate("url => { window.open(url); }", f"{server.base}/gallery")
+    opened.value.wait_for_selector(".card")
+
+
+def test_clicked_link_shows_nothing_to_a_stranger(
+    page: Page, mail: str, server: Server, row: str
+) -> None:
+    for url in (f"{server.base}/row/{row}", f"{server.base}/", f"{server.base}/live"):
+        click(page, mail, url)
+        page.wait_for_selector(f"text={STRANGER}")
+        assert "digit1.png" not in page.content()
+    click(page, mail, f"{server.base}/?token=wrong")
+    page.wait_for_selector("text=This token is not valid: open the URL")
+    assert page.context.cookies() == []
+
+
+@pytest.mark.parametrize("path", ["/results.csv", "/api/queue", "/events", "/image/x/large"])
+def test_clicked_link_opens_pages_only(page: Page, mail: str, server: Server, path: str) -> None:
+    page.goto(server.url)
+    click(page, mail, f"{server.base}{path}")
+    page.wait_for_selector(f"text={STRANGER}")
+
+
+def test_frame_and_form_of_another_site_get_nothing(
+    page: Page, mail: str, server: Server, site: Site, row: str
+) -> None:
+    page.goto(server.url)
+    shows_row(page)
+    page.goto(mail)
+    page.evaluate(
+        """url => {
+          const frame = document.body.appendChild(document.createElement('iframe'));
+          frame.src = url;
+          const form = document.body.appendChild(document.createElement('form'));
+          form.action = `${url}/api/answers`;
+          form.method = 'post';
+          form.submit();
+        }""",
+        server.base,
+    )
+    page.wait_for_selector("text=The request comes from another page.")
+    assert site.answers() == []
+    assert row not in page.content()
+
+
+def test_cookie_of_another_path_or_port_does_not_log_out(
+    page: Page, server: Server, row: str
+) -> None:
+    page.goto(server.url)
+    page.context.add_cookies(
+        [
+            {"name": name, "value": "x" * 43, "domain": "127.0.0.1", "path": path}
+            for name, path in (
+                (f"digitd-{server.port}", f"/row/{row}"),
+                (f"digitd-{server.port}", "/row"),
+                (f"digitd-{server.port + 1}", "/"),
+            )
+        ]
+    )
+    page.goto(f"{server.base}/row/{row}")
+    shows_row(page)
+
+
+def test_browser_gets_errors_as_pages_and_programs_as_json(page: Page, server: Server) -> None:
+    page.goto(server.url)
+    for path in ("/nothing", "/row/x", "/metrics", "/static/nothing"):
+        response = page.goto(f"{server.base}{path}")
+        assert response is not None
+        assert response.status == 404
+        page.click("text=First page")
+        shows_row(page)
+        assert set(server.request(path).json) == {"error"}
+
+
+@contextmanager
+def secured(folder: Path, *arguments: str, password: bytes = b"") -> Iterator[Server]:
+    """Yield a server with a certificate and a password file, which has other content if given."""
+    site = Site(folder)
+    site.add("digit1.png", doubtful(1, 0.5))
+    options = secure(folder)
+    if password:
+        (folder / "password").write_bytes(password)
+    with Server(site, *options, *arguments) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "0.0.0.0", "::", "::1", "localhost", socket.gethostname()],  # noqa: S104
+)
+def test_printed_url_can_be_opened_and_the_password_logs_in(
+    page: Page, tmp_path: Path, host: str
+) -> None:
+    try:
+        socket.create_server(("::1" if ":" in host else host, 0), family=_family(host)).close()
+    except OSError as error:
+        pytest.skip(f"{host} cannot be used here: {error}")
+    with secured(tmp_path, "--host", host) as server:
+        assert not re.search(r"//(0\.0\.0\.0|\[::\]):", server.url)
+        page.goto(server.url)
+        assert page.url.endswith("/login")
+        log_in(page)
+        shows_row(page)
+        (cookie,) = page.context.cookies()
+        assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def test_login_leads_to_the_page_that_was_asked_for(page: Page, mail: str, tmp_path: Path) -> None:
+    with secured(tmp_path) as server:
+        url = f"{server.url}row/{server.box.rows()[0]['id']}?status=unsure"
+        click(page, mail, url)
+        page.wait_for_selector("[name=password]")
+        for wrong in ("wrong", "", " "):
+            page.evaluate("() => { document.querySelector('[name=password]').required = false; }")
+            log_in(page, wrong)
+            page.wait_for_selector("[role=alert]:text-is('This is not the password.')")
+            assert page.context.cookies() == []
+        log_in(page)
+        page.wait_for_url(url)
+        shows_row(page)
+        page.keyboard.press("7")  # what a script sends is accepted, too
+        page.wait_for_function("() => !document.querySelector('#answer').hidden")
+        other = page.context.new_page()
+        click(other, mail, url)
+        shows_row(other)
+        # Who is logged out meanwhile is asked again, and comes back.
+        page.context.clear_cookies()
+        other.reload()
+        log_in(other)
+        other.wait_for_url(url)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *("//evil.example/", "https://evil.example/", "\\\\evil.example", "/\\evil.example"),
+        *("/row/../../evil", "/%2f%2fevil.example", "/login", "/results.csv", "javascript:x", "x"),
+        *("/row/x\r\nset-cookie: a=b", "/.evil.example", "@evil.example", "/row//evil.example"),
+    ],
+)
+def test_login_leads_to_no_other_site(page: Page, wanted: str, login_server: Server) -> None:
+    page.goto(login_server.url)
+    page.evaluate("next => { location.search = new URLSearchParams({ next }); }", wanted)
+    page.wait_for_url(re.compile(r"\?next="))
+    log_in(page)
+    shows_row(page)
+    assert page.url == login_server.url
+
+
+@pytest.fixture(scope="module")
+def login_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with secured(tmp_path_factory.mktemp("login")) as running:
+        yield running
+
+
+def test_login_form_of_another_site_is_refused(page: Page, mail: str, login_server: Server) -> None:
+    page.goto(mail)
+    page.evaluate(
+        """([url, password]) => {
+          const form = document.body.appendChild(document.createElement('form'));
+          Object.assign(form, { action: `${url}login`, method: 'post' });
+          const field = form.appendChild(document.createElement('input'));
+          Object.assign(field, { name: 'password', value: password });
+          form.submit();
+        }""",
+        [login_server.url, PASSWORD],
+    )
+    page.wait_for_selector("text=The request comes from another page.")
+    assert page.context.cookies() == []
+
+
+@pytest.mark.parametrize(
+    ("data", "typed"),
+    [
+        (b"\xef\xbb\xbfsecret\r\n", "secret"),
+        (b"secret", "secret"),
+        (b"  secret \t\r\nnot this\n", "secret"),
+        ("pä ß&=+%41".encode() + b"\n", "pä ß&=+%41"),
+    ],
+    ids=["byte order mark", "no newline", "spaces", "not ASCII"],
+)
+def test_password_file_of_any_editor_can_be_used(
+    page: Page, tmp_path: Path, data: bytes, typed: str
+) -> None:
+    with secured(tmp_path, password=data) as server:
+        page.goto(server.url)
+        log_in(page, typed)
+        shows_row(page)
