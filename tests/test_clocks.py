@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.config import load
+from daemon.outbox.audit import find_discrepancies
 from support.clock import Clock
 from support.daemon import STAND_IN, Box, Daemon, run_once
 from support.site import Server
@@ -134,3 +137,97 @@ def test_file_is_not_received_after_it_was_read(box: Box, clock: Clock) -> None:
         assert running.stop() == 0
     assert time_of(row["received_at"]) <= time_of(row["processed_at"]) <= datetime.now(UTC)
     assert row["original"] == f"originals/{row['processed_at'][:10]}/digit1.png"
+
+
+def saved_clocks(box: Box) -> dict[str, float | str]:
+    clocks: dict[str, float | str] = json.loads((box.outbox / ".digitd.clocks").read_text())
+    return clocks
+
+
+def save_clocks(box: Box, **changes: float | str) -> None:
+    (box.outbox / ".digitd.clocks").write_text(json.dumps(saved_clocks(box) | changes))
+
+
+def originals(box: Box) -> list[str]:
+    return sorted(path.name for path in (box.outbox / "originals").iterdir())
+
+
+@pytest.mark.parametrize("reboot", [False, True], ids=["same boot", "reboot"])
+def test_clock_that_jumps_ahead_deletes_nothing(box: Box, clock: Clock, *, reboot: bool) -> None:
+    box.configure(keep_days=365)
+    command = clock.command(STAND_IN)
+    for number in (1, 2, 3):
+        box.drop(f"digit{number}.png", FINE)
+    run_once(box, command)
+    if reboot:
+        save_clocks(box, boot_id="another", boot=1e6, running=1e6)
+    clock.set(400)
+    box.drop("digit4.png", FINE)
+    with Daemon(box, command) as running:
+        running.wait_for_log("set the clock if")
+        box.wait_for_rows(4)
+        box.wait_until_settled()
+        assert running.stop() == 0
+        assert running.log.count("ERROR") == 1
+    assert "no file is deleted for another 24.0 hours" in run_once(box, command)
+    assert len(originals(box)) == 4
+    # The clock is right again: the audit knows the row that is dated ahead, and notices each loss.
+    clock.set(0)
+    box.drop("digit5.png", FINE)
+    run_once(box, command)
+    assert find_discrepancies(load(box.config)).discrepancies == ()
+    (box.outbox / "originals" / "digit5.png").unlink()
+    (missing,) = find_discrepancies(load(box.config)).discrepancies
+    assert "digit5.png is missing" in missing
+
+
+def test_files_are_deleted_after_24_hours_of_running(box: Box, clock: Clock) -> None:
+    box.configure(keep_days=365)
+    command = clock.command(STAND_IN)
+    box.drop("digit1.png", FINE)
+    run_once(box, command)
+    clock.set(400)
+    run_once(box, command)
+    running = float(saved_clocks(box)["running"])
+    save_clocks(box, running=running - 23.5 * 3600)
+    run_once(box, command)
+    assert originals(box) == ["digit1.png"]
+    save_clocks(box, running=running - 3600)
+    box.drop("digit2.png", FINE)
+    run_once(box, command)
+    assert originals(box) == ["digit2.png"]
+    clock.set(0)
+    assert find_discrepancies(load(box.config)).discrepancies == ()
+    assert (box.outbox / ".digitd.deleted-before").read_text() < f"{datetime.now(UTC).isoformat()}"
+    with Server(box) as server:
+        server.wait_for_rows(2)
+        reply = server.request(f"/image/{box.row('digit2.png')['id']}/seen")
+        assert reply.json["error"] != "the file is gone"  # a stand-in's picture is not an image
+
+
+def test_without_an_earlier_sweep_the_rows_decide(box: Box, clock: Clock) -> None:
+    command = clock.command(STAND_IN)
+    for number, days in enumerate((0.0, 500.0, 1.0, 100.0), 1):
+        clock.set(days)
+        box.drop(f"digit{number}.png", FINE)
+        run_once(box, command)
+    box.configure(keep_days=30)
+    clock.set(101)
+    run_once(box, command)
+    assert originals(box) == ["digit4.png"]
+    clock.set(0)
+    assert find_discrepancies(load(box.config)).discrepancies == ()
+
+
+def test_board_whose_clock_starts_in_1970_still_deletes(box: Box, clock: Clock) -> None:
+    box.configure(keep_days=f"{0.00003:.5f}")
+    command = clock.command(STAND_IN)
+    box.drop("digit1.png", FINE)
+    run_once(box, command)
+    clock.set(-20_000)  # it boots
+    assert "ERROR" not in run_once(box, command)
+    assert originals(box) == ["digit1.png"]
+    clock.set(1)  # its clock is set
+    log = run_once(box, command)
+    assert "ERROR" not in log
+    assert originals(box) == []

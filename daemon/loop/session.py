@@ -162,7 +162,7 @@ class Session:
 
     @property
     def is_finished(self) -> bool:
-        """Whether, with ``once``, all files are done except those that cannot be published."""
+        """Whether, with ``once``, nothing is left to do but publish what cannot be published."""
         files = self._pipeline.files
         return (
             self._once
@@ -170,6 +170,7 @@ class Session:
             and self._is_ready
             and self._inbox.exhausted
             and len(files) == files.delayed
+            and self._retention.seconds_until_due() > 0
         )
 
     @property

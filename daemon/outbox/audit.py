@@ -14,7 +14,7 @@ from daemon.config import Config
 from daemon.layout import FAILED, ORIGINALS, PICTURES, WORK_FOLDER
 from daemon.outbox import archive, rows
 from daemon.outbox.outbox import is_running
-from daemon.outbox.retention import deleted_before
+from daemon.outbox.retention import load_deletions
 from daemon.outbox.table import open_tables, rows_from_the_end
 from daemon.records import Status
 from daemon.text import printable
@@ -147,7 +147,7 @@ class _Auditor:
         self._inbox = config.inbox
         self._outbox = config.outbox
         self._rows = found
-        self._deleted_before = deleted_before(config.outbox)
+        self._deletions = load_deletions(config.outbox)
         self._newest: dict[str, str] = {}  # the highest id by content
         for row in found:
             self._newest[row.content] = max(row.id, self._newest.get(row.content, ""))
@@ -200,7 +200,7 @@ class _Auditor:
         return self._may_be_deleted(row) or self._was_retried(row)
 
     def _may_be_deleted(self, row: _Row) -> bool:
-        return row.processed_at < self._deleted_before
+        return self._deletions.include(row.id, row.processed_at)
 
     def _was_retried(self, row: _Row) -> bool:
         """Return whether `digitd retry` has put a row's file back into the inbox.

@@ -1,51 +1,82 @@
-"""Delete originals and pictures that are older than the config says; their rows stay."""
+"""Delete originals and pictures whose rows are older than the config says; the rows stay."""
 
 import logging
 import math
-import time
 from collections.abc import Generator
 from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePath
 
 from daemon.errors import describe
 from daemon.files import replace_whole
-from daemon.layout import DELETED_BEFORE, ORIGINALS, PICTURES
-from daemon.outbox import archive, rows
+from daemon.layout import DELETED_BEFORE
+from daemon.outbox import clock
+from daemon.outbox.expiry import Expired, find_expired, find_files
+from daemon.outbox.rows import timestamp
 from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 3600.0
-_AT_ONCE = 200  # files checked in one iteration of the loop, 5 ms
-_DAY_SECONDS = 86400.0
+_FILES_AT_ONCE = 200  # deleted in one iteration of the loop, 5 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """Which rows' files digitd may have deleted.
+
+    Attributes:
+        through: those of rows up to this id; empty for none. An id, because a wrong clock could
+            have put a date into the future.
+        before: those of rows before this date, noted by an earlier version; empty for none.
+    """
+
+    through: str = ""
+    before: str = ""
+
+    def include(self, job_id: str, processed_at: str) -> bool:
+        """Return whether digitd may have deleted the files of a row."""
+        return job_id <= self.through or processed_at < self.before
+
+
+def load_deletions(outbox: Path) -> Deletions:
+    """Return which rows' files digitd may have deleted."""
+    try:
+        text = (outbox / DELETED_BEFORE).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return Deletions()
+    date, _, through = text.partition(" ")
+    if through:
+        return Deletions(through)
+    # A date in the future would explain every loss.
+    return Deletions(before=date if date <= timestamp(datetime.now(UTC)) else "")
 
 
 class Retention:
     """Deletes old files of one outbox, a few in each iteration of the daemon's loop.
 
-    A file's age counts from its publication. Files in ``failed/`` stay.
+    A file has the age of its row. Files in ``failed/``, and files that no row names, stay.
     """
 
     def __init__(self, outbox: Path, days: float | None) -> None:
         """Take the settings; ``days`` is ``None`` to keep all files."""
         self._outbox = outbox
         self._days = days
-        self._sweep: Generator[None, None, int] | None = None
+        self._sweep: Generator[None, None, None] | None = None
+        self._swept = ""  # the id of the last row whose files were deleted
         self._timer = Timer(_EVERY_SECONDS)
 
     def run_if_due(self) -> None:
-        """Check some files and delete those that are too old; an error is only logged."""
+        """Do the next step of a sweep; an error is only logged."""
         if self._days is None or not self._timer.is_due:
             return
         if self._sweep is None:
-            self._sweep = self._delete(time.time() - self._days * _DAY_SECONDS)
+            self._sweep = self._delete(timedelta(days=self._days))
         try:
-            for _ in range(_AT_ONCE):
-                next(self._sweep)
-        except StopIteration as end:
-            if end.value:
-                log.info("deleted %d files older than %g days", end.value, self._days)
+            next(self._sweep)
+        except StopIteration:
+            pass
         except OSError as error:
             log.warning(
                 "files older than %g days cannot be deleted yet: %s", self._days, describe(error)
@@ -59,42 +90,53 @@ class Retention:
         """Return in how many seconds ``run_if_due`` has work; inf if never."""
         return math.inf if self._days is None else self._timer.seconds_left
 
-    def _delete(self, before: float) -> Generator[None, None, int]:
-        """Check one file a step; return the number of deleted files.
+    def _delete(self, age: timedelta) -> Generator[None, None, None]:
+        """Delete the files of all rows that are older than ``age``."""
+        if hold := clock.check(self._outbox):
+            log.info("keep_days: no file is deleted for another %.1f hours", hold / 3600)
+            return
+        now = datetime.now(UTC)
+        expired = yield from find_expired(self._outbox, timestamp(now - age), timestamp(now))
+        if expired is None or expired.last == self._swept:
+            return
+        yield from self._note(expired, now)
+        start, deleted, failures = self._swept, 0, list[OSError]()
+        while start != expired.last:
+            files = yield from find_files(self._outbox, start, expired.last)
+            if not start and not files.through:
+                return  # the tables have changed; the next sweep reads them again
+            start = files.through
+            deleted += yield from self._unlink(files.paths, failures)
+        if deleted:
+            log.info("deleted %d files older than %g days", deleted, self._days)
+        if failures:
+            raise failures[0]
+        self._swept = expired.last
 
-        The time is written down before the first file is deleted, so that ``digitd audit`` knows.
-        """
+    def _note(self, expired: Expired, now: datetime) -> Generator[None, None, None]:
+        """Write down what is going to be deleted, so that ``digitd audit`` knows."""
+        before = load_deletions(self._outbox)
+        through = max(before.through, expired.highest)
+        if before.before:
+            earlier = yield from find_expired(self._outbox, before.before, timestamp(now))
+            through = max(through, earlier.highest if earlier else "")
+        text = f"{expired.date} {through}\n"
+        replace_whole(self._outbox / DELETED_BEFORE, text.encode(), durable=True)
+
+    def _unlink(self, paths: list[str], failures: list[OSError]) -> Generator[None, None, int]:
+        """Delete files, and the folders of days that are then empty; return their number."""
         deleted = 0
-        for folder in (self._outbox / ORIGINALS, self._outbox / PICTURES):
-            for name in archive.list_names(folder):
+        for number, path in enumerate(paths):
+            if number % _FILES_AT_ONCE == 0:
                 yield
-                path = folder / name
-                with suppress(FileNotFoundError):  # somebody has deleted it
-                    # The time of the rename; the content may be older.
-                    if path.lstat().st_ctime >= before:
-                        continue
-                    if not deleted:
-                        _store_deleted_before(self._outbox, before)
-                    path.unlink()
-                    deleted += 1
-                if "/" in name and archive.day_folder(datetime.now(UTC)) not in name:
-                    with suppress(OSError):  # not empty
-                        path.parent.rmdir()
+            try:
+                (self._outbox / path).unlink()
+                deleted += 1
+            except FileNotFoundError:
+                pass  # somebody has deleted it
+            except OSError as error:  # the others may be deletable
+                failures.append(error)
+        for day in {PurePath(path).parent for path in paths if path.count("/") > 1}:
+            with suppress(OSError):  # not empty
+                (self._outbox / day).rmdir()
         return deleted
-
-
-def deleted_before(outbox: Path) -> str:
-    """Return the time before which published files may have been deleted; empty if none were.
-
-    It is in the format of predictions.csv, so that it can be compared as text.
-    """
-    try:
-        return (outbox / DELETED_BEFORE).read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return ""
-
-
-def _store_deleted_before(outbox: Path, before: float) -> None:
-    moment = rows.timestamp(datetime.fromtimestamp(before, UTC))
-    if moment > deleted_before(outbox):
-        replace_whole(outbox / DELETED_BEFORE, f"{moment}\n".encode(), durable=True)

@@ -27,7 +27,7 @@ from daemon.inbox.listing import Listing
 from daemon.layout import FAILED
 from daemon.loop import status
 from daemon.outbox.results import csv_lines, final_rows
-from daemon.outbox.retention import deleted_before
+from daemon.outbox.retention import load_deletions
 from daemon.review import queries
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
 from daemon.review.images import GONE, ImageRequest
@@ -178,7 +178,8 @@ class Api:
         item = self._state.answers.item(request.path_params["id"])
         what = request.path_params["what"]
         if what == "seen":
-            if item.row["processed_at"] < deleted_before(self._state.config.outbox):
+            deletions = load_deletions(self._state.config.outbox)
+            if deletions.include(item.row["id"], item.row["processed_at"]):
                 raise HTTPException(404, GONE)  # another picture may have its name by now
             return ImageRequest(item.row["picture"], _SIDES["large"], is_picture=True)
         if what not in _SIDES:

@@ -133,16 +133,90 @@ def test_name_of_a_deleted_file_comes_again(box: Box) -> None:
             assert (reply.status, reply.json["error"]) == (404, "the file is gone")
 
 
-def test_file_that_cannot_be_deleted_does_not_stop_the_daemon(box: Box) -> None:
-    (box.outbox / "originals" / "a folder").mkdir(parents=True)
+def test_file_that_cannot_be_deleted_stops_neither_the_others_nor_the_daemon(box: Box) -> None:
+    for number in (1, 2):
+        box.drop(f"digit{number}.png", FINE)
+    run_once(box)
+    stuck = box.outbox / "originals" / "digit1.png"
+    stuck.unlink()
+    stuck.mkdir()
     time.sleep(MOMENT * 86400 + 0.1)  # what is measured
     box.configure(keep_days=f"{MOMENT:.5f}")
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("cannot be deleted yet")
-        box.drop("digit1.png", FINE)
-        box.wait_for_rows(1)
+        box.drop("digit3.png", FINE)
+        box.wait_for_rows(3)
+        box.wait_until_settled()
         assert running.stop() == 0
-    assert (box.outbox / "originals" / "a folder").is_dir()
+    assert stuck.is_dir()
+    assert files(box) == ["annotated/digit3.png", "originals/digit3.png"]
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["once", "running"])
+def test_age_is_that_of_the_row_whatever_happens_to_the_inode(box: Box, *, once: bool) -> None:
+    for number in (1, 2, 3):
+        box.drop(f"digit{number}.png", FINE)
+    run_once(box)
+    time.sleep(MOMENT * 86400 + 0.1)  # what is measured
+    originals = box.outbox / "originals"
+    (originals / "digit1.png").chmod(0o640)
+    os.link(originals / "digit2.png", box.folder / "backup")
+    copy = box.folder / "copy"  # restored from a backup
+    (originals / "digit3.png").rename(copy)
+    (originals / "digit3.png").write_bytes(copy.read_bytes())
+    (originals / "digit4.png").write_bytes(b"no row names it")
+    box.configure(keep_days=f"{MOMENT:.5f}")
+    if once:
+        run_once(box)
+    else:
+        with Daemon(box, STAND_IN) as running:
+            running.wait_for_log("deleted 6 files")
+            assert running.stop() == 0
+    assert files(box) == ["originals/digit4.png"]
+    assert (box.folder / "backup").read_bytes() == FINE
+
+
+def test_name_that_a_person_made_free_is_not_deleted_with_its_first_row(box: Box) -> None:
+    box.drop("digit1.png", FINE)
+    run_once(box)
+    for path in ("originals/digit1.png", "annotated/digit1.png"):
+        (box.outbox / path).unlink()
+    time.sleep(1)  # what is measured
+    box.drop("digit1.png", png_like("fine too"))
+    run_once(box)
+    old, new = box.rows()
+    assert old["original"] == new["original"]
+    ages = [
+        (datetime.now(UTC) - datetime.fromisoformat(row["processed_at"])).total_seconds()
+        for row in (old, new)
+    ]
+    box.configure(keep_days=f"{sum(ages) / 2 / 86400:.9f}")  # only the first one is too old
+    run_once(box)
+    assert files(box) == ["annotated/digit1.png", "originals/digit1.png"]
+
+
+def test_note_of_an_earlier_version_is_kept_until_it_lies_in_the_future(box: Box) -> None:
+    for number in (1, 2):
+        box.drop(f"digit{number}.png", FINE)
+        run_once(box)
+    first, second = box.rows()
+    for path in files(box):
+        (box.outbox / path).unlink()
+    note = box.outbox / ".digitd.deleted-before"
+
+    def missing() -> list[str]:
+        lines = find_discrepancies(load(box.config)).discrepancies
+        return [row["file"] for row in (first, second) if any(row["id"] in line for line in lines)]
+
+    note.write_text(f"{second['processed_at']}\n")
+    assert missing() == ["digit2.png"]
+    box.configure(keep_days=f"{MOMENT:.5f}")
+    run_once(box)  # the note is now an id
+    note_now = note.read_text()
+    assert missing() == []
+    note.write_text("2099-01-01T00:00:00.000Z\n")
+    assert missing() == ["digit1.png", "digit2.png"]
+    assert note_now.endswith(f" {second['id']}\n")
 
 
 def test_review_page_shows_files_of_a_day_and_follows_no_symlink(tmp_path: Path) -> None:
