@@ -51,6 +51,13 @@ def test_review_unit_serves_this_config_on_the_loopback_address(box: Box) -> Non
     assert "{" not in unit
 
 
+def test_unit_starts_after_the_clock_is_set(box: Box) -> None:
+    lines = digitd("service", "--config", box.config).stdout.splitlines()
+    assert "After=local-fs.target remote-fs.target time-sync.target" in lines
+    # systemd.special(7): "should be ordered after this unit, but not pull it in"
+    assert not any(line.startswith("Wants=") for line in lines)
+
+
 def test_folder_of_the_metrics_is_writable(box: Box) -> None:
     box.configure(metrics_file="/var/lib/node exporter/digitd.prom")
     unit = digitd("service", "--config", box.config).stdout
