@@ -71,7 +71,8 @@ bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m benchmarks.limits
 
 # Boots a real systemd with digitd installed as the README says. Needs root, debootstrap and
-# systemd-nspawn (apt-get install debootstrap systemd-container); 4 GB under build/, kept.
+# systemd-nspawn (apt-get install debootstrap systemd-container xfsprogs btrfs-progs); 4 GB under
+# build/, kept.
 system-test: $(VENV)/.installed-dev
 	tests/system/build_root.sh build/system-test
 	$(VENV)/bin/python -m pytest tests/system -vv --log-level=DEBUG \

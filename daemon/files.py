@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -195,10 +196,47 @@ def publish_part(part: Path, target: Path) -> None:
         FileExistsError: something is at ``target``.
         OSError: it cannot be renamed.
     """
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
+    sync_file(part)
     rename_noreplace(part, target)
     sync_folder(target.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder if it is missing, so that it survives a power failure."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o770, exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes in hex digits; symlinks are not followed."""
+    with open(open_untrusted(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content survive a power failure; symlinks are not followed."""
+    descriptor = open_untrusted(path)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file_system(descriptor: int, path: Path) -> None:
+    """Make everything written to a file system survive a power failure; see syncfs(2).
+
+    Args:
+        descriptor: of a file or folder on it. A lost write is only reported if this was opened
+            before.
+        path: of the same, for the error.
+
+    Raises:
+        OSError: not everything was written.
+    """
+    if _libc.syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,8 +4,9 @@ Times are in seconds of ``time.monotonic``.
 """
 
 import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
@@ -33,6 +34,73 @@ class Wakeup:
     def close(self) -> None:
         """Close the descriptor; ``set`` must not be called after this."""
         os.close(self.descriptor)
+
+
+class SyncThread:
+    """Runs a function that waits for the disk in a thread, and wakes a loop after each run.
+
+    Each run makes durable what was written before it began, however long the disk takes. The thread
+    starts with the first request.
+    """
+
+    def __init__(self, sync: Callable[[], None], wakeup: Wakeup) -> None:
+        """Take the function, which may raise ``OSError``, and what wakes the loop."""
+        self._sync = sync
+        self._wakeup = wakeup
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._requested = self._begun = self._ended = 0
+        self._error: Exception | None = None
+        self._is_closed = False
+
+    def request(self) -> int:
+        """Ask for a run that begins after this call; return its number."""
+        if self._thread is None:
+            # A daemon thread, because an exit must not wait for the disk.
+            self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
+            self._thread.start()
+        with self._changed:
+            self._requested = self._begun + 1
+            self._changed.notify()
+            return self._requested
+
+    def ended(self) -> int:
+        """Return the number of the last run that has ended.
+
+        Raises:
+            OSError: a run has failed since the last call. Nothing that waits for a run may be
+                called durable, because the kernel reports a lost write only once.
+        """
+        with self._changed:
+            error, self._error = self._error, None
+            if error is not None:
+                raise error
+            return self._ended
+
+    def close(self) -> None:
+        """End the thread after the run in progress; don't wait for it."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        while True:
+            with self._changed:
+                if self._begun:
+                    self._ended = self._begun
+                    self._error = error or self._error
+                    if not self._is_closed:  # afterwards the descriptor may be another file's
+                        self._wakeup.set()
+                self._changed.wait_for(lambda: self._is_closed or self._requested > self._begun)
+                if self._is_closed:
+                    return
+                self._begun = self._requested
+            error = None
+            try:
+                self._sync()
+            except Exception as raised:  # noqa: BLE001 - `ended` raises it in the loop
+                error = raised
 
 
 class Timer:

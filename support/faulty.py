@@ -61,4 +61,5 @@ if __name__ == "__main__":
     for name in ("write", "pwrite", "fsync", "rename", "mkdir", "ftruncate", "unlink"):
         disk.watch(os, name)
     disk.watch(files, "rename_noreplace")
+    disk.watch(files, "sync_file_system")
     stand_in.main()

@@ -52,6 +52,10 @@ def _obey(content: FileContent) -> Verdict:
             os.kill(os.getpid(), signal.SIGSEGV)
         case "sleep":
             time.sleep(float(value.split()[0]))
+        case "freeze":
+            # The daemon, too, so that it does nothing before the test ends the machine.
+            os.kill(os.getppid(), signal.SIGSTOP)
+            time.sleep(float(value))
         case "swell":
             # Like in a container with little memory.
             resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))

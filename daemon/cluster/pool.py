@@ -77,12 +77,14 @@ class ClusterPool:
         """In how many seconds ``poll`` has work even if nothing is ready."""
         return self._local.seconds_left if self._local else _IDLE_SECONDS
 
-    def has_room(self, *, alone: bool = False) -> bool:
-        """Return whether a batch may be submitted now."""
+    def room(self, *, alone: bool = False) -> int:
+        """Return how many batches may be submitted now, each ``alone`` or none."""
         if alone:
-            return self._start_local().has_room(alone=True)
+            return self._start_local().room(alone=True)
+        if self._link.self_test is None:
+            return 0
         most = min(_BATCHES_PER_WORKER * self._link.slots, _MOST_BATCHES)
-        return self._link.self_test is not None and self._running < most
+        return max(0, most - self._running)
 
     def submit(self, batch: Batch) -> None:
         """Send a batch to the cluster; read suspects, and what is to be read alone, here."""
@@ -108,7 +110,7 @@ class ClusterPool:
             self._running -= 1
         if self._local is not None:
             outcomes += self._local.poll()
-        if self._suspects and self._start_local().has_room(alone=True):
+        if self._suspects and self._start_local().room(alone=True):
             self._start_local().submit(self._suspects.popleft())
         for outcome in outcomes:
             if not isinstance(outcome, BatchRequeued):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from daemon.files import append, open_to_append
+from daemon.files import append, open_to_append, sync_file
 from daemon.layout import ATTEMPTS, NEW_ATTEMPTS
 from daemon.outbox.rows import parse_timestamp, timestamp
 
@@ -108,6 +108,10 @@ class Attempts:
         self._append(event, ids)
         self._count(event, ids)
 
+    def sync(self) -> None:
+        """Make the log survive a power failure; may be called from any thread."""
+        sync_file(self._path)
+
     def end(self, ids: Sequence[str]) -> None:
         """Log that the files came back from their worker unread, without a crash."""
         self._note("ended", ids)
@@ -122,6 +126,11 @@ class Attempts:
         """Return whether an attempt at a file failed, so that it must be read alone."""
         record = self._records.get(job_id)
         return record is not None and record.open + record.downs > 0
+
+    def has_died_alone(self, job_id: str) -> bool:
+        """Return whether digitd died while a worker read a file with no other in the batch."""
+        record = self._records.get(job_id)
+        return record is not None and record.lone > 0
 
     def rejection(self, job_id: str) -> str:
         """Return why a file is given up and must not be decoded again; empty if it is not."""
@@ -141,6 +150,8 @@ class Attempts:
             self._shorten_if_long()
 
     def _note(self, event: str, ids: Sequence[str]) -> None:
+        if not ids:
+            return
         self._count(event, ids)
         try:
             self._append(event, ids)
@@ -165,6 +176,7 @@ class Attempts:
         descriptor = os.open(new, flags, 0o660)
         try:
             append(descriptor, _encode(lines), new)
+            os.fsync(descriptor)  # XFS and btrfs may otherwise have an empty file after the rename
             new.rename(self._path)
         except OSError:
             os.close(descriptor)

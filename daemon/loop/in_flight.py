@@ -8,14 +8,16 @@ from enum import Enum, auto
 from itertools import islice
 
 from daemon.records import Job, Placement, Result
+from daemon.waiting import SyncThread
 
 
 class Stage(Enum):
     """How far a claimed file has come."""
 
     CLAIMED = auto()  # in the work folder, waits for a worker
+    LOGGED = auto()  # its attempt is logged; a worker gets it when that is durable
     READING = auto()  # a worker has it
-    READ = auto()  # has a result, but no row yet
+    READ = auto()  # has a result; gets its row when its files are durable
     COMMITTED = auto()  # has a row, but its files are not in place yet
 
 
@@ -25,9 +27,13 @@ class InFlight:
 
     Attributes:
         alone: it may have crashed a worker, so it must be read by itself.
+        isolated: digitd died when it was read alone, so no other file may be read meanwhile.
         rejection: why a worker must not decode it again; empty if it may.
         rereads: how often it was read again because it was written to after it had been read.
         not_before: it is left alone until then, in seconds of ``time.monotonic``.
+        sync_run: the number of the run of a ``SyncThread`` that makes it durable at its stage; 0
+            until one was requested.
+        is_stale: its result must not be used, because the disk may have lost its picture.
         result: set from READ on.
         placement: set when COMMITTED.
     """
@@ -35,9 +41,12 @@ class InFlight:
     job: Job
     stage: Stage = Stage.CLAIMED
     alone: bool = False
+    isolated: bool = False
     rejection: str = ""
     rereads: int = 0
     not_before: float = 0.0
+    sync_run: int = 0
+    is_stale: bool = False
     result: Result | None = None
     placement: Placement | None = None
 
@@ -79,13 +88,23 @@ class InFlightTable:
         """Move a file to its next stage."""
         del self._ready[file.stage][file.job.id]
         file.stage = stage
+        file.sync_run = 0
+        file.is_stale = False
         self._ready[stage][file.job.id] = file
 
     def requeue(self, files: list[InFlight]) -> None:
-        """Move files back to CLAIMED."""
+        """Move files back to CLAIMED, without a result."""
         for file in files:
             self.move(file, Stage.CLAIMED)
+            file.result = None
         self._sort_claimed()
+
+    def request_sync(self, stage: Stage, thread: SyncThread) -> None:
+        """Have the files that are new at a stage made durable."""
+        if new := [file for file in self._ready[stage].values() if not file.sync_run]:
+            run = thread.request()
+            for file in new:
+                file.sync_run = run
 
     def delay(self, file: InFlight, seconds: float) -> None:
         """Leave a file out of its stage for some seconds."""

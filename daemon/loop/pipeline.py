@@ -1,20 +1,17 @@
-"""Move files from claim to publish; see ``in_flight`` for the stages."""
+"""Claim files and have them read; see ``in_flight`` for the stages."""
 
-import errno
-import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable
 
-from daemon.errors import ModelError, StorageError, describe
-from daemon.files import open_untrusted
+from daemon.errors import ModelError
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
 from daemon.loop.in_flight import InFlight, InFlightTable, Stage
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox
-from daemon.outbox.rows import Row
-from daemon.records import Result, Stamp
+from daemon.records import Result
 from daemon.text import printable
+from daemon.waiting import SyncThread, Wakeup
 from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Readers, WorkerDied
 from daemon.workers.worker import reject
 
@@ -27,74 +24,63 @@ _BATCH_BYTES = 8_000_000
 # (208 KiB) and a stopped worker doesn't block the loop.
 _BATCH_NAME_BYTES = 40_000
 _JOB_BYTES = 150  # size of a job in the pipe without its name, which is sent twice
-# A file that was written to after a worker had read it is read again, at most this often, so that
-# a file that is written to all the time doesn't keep a worker busy.
-_REREADS = 2
-# If more committed files than this cannot be published, intake stops too.
-_PARKED_AT_MOST = 64
-# How often publishing is retried for files that could not be published for their own reasons.
-_PARKED_SECONDS = 10.0
-# Errors when publishing that concern one file (its name, its permissions, a file at its target) and
-# not the disk. They must not block the other files.
-_ONE_FILES_FAULT = frozenset(
-    {
-        *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.EINVAL, errno.EILSEQ),
-        *(errno.ENAMETOOLONG, errno.ENOTDIR),
-    }
-)
+# From the attempt to the row.
+_IN_PROGRESS = (Stage.LOGGED, Stage.READING, Stage.READ)
 
 
 class Pipeline:
-    """Moves files to their next stage. If a method raises, the files stay and can be moved later.
+    """Moves files from the inbox to READ.
 
-    Attributes:
-        files: the files in flight.
+    If a method raises, the files stay and can be moved later.
     """
 
     def __init__(
         self,
+        files: InFlightTable,
         inbox: Inbox,
         claims: Claims,
         pool: Readers,
         outbox: Outbox,
-        on_row: Sequence[Callable[[Row], None]],
+        wakeup: Wakeup,
         on_batch: Callable[[float], None] = lambda _: None,
-        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the components.
 
         Args:
+            files: the files in flight.
             inbox: has the files to read.
             claims: claims them.
             pool: reads them.
-            outbox: gets their rows.
-            on_row: the observers; each gets each committed row.
+            outbox: has the rows of an earlier run.
+            wakeup: wakes the loop when attempts have become durable.
             on_batch: gets the seconds that each batch took.
-            on_change: called for each file that changed after its row was written.
         """
-        self.files = InFlightTable()
+        self._files = files
         self._inbox = inbox
         self._claims = claims
         self._pool = pool
         self._outbox = outbox
-        self._on_row = on_row
         self._on_batch = on_batch
-        self._on_change = on_change
         self._error: ModelError | OSError | None = None
+        self._logged: deque[Batch] = deque()  # of the files at LOGGED
+        # Not the thread of ``Committer``, so that the workers get batches while rows wait until all
+        # data is written.
+        self._claim_sync = SyncThread(claims.sync_claims, wakeup)
 
     def recover(self) -> None:
         """Add the files that an earlier run left in the work folder."""
-        jobs = [job for job in self._claims.leftovers() if job.id not in self.files]
+        jobs = [job for job in self._claims.leftovers() if job.id not in self._files]
         found = self._outbox.find(jobs)
         if found.highest_id is not None:
             self._claims.ids.skip(found.highest_id)
-        self._claims.sweep({file.job.id for file in self.files} | {job.id for job in jobs})
+        self._claims.sweep({file.job.id for file in self._files} | {job.id for job in jobs})
         placements = found.placements
-        self.files.add(
+        self._files.add(
             InFlight(
                 job,
                 Stage.COMMITTED if job.id in placements else Stage.CLAIMED,
                 alone=self._claims.attempts.is_suspect(job.id),
+                isolated=self._claims.attempts.has_died_alone(job.id),
                 placement=placements.get(job.id),
             )
             for job in jobs
@@ -108,18 +94,25 @@ class Pipeline:
             )
 
     def collect(self) -> None:
-        """Take what the workers have read, READING → READ; never raises."""
+        """Take what the workers have read, READING → READ; give them more, LOGGED → READING.
+
+        Never raises.
+        """
         for outcome in self._pool.poll():
-            files = [self.files[job_id] for job_id in outcome.ids]
+            files = [self._files[job_id] for job_id in outcome.ids]
             match outcome:
                 case BatchRead(_, results, seconds):
                     self._error = None
                     self._on_batch(seconds)
+                    stale = [file for file in files if file.is_stale]
                     for result in results:
-                        self._set_result(self.files[result.job.id], result)
+                        self._set_result(self._files[result.job.id], result)
                     for file in files:
                         if file.result is None:
                             self._forget(file)
+                    again = [file for file in stale if file.result is not None]
+                    self._claims.attempts.end([file.job.id for file in again])
+                    self._files.requeue(again)
                 case WorkerDied(_, why, stderr):
                     log.warning(
                         "a worker went down (%s) while reading %d files, the first is %s%s",
@@ -131,81 +124,63 @@ class Pipeline:
                     self._retry_alone(files, why)
                 case BatchRequeued(ids, error):
                     self._claims.attempts.end(ids)
-                    self.files.requeue(files)
+                    self._files.requeue(files)
                     self._error = error or self._error
+        self._give_logged()
 
     def submit(self, batch_size: int) -> None:
-        """Claim files when none wait, and give batches to the workers: CLAIMED → READING.
+        """Claim files when none wait, and log attempts for the next batches: CLAIMED → LOGGED.
+
+        ``collect`` gives them to the workers when claims and attempts have become durable, so that
+        a file that kills the machine is found again, with its attempts.
 
         Raises:
             ModelError, OSError: a worker cannot continue, or a file cannot be claimed now.
         """
-        files = self.files
-        # After an error, try one batch at a time until one succeeds.
-        while self._pool.has_room() and not (self._error and files.count(Stage.READING)):
-            if not files.count(Stage.CLAIMED) and len(files) + batch_size <= CLAIMED_AT_MOST:
-                self._claim(batch_size)
-            first = files.first(Stage.CLAIMED)
-            if first is None:
-                self._error = None
-                break
-            if not self._pool.has_room(alone=first.alone):
-                break
-            self._give(self._next_batch(first, batch_size))
+        files = self._files
+        try:
+            while self._may_log():
+                if not files.count(Stage.CLAIMED) and len(files) + batch_size <= CLAIMED_AT_MOST:
+                    self._claim(batch_size)
+                first = files.first(Stage.CLAIMED)
+                if first is None:
+                    self._error = None
+                    break
+                if first.isolated and self._in_progress():
+                    break
+                if self._pool.room(alone=first.alone) <= len(self._logged):
+                    break
+                self._log_attempt(self._next_batch(first, batch_size))
+        finally:
+            self._files.request_sync(Stage.LOGGED, self._claim_sync)
         if self._error is not None:
             raise self._error
 
-    def commit(self) -> None:
-        """Append the rows of all files that were read, READ → COMMITTED; then tell the observers.
+    def withdraw(self) -> None:
+        """Take back the batches that no worker has yet, LOGGED → CLAIMED."""
+        files = self._files.at(Stage.LOGGED)
+        self._claims.attempts.end([file.job.id for file in files])
+        self._logged.clear()
+        self._files.requeue(files)
 
-        Raises what ``Outbox.commit`` raises.
-        """
-        self._reread_changed()
-        results = [file.result for file in self.files.at(Stage.READ) if file.result is not None]
-        for row in self._outbox.commit(results):
-            file = self.files[row.result.job.id]
-            file.placement = row.placement
-            self.files.move(file, Stage.COMMITTED)
-            for observe in self._on_row:
-                observe(row)
-
-    def publish(self) -> None:
-        """Move the files of committed rows to the paths in their rows, COMMITTED → gone.
-
-        Raises:
-            OSError: the outbox cannot be written now.
-            StorageError: too many files cannot be published for reasons of their own.
-        """
-        self.files.end_delays()
-        failure: OSError | None = None
-        for file in self.files.at(Stage.COMMITTED):
-            if file.placement is None:
-                continue
-            try:
-                self._report_change(file)
-                self._outbox.publish(file.job, file.placement)
-            except OSError as error:
-                if error.errno in _ONE_FILES_FAULT:
-                    log.error(
-                        "%s cannot be published yet: %s", file.placement.original, describe(error)
-                    )
-                    self.files.delay(file, _PARKED_SECONDS)
-                else:
-                    failure = error
-            else:
-                self._claims.forget(file.job)
-                self.files.remove(file)
-        if failure is not None:
-            raise failure
-        if self.files.delayed > _PARKED_AT_MOST:
-            raise StorageError(
-                f"{self.files.delayed} files have their row but cannot be published, see the log"
-            )
-
-    def log_unread(self) -> None:
-        """Log that the files that workers have were not read, without blaming them."""
-        if ids := [file.job.id for file in self.files.at(Stage.READING)]:
+    def close(self) -> None:
+        """Log that files without a row were not finished, without blaming them; end the thread."""
+        if ids := [file.job.id for file in self._in_progress()]:
+            log.warning("%d files have no row yet: the next start reads them again", len(ids))
             self._claims.attempts.end(ids)
+        self._claim_sync.close()
+
+    def _may_log(self) -> bool:
+        """Return whether the workers can take another batch than those that are LOGGED."""
+        if self._error is not None and (self._logged or self._files.count(Stage.READING)):
+            return False  # after an error, try one batch at a time until one succeeds
+        if any(file.isolated for file in self._in_progress()):
+            return False
+        return self._pool.room() > len(self._logged)
+
+    def _in_progress(self) -> list[InFlight]:
+        """Return the files from their attempt to their row."""
+        return [file for stage in _IN_PROGRESS for file in self._files.at(stage)]
 
     def _claim(self, at_most: int) -> None:
         """Claim complete files from the inbox."""
@@ -222,7 +197,7 @@ class Pipeline:
                     if job is not None:
                         claimed.append(InFlight(job))
         finally:
-            self.files.add(claimed)
+            self._files.add(claimed)
 
     def _next_batch(self, first: InFlight, batch_size: int) -> list[InFlight]:
         """Return the next files that may be read together, beginning with ``first``."""
@@ -230,7 +205,7 @@ class Pipeline:
             return [first]
         files: list[InFlight] = []
         size = name_bytes = 0
-        for file in self.files.at(Stage.CLAIMED, batch_size):
+        for file in self._files.at(Stage.CLAIMED, batch_size):
             size += file.job.size
             name_bytes += _JOB_BYTES + 2 * len(file.job.path.name)
             if files and (size > _BATCH_BYTES or name_bytes > _BATCH_NAME_BYTES or file.alone):
@@ -238,22 +213,39 @@ class Pipeline:
             files.append(file)
         return files
 
-    def _give(self, files: list[InFlight]) -> None:
-        """Log the attempt, then give files to a worker.
+    def _log_attempt(self, files: list[InFlight]) -> None:
+        """Log the attempt at the files of the next batch.
 
         Raises:
             OSError: the attempt cannot be logged.
         """
         first = files[0]
-        ids = [file.job.id for file in files]
-        self._claims.attempts.begin(ids)
+        self._claims.attempts.begin([file.job.id for file in files])
         if first.alone:
             first.rejection = self._claims.attempts.rejection(first.job.id)
         jobs = tuple(file.job for file in files)
-        self._pool.submit(Batch(jobs, alone=first.alone, rejection=first.rejection))
+        self._logged.append(Batch(jobs, alone=first.alone, rejection=first.rejection))
         for file in files:
-            self.files.move(file, Stage.READING)
-        log.debug("%d files to a worker, the first is %s", len(files), printable(first.job.name))
+            self._files.move(file, Stage.LOGGED)
+
+    def _give_logged(self) -> None:
+        """Give workers the batches whose claims and attempts are durable, LOGGED → READING."""
+        try:
+            ended = self._claim_sync.ended()
+        except OSError as error:
+            self._error = error
+            self.withdraw()
+            return
+        while self._logged:
+            batch = self._logged[0]
+            files = [self._files[job_id] for job_id in batch.ids]
+            if files[0].sync_run > ended or not self._pool.room(alone=batch.alone):
+                break
+            self._pool.submit(self._logged.popleft())
+            for file in files:
+                self._files.move(file, Stage.READING)
+            name = printable(files[0].job.name)
+            log.debug("%d files to a worker, the first is %s", len(files), name)
 
     def _retry_alone(self, files: list[InFlight], why: str) -> None:
         """Log a worker's death, and queue its files to be read again, each alone."""
@@ -261,7 +253,7 @@ class Pipeline:
         for file in files:
             file.alone = True
         rejected = [file for file in files if file.rejection]
-        self.files.requeue(files)
+        self._files.requeue(files)
         for file in rejected:
             self._reject(file)
 
@@ -281,47 +273,9 @@ class Pipeline:
         else:
             self._set_result(file, result)
 
-    def _reread_changed(self) -> None:
-        """Queue files again that were written to since they were read, READ → CLAIMED."""
-        changed = [
-            file
-            for file in self.files.at(Stage.READ)
-            if file.rereads < _REREADS and _was_changed(file.result)
-        ]
-        if changed:
-            self._claims.attempts.end([file.job.id for file in changed])
-            self.files.requeue(changed)
-        for file in changed:
-            file.rereads += 1
-            file.result = None
-
-    def _report_change(self, file: InFlight) -> None:
-        """Log and count a file whose content is no longer that of its row.
-
-        Its writer had it open during the claim. The file is published all the same: its bytes are
-        kept, and a row is never rewritten.
-        """
-        result = file.result
-        if result is None or not _was_changed(result):
-            return
-        with open(open_untrusted(file.job.path), "rb") as changed:  # noqa: PTH123 - opened safely
-            sha256 = hashlib.file_digest(changed, "sha256").hexdigest()
-        file.result = replace(result, stamp=None)  # report it once
-        if sha256 == result.sha256:
-            return
-        log.error(
-            "%s changed after its row %s was written: the row has sha256 %s, the file has %s: drop "
-            "the file again",
-            printable(file.job.name),
-            file.job.id,
-            result.sha256,
-            sha256,
-        )
-        self._on_change()
-
     def _set_result(self, file: InFlight, result: Result) -> None:
         file.result = result
-        self.files.move(file, Stage.READ)
+        self._files.move(file, Stage.READ)
 
     def _forget(self, file: InFlight) -> None:
         """Forget a file without a result; someone removed it."""
@@ -329,14 +283,4 @@ class Pipeline:
             "%s was removed from the work folder before it had a row", printable(file.job.name)
         )
         self._claims.forget(file.job)
-        self.files.remove(file)
-
-
-def _was_changed(result: Result | None) -> bool:
-    """Return whether a file was written to since it was read; ``False`` if it is gone."""
-    if result is None or result.stamp is None:
-        return False
-    try:
-        return Stamp.of(result.job.path.lstat()) != result.stamp
-    except FileNotFoundError:
-        return False
+        self._files.remove(file)

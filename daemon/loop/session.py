@@ -16,7 +16,8 @@ from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
 from daemon.inbox.listing import Listing
 from daemon.layout import TABLE
-from daemon.loop.in_flight import Stage
+from daemon.loop.committer import Committer
+from daemon.loop.in_flight import InFlightTable, Stage
 from daemon.loop.metrics import Gauges, Metrics
 from daemon.loop.pipeline import Pipeline
 from daemon.loop.status import State, StatusPage, StatusSnapshot
@@ -73,13 +74,14 @@ class Session:
         self._retention = Retention(config.outbox, config.keep_days)
         self._drift = DriftMonitor(config.outbox)
         self._metrics = metrics
+        self._files = InFlightTable()
         self._pipeline = Pipeline(
-            self._inbox,
-            self._claims,
-            pool,
-            self._outbox,
-            on_row=(self._drift.count, on_row),
+            *(self._files, self._inbox, self._claims, pool, self._outbox, wakeup),
             on_batch=metrics.observe_batch,
+        )
+        self._committer = Committer(
+            *(self._files, self._claims, self._outbox, wakeup),
+            on_row=(self._drift.count, on_row),
             on_change=metrics.count_change,
         )
         self._status = StatusPage(config.inbox)
@@ -125,8 +127,8 @@ class Session:
                 # Feed the workers first, so that they read while rows are written.
                 if self._is_ready:
                     self._pipeline.submit(self.config.batch_size)  # names → CLAIMED → READING
-                self._pipeline.commit()  # READ → COMMITTED: the one commit point
-                self._pipeline.publish()  # COMMITTED → in place, and out of the table
+                self._committer.commit()  # READ → COMMITTED: the one commit point
+                self._committer.publish()  # COMMITTED → in place, and out of the table
                 self._retention.run_if_due()
                 self._drift.run_if_due()
             except BusyError:
@@ -149,7 +151,7 @@ class Session:
             seconds = min(
                 self._inbox.seconds_left,
                 self._retention.seconds_until_due(),
-                self._pipeline.files.seconds_left,
+                self._files.seconds_left,
             )
         seconds = min(seconds, self._status.seconds_until_ping, _RETRY_AT_MOST)
         if self.config.metrics_file is not None:
@@ -163,7 +165,7 @@ class Session:
     @property
     def is_finished(self) -> bool:
         """Whether, with ``once``, nothing is left to do but publish what cannot be published."""
-        files = self._pipeline.files
+        files = self._files
         return (
             self._once
             and self._is_open
@@ -176,12 +178,12 @@ class Session:
     @property
     def backlog(self) -> int:
         """The number of files that are known and not published yet."""
-        return self._inbox.waiting + len(self._pipeline.files)
+        return self._inbox.waiting + len(self._files)
 
     @property
     def unpublished(self) -> int:
         """The number of files that have their row but could not be published."""
-        return self._pipeline.files.delayed
+        return self._files.delayed
 
     @property
     def state(self) -> State:
@@ -200,7 +202,7 @@ class Session:
             why=self._pause_reason,
             watch=self._inbox.mode,
             model=self._pool.self_test.model if self._pool.self_test else "",
-            in_work=len(self._pipeline.files),
+            in_work=len(self._files),
             changed=self._metrics.changed,
         )
 
@@ -210,16 +212,21 @@ class Session:
         Unfinished files stay in the work folder for the next start.
         """
         deadline = time.monotonic() + _STOP_SECONDS
-        files = self._pipeline.files
+        files = self._files
+        self._pipeline.withdraw()
         try:
-            while files.count(Stage.READING) and (left := deadline - time.monotonic()) > 0:
+            self._committer.commit()
+            while files.count(Stage.READING) or files.count(Stage.READ):
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
                 self._wakeup.wait(self._pool.waitables, left)
                 self._pipeline.collect()
-            self._pipeline.log_unread()
-            self._pipeline.commit()
-            self._pipeline.publish()
+                self._committer.commit()
+            self._committer.publish()
         except (OSError, DigitdError) as error:
             log.warning("stopped with files in flight, the next start resumes: %s", describe(error))
+        self._pipeline.close()
+        self._committer.close()
         if self._is_open:
             self._status.show(replace(self.snapshot, state=State.STOPPED))
         if self.config.metrics_file is not None:
@@ -282,7 +289,7 @@ class Session:
     def _write_metrics(self, file: Path) -> None:
         # A paused session does not poll the inbox, so it may not know what has arrived.
         arrived = Listing(self.config.inbox, self.config.pattern).count()
-        without_row = [file for file in self._pipeline.files if file.stage is not Stage.COMMITTED]
+        without_row = [file for file in self._files if file.stage is not Stage.COMMITTED]
         claimed_at = (file.job.received_at.timestamp() for file in without_row)
         self._metrics.write(
             file,

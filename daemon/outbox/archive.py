@@ -81,7 +81,7 @@ class Archive:
         """Create missing folders, and remove unfinished copies."""
         for name in _FOLDERS:
             folder = self._outbox / name
-            folder.mkdir(mode=0o770, exist_ok=True)
+            files.make_folder(folder)
             for pattern in (f".*{PART_SUFFIX}", f"*/.*{PART_SUFFIX}"):
                 for part in folder.glob(pattern):
                     part.unlink()
@@ -147,8 +147,8 @@ def _move(source: Path, target: Path) -> None:
 def _create_folder(folder: Path) -> None:
     """Create one of the folders, or the folder of a day in it."""
     if _DAY.fullmatch(folder.name):
-        folder.parent.mkdir(mode=0o770, exist_ok=True)
-    folder.mkdir(mode=0o770, exist_ok=True)
+        files.make_folder(folder.parent)
+    files.make_folder(folder)
 
 
 def _reserved_name(placement: Placement) -> str:

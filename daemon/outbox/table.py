@@ -49,8 +49,12 @@ class Table:
                 # Empty (logrotate's `create`), or the header itself was torn.
                 os.ftruncate(self._descriptor, 0)
                 self._append(rows.HEADER.encode())
+                files.sync_folder(self.path.parent)
             # The file of a row that a power failure tore is still claimed, and is read again.
             cut = files.cut_torn_lines(self._descriptor, lambda line: rows.parse(line) is not None)
+            os.fsync(
+                self._descriptor
+            )  # a run that was killed may have left rows that are not durable
             if cut:
                 log.warning("%s: cut a torn row of %d bytes", self.path, cut)
         except (OSError, ConfigError):

@@ -76,16 +76,16 @@ class Pool:
             seconds = min(seconds, self._start.seconds_left)
         return seconds
 
-    def has_room(self, *, alone: bool = False) -> bool:
-        """Return whether a batch may be submitted now."""
-        return self._find_free(alone=alone) is not None
+    def room(self, *, alone: bool = False) -> int:
+        """Return how many batches may be submitted now."""
+        most = 1 if alone else _BATCHES_PER_WORKER
+        return sum(max(0, most - len(worker.batches)) for worker in self._ready())
 
     def submit(self, batch: Batch) -> None:
-        """Give a batch to the worker with the fewest batches; only if the pool ``has_room``."""
-        free = self._find_free(alone=batch.alone)
-        if free is None:
+        """Give a batch to the worker with the fewest batches; only if the pool has ``room``."""
+        if not self.room(alone=batch.alone):
             raise RuntimeError("the pool has no room")
-        free.send(batch)
+        min(self._ready(), key=lambda worker: len(worker.batches)).send(batch)
 
     def poll(self) -> list[Outcome]:
         """Return what became of batches; replace workers that died and start missing ones."""
@@ -105,14 +105,9 @@ class Pool:
             worker.kill()
         self._workers.clear()
 
-    def _find_free(self, *, alone: bool) -> WorkerProcess | None:
-        most = 1 if alone else _BATCHES_PER_WORKER
-        free = [
-            worker
-            for worker in self._workers
-            if worker.self_test is not None and not worker.reserved and len(worker.batches) < most
-        ]
-        return min(free, key=lambda worker: len(worker.batches), default=None)
+    def _ready(self) -> list[WorkerProcess]:
+        """Return the workers that are ready and don't read a suspect."""
+        return [one for one in self._workers if one.self_test is not None and not one.reserved]
 
     def _receive(self, worker: WorkerProcess) -> Iterator[Outcome]:
         while (reply := worker.receive()) is not None:

@@ -98,11 +98,11 @@ class Readers(Protocol):
     def seconds_left(self) -> float:
         """In how many seconds ``poll`` has work even if nothing is ready."""
 
-    def has_room(self, *, alone: bool = False) -> bool:
-        """Return whether a batch may be submitted now."""
+    def room(self, *, alone: bool = False) -> int:
+        """Return how many batches may be submitted now, each ``alone`` or none."""
 
     def submit(self, batch: Batch) -> None:
-        """Take a batch; only if there ``has_room`` for it."""
+        """Take a batch; only if there is ``room`` for it."""
 
     def poll(self) -> list[Outcome]:
         """Return what became of batches; replace workers that died and start missing ones."""

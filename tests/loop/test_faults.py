@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ERRORS = ("ENOSPC", "EIO", "EACCES")
-CALLS = {"write", "pwrite", "fsync", "rename", "mkdir", "rename_noreplace"}
+CALLS = {"write", "pwrite", "fsync", "rename", "mkdir", "rename_noreplace", "sync_file_system"}
 DATA = png_like("fine")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,11 @@ from daemon.config import Config
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
 from daemon.layout import TABLE
-from daemon.loop.in_flight import Stage
+from daemon.loop.committer import Committer
+from daemon.loop.in_flight import InFlightTable, Stage
 from daemon.loop.pipeline import Pipeline
 from daemon.outbox.outbox import Outbox
+from daemon.waiting import Wakeup
 from daemon.workers.pool import Pool
 from support import stand_in
 from support.waiting import until
@@ -46,12 +47,14 @@ class Line:
         self.outbox = Outbox(config.outbox)
         self.pool = Pool(stand_in.worker_settings(config.reading), 2)
         self.changes = 0
+        self.wakeup = Wakeup()
+        self.files = InFlightTable()
         self.pipeline = Pipeline(
-            self.inbox,
-            self.claims,
-            self.pool,
-            self.outbox,
-            [self._on_row],
+            self.files, self.inbox, self.claims, self.pool, self.outbox, self.wakeup
+        )
+        self.committer = Committer(
+            *(self.files, self.claims, self.outbox, self.wakeup),
+            on_row=[self._on_row],
             on_change=self._count_change,
         )
         self.claims.ensure_open()
@@ -64,7 +67,7 @@ class Line:
 
     def collect_until(self, condition: Callable[[], bool]) -> None:
         def turn() -> None:
-            wait(self.pool.waitables, 0.05)
+            self.wakeup.wait(self.pool.waitables, 0.05)
             self.pipeline.collect()
 
         until(condition, "the workers' results", turn=turn)
@@ -73,10 +76,18 @@ class Line:
         self.collect_until(lambda: self.pool.self_test is not None)
 
     def finish(self) -> None:
-        """Wait until all batches are read, and commit and publish them."""
+        """Wait until all batches are read and durable, and commit and publish them."""
         self.collect_until(lambda: not self.reading)
-        self.pipeline.commit()
-        self.pipeline.publish()
+        self.commit()
+        self.committer.publish()
+
+    def commit(self) -> None:
+        def turn() -> None:
+            self.wakeup.wait((), 0.05)
+            self.committer.commit()
+
+        self.committer.commit()
+        until(lambda: not self.files.count(Stage.READ), "durable files", turn=turn)
 
     def _on_row(self, row: Row) -> None:
         self.rows.append(row)
@@ -87,7 +98,8 @@ class Line:
 
     @property
     def reading(self) -> int:
-        return self.pipeline.files.count(Stage.READING)
+        """The number of files that workers have, or get when their attempts are durable."""
+        return sum(self.files.count(stage) for stage in (Stage.LOGGED, Stage.READING))
 
     @property
     def attempts(self) -> str:
@@ -98,10 +110,13 @@ class Line:
         return sorted(self.claims.folder.glob("d*-*"))
 
     def close(self) -> None:
+        self.pipeline.close()
+        self.committer.close()
         self.pool.close()
         self.inbox.close()
         self.claims.close()
         self.outbox.close()
+        self.wakeup.close()
 
 
 @pytest.fixture
@@ -127,14 +142,14 @@ def test_file_removed_from_the_work_folder_is_forgotten_and_blocks_no_other(line
     line.pipeline.submit(64)
     line.finish()
     assert [row.file for row in line.rows] == ["digit2.png"]
-    assert len(line.pipeline.files) == 0
+    assert len(line.files) == 0
     assert line.attempts == ""
 
 
 def test_file_whose_target_exists_waits_and_blocks_no_other(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.loop.pipeline._PARKED_SECONDS", 0.0)
+    monkeypatch.setattr("daemon.loop.committer._PARKED_SECONDS", 0.0)
     line.drop("digit1.png", "digit2.png")
     line.pipeline.submit(64)
 
@@ -144,12 +159,12 @@ def test_file_whose_target_exists_waits_and_blocks_no_other(
 
     line.tell = take_its_place
     line.finish()
-    assert line.pipeline.files.delayed == 1
+    assert line.files.delayed == 1
     assert (line.outbox.folder / "originals/digit2.png").exists()
     assert (line.outbox.folder / "originals/digit1.png").read_bytes() == b"a stranger's"
     (line.outbox.folder / "originals/digit1.png").unlink()
     line.finish()
-    assert len(line.pipeline.files) == 0
+    assert len(line.files) == 0
     assert (line.outbox.folder / "originals/digit1.png").read_bytes() == stand_in.png_like("fine")
 
 
@@ -182,11 +197,11 @@ def test_file_that_changes_all_the_time_gets_its_row(line: Line) -> None:
         line.pipeline.submit(64)
         line.collect_until(lambda: not line.reading)
         append_to(line.claimed[0], b".")
-        line.pipeline.commit()
+        line.commit()
         return bool(line.rows)
 
     until(read_and_change, "a row")
-    line.pipeline.publish()
+    line.committer.publish()
     assert line.changes == 1
 
 
@@ -204,7 +219,7 @@ def test_file_that_changes_after_its_row_is_published_with_an_error(
     line.tell = change
     line.pipeline.submit(64)
     line.finish()
-    assert len(line.pipeline.files) == 0
+    assert len(line.files) == 0
     row = line.rows[0]
     kept = (line.outbox.folder / row.original).read_bytes()
     assert kept == stand_in.png_like("fine") + b"late"
@@ -222,7 +237,7 @@ def test_recovering_again_queues_no_file_twice(line: Line) -> None:
         assert line.claims.claim(name) is not None
     for _ in range(3):
         line.pipeline.recover()
-    assert len(line.pipeline.files) == 2
+    assert len(line.files) == 2
     line.pipeline.submit(64)
     line.pipeline.recover()
     line.finish()
@@ -237,6 +252,9 @@ def test_file_waits_if_its_attempt_cannot_be_logged(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line.drop("digit1.png")
+    for name in line.inbox.take(1):
+        assert line.claims.claim(name) is not None
+    line.pipeline.recover()
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -246,7 +264,7 @@ def test_file_waits_if_its_attempt_cannot_be_logged(
         with pytest.raises(OSError, match="No space left"):
             line.pipeline.submit(64)
     assert not line.reading
-    assert len(line.pipeline.files) == 1
+    assert len(line.files) == 1
     line.pipeline.submit(64)
     line.finish()
     assert [row.file for row in line.rows] == ["digit1.png"]
@@ -290,8 +308,8 @@ def test_all_finished_batches_are_committed_with_one_append_and_one_fsync(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", count)
-    line.pipeline.commit()
+    line.commit()
     assert len(line.rows) == 6
     assert synced == [str(line.outbox.folder / TABLE)]
-    line.pipeline.publish()
-    assert len(line.pipeline.files) == 0
+    line.committer.publish()
+    assert len(line.files) == 0

@@ -18,9 +18,9 @@ give_up() {
 }
 
 [ "$(id -u)" = 0 ] || give_up "needs root: it boots a container"
-for tool in debootstrap systemd-nspawn setpriv nsenter; do
+for tool in debootstrap systemd-nspawn setpriv nsenter mkfs.xfs mkfs.btrfs; do
     command -v "$tool" >/dev/null ||
-        give_up "$tool is missing: apt-get install debootstrap systemd-container util-linux"
+        give_up "$tool is missing: apt-get install debootstrap systemd-container util-linux xfsprogs btrfs-progs"
 done
 
 mirror() {

@@ -113,7 +113,7 @@ class Tended:
         return self.outcomes
 
     def submit(self, *jobs: Job, alone: bool = False) -> None:
-        self.until(lambda: self.pool.has_room(alone=alone))
+        self.until(lambda: self.pool.room(alone=alone) > 0)
         self.pool.submit(Batch(jobs, alone=alone))
 
     def read(self, *jobs: Job) -> Outcome:
@@ -204,7 +204,7 @@ def test_each_worker_gets_the_maximum_number_of_batches(
     tended = make(timeouts=LONG)
     tended.until_ready(2)
     submitted = 0
-    while tended.pool.has_room():
+    while tended.pool.room():
         tended.pool.submit(Batch((claimed(tmp_path, f"digit{submitted}.png", b"sleep 0.2"),)))
         submitted += 1
     assert submitted == 6
@@ -220,14 +220,14 @@ def test_worker_with_a_lone_batch_gets_no_other_batch(
     tended.until_ready(2)
     tended.submit(claimed(tmp_path, "digit1.png", b"sleep 0.5"), alone=True)
     tended.submit(claimed(tmp_path, "digit2.png", b"sleep 0.5"))
-    assert not tended.pool.has_room(alone=True)
+    assert not tended.pool.room(alone=True)
     for number in (3, 4):
         tended.submit(claimed(tmp_path, f"digit{number}.png"))
-    assert not tended.pool.has_room()
+    assert not tended.pool.room()
     outcomes = tended.until_outcomes(4)
     alone = next(one for one in outcomes if batch_read(one).results[0].job.name == "digit1.png")
     assert [pid_of(one) for one in outcomes].count(pid_of(alone)) == 1
-    assert tended.pool.has_room(alone=True)
+    assert tended.pool.room(alone=True)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_worker_that_cannot_start_reports_the_cause(
     with pytest.raises(kind, match=text):
         raise tended.pool.error or AssertionError
     assert tended.pool.self_test is None
-    assert not tended.pool.has_room()
+    assert not tended.pool.room()
 
 
 def test_fault_is_cleared_when_a_worker_starts(make: Callable[..., Tended], tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""Power cuts: what the disk has stored is mounted again, and digitd continues there.
+
+`make system-test` runs the same on XFS and btrfs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from support.daemon import STAND_IN, Box, Daemon, digitd, run_once
+from support.disk import cut_power, disks
+from support.stand_in import png_like
+from support.waiting import until
+
+FILES = 12
+BOOTS = 5
+
+
+def drop_durably(box: Box, name: str, data: bytes) -> None:
+    """Write a file like a careful producer: fsync, rename, fsync of the folder."""
+    part = box.inbox / f".{name}"
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(box.inbox / name)
+    folder = os.open(box.inbox, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def check_rows_survive(folder: Path, kind: str, *, two: bool, durable: bool) -> None:
+    """Cut the power a second after the rows of some files.
+
+    Args:
+        folder: for the disks.
+        kind: of file system.
+        two: whether the outbox is on another file system than the inbox.
+        durable: whether the files are made durable before they are dropped.
+    """
+    with disks(folder, kind, *(["outbox"] if two else [])) as made:
+        box = Box(made[0].folder)
+        box.configure(model="model.keras")
+        (box.folder / "model.keras").write_bytes(b"a model")
+        dropped = {f"digit{n}.png": png_like(f"fine {n}") for n in range(FILES)}
+        for disk in made:
+            disk.sync()
+        with Daemon(box, STAND_IN) as running:
+            running.wait_for_log("is ready")
+            for name, data in dropped.items():
+                if durable:
+                    drop_durably(box, name, data)
+                else:
+                    box.drop(name, data)
+            box.wait_for_rows(FILES)
+            time.sleep(1)
+            cut_power(made, running)
+        run_once(box)
+        box.check_books(dropped)
+        assert "0 discrepancies" in digitd("audit", "--config", box.config).stdout
+
+
+def is_frozen(running: Daemon) -> bool:
+    stat = Path(f"/proc/{running.process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
+def check_machine_killer_is_given_up(folder: Path, kind: str) -> None:
+    """Cut the power each time a worker gets one of four files."""
+    with disks(folder, kind) as made:
+        (disk,) = made
+        box = Box(disk.folder)
+        box.configure(model="model.keras", workers=2)
+        (box.folder / "model.keras").write_bytes(b"a model")
+        dropped = {f"digit{n}.png": png_like(f"fine {n}") for n in (1, 3, 4)}
+        killer = png_like("freeze 60")
+        for name, data in {**dropped, "digit2.png": killer}.items():
+            box.drop(name, data)
+        disk.sync()
+        for _ in range(BOOTS):
+            with Daemon(box, STAND_IN) as running:
+                until(partial(is_frozen, running), "a file that kills the machine")
+                cut_power(made, running)
+        run_once(box)
+        box.check_books({**dropped, "digit2.png": killer})
+        rows = {row["file"]: row for row in box.rows()}
+        assert {rows[name]["status"] for name in dropped} == {"ok"}
+        assert rows["digit2.png"]["status"] == "error"
+        assert rows["digit2.png"]["reason"] == "digitd itself died 5 times while reading it"
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("two", [False, True], ids=["one disk", "two disks"])
+@pytest.mark.parametrize("durable", [False, True], ids=["by cp", "durably"])
+def test_every_row_has_its_files_after_a_power_cut(
+    tmp_path: Path, *, two: bool, durable: bool
+) -> None:
+    check_rows_survive(tmp_path, "ext4", two=two, durable=durable)
+
+
+@pytest.mark.serial
+def test_file_that_kills_the_machine_is_given_up_after_five_boots(tmp_path: Path) -> None:
+    check_machine_killer_is_given_up(tmp_path, "ext4")
