@@ -118,7 +118,7 @@ class Session:
             ModelError, OSError: at digitd's start, no worker became ready.
             DigitdError: with ``once``, any fault that would otherwise pause the daemon.
         """
-        self._pipeline.collect()  # what the workers have read: READING → READ
+        self._pipeline.collect()  # LOGGED → READING → READ
         self._announce_first_worker()
         if not self._pause_reason or self._retry.is_due:
             try:
@@ -126,7 +126,7 @@ class Session:
                 self._inbox.poll()  # names of files that arrived
                 # Feed the workers first, so that they read while rows are written.
                 if self._is_ready:
-                    self._pipeline.submit(self.config.batch_size)  # names → CLAIMED → READING
+                    self._pipeline.submit(self.config.batch_size)  # names → CLAIMED → LOGGED
                 self._committer.commit()  # READ → COMMITTED: the one commit point
                 self._committer.publish()  # COMMITTED → in place, and out of the table
                 self._retention.run_if_due()

@@ -111,7 +111,7 @@ class Archive:
 
     def publish(self, job: Job, placement: Placement) -> None:
         """Move a job's picture and original to the paths in its row; see ``Outbox.publish``."""
-        if placement.picture:
+        if placement.picture and not _remove_if_empty(job.picture_path):
             _move(job.picture_path, self._outbox / placement.picture)
         _move(job.path, self._outbox / placement.original)
         self.release(placement)
@@ -142,6 +142,18 @@ def _move(source: Path, target: Path) -> None:
         if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
             raise
         source.unlink()
+
+
+def _remove_if_empty(picture: Path) -> bool:
+    """Remove a picture whose content a power failure has lost; return whether that was so."""
+    try:
+        if picture.lstat().st_size:
+            return False
+    except FileNotFoundError:
+        return False
+    log.error("%s is empty: not published; `digitd predict --picture` makes a new picture", picture)
+    picture.unlink()
+    return True
 
 
 def _create_folder(folder: Path) -> None:

@@ -5,18 +5,22 @@ fsynced. Only then are pictures and originals renamed into place. If the program
 the next start finds in the rows what is left to do.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.errors import ConfigError, StorageError
-from daemon.files import Lock, is_held
+from daemon.files import Lock, hash_file, is_held
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
 from daemon.outbox.archive import Archive
 from daemon.outbox.rows import Row, format_row
 from daemon.outbox.table import Table, rows_from_the_end
 from daemon.records import Job, Placement, Result
+from daemon.text import printable
+
+log = logging.getLogger(__name__)
 
 # At most this many files are claimed and without a row at any time. So at most this many rows with
 # a lower id come after a row in the table; see ``Outbox.find``.
@@ -108,11 +112,12 @@ class Outbox:
     def find(self, jobs: Sequence[Job]) -> RecoveredRows:
         """Return the rows of jobs that an earlier run committed, and reserve their names.
 
+        Compares the jobs' files with these rows, and logs an error for each that differs.
         Reads the table backwards, then the rotated tables. Rows with a lower id than all jobs were
         committed before the jobs, except at most ``CLAIMED_AT_MOST`` that were claimed at the same
         time. After more such rows there is nothing left to find.
         """
-        wanted = {job.id for job in jobs}
+        wanted = {job.id: job for job in jobs}
         oldest = min(wanted, default="~")
         placements: dict[str, Placement] = {}
         highest = None
@@ -123,6 +128,7 @@ class Outbox:
             if job_id in wanted and job_id not in placements:
                 placements[job_id] = Placement(fields["picture"], fields["original"])
                 self._archive.reserve(placements[job_id])
+                _check_leftover(wanted[job_id], fields)
             if job_id < oldest:
                 older.add(job_id)
             if len(older) > CLAIMED_AT_MOST:
@@ -138,6 +144,24 @@ def _set_received_before(result: Result, now: datetime) -> Result:
     if result.job.received_at <= now:
         return result
     return replace(result, job=replace(result.job, received_at=now))
+
+
+def _check_leftover(job: Job, row: dict[str, str]) -> None:
+    """Log an error if a claimed file is not the one in its row; it is published there all the same.
+
+    A power failure may have lost its data, or somebody wrote to it.
+    """
+    try:
+        if row["sha256"] in {"", found := hash_file(job.path)}:
+            return
+    except OSError as error:
+        log.error("%s: cannot be compared with its row: %s", job.path, error.strerror)
+        return
+    log.error(
+        "%s is not the file that was read: it has %d bytes with the sha256 %s, but row %s says %s; "
+        "it goes to %s: drop the file again if you still have it",
+        *(printable(job.name), job.size, found, job.id, row["sha256"], row["original"]),
+    )
 
 
 def is_running(inbox: Path, outbox: Path) -> bool:
