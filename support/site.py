@@ -133,11 +133,13 @@ SECURE_FILES = (("tls-cert", "cert"), ("tls-key", "key"), ("password-file", "pas
 class Server:
     """A running `digitd review`; as a context manager it ends with the test."""
 
-    def __init__(self, box: Box, *arguments: str, port: int = 0) -> None:
+    def __init__(
+        self, box: Box, *arguments: str, port: int = 0, program: Sequence[str] = DIGITD
+    ) -> None:
         self.box = box
         self._log = box.folder / "review.log"
         self._log.write_bytes(b"")
-        command = [*DIGITD, "review", "--config", str(box.config), "--no-browser"]
+        command = [*program, "review", "--config", str(box.config), "--no-browser"]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "--port", str(port), *arguments],

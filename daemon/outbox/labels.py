@@ -81,13 +81,10 @@ def parse(line: str) -> Answer | None:
     return answer if whole else None
 
 
-def append(outbox: Path, answer: Answer) -> int:
+def append(outbox: Path, answer: Answer) -> None:
     """Append an answer and fsync it; several processes may do so at once.
 
     A torn row at the end, left by a kill or a power failure, is cut off first.
-
-    Returns:
-        Where the row ends in the file, in bytes.
 
     Raises:
         ConfigError: labels.csv is not digitd's.
@@ -110,7 +107,6 @@ def append(outbox: Path, answer: Answer) -> int:
             raise
         if not size:
             files.sync_folder(outbox)
-        return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)  # this also unlocks it
 

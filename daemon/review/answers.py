@@ -35,6 +35,13 @@ class ReviewItem:
     by: str = ""
     source: str = ""
 
+    @classmethod
+    def answered(cls, row: dict[str, str], newest: Answer) -> Self:
+        """Return a row with its newest answer, which may be ``undo``."""
+        if newest.label == UNDO:
+            return cls(row)
+        return cls(row, newest.label, newest.by, newest.source)
+
     @property
     def confidence(self) -> float | None:
         """The model's confidence; ``None`` if there is none."""
@@ -112,17 +119,18 @@ class Answers:
         self._outbox = outbox
         self._follower = follower
         self._lock = threading.Lock()
-        # Stored but perhaps not indexed yet: where each ends in labels.csv, and what it changed.
-        self._pending: dict[str, tuple[int, ReviewItem]] = {}
 
     def item(self, job_id: str) -> ReviewItem:
         """Return a row with its answer.
 
         Raises:
             UnknownRowError: no row has this id, or its table is gone.
+            OSError: labels.csv cannot be read.
         """
         if not ids.PATTERN.fullmatch(job_id):
             raise UnknownRowError
+        # Before the index is read, which may get this answer meanwhile.
+        newest = self._follower.find_unindexed(job_id)
         db = self._follower.index.reader()
         found = db.execute(_LOCATE, (UNDO, ids.decode(job_id))).fetchone()
         if found is None:
@@ -134,10 +142,7 @@ class Answers:
             row = None
         if row is None or row["id"] != job_id:  # the table was edited; it is being indexed again
             raise UnknownRowError
-        end, item = self._pending.get(job_id, (0, None))
-        if item is not None and end > self._follower.labels_position:
-            return item
-        return ReviewItem(row, *answer)
+        return ReviewItem(row, *answer) if newest is None else ReviewItem.answered(row, newest)
 
     def store(self, submitted: SubmittedAnswer) -> ReviewItem:
         """Store an answer; return the row with it once it is on the disk.
@@ -164,15 +169,9 @@ class Answers:
                 confidence=row["confidence"],
                 source=_source(submitted, item),
             )
-            end = labels.append(self._outbox, answer)
-            item = ReviewItem(row)
-            if answer.label != UNDO:
-                item = ReviewItem(row, answer.label, answer.by, answer.source)
-            indexed = self._follower.labels_position
-            pending = {key: one for key, one in self._pending.items() if one[0] > indexed}
-            self._pending = pending | {answer.id: (end, item)}
+            labels.append(self._outbox, answer)
         self._follower.wake()
-        return item
+        return ReviewItem.answered(row, answer)
 
 
 def _source(submitted: SubmittedAnswer, item: ReviewItem) -> Source:

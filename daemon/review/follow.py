@@ -13,6 +13,8 @@ from pathlib import Path
 
 from daemon.files import complete_lines
 from daemon.layout import LABELS, REVIEW_INDEX, TABLE
+from daemon.outbox import labels
+from daemon.outbox.labels import Answer
 from daemon.outbox.table import list_rotated
 from daemon.review.index import Index, Line, Position
 
@@ -79,13 +81,6 @@ class Follower(threading.Thread):
         self._wake = threading.Event()
         self._is_stopping = False
 
-    @property
-    def labels_position(self) -> int:
-        """How far labels.csv is indexed, in bytes."""
-        files = self._files.values()
-        labels = (file for file in files if file.indexed.kind == _ANSWERS)
-        return next((file.indexed.position for file in labels), 0)
-
     def wake(self) -> None:
         """Look for new lines at once."""
         self._wake.set()
@@ -127,6 +122,34 @@ class Follower(threading.Thread):
                 return line.decode("utf-8", "replace") if newline else ""
         return ""
 
+    def find_unindexed(self, job_id: str) -> Answer | None:
+        """Return the last answer to a row that may not be indexed yet; any thread may.
+
+        Read the index afterwards: it has every answer that this doesn't return.
+
+        Raises:
+            OSError: labels.csv cannot be read.
+        """
+        files = self._files
+        try:
+            labels_file = (self._outbox / LABELS).open("rb")
+        except FileNotFoundError:
+            return None
+        newest = None
+        with labels_file as source:
+            info = os.fstat(source.fileno())
+            followed = files.get((info.st_dev, info.st_ino))
+            if followed is not None:
+                indexed = followed.indexed
+                if _read_tail(source.fileno(), indexed.position) == indexed.tail:
+                    source.seek(indexed.position)
+            wanted = job_id.encode()
+            for line in complete_lines(source):
+                if wanted in line:  # parsing all lines takes ten times as long
+                    answer = labels.parse(line.decode("utf-8", "replace"))
+                    newest = answer if answer and answer.id == job_id else newest
+        return newest
+
     def _catch_up(self) -> None:
         """Index all lines that were appended.
 
@@ -141,7 +164,12 @@ class Follower(threading.Thread):
             self.percent = 0
             self.index.drop_indexes()
         was_added = False
-        while any(list(map(self._index_batch, files))):  # a batch of each
+        answers = [file for file in files if file.indexed.kind == _ANSWERS]
+        tables = [file for file in files if file.indexed.kind == _ROWS]
+        # All answers before each batch of rows: a row must not be shown without its answer.
+        while any(list(map(self._index_batch, answers))) or any(
+            list(map(self._index_batch, tables))
+        ):
             was_added = True
             if is_bulk:
                 left = sum(file.bytes_left for file in files)
@@ -195,11 +223,15 @@ class Follower(threading.Thread):
         for number, (identity, (kind, path)) in enumerate(found.items(), unused):
             start = Position(number, kind, *identity, position=0, tail=b"")
             with suppress(FileNotFoundError):
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                # Other threads may be reading from an open file: it stays open.
+                if identity in self._files:
+                    descriptor = self._files[identity].descriptor
+                else:
+                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 files[identity] = _FollowedFile(descriptor, known.get(identity, start))
         old, self._files = self._files, files
-        for file in old.values():
-            os.close(file.descriptor)
+        for identity in old.keys() - files.keys():
+            os.close(old[identity].descriptor)
         if known.keys() - files.keys() or not all(file.is_unchanged for file in files.values()):
             log.info("a table was edited or removed: indexing %s again", self._outbox)
             self.percent = 0

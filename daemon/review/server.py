@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon.config import Config
-from daemon.errors import BusyError, ConfigError, ReviewError, StorageError
+from daemon.errors import BusyError, ConfigError, ReviewError, StorageError, describe
 from daemon.files import Lock
 from daemon.inbox import put
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
@@ -198,7 +198,7 @@ def _create_app(state: AppState) -> Starlette:
     app = Starlette(
         routes=[*Pages(state).routes(), *Api(state).routes()],
         exception_handlers=dict.fromkeys(
-            (HTTPException, UnknownRowError, sqlite3.Error, ClientDisconnect), show_error
+            (HTTPException, UnknownRowError, sqlite3.Error, OSError, ClientDisconnect), show_error
         ),
     )
     app.router.redirect_slashes = False  # it would build a URL from the request
@@ -211,6 +211,9 @@ def _describe(error: Exception) -> tuple[str, int]:
         return error.detail, error.status_code
     if isinstance(error, UnknownRowError):
         return "no row has this id, or its table is gone", 404
+    if isinstance(error, OSError):
+        log.warning("the outbox cannot be read now: %s", describe(error))
+        return f"the outbox cannot be read now: {describe(error)}", 503
     log.warning("the index cannot be read now: %s", error)
     return "the index is being built: try again", 503
 

@@ -10,8 +10,10 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -21,8 +23,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from daemon import ids
 from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
+from daemon.outbox.rows import csv_line
 from support.daemon import STAND_IN, Daemon, digitd
 from support.factories import BLANK, BROKEN, SURE, doubtful
 from support.site import Server, Site, png
@@ -31,6 +35,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SLOW_DISK = [sys.executable, "-P", "-m", "support.slow_disk"]
 PAGES = [f"page{number:03}.png" for number in range(130)]
 
 
@@ -211,6 +216,33 @@ def test_killed_server_loses_no_acknowledged_answer(site: Site, server: Server) 
     with Server(site) as again:
         again.wait_for_rows(5 + len(rows))
         assert again.request(f"/api/rows/{rows[0]}").json["label"] == acknowledged[rows[0]]
+
+
+def test_two_answers_at_once_do_not_overrule_each_other_on_a_slow_disk(site: Site) -> None:
+    rows = site.add_all([(f"digit{number}.png", BLANK) for number in range(8)], b"")
+    with Server(site, program=SLOW_DISK) as server, ThreadPoolExecutor() as pool:
+        server.wait_for_rows(len(rows))
+        for row in rows:
+            given = [pool.submit(server.answer, row, label) for label in "35"]
+            assert sorted(one.result().status for one in given) == [200, 409]
+    assert sorted(row for row, _, _ in site.answers()) == rows
+
+
+def test_answer_that_is_not_indexed_yet_is_not_overruled(site: Site) -> None:
+    # Each batch of rows used to be indexed with a batch of answers, and so without its own answers.
+    rows = site.add_all([(f"digit{number}.png", BLANK) for number in range(20)], b"")
+    ana = labels.Answer(rows[0], "", "5", "Ana", "now", "m", "", "", "queue")
+    others = [replace(ana, id=ids.encode(number)) for number in range(10_000)]
+    given = [*others, *(replace(ana, id=row) for row in rows)]
+    lines = (csv_line(astuple(one)) for one in given)
+    (site.outbox / LABELS).write_text(labels.HEADER + "".join(lines))
+    with Server(site) as server:
+        for row in rows:
+            reply = server.answer(row, "6")
+            while reply.status in {404, 503}:  # not indexed yet
+                reply = server.answer(row, "6")
+            assert (reply.status, reply.json["item"]["by"]) == (409, "Ana")
+    assert len(site.answers()) == len(given)
 
 
 def test_second_server_on_the_outbox_exits_with_75(site: Site, server: Server) -> None:
