@@ -77,7 +77,10 @@ class Api:
 
     def queue(self, request: Request) -> Response:
         """Return the next items of the queue after a place, and the counts."""
-        after = queries.Cursor.parse(request.query_params.get("after", ""))
+        text = request.query_params.get("after", "")
+        after = queries.Cursor.parse(text)
+        if text and after is None:
+            raise HTTPException(400, "after: must be the place of an item")
         cursors = queries.queue(self._state.db, after, _QUEUED)
         items = []
         for cursor in cursors:
@@ -267,6 +270,7 @@ async def _read_json(request: Request) -> dict[str, Any]:
         raise HTTPException(415, "must be application/json")
     try:
         data = json.loads(await read_body(request))
+        json.dumps(data, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (ValueError, RecursionError):
         raise HTTPException(400, "must be valid JSON") from None
     if not isinstance(data, dict):

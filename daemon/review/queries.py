@@ -72,7 +72,8 @@ class Cursor:
         key, _, job_id = text.partition(",")
         if ids.PATTERN.fullmatch(job_id):
             with suppress(ValueError):
-                return cls(float(key), ids.decode(job_id))
+                place = cls(float(key), ids.decode(job_id))
+                return place if math.isfinite(place.key) else None
         return None
 
     def __str__(self) -> str:
