@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError
+from daemon.layout import FAILED, ORIGINALS, PICTURES
 from daemon.pattern import IMAGES
 from daemon.records import Cluster, ReadOptions
 
@@ -167,6 +168,20 @@ class Config(BaseModel):
                 f"inbox ({self.inbox}) and outbox ({self.outbox}): one must not be inside the "
                 "other, or digitd would read its own output; name two separate folders"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_apart(self) -> Self:
+        if self.metrics_file is None:
+            return self
+        folder = Path(os.path.realpath(self.metrics_file.parent))
+        taken = (self.inbox, *(self.outbox / name for name in (PICTURES, ORIGINALS, FAILED)))
+        for other in taken:
+            if folder.is_relative_to(os.path.realpath(other)):
+                raise ValueError(
+                    f"metrics_file: {self.metrics_file} is inside {other}, whose files are images; "
+                    "name a file in the folder that node_exporter reads"
+                )
         return self
 
     @model_validator(mode="after")

@@ -1,12 +1,14 @@
 """Count what the daemon does, and write it to a file for Prometheus."""
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, write_to_textfile
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from daemon import __version__
+from daemon.files import open_replacement
 from daemon.outbox.rows import Row
 from daemon.records import Status
 from daemon.waiting import Timer
@@ -124,7 +126,10 @@ class Metrics:
         self._build.clear()
         self._build.labels(__version__, gauges.model).set(1)
         try:
-            write_to_textfile(str(file), self._registry)
+            with open_replacement(file) as new:
+                # node_exporter runs as another user, and the unit's umask is 0027.
+                os.fchmod(new.fileno(), 0o644)
+                new.write(generate_latest(self._registry))
         except OSError as error:
             text = f"metrics_file: {file} cannot be written: {error.strerror}"
             if text != self._error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon import __version__
 from support import stand_in
-from support.daemon import STAND_IN, Box, Daemon
+from support.daemon import STAND_IN, Box, Daemon, digitd
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -63,6 +64,21 @@ def test_paused_daemon_says_so_and_how_long_files_wait(box: Box, tmp_path: Path)
     assert found["digitd_paused"] == 1
     assert found["digitd_waiting_files"] == 1
     assert found["digitd_oldest_waiting_seconds"] >= 1
+
+
+def test_node_exporter_can_read_the_file_whatever_the_umask(box: Box, tmp_path: Path) -> None:
+    file = tmp_path / "textfile" / "digitd.prom"
+    file.parent.mkdir()
+    box.configure(metrics_file=file)
+    unit = digitd("service", "--config", box.config).stdout
+    (umask,) = re.findall(r"^UMask=(\d+)$", unit, re.MULTILINE)
+    for mask in (umask, "0077"):
+        with Daemon(box, ["sh", "-c", f'umask {mask}; exec "$@"', "sh", *STAND_IN]) as running:
+            running.until(file.exists, "a metrics file")
+            assert file.stat().st_mode & 0o777 == 0o644
+            assert running.stop() == 0
+        assert [path.name for path in file.parent.iterdir()] == ["digitd.prom"]
+        file.unlink()
 
 
 def test_file_that_cannot_be_written_does_not_stop_the_daemon(box: Box) -> None:
