@@ -83,7 +83,8 @@ def _run_once(config_file: Path, level: int, *, has_bar: bool) -> None:
 def check(config_file: Path) -> None:
     """Check whether `run` would start: config, folders, watch mode, model.
 
-    Changes nothing. Exits with the status that `run` would exit with.
+    Changes nothing. Exits with the status that `run` would exit with, with 0 if digitd is already
+    running on this config, and with 1 if only the metrics file cannot be written.
 
     \b
     Example:

@@ -1,14 +1,18 @@
 """Check whether ``digitd run`` would start, without changing anything."""
 
+import errno
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from pathlib import Path
 
 from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
-from daemon.errors import ClusterError, DigitdError, describe
+from daemon.errors import ClusterError, DestinationError, DigitdError, describe
 from daemon.inbox.inbox import Inbox
-from daemon.loop.startup import check_folders, start_readers
+from daemon.loop.startup import check_folders, start_readers, try_to_create
+from daemon.loop.status import own_daemon
 from daemon.records import Reading
 from daemon.workers.pool import worker_count
 from daemon.workers.readers import Readers
@@ -27,16 +31,21 @@ def run_checks(config: Config) -> Iterator[Finding]:
     """Yield a finding for each thing that a start needs, slow checks last; ``config`` is valid."""
     yield Finding("config: every key is valid")
     try:
-        check_folders(config)
+        pid = own_daemon(config)
+        check_folders(config, in_force=None if pid is None else config)
     except (DigitdError, OSError) as error:
         yield Finding(describe(error), error)
     else:
+        if pid is not None:
+            yield Finding(f"running: process {pid} has this inbox and this outbox")
         for key, folder in (("inbox", config.inbox), ("outbox", config.outbox)):
             there = "exists, can be listed and written"
             yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be created'}")
         if config.inbox.exists():
             yield _watch(config)
     yield _model(config)
+    if config.metrics_file is not None:
+        yield _metrics_file(config.metrics_file)
 
 
 def _watch(config: Config) -> Finding:
@@ -70,6 +79,26 @@ def _model(config: Config) -> Finding:
     return Finding(
         f"model: {config.model} ({self_test.model}) reads a known {KNOWN_DIGIT} as "
         f"{self_test.verdict.digit} ({confidence:.1%}); {readers}"
+    )
+
+
+def _metrics_file(file: Path) -> Finding:
+    """Check whether the daemon could write a file, and whether node_exporter could reach it."""
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(file))
+        try_to_create(file.parent)
+    except OSError as error:
+        text = f"metrics_file: {file} cannot be written: {describe(error)}"
+        remedy = "create its folder, let this user write there, or name another file"
+        return Finding(f"{text}: {remedy}", DestinationError(text))
+    folder = file.parent.resolve()
+    closed = [each for each in (folder, *folder.parents) if not each.stat().st_mode & stat.S_IXOTH]
+    if not closed:
+        return Finding(f"metrics_file: {file} can be written")
+    return Finding(
+        f"metrics_file: {file} can be written, but only by the group of {closed[-1]} can it be "
+        "read: add node_exporter's user to it, or name another folder"
     )
 
 

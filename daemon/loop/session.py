@@ -197,6 +197,7 @@ class Session:
         """What ``digitd status`` shows of this session."""
         return StatusSnapshot(
             pid=os.getpid(),
+            outbox=str(self.config.outbox),
             since=self._since,
             state=self.state,
             why=self._pause_reason,

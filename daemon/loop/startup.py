@@ -134,13 +134,17 @@ def _try_to_write(file: Path) -> None:
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
     except FileNotFoundError:
-        folder = next(folder for folder in file.parents if folder.is_dir())
-        try:
-            os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC))
-        except OSError as error:
-            # Network file systems have no unnamed files. Those of the kernel hold no files at all.
-            if error.errno not in _NO_UNNAMED_FILES or not os.statvfs(folder).f_blocks:
-                raise
+        try_to_create(next(folder for folder in file.parents if folder.is_dir()))
+
+
+def try_to_create(folder: Path) -> None:
+    """Raise OSError if a folder cannot hold a new file; create none."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC))
+    except OSError as error:
+        # Network file systems have no unnamed files. Those of the kernel hold no files at all.
+        if error.errno not in _NO_UNNAMED_FILES or not os.statvfs(folder).f_blocks:
+            raise
 
 
 def start_readers(config: Config, settings: WorkerSettings, workers: int | None = None) -> Readers:

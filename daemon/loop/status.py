@@ -11,7 +11,7 @@ from typing import Any
 
 from daemon.config import Config
 from daemon.errors import describe
-from daemon.files import read_holder
+from daemon.files import is_held, read_holder
 from daemon.inbox.listing import Listing
 from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK, claimed_id
 from daemon.outbox.drift import differences, load
@@ -27,7 +27,7 @@ from daemon.waiting import Timer
 _PAGE_BYTES = 4096
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
 _WRITE_SECONDS = 1.0
-_TEXT_BYTES = 1000  # maximum length of a text, so that the page always fits
+_TEXT_BYTES = 1000  # maximum length of the reason for a pause, so that the page nearly always fits
 
 
 class State(StrEnum):
@@ -43,10 +43,13 @@ class State(StrEnum):
 class StatusSnapshot:
     """The part of the status that only the running daemon knows. Times are ISO 8601 UTC.
 
-    ``changed``: how many files changed between the row and their publication, since the start.
+    Attributes:
+        outbox: its path, with which `digitd check` recognises its own daemon.
+        changed: how many files changed between the row and their publication, since the start.
     """
 
     pid: int
+    outbox: str
     since: str
     state: State
     why: str
@@ -94,17 +97,15 @@ class StatusPage:
         return self._ping_timer.seconds_left
 
     def _write(self, status: StatusSnapshot) -> None:
-        text = json.dumps({k: _truncate(v) for k, v in asdict(status).items()})
+        why = escape(status.why)[:_TEXT_BYTES]
+        data = json.dumps(asdict(status) | {"why": why}).encode().ljust(_PAGE_BYTES)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o660)
         try:
-            os.pwrite(descriptor, text.encode().ljust(_PAGE_BYTES), 0)
+            os.pwrite(descriptor, data, 0)
+            os.ftruncate(descriptor, len(data))  # a long text in another script needs two blocks
         finally:
             os.close(descriptor)
-
-
-def _truncate(value: str | int) -> str | int:
-    return escape(value)[:_TEXT_BYTES] if isinstance(value, str) else value
 
 
 def read_status(config: Config) -> dict[str, Any]:
@@ -147,6 +148,26 @@ def read_health(config: Config) -> str:
     page = _read_page(config)
     state, why = page.get("state", State.STARTING), page.get("why", "")
     return f"{state}: {why}" if why else str(state)
+
+
+def own_daemon(config: Config) -> int | None:
+    """Return the process id of the digitd that reads this inbox into this outbox.
+
+    ``None`` if none holds both, or if the one that reads the inbox writes to another outbox.
+
+    Raises:
+        StorageError: a lock file may not be opened by this user.
+    """
+    locks = config.inbox / WORK_FOLDER / WORK_LOCK, config.outbox / OUTBOX_LOCK
+    if not all(map(is_held, locks)):
+        return None
+    page = _read_page(config)
+    try:
+        # Not the paths: the same folder has several.
+        is_own = config.outbox.samefile(page["outbox"])
+    except (OSError, KeyError, TypeError, ValueError):  # an older version, or not written yet
+        return None
+    return int(page["pid"]) if is_own else None
 
 
 def _read_page(config: Config) -> dict[str, Any]:

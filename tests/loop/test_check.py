@@ -1,0 +1,112 @@
+"""`digitd check`: the metrics file, and a config whose own digitd is running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.daemon import STAND_IN, Box, Daemon, digitd
+from support.stand_in import png_like
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def check(box: Box, config: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return digitd("check", "--config", config or box.config)
+
+
+@pytest.mark.parametrize(
+    ("file", "prepare", "fault"),
+    [
+        ("missing/digitd.prom", lambda _: None, "No such file or directory"),
+        ("digitd.prom", lambda file: file.mkdir(), "is a folder"),
+        ("file/digitd.prom", lambda file: file.parent.write_text(""), "Not a directory"),
+        ("/proc/digitd.prom", lambda _: None, "/proc"),
+    ],
+)
+def test_metrics_file_that_cannot_be_written_is_noticed(
+    box: Box, file: str, prepare: Callable[[Path], object], fault: str
+) -> None:
+    prepare(box.folder / file)
+    box.configure(metrics_file=file)
+    found = check(box)
+    assert found.returncode == 1, found
+    start = f"WRONG metrics_file: {box.folder / file} cannot be written"
+    (line,) = (line for line in found.stdout.splitlines() if line.startswith(start))
+    assert fault in line
+    assert line.endswith("create its folder, let this user write there, or name another file")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "inbox/digitd.prom",
+        "inbox/.digitd/digitd.prom",
+        "link/digitd.prom",
+        "outbox/originals/digitd.prom",
+        "outbox/annotated/2026-11-24/digitd.prom",
+    ],
+)
+def test_metrics_file_among_the_images_is_refused(box: Box, file: str) -> None:
+    (box.folder / "link").symlink_to("inbox")
+    box.configure(metrics_file=file)
+    for command in ("check", "run"):
+        found = digitd(command, "--config", box.config)
+        assert found.returncode == 78, found
+        assert f"metrics_file: {box.folder / file} is inside {box.folder}/" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "file", ["digitd.txt", "digitd.PROM", "digitd.prom.gz", ".prom", "a.prom~"]
+)
+def test_name_that_the_textfile_collector_ignores_is_refused(box: Box, file: str) -> None:
+    box.configure(metrics_file=file)
+    found = check(box)
+    assert found.returncode == 78
+    assert "metrics_file" in found.stderr
+
+
+def test_metrics_file_that_only_a_group_can_reach_is_named(box: Box) -> None:
+    box.outbox.chmod(0o770)
+    box.configure(metrics_file="outbox/digitd.prom")
+    found = check(box)
+    assert found.returncode == 0
+    assert "add node_exporter's user to it" in found.stdout
+
+
+def test_config_whose_own_digitd_runs_is_fine(box: Box, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(".")
+    same = tmp_path / "same.yaml"
+    same.write_text(f"inbox: ./link/inbox\noutbox: ../{tmp_path.name}/outbox\n")
+    other_outbox, other_inbox = tmp_path / "outbox.yaml", tmp_path / "inbox.yaml"
+    other_outbox.write_text("outbox: elsewhere\n")
+    other_inbox.write_text("inbox: elsewhere\n")
+    second = Box(tmp_path / "second")
+    crossed = tmp_path / "crossed.yaml"
+    crossed.write_text("outbox: second/outbox\n")
+    with Daemon(box, STAND_IN) as running, Daemon(second, STAND_IN) as another:
+        running.wait_for_log("is ready")
+        another.wait_for_log("is ready")
+        for config in (box.config, same):
+            found = check(box, config)
+            assert found.returncode == 0, found
+            assert f"ok    running: process {running.process.pid} has" in found.stdout
+            assert "reads a known" in found.stdout
+        for config in (other_outbox, other_inbox, crossed):
+            found = check(box, config)
+            assert found.returncode == 75, found
+            assert "another digitd holds" in found.stdout
+        # The config was changed and not reloaded.
+        box.configure(outbox="elsewhere")
+        assert check(box).returncode == 75
+        box.configure(outbox="outbox", model="none.keras")
+        assert check(box).returncode == 78
+        box.configure(model="null")
+        box.drop("digit1.png", png_like("fine"))
+        box.wait_for_rows(1)  # it was not disturbed
+        assert running.stop() == another.stop() == 0
+    assert "running" not in check(second).stdout
