@@ -24,6 +24,7 @@ PICTURES, ORIGINALS, FAILED = "annotated", "originals", "failed"
 OUTBOX_LOCK = ".digitd.lock"
 DELETED_BEFORE = ".digitd.deleted-before"  # the date and id up to which files may be deleted
 CLOCKS = ".digitd.clocks"  # the machine's clocks when old files were last looked for
+COUNTS = ".digitd.counts.json"  # the rows of rotated tables; may be deleted at any time
 DRIFT = ".digitd.drift.json"  # what rows are compared with; may be deleted at any time
 REVIEW_LOCK = ".digitd.review.lock"  # locked while a review page serves this outbox
 REVIEW_KEY = ".digitd.review.token"  # what a browser must know; may be deleted at any time

@@ -1,13 +1,13 @@
 """Check that each original has one row, and each row its original and its picture."""
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from operator import attrgetter, itemgetter
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 from daemon import files, ids, layout
 from daemon.config import Config
@@ -15,6 +15,13 @@ from daemon.layout import FAILED, ORIGINALS, PICTURES, WORK_FOLDER
 from daemon.outbox import archive, rows
 from daemon.outbox.outbox import is_running
 from daemon.outbox.retention import load_deletions
+from daemon.outbox.rotated import (
+    Format,
+    describe_unreadable,
+    find_damage,
+    find_format,
+    list_rotated,
+)
 from daemon.outbox.table import open_tables, rows_from_the_end
 from daemon.records import Status
 from daemon.text import printable
@@ -105,6 +112,11 @@ def _read_rows(outbox: Path, discrepancies: list[str], *, running: bool) -> list
     """Return the rows of all tables, oldest first; add what is wrong with a table's lines."""
     found: list[_Row] = []
     seen: set[str] = set()
+    discrepancies.extend(
+        describe_unreadable(path)
+        for path in list_rotated(outbox)
+        if find_format(path) is Format.UNREADABLE
+    )
     with open_tables(outbox) as tables:
         for table in tables:
             lines = _read_table(table, discrepancies, running=running)
@@ -114,7 +126,9 @@ def _read_rows(outbox: Path, discrepancies: list[str], *, running: bool) -> list
     return found
 
 
-def _read_table(table: BinaryIO, discrepancies: list[str], *, running: bool) -> Iterator[_Row]:
+def _read_table(
+    table: io.BufferedReader, discrepancies: list[str], *, running: bool
+) -> Iterator[_Row]:
     name = Path(table.name).name
     for number, raw in enumerate(files.complete_lines(table), 1):
         if number == 1:
@@ -133,7 +147,9 @@ def _read_table(table: BinaryIO, discrepancies: list[str], *, running: bool) -> 
                     "restore the line, or save the table as CSV UTF-8"
                 )
             yield _Row(name, *_get_checked(cells))
-    if table.read(1) and not running:  # a running digitd is writing the row
+    if damage := find_damage(table):
+        discrepancies.append(damage)
+    elif table.read(1) and not running:  # a running digitd is writing the row
         discrepancies.append(
             f"{name}: the last line has no newline (a torn row); digitd removes it at the "
             "next start and reads the file again"

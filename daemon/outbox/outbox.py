@@ -22,6 +22,8 @@ from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
+log = logging.getLogger(__name__)
+
 # At most this many files are claimed and without a row at any time. So at most this many rows with
 # a lower id come after a row in the table; see ``Outbox.find``.
 CLAIMED_AT_MOST = 4096
@@ -113,7 +115,8 @@ class Outbox:
         """Return the rows of jobs that an earlier run committed, and reserve their names.
 
         Compares the jobs' files with these rows, and logs an error for each that differs.
-        Reads the table backwards, then the rotated tables. Rows with a lower id than all jobs were
+        Reads the table backwards, then the rotated tables; the compressed ones only if these do not
+        have all rows. Rows with a lower id than all jobs were
         committed before the jobs, except at most ``CLAIMED_AT_MOST`` that were claimed at the same
         time. After more such rows there is nothing left to find.
         """
@@ -122,17 +125,27 @@ class Outbox:
         placements: dict[str, Placement] = {}
         highest = None
         older: set[str] = set()  # a set, because a copy of the table may be next to it
-        for fields in rows_from_the_end(self.folder):
-            highest = max(highest or "", fields["id"])
-            job_id = fields["id"]
-            if job_id in wanted and job_id not in placements:
-                placements[job_id] = Placement(fields["picture"], fields["original"])
-                self._archive.reserve(placements[job_id])
-                _check_leftover(wanted[job_id], fields)
-            if job_id < oldest:
-                older.add(job_id)
-            if len(older) > CLAIMED_AT_MOST:
+        for compressed in (False, True):
+            for fields in rows_from_the_end(self.folder, compressed=compressed):
+                highest = max(highest or "", fields["id"])
+                job_id = fields["id"]
+                if job_id in wanted and job_id not in placements:
+                    placements[job_id] = Placement(fields["picture"], fields["original"])
+                    self._archive.reserve(placements[job_id])
+                    _check_leftover(wanted[job_id], fields)
+                if job_id < oldest:
+                    older.add(job_id)
+                if len(older) > CLAIMED_AT_MOST:
+                    break
+            if len(older) > CLAIMED_AT_MOST or (highest and len(placements) == len(wanted)):
                 break
+        if self._table.is_new and len(placements) < len(wanted):
+            log.warning(
+                "%s is new, and %d claimed files have no row: they are read now; if you have moved "
+                "the table of an earlier run away, they may have their rows there: move it back to "
+                "%s.1, or they are read twice",
+                *(self._table.path, len(wanted) - len(placements), self._table.path),
+            )
         return RecoveredRows(placements, highest)
 
 

@@ -13,6 +13,7 @@ from daemon.errors import ConfigError, DestinationError, MissingPackageError
 from daemon.files import complete_lines, open_replacement
 from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, TABLE
 from daemon.outbox import labels, rows
+from daemon.outbox.rotated import is_rotated_name
 from daemon.outbox.table import check_header, open_tables
 from daemon.records import Status
 
@@ -204,5 +205,6 @@ def save(finals: Iterable[FinalRow], file: Path, format_: str, outbox: Path) -> 
 def _is_own(file: Path, outbox: Path) -> bool:
     folder = file.resolve().parent
     if folder == outbox.resolve():
-        return file.name.startswith((TABLE, LABELS, "."))
+        is_table = file.name == TABLE or is_rotated_name(file.name)
+        return is_table or file.name.startswith((LABELS, "."))
     return folder in {(outbox / name).resolve() for name in (PICTURES, ORIGINALS, FAILED)}

@@ -1,5 +1,6 @@
 """Follow the tables in a thread: index the lines that are appended to them."""
 
+import io
 import logging
 import os
 import sqlite3
@@ -8,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +17,13 @@ from daemon.files import complete_lines
 from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
 from daemon.outbox.labels import Answer
-from daemon.outbox.table import list_rotated
+from daemon.outbox.rotated import (
+    Format,
+    describe_unreadable,
+    find_format,
+    list_rotated,
+    open_table,
+)
 from daemon.review.index import Index, Line, Position
 
 log = logging.getLogger(__name__)
@@ -44,10 +52,15 @@ class Change:
 
 @dataclass(slots=True)
 class _FollowedFile:
-    """A file that is followed, and how far it is indexed."""
+    """A file that is followed, and how far it is indexed.
+
+    ``table`` is the content of a compressed table, of which nothing counts as indexed before all
+    of it is.
+    """
 
     descriptor: int
     indexed: Position
+    table: io.BufferedReader | None = None
 
     @property
     def bytes_left(self) -> int:
@@ -58,6 +71,12 @@ class _FollowedFile:
     def is_unchanged(self) -> bool:
         """Whether the file still has the bytes that were indexed last."""
         return _read_tail(self.descriptor, self.indexed.position) == self.indexed.tail
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.descriptor)
+        if self.table is not None:
+            self.table.close()
 
 
 class Follower(threading.Thread):
@@ -78,6 +97,7 @@ class Follower(threading.Thread):
         self.version = 0
         self._outbox = outbox
         self._files: dict[tuple[int, int], _FollowedFile] = {}
+        self._unreadable: set[tuple[int, int]] = set()  # tables in other formats
         self._wake = threading.Event()
         self._is_stopping = False
 
@@ -117,6 +137,8 @@ class Follower(threading.Thread):
         """
         for file in self._files.values():
             if file.indexed.number == number:
+                if file.table is not None:
+                    return _read_compressed_line(file.descriptor, file.indexed.inode, position)
                 block = os.pread(file.descriptor, _LONGEST_LINE, position)
                 line, newline, _ = block.partition(b"\n")
                 return line.decode("utf-8", "replace") if newline else ""
@@ -184,6 +206,8 @@ class Follower(threading.Thread):
 
     def _index_batch(self, file: _FollowedFile) -> bool:
         """Index the next lines of a file; return whether there were any."""
+        if file.table is not None:
+            return self._index_compressed(file, file.table)
         lines, end = [], file.indexed.position
         # Opened again, because a buffer could hold a torn line that was replaced since.
         with open(file.descriptor, "rb", closefd=False) as source:
@@ -200,6 +224,24 @@ class Follower(threading.Thread):
         file.indexed = upto
         self._announce(changed, is_new=is_new)
         return True
+
+    def _index_compressed(self, file: _FollowedFile, table: io.BufferedReader) -> bool:
+        """Index the next lines of a compressed table; return whether there were any."""
+        if not file.bytes_left:
+            return False
+        lines, end = [], table.tell()
+        for raw in islice(complete_lines(table), _BATCH_LINES):
+            lines.append(Line(end, raw[:-1].decode("utf-8", "replace")))
+            end += len(raw)
+        upto = file.indexed
+        if not lines:
+            size = os.fstat(file.descriptor).st_size
+            upto = replace(upto, position=size, tail=_read_tail(file.descriptor, size))
+            table.seek(0)  # it is read again if logrotate has not written all of it yet
+        changed = self.index.add_rows(lines, upto)
+        file.indexed = upto
+        self._announce(changed, is_new=True)
+        return bool(lines)
 
     def _announce(self, changed: Sequence[int], *, is_new: bool) -> None:
         """Make changes known, except those found while many rows are being indexed."""
@@ -224,21 +266,35 @@ class Follower(threading.Thread):
             start = Position(number, kind, *identity, position=0, tail=b"")
             with suppress(FileNotFoundError):
                 # Other threads may be reading from an open file: it stays open.
-                if identity in self._files:
-                    descriptor = self._files[identity].descriptor
-                else:
-                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                files[identity] = _FollowedFile(descriptor, known.get(identity, start))
+                if (file := self._files.get(identity)) is None:
+                    file = self._open(path, start)
+                if file is not None:
+                    file.indexed = known.get(identity, start)
+                    files[identity] = file
         old, self._files = self._files, files
         for identity in old.keys() - files.keys():
-            os.close(old[identity].descriptor)
+            old[identity].close()
         if known.keys() - files.keys() or not all(file.is_unchanged for file in files.values()):
             log.info("a table was edited or removed: indexing %s again", self._outbox)
             self.percent = 0
             self.version += 1
             for file in files.values():
                 file.indexed = replace(file.indexed, position=0, tail=b"")
+                if file.table is not None:
+                    file.table.seek(0)
             self.index.discard()
+
+    def _open(self, path: Path, start: Position) -> _FollowedFile | None:
+        """Open a file; ``None`` if it is a table that cannot be read."""
+        table = None
+        if path.name not in {TABLE, LABELS}:
+            found = find_format(path)
+            if found is Format.UNREADABLE:
+                log.warning("%s", describe_unreadable(path))
+                self._unreadable.add((start.device, start.inode))
+                return None
+            table = open_table(path) if found is Format.COMPRESSED else None
+        return _FollowedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), start, table)
 
     def _find_files(self) -> Iterator[tuple[tuple[int, int], tuple[str, Path]]]:
         """Yield each file's identity, kind and path, in the order in which they are indexed."""
@@ -248,7 +304,22 @@ class Follower(threading.Thread):
             for path in paths:
                 with suppress(FileNotFoundError):
                     info = path.stat()
-                    yield (info.st_dev, info.st_ino), (kind, path)
+                    identity = (info.st_dev, info.st_ino)
+                    # An empty one may become a compressed one.
+                    is_followed = info.st_size or path.name in {TABLE, LABELS}
+                    if is_followed and identity not in self._unreadable:
+                        yield identity, (kind, path)
+
+
+@lru_cache(256)  # a page asks for a row several times, and each time decompresses the table
+def _read_compressed_line(descriptor: int, _inode: int, position: int) -> str:
+    table = open_table(Path(f"/proc/self/fd/{descriptor}"))
+    if table is None:
+        return ""
+    with table:
+        table.seek(position)
+        line = table.readline(_LONGEST_LINE)
+    return line[:-1].decode("utf-8", "replace") if line.endswith(b"\n") else ""
 
 
 def _read_tail(descriptor: int, end: int) -> bytes:

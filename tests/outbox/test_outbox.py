@@ -21,7 +21,6 @@ from daemon.errors import BusyError, ConfigError
 from daemon.layout import TABLE
 from daemon.outbox import rows
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox, RecoveredRows
-from daemon.outbox.table import list_rotated
 from daemon.records import Placement, Result, Verdict
 from support.daemon import files_limited_to
 from support.factories import BROKEN, SURE, job, result
@@ -485,14 +484,6 @@ def test_row_is_found_in_rotated_tables(outbox: Outbox, work: Path) -> None:
     assert list(found.placements) == [made.job.id]
     assert found.highest_id is not None
     assert found.highest_id > made.job.id
-
-
-def test_rotated_tables_are_found_newest_first_without_the_compressed_ones(tmp_path: Path) -> None:
-    for age, name in enumerate([f"{TABLE}.1", f"{TABLE}-2026", f"{TABLE}.3.gz", "other.csv"]):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
-    (tmp_path / f"{TABLE}.d").mkdir()
-    assert [path.name for path in list_rotated(tmp_path)] == [f"{TABLE}.1", f"{TABLE}-2026"]
 
 
 def lines(count: int, made: Result) -> list[str]:
