@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -15,12 +15,16 @@ import click
 
 from daemon.commands import config_option, echo
 from daemon.errors import EX_NOT_RUNNING, exit_status
+from daemon.inbox.listing import natural
 from daemon.outbox.rows import Row
 from daemon.records import Status
 from daemon.systemd.journal import set_up_logging
+from daemon.text import printable
 
 if TYPE_CHECKING:
     from daemon.loop.service import Progress
+
+_UNFINISHED_AT_MOST = 20  # names in the summary
 
 
 @click.command()
@@ -76,6 +80,19 @@ def _run_once(config_file: Path, level: int, *, has_bar: bool) -> None:
     for row in failed:
         echo(f"{row.file}: {row.reason}; it is now {row.original}", err=True)
     click.echo(summary(counts))
+    if service.unfinished:
+        echo(f"left in the inbox: {_format_unfinished(service.unfinished)}")
+
+
+def _format_unfinished(files: Mapping[str, str]) -> str:
+    """Return names with reasons, as many as a person reads."""
+    named = [
+        f"{printable(name)} ({files[name]})"
+        for name in sorted(files, key=natural)[:_UNFINISHED_AT_MOST]
+    ]
+    if more := len(files) - len(named):
+        named.append(f"and {more} more")
+    return ", ".join(named)
 
 
 @click.command()

@@ -1,24 +1,34 @@
-"""Decide when a file in the inbox is complete: by its end marker, or by staying unchanged."""
+"""Decide when a file in the inbox is complete.
+
+A file that another process still writes waits. Else it is complete at once if it ends with its end
+marker, or after some time without a change. The README has the rules as a table.
+"""
 
 import errno
+import fcntl
+import heapq
 import logging
 import math
 import os
 import stat
 import time
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from pathlib import Path
 
 from daemon.files import open_untrusted
+from daemon.inbox.open_files import OpenFiles
 from daemon.reading import formats
 from daemon.records import Stamp
 
 log = logging.getLogger(__name__)
 
 # An unfinished file, or one that could not be opened, is checked again this often even if no event
-# arrives.
+# arrives. One that is empty or open may stay so for days: the interval grows to a tenth of its age.
 _RECHECK_SECONDS = 1.0
+_SLOWEST_RECHECK_SECONDS = 30.0
+_RECHECKS_PER_AGE = 10
+_CAP_LEASE = 1 << 28  # linux/capability.h
 
 
 class State(Enum):
@@ -30,53 +40,102 @@ class State(Enum):
     IRREGULAR = auto()  # a symlink, a folder, a FIFO, a socket, a device
 
 
+class Wait(StrEnum):
+    """What an unfinished file waits for."""
+
+    CONTENT = "empty"
+    CLOSE = "open"
+    QUIET = "quiet"  # no change for some time
+
+
 @dataclass(slots=True)
 class _Pending:
-    """An unfinished file: its stamp, when that was first seen, when to check again.
+    """An unfinished file: its stamp and what it waits for, with the time of three moments.
 
     Times are in seconds of ``time.monotonic``.
+
+    Attributes:
+        stamp: ``None`` if the file could not be opened.
+        wait: what it waits for.
+        found: when the file was first checked.
+        since: when this stamp and this wait were first seen.
+        due: when to check again; inf for a complete file that is not claimed yet.
     """
 
     stamp: Stamp | None
+    wait: Wait
+    found: float
     since: float
-    due: float
+    due: float = math.inf
 
 
 class Completeness:
-    """The files of one folder that were not complete when first checked."""
+    """The files of one folder that were not complete when first checked.
+
+    Attributes:
+        open_files: what events say about the folder's files; ``None`` without events.
+        has_leases: whether a read lease says if a file is open for writing. It says nothing on a
+            file system that is also written to by other machines.
+    """
 
     def __init__(self, folder: Path, *, settle_seconds: float, incomplete_seconds: float) -> None:
         """Take the settings.
 
         Args:
             folder: the inbox.
-            settle_seconds: how long a file in a format without an end marker must be unchanged.
-            incomplete_seconds: the same for a PNG or JPEG whose end marker is missing.
+            settle_seconds: how long a closed file must be unchanged if its end cannot be seen.
+            incomplete_seconds: the same if its end marker is missing, or if nothing says whether it
+                is closed.
         """
+        self.open_files: OpenFiles | None = None
+        self.has_leases = False
         self._folder = folder
         self._settle_seconds = settle_seconds
         self._incomplete_seconds = incomplete_seconds
+        self._leases_any_owner = _has_cap_lease()
         self._pending: dict[str, _Pending] = {}
+        self._names: dict[Wait, dict[str, None]] = {wait: {} for wait in Wait}
+        self._queue: list[tuple[float, str]] = []  # a heap of times and names; old ones stay in it
 
     @property
     def names(self) -> set[str]:
         """The files that were not complete when first checked and are not claimed yet."""
         return set(self._pending)
 
+    def waiting_for(self, wait: Wait) -> dict[str, None]:
+        """Return the names of the files that wait for something, in the order they were found."""
+        return self._names[wait]
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all files are empty or open, and have been so for ``incomplete_seconds``."""
+        patience = time.monotonic() - self._incomplete_seconds
+        return not self._names[Wait.QUIET] and all(
+            pending.found <= patience for pending in self._pending.values()
+        )
+
     def due(self) -> list[str]:
-        """Return the names that must be checked again now."""
-        now = time.monotonic()
-        return [name for name, pending in self._pending.items() if pending.due <= now]
+        """Return the names that must be checked again now; ``check`` each of them."""
+        names = []
+        while self.next_due() <= time.monotonic():
+            _, name = heapq.heappop(self._queue)
+            names.append(name)
+        return names
 
     def next_due(self) -> float:
         """Return when the next name is due, in seconds of ``time.monotonic``; inf if none."""
-        return min((pending.due for pending in self._pending.values()), default=math.inf)
+        while self._queue:
+            due, name = self._queue[0]
+            if name in self._pending and self._pending[name].due == due:
+                return due
+            heapq.heappop(self._queue)
+        return math.inf
 
     def hurry(self, name: str) -> bool:
         """Make an unfinished file due now, after an event; return whether it is unfinished."""
         pending = self._pending.get(name)
-        if pending is not None:
-            pending.due = 0.0
+        if pending is not None and pending.due > 0.0:
+            self._schedule(name, pending, 0.0)
         return pending is not None
 
     def check(self, name: str) -> State:
@@ -90,32 +149,43 @@ class Completeness:
 
     def forget(self, name: str) -> None:
         """Delete the record of a file that was claimed."""
-        self._pending.pop(name, None)
+        pending = self._pending.pop(name, None)
+        if pending is not None:
+            del self._names[pending.wait][name]
 
     def _look(self, name: str) -> State:
+        path = self._folder / name
+        events = self.open_files
+        is_open = None if events is None else events.is_open(name)
         try:
-            descriptor = open_untrusted(self._folder / name)
+            if is_open:
+                # Don't open it, because the events would then say that it was closed.
+                info = os.lstat(path)
+                if stat.S_ISREG(info.st_mode) and not self._may_take_lease(info):
+                    return self._wait(name, info, Wait.CLOSE)
+            descriptor = open_untrusted(path) if events is None else events.open(path)
         except OSError as error:
-            return self._look_from_outside(name, error)
+            return self._look_from_outside(name, error, is_open=is_open)
         try:
-            info = os.fstat(descriptor)
-            if not stat.S_ISREG(info.st_mode):
-                return State.IRREGULAR
-            kind = formats.sniff(os.pread(descriptor, formats.HEAD_BYTES, 0))
-            if kind is not None and formats.has_end(
-                kind, lambda length, offset: os.pread(descriptor, length, offset), info.st_size
-            ):
-                return State.COMPLETE
+            return self._look_inside(name, descriptor, is_open=is_open)
         except OSError as error:  # EIO, ESTALE: a fault of the disk or the network
             return self._retry_later(name, error)
         finally:
             os.close(descriptor)
-        quiet = (
-            self._incomplete_seconds if kind in formats.WITH_END_MARKER else self._settle_seconds
-        )
-        return self._when_unchanged(name, info, quiet)
 
-    def _look_from_outside(self, name: str, error: OSError) -> State:
+    def _look_inside(self, name: str, descriptor: int, *, is_open: bool | None) -> State:
+        """Return the state of an open file."""
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            return State.IRREGULAR
+        if self._may_take_lease(info):
+            is_open = self._is_written(descriptor, is_open=is_open)
+        if is_open:
+            return self._wait(name, info, Wait.CLOSE)
+        quiet = self._seconds_to_quiet(descriptor, info.st_size, is_open=is_open)
+        return State.COMPLETE if quiet == 0 else self._wait(name, info, Wait.QUIET, quiet)
+
+    def _look_from_outside(self, name: str, error: OSError, *, is_open: bool | None) -> State:
         """Return the state of a file that cannot be opened."""
         try:
             info = os.lstat(self._folder / name)
@@ -125,27 +195,96 @@ class Completeness:
             return self._retry_later(name, lasting)
         if not stat.S_ISREG(info.st_mode):
             return State.IRREGULAR
+        if error.errno == errno.EWOULDBLOCK:  # a write lease: Samba's clients keep it open
+            return self._wait(name, info, Wait.CLOSE)
         if error.errno in {errno.EACCES, errno.EPERM}:
             # Copy programs set the permissions last. If they never allow reading, the row will
             # report that.
-            return self._when_unchanged(name, info, self._settle_seconds)
+            quiet = self._incomplete_seconds if is_open is None else self._settle_seconds
+            return self._wait(name, info, Wait.QUIET, quiet)
         return self._retry_later(name, error)
+
+    def _may_take_lease(self, info: os.stat_result) -> bool:
+        return self.has_leases and (self._leases_any_owner or info.st_uid == os.geteuid())
+
+    def _is_written(self, descriptor: int, *, is_open: bool | None) -> bool | None:
+        """Return whether a process has a file open for writing; see fcntl(2), F_SETLEASE.
+
+        ``is_open``, what the events say, is returned if no lease can be taken.
+        """
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                self._leases_any_owner = False
+            else:
+                self.has_leases = False
+            return is_open
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
+
+    def _seconds_to_quiet(self, descriptor: int, size: int, *, is_open: bool | None) -> float:
+        """Return how long a file must be unchanged to be complete; 0 if its end is at its place."""
+        if not size:
+            return math.inf
+
+        def read_at(length: int, offset: int) -> bytes:
+            return os.pread(descriptor, length, offset)
+
+        kind = formats.sniff(read_at(formats.HEAD_BYTES, 0))
+        if kind in formats.WITH_END_MARKER:
+            if not formats.has_end(kind, read_at, size):
+                return self._incomplete_seconds
+            if not formats.has_trailer(kind, read_at, size):
+                return 0
+        return self._incomplete_seconds if is_open is None else self._settle_seconds
 
     def _retry_later(self, name: str, error: OSError) -> State:
         log.warning("%r cannot be opened, trying again: %s", name, error.strerror)
         now = time.monotonic()
-        self._pending[name] = _Pending(None, now, now + _RECHECK_SECONDS)
+        self._keep(name, _Pending(None, Wait.QUIET, now, now), now + _RECHECK_SECONDS)
         return State.UNFINISHED
 
-    def _when_unchanged(self, name: str, info: os.stat_result, quiet: float) -> State:
-        """Return COMPLETE if size and mtime have not changed for ``quiet`` seconds."""
+    def _wait(self, name: str, info: os.stat_result, wait: Wait, quiet: float = math.inf) -> State:
+        """Keep an unfinished file; return COMPLETE if it has not changed for ``quiet`` seconds."""
+        if wait is Wait.QUIET and not info.st_size:
+            wait, quiet = Wait.CONTENT, math.inf
         now = time.monotonic()
         stamp = Stamp.of(info)
         pending = self._pending.get(name)
-        if pending is None or pending.stamp != stamp:
-            pending = _Pending(stamp, now, now)
-        self._pending[name] = pending
+        if pending is None:
+            pending = _Pending(stamp, wait, now, now)
+        elif (pending.stamp, pending.wait) != (stamp, wait):
+            pending = _Pending(stamp, wait, pending.found, now)
         if now - pending.since >= quiet:
+            self._keep(name, pending, math.inf)
             return State.COMPLETE
-        pending.due = min(pending.since + quiet, now + _RECHECK_SECONDS)
+        recheck = _RECHECK_SECONDS
+        if wait is not Wait.QUIET:
+            age = (now - pending.found) / _RECHECKS_PER_AGE
+            recheck = max(recheck, min(age, _SLOWEST_RECHECK_SECONDS))
+        self._keep(name, pending, min(pending.since + quiet, now + recheck))
         return State.UNFINISHED
+
+    def _keep(self, name: str, pending: _Pending, due: float) -> None:
+        self.forget(name)
+        self._pending[name] = pending
+        self._names[pending.wait][name] = None
+        self._schedule(name, pending, due)
+
+    def _schedule(self, name: str, pending: _Pending, due: float) -> None:
+        pending.due = due
+        if due < math.inf:
+            heapq.heappush(self._queue, (due, name))
+
+
+def _has_cap_lease() -> bool:
+    """Return whether this process may take leases on files of other users."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    sets = dict(line.split(":\t", 1) for line in lines if line.startswith("Cap"))
+    return bool(int(sets.get("CapEff", "0"), 16) & _CAP_LEASE)

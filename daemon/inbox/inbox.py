@@ -9,9 +9,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 
 from daemon.config import Config
-from daemon.inbox.completeness import Completeness, State
+from daemon.inbox.completeness import Completeness, State, Wait
 from daemon.inbox.listing import Listing, natural
-from daemon.inbox.watch import FolderWatch, Mode
+from daemon.inbox.watch import FolderWatch, Mode, sends_events
 from daemon.pattern import describe
 from daemon.waiting import Timer
 
@@ -24,14 +24,14 @@ _BACKLOG = 8192
 # Polling lists the inbox this often, but spends at most a twentieth of the time on it.
 _POLL_SECONDS = 1.0
 _POLL_SHARE = 20
-# How often watchdog's threads and the folder's identity are checked.
+# How often the watch's thread and the folder's identity are checked.
 _CHECK_SECONDS = 2.0
 
 
 class Inbox:
     """The complete files of one folder: first those already there, in numeric order, then new ones.
 
-    The watch's threads only append to ``_arrived``; everything else runs in the daemon's loop.
+    The watch's thread only appends to ``_arrived``; everything else runs in the daemon's loop.
     """
 
     def __init__(self, config: Config, wake: Callable[[], None]) -> None:
@@ -64,8 +64,11 @@ class Inbox:
         """
         self.close()
         if live:
-            self._watch = FolderWatch(self.folder, self._config.watch, self._on_arrival)
+            self._watch = FolderWatch(
+                self.folder, self._config.watch, self._on_arrival, self._on_loss
+            )
             self._watch.start()
+        self._choose_evidence()
         self._scan()
 
     def close(self) -> None:
@@ -83,6 +86,7 @@ class Inbox:
         if self._watch is not None and self._watch_timer.is_due:
             self._watch_timer.restart()
             if self._watch.ensure_running():
+                self._choose_evidence()
                 self._scan_timer.expire()
         self._take_arrivals()
         if self._scan_timer.is_due or (self._more and not self._backlog):
@@ -120,8 +124,19 @@ class Inbox:
 
     @property
     def waiting(self) -> int:
-        """The number of files that are known and not yet taken, including unfinished ones."""
-        return len(self._backlog) + len(self._completeness.names)
+        """The number of files that are known and not yet taken, except empty ones."""
+        empty = len(self._completeness.waiting_for(Wait.CONTENT))
+        return len(self._backlog) + len(self._completeness.names) - empty
+
+    @property
+    def empty_files(self) -> tuple[str, ...]:
+        """The files that are known to be empty; they are not complete before they have content."""
+        return tuple(self._completeness.waiting_for(Wait.CONTENT))
+
+    @property
+    def open_files(self) -> tuple[str, ...]:
+        """The files that another process is known to have open."""
+        return tuple(self._completeness.waiting_for(Wait.CLOSE))
 
     @property
     def writable(self) -> bool:
@@ -138,8 +153,10 @@ class Inbox:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every file found by the last scan has been taken."""
-        return not (self._backlog or self._completeness.names or self._arrived or self._more)
+        """Whether every file found by the last scan was taken, or is empty or open for too long."""
+        return self._completeness.is_exhausted and not (
+            self._backlog or self._arrived or self._more
+        )
 
     def _check(self, name: str) -> bool:
         """Return whether a file is complete; leave it alone if it is not a regular file."""
@@ -147,6 +164,16 @@ class Inbox:
         if state is State.IRREGULAR:
             self.skip(name, "is not a regular file")
         return state is State.COMPLETE
+
+    def _choose_evidence(self) -> None:
+        """Use events and leases to find open files, as far as the folder's file system has them."""
+        self._completeness.open_files = None if self._watch is None else self._watch.open_files
+        self._completeness.has_leases = sends_events(self.folder)
+
+    def _on_loss(self) -> None:
+        """List the folder again, because events were lost; called from the watch's thread."""
+        self._missed = True
+        self._wake()
 
     def _on_arrival(self, name: str) -> None:
         """Record an arrival; called from the watch's thread."""

@@ -17,12 +17,13 @@ _NUMBER_WIDTH = 20  # longer digit sequences are not sorted by value
 
 @dataclass(frozen=True, slots=True)
 class InboxCounts:
-    """How many regular files wait, and how many are ignored because their name does not match.
+    """How many regular files wait, how many are empty, and how many have a name that is ignored.
 
     ``since``: when the first of those that wait came, as ``time.time``; inf if none waits.
     """
 
     waiting: int
+    empty: int
     ignored: int
     since: float
 
@@ -55,7 +56,7 @@ class Listing:
 
     def count(self) -> InboxCounts:
         """Count the files; none if the folder cannot be listed."""
-        waiting, ignored, since = 0, 0, math.inf
+        waiting, empty, ignored, since = 0, 0, 0, math.inf
         with suppress(OSError):
             for name, matches in self.split():
                 if not matches:
@@ -63,11 +64,15 @@ class Listing:
                     continue
                 with suppress(OSError):  # it has been claimed
                     info = (self._folder / name).lstat()
-                    if stat.S_ISREG(info.st_mode):  # anything else is left alone
+                    if not stat.S_ISREG(info.st_mode):
+                        continue  # it is left alone
+                    if not info.st_size:
+                        empty += 1
+                    else:
                         waiting += 1
                         # The time of the last rename; cp and unzip keep the times of the content.
                         since = min(since, info.st_ctime)
-        return InboxCounts(waiting, ignored, since)
+        return InboxCounts(waiting, empty, ignored, since)
 
 
 def natural(name: str) -> str:

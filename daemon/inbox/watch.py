@@ -1,4 +1,4 @@
-"""Notice files that arrive in a folder, with a watchdog observer that only passes on names."""
+"""Notice files that arrive in a folder, and which of them are still open, by inotify."""
 
 import errno
 import logging
@@ -7,17 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from watchdog.events import (
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify import InotifyEmitter
-from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
+from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, WatchDescriptor
 
 from daemon.errors import ConfigError
+from daemon.inbox.open_files import EVENTS, OpenFiles
 
 log = logging.getLogger(__name__)
 
@@ -27,65 +20,67 @@ Mode = Literal["inotify", "polling"]
 _SILENT = ("nfs", "cifs", "smb", "9p", "fuse", "virtiofs", "vboxsf", "afs", "ceph", "lustre")
 
 
-class _ArrivalEmitter(InotifyEmitter):
-    """Subscribes only to events that can complete a file: created, moved in, closed after writing.
+class InotifyWatch:
+    """A thread that reads one folder's events; watchdog's ``InotifyFD`` calls the ``on_`` methods.
 
-    Claims move files out of the inbox. watchdog 7.1 delays each such event, and all events after
-    it, by 0.5 s to pair it with an arrival elsewhere, so this does not subscribe to them. A rename
-    within the inbox is then reported as a creation under the new name.
+    watchdog's own observer adds two threads, and delays each event that moves a file out of the
+    folder, as every claim does, and all events after it, by 0.5 s (watchdog 7.1).
+
+    Attributes:
+        open_files: what the events say about the folder's files.
     """
 
-    def get_event_mask_from_filter(self) -> Mask:
-        return Mask(
-            InotifyConstants.IN_CREATE
-            | InotifyConstants.IN_MOVED_TO
-            | InotifyConstants.IN_CLOSE_WRITE
-            | InotifyConstants.IN_DELETE_SELF
-        )
+    def __init__(
+        self, folder: Path, on_arrival: Callable[[str], None], on_loss: Callable[[], None]
+    ) -> None:
+        """Start watching.
 
-
-class _Handler(FileSystemEventHandler):
-    """Passes on names. It must not raise, or watchdog's thread would end silently."""
-
-    def __init__(self, arrived: Callable[[str], None]) -> None:
-        self._arrived = arrived
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if isinstance(event, FileCreatedEvent | FileClosedEvent):
-            self._arrived(Path(os.fsdecode(event.src_path)).name)
-
-
-class InotifyWatch:
-    """A running watchdog observer on one folder."""
-
-    def __init__(self, folder: Path, arrived: Callable[[str], None]) -> None:
-        """Start watching; ``arrived`` is called with each name, on another thread.
+        Args:
+            folder: what to watch.
+            on_arrival: called with the name of each file that may be complete, on another thread.
+            on_loss: called when events were lost, on another thread.
 
         Raises:
             OSError: the folder is missing, or inotify's limits are reached (ENOSPC, EMFILE).
         """
+        self.open_files = OpenFiles()
+        self._on_arrival = on_arrival
+        self._on_loss = on_loss
+        self._is_deleted = False
         # Not watchdog's shared descriptor, because it is never replaced after its thread dies.
         self._descriptor = InotifyFD()
         self._descriptor.start()
-        self._observer = BaseObserver(_ArrivalEmitter, inotify_fd=self._descriptor)
         try:
-            self._observer.schedule(_Handler(arrived), str(folder))
-            self._observer.start()
+            watched = self._descriptor.add_callback(
+                os.fsencode(folder), EVENTS, self, CallbackId(id(self))
+            )
+            if watched < 0:  # watchdog ignores EACCES
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         except OSError:
-            self._descriptor.stop()
+            self.close()
             raise
 
+    def on_event(self, event: InotifyEvent) -> None:
+        """Record an event on a file."""
+        if event.name and not event.is_directory and self.open_files.record(event):
+            self._on_arrival(os.fsdecode(event.name))
+
+    def on_queue_overflow(self) -> None:
+        """Forget what the events said, because some were lost."""
+        self.open_files.clear()
+        self._on_loss()
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002 - called by watchdog
+        """Note that the folder is gone; a new one may have its inode."""
+        self._is_deleted = True
+
     def alive(self) -> bool:
-        """Return whether all threads are running; the observer can outlive its emitter."""
-        emitters = self._observer.emitters
-        threads = [self._descriptor, self._observer, *emitters]
-        return bool(emitters) and all(thread.is_alive() for thread in threads)
+        """Return whether the thread is running and the folder was not deleted."""
+        return self._descriptor.is_alive() and not self._is_deleted
 
     def close(self) -> None:
         """Stop watching."""
-        self._observer.stop()
         self._descriptor.stop()
-        self._observer.join()
         self._descriptor.join()
 
 
@@ -97,11 +92,13 @@ class FolderWatch:
         folder: Path,
         wanted: Literal["auto", "inotify", "polling"],
         on_arrival: Callable[[str], None],
+        on_loss: Callable[[], None],
     ) -> None:
-        """Take the setting ``watch``; ``on_arrival`` is called on another thread."""
+        """Take the setting ``watch``, and what ``InotifyWatch`` calls on another thread."""
         self._folder = folder
         self._wanted = wanted
         self._on_arrival = on_arrival
+        self._on_loss = on_loss
         self._watch: InotifyWatch | None = None
         self._identity: tuple[int, int] | None = None
         self._is_started = False
@@ -110,6 +107,11 @@ class FolderWatch:
     def mode(self) -> Mode:
         """How arrivals are noticed; with "polling" the folder must be listed often."""
         return "polling" if self._watch is None else "inotify"
+
+    @property
+    def open_files(self) -> OpenFiles | None:
+        """What the events say about the folder's files; ``None`` without inotify."""
+        return None if self._watch is None else self._watch.open_files
 
     def start(self) -> None:
         """Start watching, again if it was started before.
@@ -151,7 +153,7 @@ class FolderWatch:
 
     def _start_inotify(self, *, is_first: bool) -> None:
         try:
-            self._watch = InotifyWatch(self._folder, self._on_arrival)
+            self._watch = InotifyWatch(self._folder, self._on_arrival, self._on_loss)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EMFILE}:
                 raise

@@ -27,6 +27,9 @@ from daemon.workers.worker import WorkerSettings
 log = logging.getLogger(__name__)
 
 
+_Handler = Callable[[int, FrameType | None], None] | signal.Handlers
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The daemon's progress.
@@ -51,7 +54,11 @@ class _Reload:
 
 
 class Service:
-    """One instance of digitd with one config file."""
+    """One instance of digitd with one config file.
+
+    Attributes:
+        unfinished: why ``run`` with ``once`` left files in the inbox, by name.
+    """
 
     def __init__(
         self,
@@ -82,6 +89,7 @@ class Service:
         self._reload: _Reload | None = None
         self._counts: Counter[str] = Counter()
         self._metrics = Metrics()
+        self.unfinished: dict[str, str] = {}
 
     @property
     def waiting(self) -> int:
@@ -116,6 +124,7 @@ class Service:
                 finally:
                     session.stop()
                 is_first = False
+        self.unfinished = session.unfinished
         log.info("stopped after %s", summary(self._counts))
         if session.unpublished and self._once:
             raise StorageError(
@@ -183,10 +192,13 @@ class Service:
     @contextmanager
     def _handle_signals(self) -> Iterator[None]:
         """Install signal handlers that only set flags and wake the loop."""
-        handlers = {
+        handlers: dict[signal.Signals, _Handler] = {
             signal.SIGTERM: self._ask_to_stop,
             signal.SIGINT: self._ask_to_stop,
             signal.SIGHUP: self._ask_to_reload,
+            # A writer that comes while the inbox holds a read lease on its file causes this signal,
+            # which kills the process by default.
+            signal.SIGIO: signal.SIG_IGN,
         }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:

@@ -181,6 +181,13 @@ class Session:
         return self._inbox.waiting + len(self._files)
 
     @property
+    def unfinished(self) -> dict[str, str]:
+        """Why files are left in the inbox, by name: they are empty, or another process has them."""
+        return dict.fromkeys(self._inbox.empty_files, "empty") | dict.fromkeys(
+            self._inbox.open_files, "open in another program"
+        )
+
+    @property
     def unpublished(self) -> int:
         """The number of files that have their row but could not be published."""
         return self._files.delayed
@@ -205,6 +212,7 @@ class Session:
             model=self._pool.self_test.model if self._pool.self_test else "",
             in_work=len(self._files),
             changed=self._metrics.changed,
+            open=self._inbox.open_files,
         )
 
     def stop(self) -> None:

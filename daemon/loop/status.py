@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from daemon.waiting import Timer
 _PAGE_BYTES = 4096
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
 _WRITE_SECONDS = 1.0
-_TEXT_BYTES = 1000  # maximum length of the reason for a pause, so that the page nearly always fits
+_TEXT_BYTES = 1000  # maximum length of a text or list, so that the page nearly always fits
 
 
 class State(StrEnum):
@@ -46,6 +47,7 @@ class StatusSnapshot:
     Attributes:
         outbox: its path, with which `digitd check` recognises its own daemon.
         changed: how many files changed between the row and their publication, since the start.
+        open: the files in the inbox that another process has open.
     """
 
     pid: int
@@ -57,6 +59,7 @@ class StatusSnapshot:
     model: str
     in_work: int
     changed: int
+    open: tuple[str, ...]
 
 
 class StatusPage:
@@ -98,7 +101,8 @@ class StatusPage:
 
     def _write(self, status: StatusSnapshot) -> None:
         why = escape(status.why)[:_TEXT_BYTES]
-        data = json.dumps(asdict(status) | {"why": why}).encode().ljust(_PAGE_BYTES)
+        page = asdict(status) | {"why": why, "open": _as_many_as_fit(status.open)}
+        data = json.dumps(page).encode().ljust(_PAGE_BYTES)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o660)
         try:
@@ -106,6 +110,13 @@ class StatusPage:
             os.ftruncate(descriptor, len(data))  # a long text in another script needs two blocks
         finally:
             os.close(descriptor)
+
+
+def _as_many_as_fit(names: tuple[str, ...]) -> list[str]:
+    """Return names as they are shown, no longer than ``_TEXT_BYTES`` together."""
+    shown = list(map(printable, names))
+    lengths = accumulate(len(json.dumps(name)) for name in shown)
+    return [name for name, end in zip(shown, lengths, strict=True) if end <= _TEXT_BYTES]
 
 
 def read_status(config: Config) -> dict[str, Any]:
@@ -131,6 +142,8 @@ def read_status(config: Config) -> dict[str, Any]:
         "inbox": printable(str(config.inbox)),
         "outbox": printable(str(config.outbox)),
         "waiting": counts.waiting,
+        "empty": counts.empty,
+        "open": known.get("open", []),
         "ignored": counts.ignored,
         "in_work": _count_claimed(config.inbox / WORK_FOLDER),
         "changed": known.get("changed", 0),

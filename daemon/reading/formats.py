@@ -83,6 +83,12 @@ def has_end(image_format: ImageFormat, read_at: ReadAt, size: int, tail: int = T
     return False
 
 
+def has_trailer(image_format: ImageFormat, read_at: ReadAt, size: int) -> bool:
+    """Return whether bytes follow the end marker of a JPEG that has one, as in a motion photo."""
+    end = len(_JPEG_END)
+    return image_format is ImageFormat.JPEG and read_at(end, size - end) != _JPEG_END
+
+
 def png_defect(data: bytes) -> str:
     """Return what is wrong with a PNG's chunks; empty if nothing is, or if it is not a PNG.
 

@@ -100,11 +100,10 @@ def test_file_modified_while_being_read_is_read_again(box: Box) -> None:
     data = png_like("sleep 1")
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
-        with (box.inbox / "digit1.png").open("wb") as upload:
-            upload.write(data)
-            upload.flush()
-            until(lambda: (box.work / "attempts").stat().st_size > 0, "a first try")
-            upload.write(b"more")
+        box.drop("digit1.png", data)
+        until(lambda: (box.work / "attempts").stat().st_size > 0, "a first try")
+        with box.claimed()[0].open("ab") as writer:
+            writer.write(b"more")
         box.wait_for_rows(1)
         box.wait_until_settled()
     box.check_books({"digit1.png": data + b"more"})
@@ -134,14 +133,15 @@ def test_constantly_modified_file_does_not_block_others(box: Box) -> None:
     data = png_like("sleep 0.1")
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
-        upload = (box.inbox / "digit1.png").open("ab", buffering=0)
+        box.drop("digit1.png", data)
+        until(lambda: bool(box.claimed()), "a claimed file")
+        upload = box.claimed()[0].open("ab", buffering=0)
         done = threading.Event()
 
         def write_on() -> None:
             while not done.wait(0.001):
                 upload.write(b".")
 
-        upload.write(data)
         writing = threading.Thread(target=write_on)
         writing.start()
         try:

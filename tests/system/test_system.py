@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import textwrap
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -35,6 +36,7 @@ DROP_INS = "/run/systemd/system/digitd.service.d"
 WATCHDOG_SECONDS = 10
 # Many times the start on two busy cores.
 START_SECONDS = 180.0
+STRANGER = 65534
 PRIORITY_WARNING, PRIORITY_INFO = "4", "6"
 
 
@@ -337,6 +339,33 @@ def test_group_member_can_drop_files_and_read_the_answers(site: Site) -> None:
     assert (site.row("digit2001.png")["status"], site.row("digit2001.png")["digit"]) == ("ok", "3")
     table = DIGITS / "outbox" / "predictions.csv"
     assert "digit2001.png" in machine.run("cat", table, user="alice")
+
+
+def test_another_users_file_waits_while_it_is_open(site: Site) -> None:
+    def status() -> dict[str, Any]:
+        said = site.machine.run(DIGITD, "status", "--json", "--config", DIGITS / "config.yaml")
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+    pixels = cv2.imread(str(SAMPLES / "digit3.png"))
+    assert pixels is not None
+    photo = cv2.imencode(".bmp", pixels)[1].tobytes()
+    half = len(photo) // 2
+    with (site.inbox / "digit3001.bmp").open("wb", buffering=0) as writer:
+        os.fchown(writer.fileno(), STRANGER, STRANGER)
+        os.fchmod(writer.fileno(), 0o644)
+        writer.write(photo[:half])
+        # Of this one nothing is known: its writer may still have it open elsewhere.
+        site.drop("digit3002.bmp", photo)
+        until(lambda: bool(site.rows()), "a row after incomplete_seconds", START_SECONDS)
+        assert [row["file"] for row in site.rows()] == ["digit3002.bmp"]
+        until(lambda: status()["open"] == ["digit3001.bmp"], "the open file in the status")
+        writer.write(photo[half:])
+    site.dropped["digit3001.bmp"] = photo
+    site.check_all()
+    assert site.row("digit3001.bmp")["status"] == "ok"
+    (site.inbox / "digit3003.bmp").touch()
+    until(lambda: status()["empty"] == 1, "the empty file in the status")
 
 
 def test_bad_config_exits_78_without_a_restart(site: Site) -> None:
