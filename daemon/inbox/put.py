@@ -42,7 +42,8 @@ def remove_parts(inbox: Path) -> None:
     """Remove files whose writing was interrupted; another process may be writing newer ones."""
     with suppress(FileNotFoundError):
         for part in inbox.glob(f"{_PREFIX}*"):
-            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+            # Not the mtime: a copy from another file system gets that of its source.
+            if time.time() - part.stat().st_ctime > _STALE_SECONDS:
                 part.unlink(missing_ok=True)
 
 

@@ -130,14 +130,16 @@ def test_failed_copy_from_another_file_system_leaves_no_trace(
     assert list_failed(elsewhere) == ["digit7.png"]
 
 
-def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    old, new = (put.new_part(tmp_path) for _ in range(2))
-    for path in (old, new, tmp_path / "digit7.png"):
+def test_parts_of_a_killed_run_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = put.new_part(tmp_path)
+    for path in (part, tmp_path / "digit7.png"):
         path.write_bytes(b"half")
-    for path in (old, tmp_path / "digit7.png"):
-        os.utime(path, (0, 0))
+        os.utime(path, (0, 0))  # a copy has the times of its source
     put.remove_parts(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, "digit7.png"]
+    assert part.exists()
+    monkeypatch.setattr("daemon.inbox.put._STALE_SECONDS", -1.0)
+    put.remove_parts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["digit7.png"]
 
 
 def test_audit_still_reports_a_failed_file_that_was_not_put_back(box: Box) -> None:
