@@ -15,6 +15,9 @@ config_option = click.option(
     type=click.Path(readable=False, path_type=Path),  # a bad one exits with EX_CONFIG
     help="The config file.",
 )
+public_url_option = click.option(
+    "--public-url", metavar="URL", help="Where a reverse proxy serves the review page."
+)
 model_option = click.option(
     "--model",
     metavar="FILE",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from daemon.commands import config_option, echo
+from daemon.commands import config_option, echo, public_url_option
 from daemon.errors import EX_FOUND_WRONG, RetryError
 from daemon.systemd.journal import set_up_logging
 
@@ -112,6 +112,7 @@ def results(config_file: Path, out: Path | None, format_: str) -> None:
     type=click.Path(path_type=Path),
     help="A file whose first line is a password.",
 )
+@public_url_option
 def review(
     config_file: Path,
     *,
@@ -121,12 +122,15 @@ def review(
     """Serve a page on which a person checks the doubtful answers.
 
     Prints the page's URL and opens it. Works with or without a running digitd. An address
-    that other machines can reach needs TLS and a password.
+    that other machines can reach needs TLS and a password. So does a public URL, whose TLS is
+    that of the reverse proxy.
 
     \b
     Example:
       digitd review
       digitd review --no-browser --port 8000
+      digitd review --public-url https://digits.example.org/review \\
+          --password-file /etc/digitd/password
     """
     import getpass
 

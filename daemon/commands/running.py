@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from daemon.commands import config_option, echo
+from daemon.commands import config_option, echo, public_url_option
 from daemon.errors import EX_NOT_RUNNING, exit_status
 from daemon.inbox.listing import natural
 from daemon.outbox.rows import Row
@@ -193,6 +193,13 @@ def init(folder: Path) -> None:
 @config_option
 @click.option("--user", default="digitd", show_default=True, help="System user to run as.")
 @click.option("--review", is_flag=True, help="Print the unit of the review page instead.")
+@public_url_option
+@click.option(
+    "--password-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --public-url: a file whose first line is a password.",
+)
 @click.option(
     "--cluster",
     "cluster_units",
@@ -201,7 +208,15 @@ def init(folder: Path) -> None:
     type=click.Choice(["scheduler", "worker", "both"]),
     help="Print the units of a cluster's scheduler and workers instead, or one of them.",
 )
-def service(config_file: Path, user: str, cluster_units: str | None, *, review: bool) -> None:
+def service(
+    config_file: Path,
+    user: str,
+    cluster_units: str | None,
+    public_url: str | None,
+    password_file: Path | None,
+    *,
+    review: bool,
+) -> None:
     """Print a systemd unit with this installation's paths filled in.
 
     \b
@@ -209,16 +224,27 @@ def service(config_file: Path, user: str, cluster_units: str | None, *, review: 
       digitd service --config /srv/digits/config.yaml > /etc/systemd/system/digitd.service
       digitd service --review --config /srv/digits/config.yaml \\
           > /etc/systemd/system/digitd-review.service
+      digitd service --review --public-url https://digits.example.org/review \\
+          --password-file /etc/digitd/password > /etc/systemd/system/digitd-review.service
       digitd service --cluster=worker --config /srv/digits/config.yaml \\
           > /etc/systemd/system/digitd-worker@.service
     """
     from daemon import config
     from daemon.assets import SCHEDULER_UNIT_TEMPLATE, WORKER_UNIT_TEMPLATE
-    from daemon.systemd.units import render_dask_unit, render_unit
+    from daemon.review.address import Address
+    from daemon.systemd.units import render_dask_unit, render_unit, review_options
 
+    if (public_url or password_file) and not (public_url and review):
+        raise click.UsageError("--public-url and --password-file belong to --review")
+    try:
+        Address.create(public_url, password_file=password_file)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     settings = config.load(config_file)
     if cluster_units is None:
-        click.echo(render_unit(settings, config_file, user, review=review), nl=False)
+        options = review_options(public_url, password_file)
+        unit = render_unit(settings, config_file, user, review=review, options=options)
+        click.echo(unit, nl=False)
         return
     if cluster_units != "worker":
         click.echo(render_dask_unit(SCHEDULER_UNIT_TEMPLATE, settings.cluster, user), nl=False)

@@ -52,13 +52,18 @@ class PublicUrl:
             port = parts.port
         except ValueError as error:
             raise ValueError(f"is not a URL: {error}: correct it") from None
-        if parts.scheme not in _PORTS or not (parts.path == "" or _PATH.fullmatch(parts.path)):
-            host = ""
         origin = f"{parts.scheme}://{host}"
         if port not in {None, _PORTS.get(parts.scheme)}:
             origin += f":{port}"
         path = parts.path.rstrip("/")
-        if not host or parts.username is not None or parts.query or parts.fragment:
+        is_plain = (
+            text.isprintable()  # urlsplit drops line breaks
+            and parts.scheme in _PORTS
+            and parts.username is None
+            and _PATH.fullmatch(parts.path)
+            and not (parts.query or parts.fragment)
+        )
+        if not host or not is_plain:
             raise ValueError(
                 "must be http:// or https://, a host and perhaps a path of letters and digits, "
                 "such as https://digits.example.org/review"

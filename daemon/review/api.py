@@ -193,7 +193,9 @@ class Api:
         """Return the stream of events."""
         if self._streams >= _MOST_STREAMS:
             raise HTTPException(503, "too many pages are open")
-        return StreamingResponse(self._events(), media_type="text/event-stream")
+        # nginx and compressing proxies would hold events back.
+        headers = {"x-accel-buffering": "no", "cache-control": "no-store, no-transform"}
+        return StreamingResponse(self._events(), 200, headers, "text/event-stream")
 
     async def _events(self) -> AsyncIterator[str]:
         """Yield server-sent events until the server stops or the browser goes away."""

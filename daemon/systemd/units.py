@@ -53,7 +53,9 @@ DASK_SETTINGS = {
 }
 
 
-def render_unit(config: Config, config_file: Path, user: str, *, review: bool = False) -> str:
+def render_unit(
+    config: Config, config_file: Path, user: str, *, review: bool = False, options: str = ""
+) -> str:
     """Return a systemd unit that runs this installation on a config.
 
     Args:
@@ -61,6 +63,7 @@ def render_unit(config: Config, config_file: Path, user: str, *, review: bool = 
         config_file: the file that the config was loaded from.
         user: the system user to run as.
         review: return the unit of the review page instead of the daemon's.
+        options: of ``digitd review``; see ``review_options``.
     """
     parent = Path(os.path.commonpath([config.inbox.parent, config.outbox]))
     # Two writable paths are two mounts, so every file is copied from one to the other. That is
@@ -81,9 +84,19 @@ def render_unit(config: Config, config_file: Path, user: str, *, review: bool = 
         parent=str(parent).replace("%", "%%"),
         python=_command_word(Path(sys.executable)),
         config=_command_word(config_file.resolve()),
+        options=options,
         user=user,
         bad_config=EX_CONFIG,
     )
+
+
+def review_options(public_url: str | None, password_file: Path | None) -> str:
+    """Return the options of ``digitd review`` for a unit's command line."""
+    options = {
+        "--public-url": public_url,
+        "--password-file": password_file and str(password_file.absolute()),
+    }
+    return "".join(f" {name} {_command_word(text)}" for name, text in options.items() if text)
 
 
 def render_dask_unit(template: Path, cluster: Cluster | None, user: str) -> str:
@@ -123,13 +136,13 @@ def _sandbox(without: frozenset[str]) -> str:
     return "".join(line for line in lines if line.partition("=")[0] not in without)
 
 
-def _command_word(path: Path) -> str:
-    """Return a path as one word of a command line, where systemd also expands variables."""
+def _command_word(path: Path | str) -> str:
+    """Return a path or a text as one word of a command line, where systemd expands variables."""
     return _word(path).replace("$", "$$")
 
 
-def _word(path: Path, prefix: str = "") -> str:
-    """Return a prefix and a path, quoted as one word of a unit file.
+def _word(path: Path | str, prefix: str = "") -> str:
+    """Return a prefix and a path or another text, quoted as one word of a unit file.
 
     See systemd.service(5), "Command lines".
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.daemon import Box, digitd, verify_unit
+from support.daemon import ROOT, Box, digitd, verify_unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,18 @@ def test_review_unit_serves_this_config_on_the_loopback_address(box: Box) -> Non
     assert "--host" not in unit
     assert "User=ana\n" in unit
     assert "{" not in unit
+
+
+def test_review_unit_can_have_a_public_url(box: Box) -> None:
+    command = ("service", "--review", "--config", box.config)
+    url = "https://digits.example.org/review"
+    unit = digitd(*command, "--public-url", url, "--password-file", "a %file").stdout
+    (start,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
+    escaped = str(ROOT / "a %file").replace("%", "%%")
+    assert start.endswith(f' --public-url {url} --password-file "{escaped}"')
+    for wrong in (["--password-file", "x"], ["--public-url", url]):
+        done = digitd("service", *wrong, "--config", box.config)
+        assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_unit_starts_after_the_clock_is_set(box: Box) -> None:
