@@ -14,6 +14,7 @@ import pytest
 
 from daemon import files
 from daemon.errors import BusyError, StorageError
+from daemon.locks import Lock, is_held
 from daemon.records import Stamp
 from support.daemon import files_limited_to
 
@@ -198,11 +199,11 @@ def test_rename_never_replaces_a_file(
 
 
 def test_second_lock_is_refused_until_the_first_is_released(tmp_path: Path) -> None:
-    first, second = (files.Lock(tmp_path / "lock") for _ in range(2))
-    assert not files.is_held(tmp_path / "lock")
+    first, second = (Lock(tmp_path / "lock") for _ in range(2))
+    assert not is_held(tmp_path / "lock")
     first.take()
     assert [first.held, second.held] == [True, False]
-    assert files.is_held(tmp_path / "lock")
+    assert is_held(tmp_path / "lock")
     with pytest.raises(BusyError, match="another digitd holds"):
         second.take()
     first.release()
@@ -212,7 +213,7 @@ def test_second_lock_is_refused_until_the_first_is_released(tmp_path: Path) -> N
 
 
 def test_lock_on_a_removed_file_is_no_longer_held(tmp_path: Path) -> None:
-    lock = files.Lock(tmp_path / "lock")
+    lock = Lock(tmp_path / "lock")
     lock.take()
     (tmp_path / "lock").unlink()
     assert not lock.held
@@ -227,7 +228,7 @@ def test_lock_file_that_may_not_be_opened_is_reported(
 
     monkeypatch.setattr(os, "open", refuse)  # the tests may run as root
     with pytest.raises(StorageError, match="run this as the user that digitd runs as"):
-        files.is_held(tmp_path / "lock")
+        is_held(tmp_path / "lock")
 
 
 def test_line_is_read_once_it_is_complete(tmp_path: Path) -> None:

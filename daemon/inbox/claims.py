@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon import ids, layout
-from daemon.files import Lock, make_folder, sync_file_system, sync_folder
+from daemon.files import make_folder, sync_file_system, sync_folder
 from daemon.inbox.attempts import Attempts
+from daemon.locks import Lock
 from daemon.records import Job
 
 log = logging.getLogger(__name__)

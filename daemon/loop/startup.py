@@ -9,7 +9,6 @@ from pathlib import Path
 
 from daemon.config import Config
 from daemon.errors import ConfigError, MissingPackageError, StorageError, describe
-from daemon.files import busy, is_held
 from daemon.layout import (
     ATTEMPTS,
     FAILED,
@@ -20,6 +19,7 @@ from daemon.layout import (
     WORK_FOLDER,
     WORK_LOCK,
 )
+from daemon.locks import busy, is_held
 from daemon.outbox.table import check_header
 from daemon.workers.pool import Pool, worker_count
 from daemon.workers.readers import Readers

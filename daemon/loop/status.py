@@ -12,9 +12,9 @@ from typing import Any
 
 from daemon.config import Config
 from daemon.errors import describe
-from daemon.files import is_held, read_holder
 from daemon.inbox.listing import Listing
 from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK, claimed_id
+from daemon.locks import is_held, read_holder
 from daemon.outbox.drift import differences, load
 from daemon.outbox.outbox import is_running
 from daemon.outbox.rows import parse_number

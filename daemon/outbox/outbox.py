@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.errors import ConfigError, StorageError
-from daemon.files import Lock, hash_file, is_held
+from daemon.files import hash_file
 from daemon.layout import OUTBOX_LOCK, WORK_FOLDER, WORK_LOCK
+from daemon.locks import Lock, is_held
 from daemon.outbox.archive import Archive
 from daemon.outbox.rows import Row, format_row
 from daemon.outbox.table import Table, rows_from_the_end

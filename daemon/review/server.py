@@ -23,9 +23,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon.config import Config
 from daemon.errors import BusyError, ConfigError, ReviewError, StorageError, describe
-from daemon.files import Lock
 from daemon.inbox import put
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
+from daemon.locks import Lock
 from daemon.outbox.table import check_header
 from daemon.review.address import Address
 from daemon.review.answers import Answers, UnknownRowError
