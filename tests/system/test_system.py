@@ -325,6 +325,32 @@ def test_stop_finishes_the_batches_in_flight_in_time(site: Site) -> None:
     site.check_all()
 
 
+def test_rows_wait_for_a_busy_disk_without_a_restart(site: Site) -> None:
+    """Write 4 GB to the disk of the inbox, and drop files meanwhile."""
+    machine, pid, restarts = site.machine, site.main_pid(), site.restarts()
+    dirty = site.folder / "dirty"
+    with dirty.open("wb", buffering=0) as file:
+        block = os.urandom(1 << 20)
+        for number in range(4096):
+            file.write(block)
+            if number % 64 == 0:
+                site.drop(f"digit{6001 + number // 64}.png", sample(number // 64))
+    site.check_all()
+    assert (site.main_pid(), site.restarts()) == (pid, restarts)
+    with dirty.open("r+b", buffering=0) as file:
+        for number in range(4096):
+            file.write(block)
+            if number % 64 == 0:
+                site.drop(f"digit{6101 + number // 64}.png", sample(number // 64))
+    began = time.monotonic()
+    site.systemctl("stop")
+    log.info("stopped in %.1f s", time.monotonic() - began)
+    assert machine.show("digitd", "Result") == "success"
+    dirty.unlink()
+    site.systemctl("start")
+    site.check_all()
+
+
 def test_group_member_can_drop_files_and_read_the_answers(site: Site) -> None:
     machine = site.machine
     # As the README says.
