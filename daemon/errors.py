@@ -30,7 +30,9 @@ class ModelError(DigitdError):
 
 
 class WorkerStartError(ModelError):
-    """A worker process ended before it was ready."""
+    """A worker process ended before it was ready; memory may be short, so systemd tries again."""
+
+    exit_status = EX_FOUND_WRONG
 
 
 class DataError(DigitdError):

@@ -30,6 +30,11 @@ SAMPLES = ROOT / "samples"
 DIGITD = [sys.executable, "-P", "-m", "daemon"]
 # The daemon with a stand-in reader instead of TensorFlow; it starts in half a second.
 STAND_IN = [sys.executable, "-m", "support.stand_in"]
+SHORT_RETRIES = [sys.executable, "-m", "support.short_retries"]
+# Root may do everything, unless these capabilities are dropped.
+AS_USER = (
+    ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+)
 
 
 def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:

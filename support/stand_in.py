@@ -1,10 +1,11 @@
 """The daemon with a stand-in reader, which executes each file's text as a command.
 
-``python -m support.stand_in run --config FILE [--once]``
+``python -m support.stand_in run --config FILE [--once] [--verbose]``
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import signal
@@ -50,6 +51,10 @@ def _obey(content: FileContent) -> Verdict:
     match order:
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "devour":
+            b"x" * int(value.split()[0])
         case "sleep":
             time.sleep(float(value.split()[0]))
         case "freeze":
@@ -85,7 +90,7 @@ def main() -> None:
     # Pickle must find ``read`` under this module's name, not in __main__.
     from support.stand_in import worker_settings  # noqa: PLC0415
 
-    set_up_logging()
+    set_up_logging(logging.DEBUG if "--verbose" in sys.argv else logging.INFO)
     try:
         config = Path(sys.argv[sys.argv.index("--config") + 1])
         once = "--once" in sys.argv

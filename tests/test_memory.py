@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from support.daemon import SAMPLES, Box, Daemon
-from support.waiting import until
+from support.daemon import ROOT, SAMPLES, SHORT_RETRIES, Box, Daemon
+from support.stand_in import png_like
+from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,3 +76,47 @@ def test_two_workers_read_photos_in_400_megabytes(box: Box) -> None:
         assert out_of_memory_kills(group) == 0
     assert not [row for row in box.rows() if row["status"] == "error"]
     box.check_books(dropped)
+
+
+DECODE = """
+import resource, sys
+from pathlib import Path
+from daemon.reading import image
+files = {name: Path(name).read_bytes() for name in sys.argv[1:]}
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 1_000_000, resource.RLIM_INFINITY))
+for name, data in files.items():
+    try:
+        image.decode(data, max_megapixels=50)
+    except MemoryError:
+        print(name)
+"""
+
+
+def test_image_that_finds_no_memory_is_not_called_broken(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (3000, 3000), np.uint8)
+    files = [tmp_path / f"noise{suffix}" for suffix in (".png", ".bmp", ".tiff")]
+    for file in files:
+        assert cv2.imwrite(str(file), noise)
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE, *map(str, files)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.stdout.split() == [str(file) for file in files], done.stderr
+
+
+@pytest.mark.serial
+def test_row_says_when_the_kernel_killed_the_worker_for_lack_of_memory(box: Box) -> None:
+    box.configure(model="model.keras")
+    (box.folder / "model.keras").write_bytes(b"a model")
+    with memory_limited_to(LIMIT) as group, Daemon(box, SHORT_RETRIES) as running:
+        running.wait_for_log("is ready")
+        box.drop("digit1.png", png_like(f"devour {2 * LIMIT}"))
+        (row,) = box.wait_for_rows(1)
+        assert running.stop() == 0
+        assert out_of_memory_kills(group) == 3
+    assert row["reason"] == "took its worker process down 3 times: out of memory, killed by SIGKILL"

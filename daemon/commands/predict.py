@@ -73,7 +73,11 @@ def _read_files(
     for file in files:
         content, sha256 = _load(file)
         job = Job(new_ids.next(), file.name, file, len(content.data), datetime.now(UTC))
-        (reading,) = reader.read([content])
+        try:
+            (reading,) = reader.read([content])
+        except MemoryError:
+            why = "cannot be read: out of memory"
+            (reading,) = reader.read([FileContent(file.name, b"", rejection=why)])
         picture = "" if pictures is None else _save_picture(pictures, job, reading.picture)
         yield rows.Row(
             Result(job, reading.verdict, sha256, reading.model, has_picture=bool(picture)),

@@ -7,6 +7,8 @@ The file ``attempts`` in the work folder is a log of lines ``<id> <event>``:
     alone   it was given to a worker again, with no other file in the batch
     ended   that attempt ended without a crash
     down    that attempt ended with the death of the worker
+    killed  it ended with a death for which memory or an administrator may be to blame
+    unopened  the worker could not open the file
 """
 
 import logging
@@ -28,6 +30,11 @@ log = logging.getLogger(__name__)
 # that file is the cause. Three times would be too few: with a kill every second and slow fsyncs,
 # 2 or 3 of 5,000 harmless files reached that count (tests/torture.py).
 _DOWNS = 2
+# Memory that is short, a kill by hand and a network file system that refuses a file for a moment
+# are no fault of the file. So it is read again later, alone, before it is blamed: after so many
+# seconds.
+_KILLED_SECONDS = (10.0, 60.0)
+_UNOPENED_SECONDS = (10.0,)
 _LONE_DEATHS = 5
 # When the log grows beyond this, it is rewritten with only the files still in the work folder. In
 # a daemon that is never idle it grows by 70 bytes per file.
@@ -43,16 +50,26 @@ class _Record:
     open: int = 0
     lone: int = 0
     downs: int = 0
-    why_down: str = "it crashed or hung"
+    killed: int = 0
+    unopened: int = 0
+    delay: float = 0.0
+    why: str = "see the log"
 
     def count(self, event: str) -> None:
         if event in {"begun", "alone"}:
             self.open += 1
             self.lone += event == "alone"
-        elif event in {"ended", "down"}:
+        elif event in {"ended", "down", "killed", "unopened"}:
             self.open -= 1
             self.lone -= self.lone > 0
             self.downs += event == "down"
+            self.killed += event == "killed"
+            self.unopened += event == "unopened"
+            self.delay = 0.0
+            if event == "killed":
+                self.delay = sum(_KILLED_SECONDS[self.killed - 1 : self.killed])
+            elif event == "unopened":
+                self.delay = sum(_UNOPENED_SECONDS[self.unopened - 1 : self.unopened])
         elif event.startswith(_RECEIVED):
             self.received_at = parse_timestamp(event.removeprefix(_RECEIVED))
 
@@ -116,16 +133,28 @@ class Attempts:
         """Log that the files came back from their worker unread, without a crash."""
         self._note("ended", ids)
 
-    def down(self, ids: Sequence[str], why: str) -> None:
-        """Log that a worker died or had to be killed while reading these files."""
-        self._note("down", ids)
-        for job_id in ids:
-            self._records[job_id].why_down = why
+    def down(self, ids: Sequence[str], why: str, *, was_killed: bool = False) -> None:
+        """Log that a worker died or had to be killed while reading these files.
+
+        Args:
+            ids: the files.
+            why: how it died.
+            was_killed: whether the files may not be to blame; see ``WorkerDied``.
+        """
+        self._note("killed" if was_killed else "down", ids, why)
+
+    def unopened(self, ids: Sequence[str], why: str) -> None:
+        """Log that a worker could not open these files, which are in the work folder."""
+        self._note("unopened", ids, why)
+
+    def delay(self, job_id: str) -> float:
+        """Return in how many seconds a file may be read again, after its last attempt."""
+        return self._records.get(job_id, _Record()).delay
 
     def is_suspect(self, job_id: str) -> bool:
         """Return whether an attempt at a file failed, so that it must be read alone."""
         record = self._records.get(job_id)
-        return record is not None and record.open + record.downs > 0
+        return record is not None and record.open + record.downs + record.killed > 0
 
     def has_died_alone(self, job_id: str) -> bool:
         """Return whether digitd died while a worker read a file with no other in the batch."""
@@ -135,8 +164,11 @@ class Attempts:
     def rejection(self, job_id: str) -> str:
         """Return why a file is given up and must not be decoded again; empty if it is not."""
         record = self._records.get(job_id, _Record())
-        if record.downs >= _DOWNS:
-            return f"took its worker process down {record.downs} times: {record.why_down}"
+        if record.downs >= _DOWNS or record.killed > len(_KILLED_SECONDS):
+            deaths = record.downs + record.killed
+            return f"took its worker process down {deaths} times: {record.why}"
+        if record.unopened > len(_UNOPENED_SECONDS):
+            return f"cannot be opened: {record.why}"
         if record.lone >= _LONE_DEATHS:
             return f"digitd itself died {record.lone} times while reading it"
         return ""
@@ -149,10 +181,20 @@ class Attempts:
         else:
             self._shorten_if_long()
 
-    def _note(self, event: str, ids: Sequence[str]) -> None:
+    def check(self) -> None:
+        """Open the log again, to see whether the storage can be used.
+
+        Raises:
+            OSError: it cannot.
+        """
+        os.close(os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+
+    def _note(self, event: str, ids: Sequence[str], why: str = "") -> None:
         if not ids:
             return
         self._count(event, ids)
+        for job_id in ids:
+            self._records[job_id].why = why or self._records[job_id].why
         try:
             self._append(event, ids)
         except OSError as error:  # the record in memory is enough for this run

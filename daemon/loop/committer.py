@@ -124,9 +124,9 @@ class Committer:
                 self._files.remove(file)
         if failure is not None:
             raise failure
-        if self._files.delayed > _PARKED_AT_MOST:
+        if (parked := len(self._files.delayed(Stage.COMMITTED))) > _PARKED_AT_MOST:
             raise StorageError(
-                f"{self._files.delayed} files have their row but cannot be published, see the log"
+                f"{parked} files have their row but cannot be published, see the log"
             )
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ class InFlight:
         isolated: digitd died when it was read alone, so no other file may be read meanwhile.
         rejection: why a worker must not decode it again; empty if it may.
         rereads: how often it was read again because it was written to after it had been read.
-        not_before: it is left alone until then, in seconds of ``time.monotonic``.
+        not_before: it is left where it is until then, in seconds of ``time.monotonic``.
         sync_run: the number of the run of a ``SyncThread`` that makes it durable at its stage; 0
             until one was requested.
         is_stale: its result must not be used, because the disk may have lost its picture.
@@ -114,9 +114,12 @@ class InFlightTable:
     def end_delays(self) -> None:
         """Return delayed files whose time has come to their stage."""
         now = time.monotonic()
-        for file in [file for file in self._delayed.values() if file.not_before <= now]:
+        due = [file for file in self._delayed.values() if file.not_before <= now]
+        for file in due:
             del self._delayed[file.job.id]
             self._ready[file.stage][file.job.id] = file
+        if due:
+            self._sort_claimed()
 
     def at(self, stage: Stage, at_most: int | None = None) -> list[InFlight]:
         """Return the files at a stage that are not delayed; CLAIMED ones in the order of ids."""
@@ -130,10 +133,9 @@ class InFlightTable:
         """Return the number of these files."""
         return len(self._ready[stage])
 
-    @property
-    def delayed(self) -> int:
-        """The number of delayed files."""
-        return len(self._delayed)
+    def delayed(self, stage: Stage) -> list[InFlight]:
+        """Return the files at a stage that are delayed."""
+        return [file for file in self._delayed.values() if file.stage is stage]
 
     @property
     def seconds_left(self) -> float:

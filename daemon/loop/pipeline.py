@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from daemon.errors import ModelError
 from daemon.inbox.claims import Claims
@@ -79,12 +80,14 @@ class Pipeline:
             InFlight(
                 job,
                 Stage.COMMITTED if job.id in placements else Stage.CLAIMED,
-                alone=self._claims.attempts.is_suspect(job.id),
+                alone=self._claims.attempts.is_suspect(job.id)
+                or bool(self._claims.attempts.rejection(job.id)),
                 isolated=self._claims.attempts.has_died_alone(job.id),
                 placement=placements.get(job.id),
             )
             for job in jobs
         )
+        self._delay([self._files[job.id] for job in jobs if job.id not in placements])
         if jobs:
             log.info(
                 "recovered %d files of an earlier run: %d to read, %d to publish",
@@ -106,14 +109,14 @@ class Pipeline:
                     self._on_batch(seconds)
                     stale = [file for file in files if file.is_stale]
                     for result in results:
-                        self._set_result(self._files[result.job.id], result)
-                    for file in files:
-                        if file.result is None:
-                            self._forget(file)
+                        if isinstance(result, Result):
+                            self._set_result(self._files[result.job.id], result)
+                        else:
+                            self._retry_unopened(self._files[result.job.id], result.why)
                     again = [file for file in stale if file.result is not None]
                     self._claims.attempts.end([file.job.id for file in again])
                     self._files.requeue(again)
-                case WorkerDied(_, why, stderr):
+                case WorkerDied(_, why, stderr, was_killed):
                     log.warning(
                         "a worker went down (%s) while reading %d files, the first is %s%s",
                         why,
@@ -121,7 +124,7 @@ class Pipeline:
                         printable(files[0].job.name),
                         f"; its stderr ends: {stderr}" if stderr else "",
                     )
-                    self._retry_alone(files, why)
+                    self._retry_alone(files, why, was_killed=was_killed)
                 case BatchRequeued(ids, error):
                     self._claims.attempts.end(ids)
                     self._files.requeue(files)
@@ -138,6 +141,7 @@ class Pipeline:
             ModelError, OSError: a worker cannot continue, or a file cannot be claimed now.
         """
         files = self._files
+        files.end_delays()
         try:
             while self._may_log():
                 if not files.count(Stage.CLAIMED) and len(files) + batch_size <= CLAIMED_AT_MOST:
@@ -247,15 +251,47 @@ class Pipeline:
             name = printable(files[0].job.name)
             log.debug("%d files to a worker, the first is %s", len(files), name)
 
-    def _retry_alone(self, files: list[InFlight], why: str) -> None:
+    def _retry_alone(self, files: list[InFlight], why: str, *, was_killed: bool) -> None:
         """Log a worker's death, and queue its files to be read again, each alone."""
-        self._claims.attempts.down([file.job.id for file in files], why)
+        ids = [file.job.id for file in files]
+        self._claims.attempts.down(ids, why, was_killed=was_killed)
         for file in files:
             file.alone = True
         rejected = [file for file in files if file.rejection]
         self._files.requeue(files)
         for file in rejected:
             self._reject(file)
+        self._delay([file for file in files if file.stage is Stage.CLAIMED])
+
+    def _retry_unopened(self, file: InFlight, why: str) -> None:
+        """Queue a file again that its worker could not open; blame the storage before the file."""
+        job, attempts = file.job, self._claims.attempts
+        try:
+            is_there = _exists(job.path)
+            attempts.check()
+            is_there = is_there or _exists(job.path)
+        except OSError as error:
+            self._error = error
+            attempts.end([job.id])
+            self._files.requeue([file])
+            return
+        if not is_there:
+            self._forget(file)
+        elif file.rejection:
+            self._reject(file)
+        else:
+            name = printable(job.name)
+            log.warning("%s cannot be opened by its worker, trying again: %s", name, why)
+            attempts.unopened([job.id], why)
+            file.alone = bool(attempts.rejection(job.id))
+            self._files.requeue([file])
+            self._delay([file])
+
+    def _delay(self, files: list[InFlight]) -> None:
+        """Leave files in the queue for as long as the last attempts at them demand."""
+        for file in files:
+            if seconds := self._claims.attempts.delay(file.job.id):
+                self._files.delay(file, seconds)
 
     def _reject(self, file: InFlight) -> None:
         """Give a file its ``error`` result here.
@@ -284,3 +320,12 @@ class Pipeline:
         )
         self._claims.forget(file.job)
         self._files.remove(file)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is a file; unlike ``Path.exists``, raise all other errors."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True

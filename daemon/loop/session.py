@@ -171,7 +171,7 @@ class Session:
             and self._is_open
             and self._is_ready
             and self._inbox.exhausted
-            and len(files) == files.delayed
+            and len(files) == self.unpublished
             and self._retention.seconds_until_due() > 0
         )
 
@@ -190,7 +190,7 @@ class Session:
     @property
     def unpublished(self) -> int:
         """The number of files that have their row but could not be published."""
-        return self._files.delayed
+        return len(self._files.delayed(Stage.COMMITTED))
 
     @property
     def state(self) -> State:

@@ -61,7 +61,9 @@ def decode(data: bytes, *, max_megapixels: float) -> Pixels:
         else:
             pixels, names, blocks = cv2.imdecodeWithMetadata(raw, flags=cv2.IMREAD_UNCHANGED)
             turn = _orientation(names, blocks)
-    except (cv2.error, MemoryError) as error:
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error)) from None
         raise UnreadableError(f"broken {image_format}: it cannot be decoded") from error
     if pixels is None or not pixels.size:
         raise UnreadableError(f"broken {image_format}: it cannot be decoded")

@@ -102,6 +102,8 @@ class Reader:
             return find_digit(self.model, content.data, max_megapixels=self._max_megapixels)
         except UnreadableError as error:
             return error
+        except MemoryError:  # no fault of the file: it is read again when there is more
+            raise
         # The only broad catch: whatever exception a hostile file causes in the decoder becomes the
         # reason in its row, and the other files are still read.
         except Exception as error:  # noqa: BLE001

@@ -11,7 +11,7 @@ from typing import Literal
 from daemon.errors import ModelError, WorkerStartError, describe
 from daemon.records import Reading
 from daemon.waiting import Backoff
-from daemon.workers.process import WorkerProcess
+from daemon.workers.process import Death, WorkerProcess
 from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Outcome, WorkerDied
 from daemon.workers.worker import WorkerSettings
 
@@ -124,23 +124,23 @@ class Pool:
                     self._remove(worker)
                     self._count_failed_start(error)
                     return
-        if why := worker.failure():
-            yield from self._bury(worker, why)
+        if death := worker.failure():
+            yield from self._bury(worker, death)
 
-    def _bury(self, worker: WorkerProcess, why: str) -> Iterator[Outcome]:
+    def _bury(self, worker: WorkerProcess, death: Death) -> Iterator[Outcome]:
         """Remove a worker that died; return what became of its batches."""
         stderr, was_reading = worker.stderr(), worker.was_reading()
         self._remove(worker)
         if worker.self_test is None:
-            error = WorkerStartError(f"a worker ended while loading the model: {why}")
+            error = WorkerStartError(f"a worker ended while loading the model: {death.why}")
             log.warning("%s: starting another", error)
             self._count_failed_start(error)
             return
         batches = list(worker.batches)
         if was_reading and batches:
-            yield WorkerDied(batches.pop(0), why, stderr)
+            yield WorkerDied(batches.pop(0), death.why, stderr, death.was_killed)
         else:
-            log.warning("an idle worker ended (%s): starting another", why)
+            log.warning("an idle worker ended (%s): starting another", death.why)
         yield from map(BatchRequeued, batches)
 
     def _count_failed_start(self, error: ModelError | OSError) -> None:

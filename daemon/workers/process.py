@@ -3,11 +3,14 @@
 import math
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections import deque
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from daemon.records import Reading
 from daemon.workers import worker
@@ -19,6 +22,16 @@ _SPAWN = multiprocessing.get_context("spawn")
 _EXIT_SECONDS = 1.0
 # How much of the end of a dead worker's stderr is logged.
 _STDERR_BYTES = 4096
+# What Python, numpy and the C++ library print when there is no memory.
+_NO_MEMORY = re.compile(r"^[\w.]*MemoryError\b|std::bad_alloc")
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a worker died, or that it hangs; see ``WorkerDied``."""
+
+    why: str
+    was_killed: bool = False
 
 
 class WorkerProcess:
@@ -45,6 +58,7 @@ class WorkerProcess:
         self.deadline = time.monotonic() + self._limit
         self._begun = time.monotonic()
         self._closed = False
+        self._oom_kills = _count_oom_kills()
         with ExitStack() as undo:
             # Files in memory work on a full disk and need no cleanup.
             self._stderr = os.memfd_create("digitd-worker-stderr")
@@ -75,6 +89,8 @@ class WorkerProcess:
         """Append a batch to the worker's queue."""
         self.batches.append(batch.ids)
         self.reserved = batch.alone
+        if batch.alone:  # its file may be blamed for the death of the worker
+            self._oom_kills = _count_oom_kills()
         if len(self.batches) == 1:
             self._expect_answer()
         with suppress(OSError):  # it has just died; ``failure`` will report it
@@ -102,16 +118,16 @@ class WorkerProcess:
         self._expect_answer()
         return ids
 
-    def failure(self) -> str:
-        """Return how the worker died, or that it hangs; empty if it works.
+    def failure(self) -> Death | None:
+        """Return how the worker died, or that it hangs; ``None`` if it works.
 
         Call this after ``receive`` has returned ``None``, so that its last replies are not lost.
         """
         if not self._process.is_alive():
             return self._end()
         if time.monotonic() >= self.deadline:
-            return f"took longer than {self._limit:.0f} s"
-        return ""
+            return Death(f"took longer than {self._limit:.0f} s")
+        return None
 
     def was_reading(self) -> bool:
         """Return whether the worker was reading its first batch when it ended."""
@@ -140,10 +156,27 @@ class WorkerProcess:
             self._limit = self._timeouts.seconds_for(len(self.batches[0]))
             self.deadline = time.monotonic() + self._limit
 
-    def _end(self) -> str:
+    def _end(self) -> Death:
         """Return how the process ended; after an exception, with the last line of its stderr."""
-        code = self._process.exitcode or 0
+        code, stderr = self._process.exitcode or 0, self.stderr()
+        last_line = stderr.rpartition("\n")[2]
         if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        exception = self.stderr().rpartition("\n")[2]
-        return f"exit status {code}: {exception}" if exception else f"exit status {code}"
+            why = f"killed by {signal.Signals(-code).name}"
+        else:
+            why = f"exit status {code}: {last_line}" if last_line else f"exit status {code}"
+        has_no_memory = _NO_MEMORY.search(stderr if code == -signal.SIGABRT else last_line)
+        was_killed = code == -signal.SIGKILL
+        if has_no_memory or (was_killed and _count_oom_kills() > self._oom_kills):
+            why = f"out of memory, {why}"
+        return Death(why, was_killed=was_killed or has_no_memory is not None)
+
+
+def _count_oom_kills() -> int:
+    """Return a number that rises when the kernel kills a process because memory is short."""
+    count = 0
+    with suppress(OSError, ValueError):
+        group = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("0::/")[2].strip()
+        for file in (Path("/proc/vmstat"), Path("/sys/fs/cgroup", group, "memory.events")):
+            lines = file.read_text(encoding="ascii").splitlines()
+            count += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return count

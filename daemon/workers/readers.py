@@ -31,14 +31,22 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Unopened:
+    """A job whose file the worker could not open: it is gone, or the storage refused it."""
+
+    job: Job
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRead:
-    """A batch that was read. Jobs without a result have left the work folder.
+    """A batch that was read.
 
     ``seconds``: from submit to result.
     """
 
     ids: tuple[str, ...]
-    results: list[Result]
+    results: list[Result | Unopened]
     seconds: float
 
 
@@ -46,12 +54,18 @@ class BatchRead:
 class WorkerDied:
     """A worker of this machine died or hung while reading these jobs; one may be the cause.
 
-    ``stderr`` is the end of the worker's stderr.
+    Attributes:
+        ids: of the jobs.
+        why: how it died.
+        stderr: the end of its stderr.
+        was_killed: whether it ran out of memory or somebody else killed it, so that its files may
+            not be the cause.
     """
 
     ids: tuple[str, ...]
     why: str
     stderr: str
+    was_killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.errors import ModelError
 from daemon.files import open_untrusted, write_new
 from daemon.records import FileContent, Job, Reading, ReadOptions, Result, Stamp, Status, Verdict
-from daemon.workers.readers import Batch
+from daemon.workers.readers import Batch, Unopened
 
 Read = Callable[[ReadOptions, Sequence[FileContent]], list[Reading]]
 """Reads the contents of files; must be pure and picklable."""
 
-Reply = Reading | list[Result] | ModelError | OSError
+Reply = Reading | list[Result | Unopened] | ModelError | OSError
 """First the reading of the known digit, then each batch's results, or an error instead."""
 
 READING, IDLE = b"r", b"i"  # what a worker writes into its progress file
@@ -32,9 +32,10 @@ _REREADS = 2
 # A read that fails this many times with EIO counts as a bad sector.
 _TRIES = 3
 _PAUSE_SECONDS = 0.5
-# Errors caused by the file. All others (ESTALE, EMFILE, …) are faults of the storage or of this
-# process, and the batch is read later.
-_FILES_OWN = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EIO})
+# Errors that the file may have caused, or the storage for a moment (a network file system, a virus
+# scanner). All others (ESTALE, EMFILE, …) are faults of the storage or of this process, and the
+# batch is read later.
+_DOUBTFUL = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EIO})
 
 
 def read_with_model(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
@@ -155,29 +156,30 @@ class _Loaded:
     stamp: Stamp | None = None
 
 
-def read_batch(read: Read, options: ReadOptions, batch: Batch) -> list[Result]:
+def read_batch(read: Read, options: ReadOptions, batch: Batch) -> list[Result | Unopened]:
     """Read claimed files and write their pictures into the work folder.
 
     Returns:
-        A result for each job whose file is still in the work folder, in the order of the batch.
+        A result for each job, or why its file cannot be opened, in the order of the batch.
 
     Raises:
         OSError: the storage cannot be used now; the batch may be read again later.
         ModelError: the model cannot be used.
     """
     max_bytes = int(options.max_file_mb * 1_000_000)
-    results: dict[str, Result] = {}
+    results: dict[str, Result | Unopened] = {}
     pending: Sequence[Job] = batch.jobs
     for _ in range(1 + _REREADS):
-        found = (_load(job, batch.rejection, max_bytes) for job in pending)
-        loaded = [one for one in found if one is not None]
+        found = [_load(job, batch.rejection, max_bytes) for job in pending]
+        results |= {one.job.id: one for one in found if isinstance(one, Unopened)}
+        loaded = [one for one in found if isinstance(one, _Loaded)]
         if not loaded:
             break
         readings = read(options, [one.content for one in loaded])
         for one, reading in zip(loaded, readings, strict=True):
             results[one.job.id] = _save(one, reading)
         pending = [one.job for one in loaded if _was_modified(one)]
-    return [results[job.id] for job in batch.jobs if job.id in results]
+    return [results[job.id] for job in batch.jobs]
 
 
 def reject(job: Job, rejection: str) -> Result | None:
@@ -189,7 +191,7 @@ def reject(job: Job, rejection: str) -> Result | None:
         OSError: the storage cannot be used now.
     """
     loaded = _load(job, rejection, max_bytes=0)
-    if loaded is None:
+    if isinstance(loaded, Unopened):
         return None
     verdict = Verdict(Status.ERROR, reason=rejection)
     return Result(job, verdict, loaded.sha256, "", has_picture=False, stamp=loaded.stamp)
@@ -209,21 +211,26 @@ def _save(loaded: _Loaded, reading: Reading) -> Result:
     )
 
 
-def _load(job: Job, rejection: str, max_bytes: int) -> _Loaded | None:
-    """Return a loaded claimed file; ``None`` if it is no longer in the work folder."""
+def _load(job: Job, rejection: str, max_bytes: int) -> _Loaded | Unopened:
+    """Return a loaded claimed file, or why it cannot be opened.
+
+    A file that is given up need not be opened, but exist.
+    """
     tries = _TRIES
     while True:
         tries -= 1
         try:
             return _load_once(job, rejection, max_bytes)
-        except FileNotFoundError:
-            return None
         except OSError as error:
-            if error.errno not in _FILES_OWN:
-                raise
-            if error.errno != errno.EIO or not tries:
+            if error.errno == errno.ELOOP:  # a symlink
                 why = rejection or f"cannot be opened: {error.strerror}"
                 return _Loaded(job, FileContent(job.name, b"", why))
+            if error.errno not in _DOUBTFUL:
+                raise
+            if error.errno != errno.EIO or not tries:
+                if rejection and error.errno != errno.ENOENT:
+                    return _Loaded(job, FileContent(job.name, b"", rejection))
+                return Unopened(job, os.strerror(error.errno))
         time.sleep(_PAUSE_SECONDS)
 
 

@@ -11,14 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from support.daemon import DIGITD, ROOT, STAND_IN, Box, Daemon, digitd
+from support.daemon import AS_USER, DIGITD, ROOT, STAND_IN, Box, Daemon, digitd
 from support.stand_in import png_like
 from support.waiting import DEADLINE_SECONDS, until
 
-# Root may do everything, unless these capabilities are dropped.
-AS_USER = (
-    ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-)
 needs_setpriv = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
 
 

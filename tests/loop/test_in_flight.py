@@ -54,17 +54,17 @@ def test_delayed_file_is_left_out_until_its_time_has_come(
         table.move(file, Stage.COMMITTED)
     table.delay(first, 10)
     assert table.at(Stage.COMMITTED) == [second]
-    assert (len(table), table.delayed, table.seconds_left) == (2, 1, 10)
+    assert (len(table), len(table.delayed(Stage.COMMITTED)), table.seconds_left) == (2, 1, 10)
     now = 1009.0
     table.end_delays()
     assert table.at(Stage.COMMITTED) == [second]
     now = 1010.0
     table.end_delays()
     assert table.at(Stage.COMMITTED) == [second, first]
-    assert table.delayed == 0
+    assert not table.delayed(Stage.COMMITTED)
     table.delay(second, 10)
     table.remove(second)
-    assert (len(table), table.delayed) == (1, 0)
+    assert (len(table), len(table.delayed(Stage.COMMITTED))) == (1, 0)
 
 
 def test_counts_agree_with_a_scan_after_any_moves() -> None:

@@ -159,7 +159,7 @@ def test_file_whose_target_exists_waits_and_blocks_no_other(
 
     line.tell = take_its_place
     line.finish()
-    assert line.files.delayed == 1
+    assert len(line.files.delayed(Stage.COMMITTED)) == 1
     assert (line.outbox.folder / "originals/digit2.png").exists()
     assert (line.outbox.folder / "originals/digit1.png").read_bytes() == b"a stranger's"
     (line.outbox.folder / "originals/digit1.png").unlink()

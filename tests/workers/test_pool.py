@@ -14,7 +14,7 @@ import pytest
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.config import Config
 from daemon.errors import ModelError, WorkerStartError
-from daemon.records import FileContent, Job, Reading, ReadOptions, Status, Verdict
+from daemon.records import FileContent, Job, Reading, ReadOptions, Result, Status, Verdict
 from daemon.workers.pool import Pool, worker_count
 from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Outcome, WorkerDied
 from daemon.workers.worker import Timeouts, WorkerSettings
@@ -161,7 +161,9 @@ def batch_read(outcome: Outcome) -> BatchRead:
 
 
 def pid_of(outcome: Outcome) -> int:
-    return int(batch_read(outcome).results[0].model.split()[-1])
+    result = batch_read(outcome).results[0]
+    assert isinstance(result, Result)
+    return int(result.model.split()[-1])
 
 
 def gone(pid: int) -> bool:
@@ -180,11 +182,10 @@ def test_batch_is_returned_in_order_from_another_process(
     assert tended.pool.self_test.verdict.digit == KNOWN_DIGIT
     assert tended.pool.self_test.picture == b""
     jobs = [claimed(tmp_path, f"digit{number}.png") for number in (3, 1, 2)]
-    jobs[1].path.unlink()
     outcome = batch_read(tended.read(*jobs))
     assert outcome.ids == ids(*jobs)
-    assert [result.job for result in outcome.results] == [jobs[0], jobs[2]]
-    assert [result.job.picture_path.read_bytes() for result in outcome.results] == [b"picture"] * 2
+    assert [result.job for result in outcome.results] == jobs
+    assert [result.job.picture_path.read_bytes() for result in outcome.results] == [b"picture"] * 3
     assert pid_of(outcome) in tended.ready()
     assert pid_of(outcome) != os.getpid()
 
