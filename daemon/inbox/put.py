@@ -124,6 +124,11 @@ def _order(name: str) -> tuple[str, str, str]:
     return day, natural(dropped), file if file != dropped else ""
 
 
+def is_failed(outbox: Path, name: str) -> bool:
+    """Return whether a file in ``failed/`` has a name; see ``retry_file``."""
+    return is_file_name(name) and os.path.lexists(outbox / FAILED / name)
+
+
 def retry_file(config: Config, name: str) -> str:
     """Move a file from ``failed/`` into the inbox, where it is read again as a new file.
 
@@ -138,7 +143,7 @@ def retry_file(config: Config, name: str) -> str:
         RetryError: it was not moved; says why and what to do.
     """
     source = config.outbox / FAILED / name
-    if not is_file_name(name) or not os.path.lexists(source):
+    if not is_failed(config.outbox, name):
         folder = config.outbox / FAILED
         raise RetryError(f"{name}: is not in {folder}: list this folder for the names")
     listing = Listing(config.inbox, config.pattern)

@@ -16,6 +16,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from daemon.inbox import put
+from daemon.layout import FAILED
 from daemon.outbox import drift
 from daemon.outbox.labels import NOT_A_DIGIT
 from daemon.records import DIGITS, Status
@@ -156,14 +158,19 @@ class Pages:
             "differences": drift.differences(drift.load(self._state.config.outbox)),
         }
 
-    def _errors(self) -> list[dict[str, str]]:
-        """Return the newest ``error`` rows."""
+    def _errors(self) -> list[dict[str, Any]]:
+        """Return the newest ``error`` rows, and whether each one's file is in ``failed/``."""
         if self._state.is_indexing:
             return []
-        errors = []
+        errors = list[dict[str, Any]]()
+        names = set[str]()  # a file that failed again has the name of before
         for card in queries.page(self._state.db, Filter(Status.ERROR), None, _ERRORS):
             with suppress(UnknownRowError):  # the table is being replaced
-                errors.append(self._state.answers.item(card.id).row)
+                row = self._state.answers.item(card.id).row
+                name = row["original"].removeprefix(f"{FAILED}/")
+                is_there = name not in names and put.is_failed(self._state.config.outbox, name)
+                errors.append(row | {"can_retry": is_there})
+                names.add(name)
         return errors
 
 

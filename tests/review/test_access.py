@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.factories import doubtful
+from support.factories import BROKEN, doubtful
 from support.site import PASSWORD, Server, Site, secure
 
 if TYPE_CHECKING:
@@ -301,3 +301,30 @@ def test_password_file_of_any_editor_can_be_used(
         page.goto(server.url)
         log_in(page, typed)
         shows_row(page)
+
+
+def test_live_page_shows_local_times_and_retries_what_is_there(
+    browser: Browser, tmp_path: Path
+) -> None:
+    site = Site(tmp_path)
+    rows = [site.add(f"digit{number}.png", BROKEN, b"hi") for number in (7, 8)]
+    time = site.row("digit7.png")["processed_at"]
+    with Server(site) as server, browser.new_context(timezone_id="Asia/Kathmandu") as context:
+        server.wait_for_rows(len(site.rows()))
+        page = context.new_page()
+        page.goto(server.url)
+        page.click("text=Live")
+        page.wait_for_selector("time:not(:text('UTC'))")
+        expected = page.evaluate("time => new Date(time).toLocaleString()", time)
+        page.wait_for_selector(f"time[datetime='{time}']:text-is('{expected}')")
+        assert page.locator("[data-retry]").count() == len(rows)
+        page.click(f"[data-retry='{rows[0]}']")
+        page.wait_for_selector("[role=status]:text('put back into the inbox')")
+        page.reload()
+        assert page.locator("[data-retry]").count() == 1
+        assert page.locator("time:not(:text('UTC'))").count() == len(rows)
+        (site.inbox / "digit7.png").unlink()
+        site.add("digit7.png", BROKEN, b"hi")  # it fails again
+        page.wait_for_function("() => document.querySelectorAll('time').length == 3")
+        assert page.locator("[data-retry]").count() == len(rows)
+        assert page.locator(f"[data-retry='{rows[0]}']").count() == 0

@@ -20,8 +20,18 @@ async function draw() {
   }
   try {
     const response = await fetch(at("/live/figures"));
-    if (response.ok) figures.innerHTML = await response.text(); // every value in it is escaped
+    if (!response.ok) return;
+    figures.innerHTML = await response.text(); // every value in it is escaped
+    localise();
   } catch { /* the events tell when the server is back */ }
+}
+
+// Show times as the other pages do: in this place's time zone.
+function localise() {
+  for (const time of figures.querySelectorAll("time")) {
+    const moment = new Date(time.dateTime);
+    if (!Number.isNaN(moment.getTime())) time.textContent = moment.toLocaleString();
+  }
 }
 
 function later() {
@@ -54,3 +64,5 @@ figures.addEventListener("click", async (event) => {
     button.disabled = false;
   }
 });
+
+localise();
