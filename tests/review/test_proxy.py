@@ -282,14 +282,17 @@ def test_token_in_the_url_is_no_way_around_the_password(server: Server) -> None:
 def test_page_in_a_container_needs_no_password(browser: Browser, site: Site) -> None:
     row = site.add("digit1.png", doubtful(1, 0.5))
     port = free_port()
-    url = f"http://localhost:{port}"
+    url = f"http://localhost:{port}/review"
     with (
         Server(site, "--host", "0.0.0.0", "--public-url", url, port=port) as server,  # noqa: S104
         browser.new_context() as context,
     ):
         assert server.url.startswith(f"{url}/?token=")
         page = context.new_page()
-        page.goto(server.url)
+        # A link on a page of another site.
+        page.goto(f"http://127.0.0.1:{port}/nothing")
+        page.evaluate("url => { location.href = url; }", server.url)
+        page.wait_for_url(f"{url}/")
         page.wait_for_selector("#item:not([hidden])")
         page.keyboard.press("5")
         site.wait_for_answers([(row, "5", "queue")])
