@@ -1,5 +1,9 @@
 """Error classes for faults that a person can fix, with their exit statuses."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 from daemon.text import printable
@@ -9,6 +13,10 @@ EX_FOUND_WRONG = 1
 EX_NOT_RUNNING = 3  # what `systemctl status` and LSB init scripts exit with
 EX_TEMPFAIL = 75
 EX_CONFIG = 78
+
+
+# Where a rename may fail because of its target only.
+_FAULTS_OF_TARGETS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EEXIST, errno.EMLINK})
 
 
 class DigitdError(Exception):
@@ -75,9 +83,23 @@ class UnreadableError(DigitdError):
 
 def describe(fault: Exception) -> str:
     """Return the message of a fault, starting with the path if it has one."""
-    if isinstance(fault, OSError) and (path := fault.filename or fault.filename2):
-        return f"{printable(str(path))}: {fault.strerror}"
+    if isinstance(fault, OSError):
+        source, target = fault.filename, fault.filename2
+        path = target if target and fault.errno in _FAULTS_OF_TARGETS else source or target
+        if path:
+            return f"{printable(str(path))}: {fault.strerror}"
     return str(fault)
+
+
+@contextmanager
+def add_path(path: Path) -> Iterator[None]:
+    """Add a path to an OSError that has none: calls on descriptors and copies have none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def exit_status(fault: Exception | None) -> int:

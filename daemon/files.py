@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from daemon.errors import add_path
+
 PART_SUFFIX = ".part"  # of a file that is still being written
 _BLOCK = 1 << 20
 
@@ -57,7 +59,9 @@ def append(descriptor: int, data: bytes, path: Path) -> None:
     Raises:
         OSError: not all of it was written, but perhaps a part.
     """
-    if os.write(descriptor, data) != len(data):
+    with add_path(path):
+        written = os.write(descriptor, data)
+    if written != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
@@ -102,7 +106,7 @@ def open_replacement(path: Path, *, durable: bool = False, mode: int = 0o666) ->
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(part, flags, mode)
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - opened safely
+        with add_path(path), open(descriptor, "wb") as file:  # noqa: PTH123 - opened safely
             yield file
             if durable:
                 file.flush()
@@ -171,8 +175,14 @@ def move_noreplace(source: Path, target: Path, part_name: str) -> None:
         # Copying a symlink would read another file, and copying a FIFO would never end.
         raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
     part = target.with_name(part_name)
-    with open(open_untrusted(source), "rb") as old, part.open("wb") as new:
-        shutil.copyfileobj(old, new)
+    # Each error gets the path of its own disk.
+    with add_path(part), open(open_untrusted(source), "rb") as old, part.open("wb") as new:
+        while True:
+            with add_path(source):
+                data = old.read(_BLOCK)
+            if not data:
+                break
+            new.write(data)
     with suppress(OSError):  # not every file system supports owners, permissions and times
         shutil.copystat(source, part, follow_symlinks=False)
     publish_part(part, target)
@@ -208,7 +218,8 @@ def sync_file(path: Path) -> None:
     """Make a file's content survive a power failure; symlinks are not followed."""
     descriptor = open_untrusted(path)
     try:
-        os.fsync(descriptor)
+        with add_path(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -233,7 +244,8 @@ def sync_folder(folder: Path) -> None:
     """Make the names of new and renamed files in a folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with add_path(folder):
+            os.fsync(descriptor)
     except OSError as error:
         if error.errno != errno.EINVAL:  # some network file systems cannot sync a folder
             raise

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import files
-from daemon.errors import BusyError, StorageError
+from daemon.errors import BusyError, StorageError, describe
 from daemon.locks import Lock, is_held
 from daemon.records import Stamp
 from support.daemon import files_limited_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -275,3 +275,34 @@ def test_torn_lines_are_cut_off(
     cut = files.cut_torn_lines(descriptor, lambda line: len(line) == len("row 1"))
     assert log.read_bytes() == after
     assert cut == max(0, len(before) - len(after))
+
+
+def test_error_of_a_copy_names_the_disk_that_is_full(tmp_path: Path, elsewhere: Path) -> None:
+    source = tmp_path / "digit1.png"
+    source.write_bytes(bytes(1 << 21))
+    target = elsewhere / "digit1.png"
+    with files_limited_to(1 << 20), pytest.raises(OSError, match=r"No space|too large") as failed:
+        files.move_noreplace(source, target, ".copy.part")
+    assert describe(failed.value).startswith(str(elsewhere / ".copy.part"))
+
+
+def test_error_of_a_rename_names_the_target_if_it_is_to_blame(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        path.touch()
+    with pytest.raises(FileExistsError) as failed:
+        files.rename_noreplace(one, other)
+    assert describe(failed.value) == f"{other}: File exists"
+    with pytest.raises(FileNotFoundError) as missing:
+        files.rename_noreplace(tmp_path / "none", tmp_path / "new")
+    assert describe(missing.value).startswith(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("write", [files.write_new, files.replace_whole])
+def test_error_of_a_write_names_the_file(
+    tmp_path: Path, write: Callable[[Path, bytes], None]
+) -> None:
+    path = tmp_path / "file"
+    with files_limited_to(10), pytest.raises(OSError, match=r"No space|too large") as failed:
+        write(path, bytes(1 << 20))
+    assert describe(failed.value).startswith(str(path))

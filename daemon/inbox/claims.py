@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon import ids, layout
+from daemon.errors import add_path
 from daemon.files import make_folder, sync_file_system, sync_folder
 from daemon.inbox.attempts import Attempts
 from daemon.locks import Lock
@@ -159,7 +160,8 @@ class Claims:
         """Return the path to claim a file to; save its name first if the path truncates it."""
         claimed = os.fsencode(f"{job_id}-{name}")
         if len(claimed) >= layout.NAME_BYTES:
-            self._name_path(job_id).write_bytes(os.fsencode(name))
+            with add_path(self._name_path(job_id)):
+                self._name_path(job_id).write_bytes(os.fsencode(name))
             claimed = claimed[: layout.NAME_BYTES]
         return self.folder / os.fsdecode(claimed)
 

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from daemon import files
-from daemon.errors import ConfigError
+from daemon.errors import ConfigError, add_path
 from daemon.layout import COUNTS, TABLE
 from daemon.outbox import rotated, rows
 from daemon.outbox.rotated import Format, list_rotated
@@ -113,8 +113,9 @@ class Table:
     def _append(self, lines: bytes) -> None:
         size = os.fstat(self._descriptor).st_size
         try:
-            files.append(self._descriptor, lines, self.path)
-            os.fsync(self._descriptor)
+            with add_path(self.path):
+                files.append(self._descriptor, lines, self.path)
+                os.fsync(self._descriptor)
         except OSError:
             # Part of it was written, or all of it but perhaps not to the disk.
             self._valid_size = size
@@ -124,7 +125,8 @@ class Table:
     def _undo(self) -> None:
         """Cut off a failed append."""
         if self._valid_size is not None:
-            os.ftruncate(self._descriptor, self._valid_size)
+            with add_path(self.path):
+                os.ftruncate(self._descriptor, self._valid_size)
             self._valid_size = None
 
     def _is_current(self) -> bool:

@@ -597,6 +597,7 @@ def test_full_disk_pauses_intake_and_no_file_is_blamed(box: Box) -> None:
                 while filler.write(bytes(4096)):
                     pass
             dropped = drop_many(box, 3)
+            running.wait_for_log(f"paused, files stay in the inbox: {box.outbox}")
             running.wait_for_log("No space left on device")
             dropped |= drop_many(box, 3, start=4)
             until(lambda: status(box)["state"] == "paused", "a status that says paused")
