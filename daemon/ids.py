@@ -46,9 +46,9 @@ class Ids:
     def __init__(self) -> None:
         self._last = 0
 
-    def skip(self, seen: str) -> None:
-        """Only issue ids greater than ``seen``."""
-        self._last = max(self._last, decode(seen))
+    def skip(self, seen: str, more: int = 0) -> None:
+        """Only issue ids greater than ``seen`` and so many ids after it."""
+        self._last = max(self._last, decode(seen) + more)
 
     def next(self) -> str:
         """Return the next id."""

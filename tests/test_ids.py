@@ -42,6 +42,8 @@ def test_ids_are_greater_than_a_skipped_id() -> None:
     made.skip(seen)
     made.skip(ids.encode(5))
     assert made.next() > seen
+    made.skip(seen, more=100)
+    assert made.next() > ids.encode(ids.decode(seen) + 100)
 
 
 def test_id_contains_its_time_to_the_millisecond() -> None:

@@ -174,8 +174,9 @@ def open_tables(outbox: Path) -> Iterator[list[io.BufferedReader]]:
                         tables[identity] = table and stack.enter_context(table)
         opened = [table for table in tables.values() if table is not None]
         is_current = [Path(table.name).name == TABLE for table in opened]
+        ids = [rotated.first_id(table) for table in opened]
         times = [os.fstat(table.fileno()).st_mtime_ns for table in opened]
-        order = sorted(range(len(opened)), key=lambda each: (is_current[each], times[each]))
+        order = sorted(range(len(opened)), key=lambda n: (is_current[n], ids[n], times[n]))
         yield [opened[each] for each in order]
 
 

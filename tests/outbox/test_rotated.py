@@ -62,6 +62,20 @@ def rotate(site: Site, name: str, ending: str = "") -> Path:
     return compressed
 
 
+def test_tables_are_in_the_order_of_their_ids_whatever_their_times(tmp_path: Path) -> None:
+    """The clock was ahead when logrotate moved one of them, or a backup was restored."""
+    lines = {name: rows.format_row(row(name)) for name in ("old.png", "middle.png", "new.png")}
+    for name, table, moment in zip(
+        lines, (f"{TABLE}.3", f"{TABLE}.1", TABLE), (4e9, 1, 2), strict=True
+    ):
+        (tmp_path / table).write_bytes((rows.HEADER + lines[name]).encode())
+        os.utime(tmp_path / table, (moment, moment))
+    assert [path.name for path in list_rotated(tmp_path)] == [f"{TABLE}.1", f"{TABLE}.3"]
+    assert [final.cells[1] for final in final_rows(tmp_path)] == list(lines)
+    ids_from_the_end = [one["file"] for one in rows_from_the_end(tmp_path)]
+    assert ids_from_the_end == list(lines)[::-1]
+
+
 def results(site: Site) -> list[str]:
     return [one.cells[1] for one in final_rows(site.outbox)]
 
