@@ -15,7 +15,7 @@ help:
 	@echo 'make check        install everything (3 GB), then lint, check types, run the quick tests'
 	@echo 'make test         run all tests; as root on Debian it installs the programs they need'
 	@echo 'make train        install everything, then build a model; TRAIN="--epochs 10" passes options'
-	@echo 'make torture      kill, flood and fuzz digitd for 20 minutes'
+	@echo 'make torture      kill, flood and fuzz digitd and its disk calls for 30 minutes'
 	@echo 'make bench        measure the speed for 10 minutes'
 	@echo 'make system-test  test the systemd units in a container, as root'
 	@echo 'make lock         update the lock files after a change in pyproject.toml; OPTIONS=--upgrade'
@@ -55,13 +55,14 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 
-# The long runs: killed 200 times, flooded, some days in minutes, fuzzed 100,000 times; 20 minutes,
-# outside `make test`.
+# The long runs: killed 200 times, flooded, some days in minutes, 200 failing calls, fuzzed 100,000
+# times; 30 minutes, outside `make test`.
 torture: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.torture
 	$(VENV)/bin/python -m tests.torture --real --kills 10 --files 300
 	$(VENV)/bin/python -m tests.flood
 	$(VENV)/bin/python -m tests.soak --files 200000
+	$(VENV)/bin/python -m tests.faults
 	$(VENV)/bin/python -m tests.fuzz 2>/dev/null
 
 # Ten minutes; writes benchmarks/results.md and docs/bench.png.

@@ -14,6 +14,7 @@ import pytest
 
 # For each Debian package what is looked for in PATH: one program of each group.
 PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "build-essential": (("gcc",),),
     "chromium": (("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),),
     "caddy": (("caddy",),),
     "faketime": (("faketime",),),
