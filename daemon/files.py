@@ -132,7 +132,7 @@ def rename_noreplace(source: Path, target: Path) -> None:
     """
     number = _renameat2(source, target)
     if number in _UNSUPPORTED:
-        if os.path.lexists(target):
+        if is_there(target):
             number = errno.EEXIST
         else:
             source.rename(target)
@@ -251,6 +251,19 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def is_there(path: Path | str) -> bool:
+    """Return whether something is at a path, even a broken symlink.
+
+    Raises:
+        OSError: the disk does not say. ``os.path.lexists`` would return ``False``.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def is_open_at(descriptor: int, path: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from daemon.errors import BusyError, StorageError
-from daemon.files import is_open_at, open_to_append
+from daemon.files import append, is_open_at, open_to_append
 
 # `digitd status` takes the lock for a few microseconds to see whether another process holds it.
 _LOCK_TRIES = 5
@@ -27,11 +27,18 @@ class Lock:
         self._file = file
         self._config = config
         self._descriptor = -1
+        self._is_signed = False
 
-    @property
-    def held(self) -> bool:
-        """Whether this process holds the lock on the file that is in the folder now."""
-        return self._descriptor >= 0 and is_open_at(self._descriptor, self._file)
+    def is_held(self) -> bool:
+        """Return whether this process holds the lock on the file that is in the folder now.
+
+        The file is signed now if that failed when the lock was taken.
+        """
+        if self._descriptor < 0 or not is_open_at(self._descriptor, self._file):
+            return False
+        if not self._is_signed:
+            self._sign()
+        return True
 
     def take(self) -> None:
         """Lock the folder.
@@ -58,13 +65,15 @@ class Lock:
         """Unlock the folder."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor, self._is_signed = -1, False
 
     def _sign(self) -> None:
         config = str(self._config.resolve()) if self._config else ""
         with suppress(OSError):  # on a full disk the lock still works
             os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, json.dumps(asdict(Holder(os.getpid(), config))).encode())
+            signature = json.dumps(asdict(Holder(os.getpid(), config))).encode()
+            append(self._descriptor, signature, self._file)
+            self._is_signed = True
 
 
 @dataclass(frozen=True, slots=True)

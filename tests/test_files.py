@@ -202,12 +202,12 @@ def test_second_lock_is_refused_until_the_first_is_released(tmp_path: Path) -> N
     first, second = (Lock(tmp_path / "lock") for _ in range(2))
     assert not is_held(tmp_path / "lock")
     first.take()
-    assert [first.held, second.held] == [True, False]
+    assert [first.is_held(), second.is_held()] == [True, False]
     assert is_held(tmp_path / "lock")
     with pytest.raises(BusyError, match="another digitd holds"):
         second.take()
     first.release()
-    assert [first.held, second.held] == [False, False]
+    assert [first.is_held(), second.is_held()] == [False, False]
     second.take()
     second.release()
 
@@ -216,7 +216,7 @@ def test_lock_on_a_removed_file_is_no_longer_held(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "lock")
     lock.take()
     (tmp_path / "lock").unlink()
-    assert not lock.held
+    assert not lock.is_held()
     lock.release()
 
 

@@ -48,7 +48,7 @@ class Claims:
             BusyError: another digitd has locked it.
             OSError: it cannot be created or written.
         """
-        if self._lock.held:
+        if self._lock.is_held():
             return False
         self.close()
         make_folder(self.folder)
@@ -86,6 +86,8 @@ class Claims:
         path = self._claimed_path(job_id, name)
         self.attempts.receive(job_id, received_at)
         try:
+            # Before the rename: if it failed afterwards, nobody would know of the claimed file.
+            size = (self._inbox / name).lstat().st_size
             (self._inbox / name).rename(path)
         except OSError as error:
             self._forget_attempts(job_id)
@@ -93,7 +95,7 @@ class Claims:
                 raise
             self.folder.stat()  # raises if the work folder is what is missing
             return None
-        return Job(job_id, name, path, path.lstat().st_size, received_at)
+        return Job(job_id, name, path, size, received_at)
 
     def sync_claims(self) -> None:
         """Make the claims and the logged attempts survive a power failure; blocks, in any thread.

@@ -120,14 +120,14 @@ class Archive:
         picture = _picture_name(name)
         places = (f"{ORIGINALS}/{name}", f"{FAILED}/{name}", f"{PICTURES}/{picture}")
         return picture in self._reserved or any(
-            os.path.lexists(f"{self._outbox}/{place}") for place in places
+            files.is_there(f"{self._outbox}/{place}") for place in places
         )
 
 
 def _move(source: Path, target: Path) -> None:
     """Move a file to the path in its row, unless that is already done."""
-    if not os.path.lexists(source):
-        if not os.path.lexists(target):
+    if not files.is_there(source):
+        if not files.is_there(target):
             log.error("%s was removed from the work folder before it was published", source)
         return
     part_name = f".{source.name[: ids.LENGTH]}{PART_SUFFIX}"

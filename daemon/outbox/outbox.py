@@ -67,7 +67,7 @@ class Outbox:
             ConfigError: predictions.csv is not digitd's.
             OSError: it cannot be written.
         """
-        if self._lock.held:
+        if self._lock.is_held():
             return
         self.close()
         self._lock.take()
