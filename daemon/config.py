@@ -1,9 +1,9 @@
 """Read config.yaml and check every key."""
 
 import difflib
-import fnmatch
 import os
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError
 from daemon.layout import FAILED, ORIGINALS, PICTURES
-from daemon.pattern import IMAGES
+from daemon.pattern import IMAGES, correct, find_fault
 from daemon.records import Cluster, ReadOptions
 
 
@@ -43,6 +43,9 @@ def _as_tuple(value: object) -> object:
     """Return one glob, or a list of globs, as a tuple."""
     if isinstance(value, str):
         return (value,)
+    if isinstance(value, dict) and value:  # {png, jpg}
+        text = ",".join(map(str, value))
+        raise ValueError(_describe_glob(_shown(value), "braces make no list", text))
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -147,8 +150,11 @@ class Config(BaseModel):
     @field_validator("pattern")
     @classmethod
     def _can_match(cls, pattern: tuple[str, ...]) -> tuple[str, ...]:
-        if not pattern or not all(map(_can_match_a_name, pattern)):
+        if not pattern:
             raise ValueError
+        for glob in pattern:
+            if fault := find_fault(glob):
+                raise ValueError(_describe_glob(_shown(glob), fault, glob))
         return pattern
 
     @field_validator("metrics_file")
@@ -204,11 +210,12 @@ class Config(BaseModel):
 KEYS = {field.alias or name: field for name, field in Config.model_fields.items()}
 
 
-def _can_match_a_name(glob: str) -> bool:
-    """Return whether a glob can match a file name that does not begin with a dot."""
-    outside = re.sub(r"\[!?\]?[^]]*\]", "", glob)  # without its [sets]
-    never = "(?!)" in fnmatch.translate(glob)  # an empty range, such as [9-0]
-    return bool(glob) and not glob.startswith(".") and not never and not set(outside) & set("/\0,[")
+def _describe_glob(shown: str, fault: str, text: str) -> str:
+    """Return the message about a pattern; ``text`` is what somebody wrote."""
+    return (
+        f"{' '.join(shown.split())} is not allowed; it must be a glob on file names, but {fault}: "
+        f"write {correct(text)}"
+    )
 
 
 class _Loader(yaml.SafeLoader):
@@ -217,11 +224,14 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is PyYAML's
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         if len(mapping) != len(node.value):
-            keys = [self.construct_object(key) for key, _ in node.value]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.MarkedYAMLError(
-                problem=f"{twice} is set twice", problem_mark=node.start_mark
-            )
+            seen: set[Any] = set()
+            for node_key, _ in node.value:
+                key = self.construct_object(node_key)
+                if key in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{key} is set twice", problem_mark=node_key.start_mark
+                    )
+                seen.add(key)
         return mapping
 
 
@@ -244,7 +254,8 @@ def load(file: Path) -> Config:
             f"{file} cannot be read: {error}: make it a text file in UTF-8 that this user can read"
         ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is not valid YAML: {_one_line(error)}") from None
+        hint = _describe_yaml_pattern(file, error) or _one_line(error)
+        raise ConfigError(f"{file} is not valid YAML: {hint}") from None
     if settings is None:
         settings = {}
     if not isinstance(settings, dict):
@@ -252,8 +263,9 @@ def load(file: Path) -> Config:
     try:
         config = Config.model_validate(settings, context={"folder": file.resolve().parent})
     except ValidationError as error:
-        faults = "\n  ".join(dict.fromkeys(_fault(fault) for fault in error.errors()))
-        raise ConfigError(f"{file}:\n  {faults}") from None
+        faults = list(dict.fromkeys(_fault(fault) for fault in error.errors()))
+        lines = f" {faults[0]}" if len(faults) == 1 else "\n  ".join(["", *faults])
+        raise ConfigError(f"{file}:{lines}") from None
     config._file = file  # noqa: SLF001 - no key of the file
     return config
 
@@ -267,6 +279,8 @@ def _fault(fault: ErrorDetails) -> str:
         near = difflib.get_close_matches(key, KEYS, n=1)
         hint = f"did you mean {near[0]}?" if near else _keys()
         return f"{key}: no such key; {hint}"
+    if key == "pattern" and (said := str(fault.get("ctx", {}).get("error", ""))):
+        return f"{key}: {said}"
     allowed = KEYS[key].description
     return f"{key}: {_shown(fault['input'])} is not allowed; it must be {allowed}"
 
@@ -278,6 +292,27 @@ def _keys() -> str:
 def _shown(value: object) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _describe_yaml_pattern(file: Path, error: yaml.YAMLError) -> str:
+    """Return a message if the error is in an unquoted glob, such as ``*.jpg``; else nothing."""
+    marks = (getattr(error, name, None) for name in ("context_mark", "problem_mark"))
+    wrong = {mark.line for mark in marks if mark is not None}
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("pattern:"):
+            value = [line.removeprefix("pattern:")]
+            value += takewhile(lambda one: re.match(r"\s+\S|-", one), lines[number + 1 :])
+            if wrong.isdisjoint(range(number, number + len(value))):
+                continue
+            items = [re.sub(r"^\s*-\s|\s#.*", "", one).strip() for one in value]
+            text = re.sub(r"^\[(.*)\]$", r"\1", " ".join(items).strip())
+            if re.search(r"[*?.]", text):
+                return (
+                    f"line {number + 1}: pattern: {text}: a glob needs quotes, because * and "
+                    f"others have a meaning in YAML: write pattern: {correct(text)}"
+                )
+    return ""
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -1,9 +1,10 @@
-"""The key ``pattern``: which file names are read."""
+"""The key ``pattern``: which file names are read, and how to write what people write wrongly."""
 
 import fnmatch
+import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 IMAGES = "images"  # in place of a glob: every name with one of these endings, in any case
 # The formats of the last line are not read. Their files get a row that says what they are.
@@ -12,6 +13,24 @@ ENDINGS = (
     *("heic", "heif", "avif", "jxl", "pdf"),
 )
 _IMAGES = rf"(?ais:.+\.(?:{'|'.join(ENDINGS)}))\Z"
+
+_SAY_IMAGES = frozenset({"image", "image/*", IMAGES})
+_SET = r"\[!?\]?[^]]*\]"  # [0-9], [!a], [,]
+_OUTSIDE = r"(?![^\[]*\])"  # not in a set
+_SEPARATED = re.compile(rf"(?:[,;|\s]|(?<=\s)(?:and|or)(?=\s))+{_OUTSIDE}")
+_BRACES = re.compile(r"[@?*+!]?(?:\{([^{}]*,[^{}]*|\w+)\}|\(([^()]*)\))")
+_ENDING = re.compile(r"\.[A-Za-z]\w{1,4}$")
+_PATH = re.compile(r"[/\0]|^[A-Za-z]:\\")
+# What regular expressions have and globs don't.
+_REGEX = re.compile(r"\\|^\^|\$$|^\.[*+]|[\])][+]")
+_REGEX_TO_GLOB = (
+    (re.compile(r"^\^|\$$"), ""),
+    (re.compile(r"\\d"), "[0-9]"),
+    (re.compile(r"\]\+"), "]*"),
+    (re.compile(r"(?:\\[wS]|(?<!\\)\.)[+*]"), "*"),
+    (re.compile(r"\\(.)"), r"\1"),
+)
+_ANY = f"*.{ENDINGS[0]}"
 
 
 def compile_globs(globs: Sequence[str]) -> Callable[[str], bool]:
@@ -39,3 +58,74 @@ def describe(globs: Sequence[str]) -> str:
     """Return the globs for a message."""
     images = f"{IMAGES} (.{ENDINGS[0]}, .{ENDINGS[1]} and so on)"
     return " or ".join(images if glob == IMAGES else glob for glob in globs)
+
+
+def find_fault(glob: str) -> str:
+    """Return why a glob matches no name, or not what was meant; empty if it is right."""
+    if glob == IMAGES:
+        return ""
+    outside = re.sub(_SET, "", glob)
+    never = "(?!)" in fnmatch.translate(glob)  # an empty range, such as [9-0]
+    faults = {
+        "it is empty": not glob,
+        f"the word for images of all kinds is {IMAGES}": glob.lower() in _SAY_IMAGES,
+        "a name is without its folder": _PATH.search(glob),
+        "a glob has no braces": _BRACES.search(glob) and re.search(r"[,.|@+!][({]|[,|]", glob),
+        "it is a regular expression": _REGEX.search(glob),
+        "several globs are a list, and a space in a name is written [ ]": _is_list(glob),
+        "an ending has a * before it": glob.lower().removeprefix(".") in ENDINGS,
+        "names that begin with a dot are never read": glob.startswith("."),
+        "it has a space at an end": glob != glob.strip(),
+        "a comma in a name is written [,]": "," in outside,
+        "it has a [ without its ]": "[" in outside,
+        "a set such as [0-9] begins with the lower one": never,
+        "a glob excludes no names, and ! at the start is written ?": glob.startswith("!"),
+    }
+    return next((fault for fault, is_there in faults.items() if is_there), "")
+
+
+def correct(text: str) -> str:
+    """Return what was probably meant, as it is written in the config."""
+    globs = list(dict.fromkeys(glob for one in _split(text) for glob in _correct(one)))
+    if IMAGES in globs or not globs or any(map(find_fault, globs)):
+        globs = [IMAGES] if IMAGES in globs else [_ANY]
+    if globs == [IMAGES]:
+        return IMAGES
+    return json.dumps(globs[0] if len(globs) == 1 else globs, ensure_ascii=False)
+
+
+def _is_list(text: str) -> bool:
+    parts = _split(text)
+    with_ending = [part for part in parts if _ENDING.search(part)]
+    return len(parts) > 1 and (len(with_ending) > 1 or all(map(_is_like_glob, parts)))
+
+
+def _is_like_glob(part: str) -> bool:
+    is_ending = part.lower().removeprefix(".") in ENDINGS
+    return is_ending or part == IMAGES or bool(_ENDING.search(part) or re.search(r"[*?]", part))
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts of a text that are separated by commas or the like, without quotes."""
+    parts = [text] if _BRACES.search(text) else re.split(_SEPARATED, text)
+    return [bare for part in parts if (bare := part.strip("\"' "))]
+
+
+def _correct(glob: str) -> Iterator[str]:
+    """Yield the globs that one probably means."""
+    if glob.lower() in _SAY_IMAGES:
+        yield IMAGES
+        return
+    if _PATH.search(glob):
+        glob = re.split(r"[/\0\\]", glob)[-1]
+    if _REGEX.search(glob):
+        for regex, replacement in _REGEX_TO_GLOB:
+            glob = regex.sub(replacement, glob)
+    if found := _BRACES.search(glob):
+        for one in re.split(r"[,|]", found[1] or found[2] or ""):
+            yield from _correct(f"{glob[: found.start()]}{one.strip()}{glob[found.end() :]}")
+        return
+    glob = re.sub(r"^!", "?", re.sub(r"\*{2,}", "*", glob.strip()))
+    if glob.lower().removeprefix(".") in ENDINGS:
+        glob = f"*.{glob.removeprefix('.')}"
+    yield f"*{glob}" if glob.startswith(".") else glob
