@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 
 from daemon.config import Config
@@ -26,6 +26,9 @@ _POLL_SECONDS = 1.0
 _POLL_SHARE = 20
 # How often the watch's thread and the folder's identity are checked.
 _CHECK_SECONDS = 2.0
+# How many files that are ignored, or left alone, are logged in a run: 300,000 lines would be 52 MB,
+# and journald would then drop other lines.
+_LOGGED_AT_MOST = 20
 
 
 class Inbox:
@@ -53,7 +56,8 @@ class Inbox:
         self._backlog: OrderedDict[str, None] = OrderedDict()
         self._more = False  # names that the backlog has no room for
         self._left_alone: set[str] = set()
-        self._ignored: set[str] = set()
+        self._ignored: set[str] | None = set()  # ``None`` when no more of them are logged
+        self._logged = Counter[str]()  # lines about single files, by what became of these
 
     def open(self, *, live: bool = True) -> None:
         """List the folder; if ``live``, start watching it first and list it again periodically.
@@ -113,9 +117,14 @@ class Inbox:
 
     def skip(self, name: str, why: str) -> None:
         """Log once that a file is left alone."""
-        if name not in self._left_alone:
-            self._left_alone.add(name)
+        if name in self._left_alone:
+            return
+        self._left_alone.add(name)
+        self._logged["left alone"] += 1
+        if self._logged["left alone"] <= _LOGGED_AT_MOST:
             log.warning("%r in the inbox %s: left alone", name, why)
+        elif self._logged["left alone"] == _LOGGED_AT_MOST + 1:
+            log.warning("more files in the inbox are left alone; they are not logged")
 
     @property
     def mode(self) -> Mode:
@@ -228,15 +237,25 @@ class Inbox:
         for name, matches in self._listing.split():
             if matches:
                 yield name
-            else:
+            elif self._ignored is not None:
                 ignored.add(name)
 
     def _log_ignored(self, ignored: set[str]) -> None:
-        """Log each file whose name does not match, once."""
-        for name in sorted(ignored - self._ignored):
+        """Log the first files whose name does not match, once each, and how many more there are."""
+        if self._ignored is None:
+            return
+        new = sorted(ignored - self._ignored)
+        self._ignored = ignored
+        room = _LOGGED_AT_MOST - self._logged["ignored"]
+        for name in new[:room]:
+            remedy = "" if self._logged["ignored"] else "; rename it, or change `pattern`"
             log.warning(
-                "%r in the inbox is ignored: its name does not match `pattern`: %s",
+                "%r in the inbox is ignored: its name does not match `pattern`: %s%s",
                 name,
                 describe(self._config.pattern),
+                remedy,
             )
-        self._ignored = ignored
+            self._logged["ignored"] += 1
+        if more := len(new[room:]):
+            log.warning("%d more files in the inbox are ignored: see `digitd status`", more)
+            self._ignored = None

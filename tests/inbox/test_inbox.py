@@ -169,6 +169,28 @@ def test_hidden_names_and_names_that_do_not_match_are_left_alone(
     assert sorted(loop.claimed) == ["digit.png", "xdigit4.png"]
 
 
+def test_only_the_first_ignored_and_odd_files_are_logged(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def litter(start: int) -> None:
+        for number in range(start, start + 30):
+            (folder / f"note{number}.txt").touch()
+            (folder / f"digit{number}.png").symlink_to("nowhere")
+
+    litter(0)
+    with caplog.at_level(logging.WARNING, "daemon"), running(folder, live=False) as loop:
+        loop.until(lambda: loop.inbox.exhausted)
+        litter(30)
+        loop.inbox._scan()  # noqa: SLF001 - as the next rescan does, sooner
+        loop.until(lambda: loop.inbox.exhausted)
+    lines = caplog.text.splitlines()
+    assert sum("is ignored: its name does not match" in line for line in lines) == 20
+    assert sum("rename it, or change `pattern`" in line for line in lines) == 1
+    assert sum("10 more files in the inbox are ignored" in line for line in lines) == 1
+    assert sum("is not a regular file: left alone" in line for line in lines) == 20
+    assert sum("more files in the inbox are left alone" in line for line in lines) == 1
+
+
 def test_by_default_all_images_are_read_in_natural_order(folder: Path) -> None:
     names = ["10.png", "9.PNG", "a.JPeG", *(f"b.{ending}" for ending in ENDINGS), "é 1.tif"]
     ignored = ["png", "notes.txt", "a.png.part", "a.png~", "a.jpg:Zone.Identifier", "a.p\u0131df"]
