@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 
+from daemon import ids
 from daemon.errors import describe
 from daemon.files import replace_whole
 from daemon.layout import DELETED_BEFORE
 from daemon.outbox import clock
 from daemon.outbox.expiry import Expired, find_expired, find_files
-from daemon.outbox.rows import timestamp
+from daemon.outbox.rows import parse_timestamp, timestamp
 from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
@@ -43,14 +44,15 @@ class Deletions:
 def load_deletions(outbox: Path) -> Deletions:
     """Return which rows' files digitd may have deleted."""
     try:
-        text = (outbox / DELETED_BEFORE).read_text(encoding="ascii").strip()
+        text = (outbox / DELETED_BEFORE).read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         return Deletions()
     date, _, through = text.partition(" ")
-    if through:
+    if ids.PATTERN.fullmatch(through):
         return Deletions(through)
     # A date in the future would explain every loss.
-    return Deletions(before=date if date <= timestamp(datetime.now(UTC)) else "")
+    is_past = parse_timestamp(date) is not None and date <= timestamp(datetime.now(UTC))
+    return Deletions(before=date if is_past else "")
 
 
 class Retention:

@@ -214,8 +214,9 @@ def test_note_of_an_earlier_version_is_kept_until_it_lies_in_the_future(box: Box
     run_once(box)  # the note is now an id
     note_now = note.read_text()
     assert missing() == []
-    note.write_text("2099-01-01T00:00:00.000Z\n")
-    assert missing() == ["digit1.png", "digit2.png"]
+    for wrong in ("2099-01-01T00:00:00.000Z", "zzz zzz", "9", "", "\xff"):
+        note.write_bytes(f"{wrong}\n".encode("latin-1"))
+        assert missing() == ["digit1.png", "digit2.png"], wrong
     assert note_now.endswith(f" {second['id']}\n")
 
 
