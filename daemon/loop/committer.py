@@ -18,8 +18,10 @@ from daemon.waiting import SyncThread, Wakeup
 log = logging.getLogger(__name__)
 
 # A file that was written to after a worker had read it is read again, at most this often, so that
-# a file that is written to all the time doesn't keep a worker busy.
+# a file that is written to all the time doesn't keep a worker busy. The pause gives its writer time
+# to finish.
 _REREADS = 2
+_REREAD_SECONDS = 1.0
 # If more committed files than this cannot be published, intake stops too.
 _PARKED_AT_MOST = 64
 # How often publishing is retried for files that could not be published for their own reasons.
@@ -139,6 +141,8 @@ class Committer:
         for file in changed:
             file.rereads += 1
         self._read_again(changed)
+        for file in changed:
+            self._files.delay(file, _REREAD_SECONDS)
 
     def _report_change(self, file: InFlight) -> None:
         """Log and count a file whose content is no longer that of its row.

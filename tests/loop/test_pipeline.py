@@ -181,9 +181,14 @@ def test_file_that_changes_before_its_row_is_read_again(line: Line) -> None:
     line.finish()
     assert [row.file for row in line.rows] == ["digit2.png"]
     assert line.attempts.split()[-2:] == [line.claimed[0].name[: ids.LENGTH], "ended"]
-    line.pipeline.submit(64)
-    line.finish()
-    (_, row) = line.rows
+
+    def read() -> bool:
+        line.pipeline.submit(64)
+        line.finish()
+        return len(line.rows) == 2
+
+    until(read, "the second row")
+    row = line.rows[1]
     kept = (line.outbox.folder / row.original).read_bytes()
     assert kept == stand_in.png_like("fine") + b"more"
     assert row.result.sha256 == hashlib.sha256(kept).hexdigest()
