@@ -180,7 +180,7 @@ def test_run_once_ends_with_a_summary(once: Once) -> None:
 def test_daemon_reads_new_files_in_little_memory(box: Box) -> None:
     with Daemon(box) as running:
         running.wait_for_log("is ready")
-        box.drop("IMG_2041.JPG", sample(1))
+        box.drop("notes.txt", sample(1))
         box.drop("digit1.png", sample(1))
         box.drop("digit2.png", sample(2))
         box.wait_for_rows(2)
