@@ -175,6 +175,28 @@ def move_noreplace(source: Path, target: Path, part_name: str) -> None:
         # Copying a symlink would read another file, and copying a FIFO would never end.
         raise PermissionError(errno.EPERM, "is not a regular file: not copied", str(source))
     part = target.with_name(part_name)
+    _copy(source, part)
+    publish_part(part, target)
+    source.unlink()
+
+
+def rewrite(path: Path, part: Path) -> None:
+    """Write a file's bytes to the disk once more, through a copy that replaces it.
+
+    Args:
+        path: of the file.
+        part: of the copy, on the same file system; left there if this fails.
+
+    Raises:
+        OSError: they cannot be read or written.
+    """
+    _copy(path, part)
+    sync_file(part)
+    part.rename(path)
+    sync_folder(path.parent)
+
+
+def _copy(source: Path, part: Path) -> None:
     # Each error gets the path of its own disk.
     with add_path(part), open(open_untrusted(source), "rb") as old, part.open("wb") as new:
         while True:
@@ -185,8 +207,6 @@ def move_noreplace(source: Path, target: Path, part_name: str) -> None:
             new.write(data)
     with suppress(OSError):  # not every file system supports owners, permissions and times
         shutil.copystat(source, part, follow_symlinks=False)
-    publish_part(part, target)
-    source.unlink()
 
 
 def publish_part(part: Path, target: Path) -> None:

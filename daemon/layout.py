@@ -10,12 +10,15 @@ WORK_FOLDER = ".digitd"
 #   <id>-<name>   a claimed file
 #   <id>.name     its full name, if <id>-<name> is too long for the file system
 #   <id>.picture  its picture, not yet published
+#   <id>.copy     a copy of it, while its bytes are written once more
 ATTEMPTS = "attempts"  # the log of attempts to read each file
 STATUS_PAGE = "status"  # what `digitd status` shows
 WORK_LOCK = "lock"  # locked while a digitd reads this inbox
 NEW_ATTEMPTS = "attempts.new"  # the log of attempts while it is rewritten
 NAME_SUFFIX = ".name"
 PICTURE_SUFFIX = ".picture"
+COPY_SUFFIX = ".copy"
+SUFFIXES = frozenset({NAME_SUFFIX, PICTURE_SUFFIX, COPY_SUFFIX})
 
 # In the outbox.
 TABLE = "predictions.csv"

@@ -28,16 +28,22 @@ class Disk:
     what a power cut leaves. (A real disk may also lose or reorder what was not flushed.)
     """
 
-    def __init__(self, file: Path, kind: str, folder: Path) -> None:
-        """Make a file system of a ``kind`` such as ext4, and mount it at an empty folder."""
+    def __init__(self, file: Path, kind: str, folder: Path, *options: str) -> None:
+        """Make a file system of a ``kind`` such as ext4, and mount it at an empty folder.
+
+        A new file has 400 MB. The options are those of mkfs.
+        """
         if os.geteuid() != 0:
             pytest.skip("only root can mount")
         self.folder = folder
         self._file = file
-        file.touch()
-        os.truncate(file, _BYTES)
-        subprocess.run([require(f"mkfs.{kind}"), "-q", file], check=True, capture_output=True)
-        self._mount()
+        if not file.exists():
+            file.touch()
+            os.truncate(file, _BYTES)
+        subprocess.run(
+            [require(f"mkfs.{kind}"), "-q", *options, file], check=True, capture_output=True
+        )
+        self.mount()
 
     def sync(self) -> None:
         subprocess.run(["sync", "--file-system", self.folder], check=True)
@@ -49,7 +55,7 @@ class Disk:
     def restore(self) -> None:
         """Mount the copy; the disk must be unmounted."""
         self._copy.rename(self._file)
-        self._mount()
+        self.mount()
 
     def unmount(self) -> None:
         def is_done() -> bool:
@@ -62,7 +68,7 @@ class Disk:
     def _copy(self) -> Path:
         return self._file.with_suffix(".copy")
 
-    def _mount(self) -> None:
+    def mount(self) -> None:
         done = subprocess.run(
             ["mount", "-o", "loop", self._file, self.folder],
             check=False,

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from support.daemon import STAND_IN, Box, Daemon, digitd, run_once
-from support.disk import cut_power, disks
+from support.disk import Disk, cut_power, disks
 from support.stand_in import png_like
 from support.waiting import until
 
@@ -106,6 +110,94 @@ def test_every_row_has_its_files_after_a_power_cut(
 @pytest.mark.serial
 def test_file_that_kills_the_machine_is_given_up_after_five_boots(tmp_path: Path) -> None:
     check_machine_killer_is_given_up(tmp_path, "ext4")
+
+
+@pytest.mark.serial
+def test_file_whose_data_the_disk_refused_is_written_again(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=100m", "digitd-test", str(store)]
+    if os.geteuid() != 0 or subprocess.run(mounting, check=False).returncode:
+        pytest.skip("only root can mount")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    # The blocks in use have space in the store, so that only new data can lack it.
+    (store / "img").write_bytes(bytes(64 << 20))
+    disk = Disk(store / "img", "ext4", folder, "-E", "nodiscard,lazy_journal_init=1")
+    subprocess.run(["fstrim", folder], check=True)
+    try:
+        box = Box(folder)
+        box.configure(model="model.keras")
+        (folder / "model.keras").write_bytes(b"a model")
+        dropped = {f"digit{n}.png": png_like(f"fine {n}" + 300_000 * "x") for n in range(5)}
+        with Daemon(box, STAND_IN) as running:
+            running.wait_for_log("is ready")
+            disk.sync()
+            running.send(signal.SIGSTOP)
+            with (store / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+                while filler.write(bytes(4096)):
+                    pass
+            for name, data in dropped.items():
+                box.drop(name, data)
+            refused = subprocess.run(["sync", "--file-system", folder], check=False)
+            assert refused.returncode, "the disk took everything"
+            (store / "filler").unlink()
+            running.send(signal.SIGCONT)
+            box.wait_for_rows(len(dropped))
+            box.wait_until_settled()
+            assert running.stop() == 0
+            assert "paused, files stay in the inbox" in running.log
+            assert "writing it again" in running.log
+        # What the disk has, not what is in memory.
+        disk.unmount()
+        disk.mount()
+        box.check_books(dropped)
+    finally:
+        disk.unmount()
+        subprocess.run(["umount", store], check=True)
+
+
+SLOW_SYNC = [sys.executable, "-m", "support.slow_sync"]
+
+
+def count(box: Box, what: str) -> int:
+    return len([*box.work.glob(what)])
+
+
+def test_rows_wait_for_a_slow_disk_while_workers_read_on(box: Box) -> None:
+    box.configure(model="model.keras", batch_size=4)
+    (box.folder / "model.keras").write_bytes(b"a model")
+    slow = box.folder / "slow"
+    slow.touch()
+    dropped = {f"digit{n}.png": png_like(f"fine {n}") for n in range(100)}
+    with Daemon(box, SLOW_SYNC) as running:
+        running.wait_for_log("is ready")
+        for name, data in dropped.items():
+            box.drop(name, data)
+        until(lambda: count(box, "*.picture") == len(dropped), "a picture of each file")
+        assert box.rows() == []
+        slow.unlink()
+        box.wait_for_rows(len(dropped))
+        box.wait_until_settled()
+        assert running.stop() == 0
+    box.check_books(dropped)
+
+
+def test_stop_does_not_wait_for_a_slow_disk(box: Box) -> None:
+    box.configure(model="model.keras")
+    (box.folder / "model.keras").write_bytes(b"a model")
+    (box.folder / "slow").touch()
+    box.drop("digit1.png", png_like("fine"))
+    with Daemon(box, SLOW_SYNC) as running:
+        until(lambda: count(box, "*.picture") == 1, "a picture")
+        assert running.stop(60) == 0
+        assert "1 files have no row yet: the next start reads them again" in running.log
+    assert box.rows() == []
+    # It is not to blame, so it need not be read alone.
+    assert "alone" not in (box.work / "attempts").read_text()
+    assert "1 to read, 0 to publish" in run_once(box)
+    assert "alone" not in (box.work / "attempts").read_text()
+    box.check_books({"digit1.png": png_like("fine")})
 
 
 def test_leftover_that_lost_its_content_is_published_with_an_error(box: Box) -> None:

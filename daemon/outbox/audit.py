@@ -270,7 +270,7 @@ def _find_unfinished(work: list[str], found: list[_Row], *, running: bool) -> It
             continue
         if not is_claimed:
             yield f"{shown}: does not belong in the work folder; move it out"
-        elif name[ids.LENGTH :] in {layout.PICTURE_SUFFIX, layout.NAME_SUFFIX}:
+        elif name[ids.LENGTH :] in layout.SUFFIXES:
             continue  # reported with its original
         elif name[: ids.LENGTH] in with_row:
             yield f"{shown}: has a row but is not published; digitd publishes it at the next start"
