@@ -1,5 +1,7 @@
 """The names of digitd's own files and folders in the inbox and the outbox."""
 
+import re
+
 from daemon import ids
 
 # In the inbox. The work folder is on the inbox's file system, so that a claim is one atomic
@@ -33,7 +35,30 @@ REVIEW_LOCK = ".digitd.review.lock"  # locked while a review page serves this ou
 REVIEW_KEY = ".digitd.review.token"  # what a browser must know; may be deleted at any time
 REVIEW_INDEX = ".digitd.review.sqlite"  # may be deleted at any time
 
+# Files of sync programs (Syncthing, Nextcloud, Dropbox), file managers, editors and NFS.
+_CONFLICT = re.compile(r"conflict|konflikt|conflit|case clash", re.IGNORECASE)
+_FOREIGN = re.compile(
+    r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|~\$.*|\.~.*|~syncthing~.*|\.syncthing\..*|\.nfs\w+"
+    r"|\.fuse_hidden.*|\.goutputstream-.*|\.sync.*|\.dropbox.*|.*\.(?:tmp|sw[op])|.*~",
+    re.IGNORECASE,
+)
+
 NAME_BYTES = 255  # NAME_MAX of all common Linux file systems
+
+
+def is_conflict_copy(name: str) -> bool:
+    """Return whether a sync program may have made this copy of a file that two machines changed."""
+    return _CONFLICT.search(name) is not None
+
+
+def claim_order(name: str) -> tuple[str, bool, str]:
+    """Return a sort key for the names in a work folder: by id, conflict copies after the file."""
+    return name[: ids.LENGTH], is_conflict_copy(name), name
+
+
+def is_foreign(name: str) -> bool:
+    """Return whether a file was probably left by a sync program, a file manager or an editor."""
+    return is_conflict_copy(name) or _FOREIGN.fullmatch(name) is not None
 
 
 def claimed_id(file_name: str) -> str | None:

@@ -65,6 +65,11 @@ def cell(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return, for example, ``1 file`` or ``2 files``."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def _quote_inner(text: str) -> str:
     return _INNER_FORMULA.sub("'", text)
 

@@ -9,6 +9,7 @@ import click
 from daemon.commands import config_option, echo, public_url_option
 from daemon.errors import EX_FOUND_WRONG, RetryError
 from daemon.systemd.journal import set_up_logging
+from daemon.text import count
 
 
 @click.command()
@@ -32,9 +33,12 @@ def audit(config_file: Path) -> None:
         found = find_discrepancies(settings, bar.update)
     for line in found.discrepancies:
         echo(line)
+    for line in found.notes:
+        echo(f"note: {line}")
+    number = len(found.discrepancies)
     click.echo(
-        f"{found.rows} rows, {found.files} files, {found.in_flight} in work, "
-        f"{len(found.discrepancies)} discrepancies"
+        f"{count(found.rows, 'row')}, {count(found.files, 'file')}, {found.in_flight} in work, "
+        f"{count(number, 'discrepancy', 'discrepancies')}"
     )
     if found.discrepancies:
         sys.exit(EX_FOUND_WRONG)

@@ -138,10 +138,17 @@ class Claims:
 
     def leftovers(self) -> list[Job]:
         """Return the claimed files in the work folder, oldest first."""
-        jobs = []
-        for path in sorted(self.folder.iterdir()):
+        jobs: list[Job] = []
+        for path in sorted(self.folder.iterdir(), key=lambda path: layout.claim_order(path.name)):
             job_id = layout.claimed_id(path.name)
             if job_id is None:
+                continue
+            if jobs and jobs[-1].id == job_id:
+                log.warning(
+                    "%s has the id of another claimed file and is left alone: a sync program may "
+                    "have copied it; remove it, and exclude %s from the sync",
+                    *(path, self.folder),
+                )
                 continue
             self.ids.skip(job_id)
             name = path.name.removeprefix(f"{job_id}-")

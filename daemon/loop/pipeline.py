@@ -11,7 +11,7 @@ from daemon.inbox.inbox import Inbox
 from daemon.loop.in_flight import InFlight, InFlightTable, Stage
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox
 from daemon.records import Result
-from daemon.text import printable
+from daemon.text import count, printable
 from daemon.waiting import SyncThread, Wakeup
 from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Readers, WorkerDied
 from daemon.workers.worker import reject
@@ -92,8 +92,8 @@ class Pipeline:
         self._delay([self._files[job.id] for job in jobs if job.id not in placements])
         if jobs:
             log.info(
-                "recovered %d files of an earlier run: %d to read, %d to publish",
-                len(jobs),
+                "recovered %s of an earlier run: %d to read, %d to publish",
+                count(len(jobs), "file"),
                 len(jobs) - len(placements),
                 len(placements),
             )

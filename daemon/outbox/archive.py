@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePath
 
-from daemon import files, ids
+from daemon import files, ids, layout
 from daemon.files import PART_SUFFIX
 from daemon.layout import FAILED, NAME_BYTES, ORIGINALS, PICTURES
 from daemon.records import Job, Placement, Result, Status
@@ -138,6 +138,13 @@ def _move(source: Path, target: Path) -> None:
             _create_folder(target.parent)
             files.move_noreplace(source, target, part_name)
     except FileExistsError:
+        if layout.is_conflict_copy(source.name) and not layout.is_conflict_copy(target.name):
+            log.warning(
+                "%s is left alone: a sync program has copied a file that is published; remove it, "
+                "and exclude %s from the sync",
+                *(source, source.parent),
+            )
+            return
         # An earlier run may have copied the file and ended before it removed the source.
         if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
             raise

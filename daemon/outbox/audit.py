@@ -41,12 +41,14 @@ class Audit:
         files: the number of originals.
         in_flight: the number of files in the work folder.
         discrepancies: the lines.
+        notes: lines about files of other programs, which are no discrepancies.
     """
 
     rows: int
     files: int
     in_flight: int
     discrepancies: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def find_discrepancies(config: Config, progress: Callable[[int], None] = lambda _: None) -> Audit:
@@ -78,14 +80,17 @@ def find_discrepancies(config: Config, progress: Callable[[int], None] = lambda 
             wrong = [] if row.id in claimed else list(auditor.check_files(row))
         discrepancies.extend(wrong)
         progress(1)
-    discrepancies.extend(_find_files_without_row(published, found))
     work = _list_folder(work_folder)
-    discrepancies.extend(_find_unfinished(work, found, running=running))
+    foreign = set(_find_foreign(published, work, found))
+    discrepancies.extend(_find_files_without_row(published, found, foreign))
+    own = [name for name in work if f"{WORK_FOLDER}/{name}" not in foreign]
+    discrepancies.extend(_find_unfinished(own, found, running=running))
     return Audit(
         rows=len(found),
         files=len(published[ORIGINALS]) + len(published[FAILED]),
         in_flight=len({name[: ids.LENGTH] for name in work if ids.PATTERN.match(name)}),
         discrepancies=tuple(discrepancies),
+        notes=tuple(_describe_foreign(path) for path in sorted(foreign)),
     )
 
 
@@ -201,7 +206,10 @@ class _Auditor:
             yield f"{name}: its original {row.original} cannot be read: {error.strerror}"
         else:
             if row.sha256 not in {"", digest} and not self._may_have_left(row):
-                yield f"{name}: {row.original} is not the file that was read (its sha256 differs)"
+                yield (
+                    f"{name}: {row.original} is not the file that was read (its sha256 differs); "
+                    "restore it from a backup, or drop it again as a new file"
+                )
         picture = self._outbox / row.picture
         is_expected = row.picture and not self._may_be_deleted(row)
         if is_expected and not (picture.is_file() and picture.stat().st_size):
@@ -248,12 +256,45 @@ class _Auditor:
         return any(path.is_file() and _may_have_hash(path, row.sha256) for path in waiting)
 
 
-def _find_files_without_row(published: dict[str, list[str]], found: list[_Row]) -> Iterator[str]:
-    """Yield a line for each published file that no row names."""
+def _find_foreign(
+    published: dict[str, list[str]], work: list[str], found: list[_Row]
+) -> Iterator[str]:
+    """Yield the paths of files that other programs have left among digitd's."""
+    rows_by_id = {row.id: row for row in found}
     in_rows = {path for row in found for path in (row.original, row.picture)}
     for folder, names in published.items():
+        for path in (f"{folder}/{name}" for name in names):
+            if path not in in_rows and layout.is_foreign(PurePath(path).name):
+                yield path
+    claimed = ""
+    for name in sorted(work, key=layout.claim_order):
+        job_id = layout.claimed_id(name)
+        if job_id is None:
+            is_foreign = layout.is_foreign(name) and not ids.PATTERN.match(name)
+        else:
+            row = rows_by_id.get(job_id)
+            is_copy = row is not None and not layout.is_conflict_copy(row.file)
+            is_foreign = job_id == claimed or (is_copy and layout.is_conflict_copy(name))
+            claimed = job_id
+        if is_foreign:
+            yield f"{WORK_FOLDER}/{name}"
+
+
+def _describe_foreign(path: str) -> str:
+    return (
+        f"{printable(path)}: was left by a sync program, a file manager or an editor; remove it, "
+        "and exclude this folder from that program"
+    )
+
+
+def _find_files_without_row(
+    published: dict[str, list[str]], found: list[_Row], foreign: set[str]
+) -> Iterator[str]:
+    """Yield a line for each published file that no row names."""
+    known = foreign.union(path for row in found for path in (row.original, row.picture))
+    for folder, names in published.items():
         for name in sorted(names):
-            if f"{folder}/{name}" not in in_rows:
+            if f"{folder}/{name}" not in known:
                 yield (
                     f"{folder}/{printable(name)}: no row names it; move it out of the "
                     "outbox, or into the inbox to have it read"

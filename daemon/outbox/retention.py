@@ -15,6 +15,7 @@ from daemon.layout import DELETED_BEFORE
 from daemon.outbox import clock
 from daemon.outbox.expiry import Expired, find_expired, find_files
 from daemon.outbox.rows import parse_timestamp, timestamp
+from daemon.text import count
 from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class Retention:
             start = files.through
             deleted += yield from self._unlink(files.paths, failures)
         if deleted:
-            log.info("deleted %d files older than %g days", deleted, self._days)
+            log.info("deleted %s older than %g days", count(deleted, "file"), self._days)
         if failures:
             raise failures[0]
         self._swept = expired.last

@@ -10,6 +10,7 @@ from typing import Literal
 
 from daemon.errors import ModelError, WorkerStartError, describe
 from daemon.records import Reading
+from daemon.text import count
 from daemon.waiting import Backoff
 from daemon.workers.process import Death, WorkerProcess
 from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Outcome, WorkerDied
@@ -50,7 +51,7 @@ class Pool:
     @property
     def title(self) -> str:
         """What they are, for the log."""
-        return f"{self.size} worker(s)"
+        return count(self.size, "worker")
 
     @property
     def self_test(self) -> Reading | None:

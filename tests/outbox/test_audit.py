@@ -202,3 +202,50 @@ def test_foreign_file_in_the_work_folder_is_always_reported(books: Books) -> Non
     books.open()
     assert "notes.txt: does not belong in the work folder" in only(books.discrepancies)
     books.close()
+
+
+def test_files_of_other_programs_are_notes(books: Books) -> None:
+    foreign = [
+        "status (conflicted copy 2026-11-28 101010)",
+        "attempts.sync-conflict-20261128-101010-ABCDEFG",
+        "attempts_conflict-20261128-101010",
+        ".syncthing.status.tmp",
+        "~$status",
+        ".DS_Store",
+        ".nfs000000000001",
+    ]
+    for name in foreign:
+        (books.work / name).write_bytes(b"theirs")
+    (books.config.outbox / "annotated/.DS_Store").write_bytes(b"theirs")
+    (books.config.outbox / "originals/Thumbs.db").write_bytes(b"theirs")
+    for running in (True, False):
+        books.open() if running else books.close()
+        audit = books.audit()
+        assert audit.discrepancies == ()
+        assert len(audit.notes) == len(foreign) + 2
+        assert f".digitd/{foreign[0]}: was left by a sync program" in "".join(audit.notes)
+
+
+def test_copies_of_claimed_files_are_notes_and_left_alone(
+    books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    books.open()
+    job, row = books.commit("digit3.png")
+    waiting = books.claim("digit4.png")
+    copies = [f"{job.id}-digit3 (conflicted copy).png", f"{waiting.id}-digit4 (conflict) 2.png"]
+    for name in copies:
+        (books.work / name).write_bytes(b"theirs")
+    books.close()
+    books.open()
+    assert [one.path for one in books.claims.leftovers()] == [job.path, waiting.path]
+    assert caplog.text.count("has the id of another claimed file and is left alone") == 2
+    books.outbox.publish(job, row.placement)
+    # The copy is all that is left of the id, as after a kill and a start.
+    (left,) = (one for one in books.claims.leftovers() if one.id == job.id)
+    books.outbox.publish(left, row.placement)
+    assert (books.config.outbox / row.original).read_bytes() == b"digit3.png"
+    assert "a sync program has copied a file that is published" in caplog.text
+    books.close()
+    audit = books.audit()
+    assert "claimed but not read yet" in only(list(audit.discrepancies))
+    assert len(audit.notes) == 2

@@ -214,7 +214,7 @@ def test_start_finds_the_row_of_a_leftover_in_a_compressed_table(box: Box, endin
     moved.write_bytes(COMPRESSED[ending](box.table.read_bytes()))
     box.table.write_text(rows.HEADER)
     log = run_once(box)
-    assert "recovered 1 files of an earlier run: 0 to read, 1 to publish" in log
+    assert "recovered 1 file of an earlier run: 0 to read, 1 to publish" in log
     assert (box.outbox / read["original"]).exists()
     assert not box.rows()
 
