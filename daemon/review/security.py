@@ -40,6 +40,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST"})
 _PAGE = re.compile(r"/(?:gallery|live|row/[0-9a-z]+)?")
 _YEAR_SECONDS = 31_536_000
 _MOST_BODY_BYTES = 4096  # of a request that is not an upload
+_LONGEST_PASSWORD = 1000  # bytes; the form with it must fit into such a request
 _STALLED_SECONDS = 20.0  # the longest pause between two blocks of a body
 # Everything comes from this server; only the page's own code runs.
 _POLICY = (
@@ -141,10 +142,11 @@ def read_password(file: Path) -> str:
         ReviewError: it cannot be read, has no password, or other users can read it.
     """
     try:
+        with file.open("rb") as content:
+            mode = os.fstat(content.fileno()).st_mode
+            first, *_ = content.read(_LONGEST_PASSWORD).splitlines() or [b""]
         # An editor on Windows adds a byte order mark, which nobody types.
-        with file.open(encoding="utf-8-sig") as lines:
-            mode = os.fstat(lines.fileno()).st_mode
-            password = lines.readline().strip()
+        password = first.decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ReviewError(f"{file}: cannot be read: {error}: write a password into it") from None
     if mode & 0o007:

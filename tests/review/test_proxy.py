@@ -9,6 +9,7 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -270,6 +271,22 @@ def test_login_sets_a_cookie_for_the_path(server: Server) -> None:
     assert (reply.status, reply.headers["location"]) == (303, "/review/gallery")
     parts = {part.strip().lower() for part in reply.headers["set-cookie"].split(";")}
     assert {"path=/review", "secure", "httponly", "samesite=strict"} <= parts
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *("//evil.example/", "https://evil.example/", "\\\\evil.example", "/\\evil.example", "x"),
+        *("/row/../../evil", "/%2f%2fevil.example", "/login", "/results.csv", "javascript:x", ""),
+        *("/row/x\r\nset-cookie: a=b", "/.evil.example", "@evil.example", "/row//evil.example"),
+    ],
+)
+def test_login_leads_to_no_other_site(server: Server, wanted: str) -> None:
+    form = f"password={PASSWORD.replace(' ', '+')}".encode()
+    reply = server.request(f"/review/login?next={quote(wanted)}", form, headers={"cookie": None})
+    assert (reply.status, reply.headers["location"]) == (303, "/review/")
+    page = server.request(f"/review/login?next={quote(wanted)}", headers={"cookie": None})
+    assert 'action="/review/login?next=' in page.text
 
 
 def test_token_in_the_url_is_no_way_around_the_password(server: Server) -> None:

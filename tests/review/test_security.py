@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 import pytest
 
+from daemon.errors import ReviewError
 from daemon.layout import REVIEW_KEY, TABLE
 from daemon.outbox import rows
 from daemon.review.address import is_loopback
-from daemon.review.security import Access
+from daemon.review.security import Access, read_password
 from daemon.review.server import MOST_CONNECTIONS
 from support.daemon import digitd
 from support.factories import BROKEN, SURE, doubtful
@@ -665,6 +666,22 @@ def test_unusable_certificate_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbfsecret\r\n",
+        b"secret",
+        b"  secret \t\r\nnot this\n",
+        b"secret\n\xff",
+        b"secret\rx",
+    ],
+)
+def test_password_file_of_any_editor_can_be_read(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "password").write_bytes(data)
+    (tmp_path / "password").chmod(0o640)
+    assert read_password(tmp_path / "password") == "secret"
+
+
+@pytest.mark.parametrize(
     ("mode", "data"),
     [
         *((0o644, b"secret"), (0o604, b"secret"), (0o600, None), (0o600, b"")),
@@ -674,13 +691,21 @@ def test_unusable_certificate_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_password_file_is_refused(tmp_path: Path, mode: int, data: bytes | None) -> None:
-    site = Site(tmp_path)
+    file = tmp_path / "password"
     if data is not None:
-        (tmp_path / "password").write_bytes(data)
-        (tmp_path / "password").chmod(mode)
+        file.write_bytes(data)
+        file.chmod(mode)
+    with pytest.raises(ReviewError, match=f"^{file}: ") as refused:
+        read_password(file)
+    assert "secret" not in str(refused.value).replace(str(tmp_path), "")
+
+
+def test_unusable_password_file_ends_the_program(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    (tmp_path / "password").write_bytes(b"secret")
+    (tmp_path / "password").chmod(0o644)
     options = [f"--{name}={tmp_path / file}" for name, file in SECURE_FILES]
     done = digitd("review", "--host", EVERYWHERE, *options, "--config", site.config)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"digitd: {tmp_path / 'password'}: ")
-    assert done.stderr.count("\n") == 1
-    assert "secret" not in done.stderr.replace(str(tmp_path), "")
+    file = tmp_path / "password"
+    assert done.stderr == f"digitd: {file}: other users can read it: run `chmod 600 {file}`\n"
