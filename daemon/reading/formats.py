@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import StrEnum
 
 ReadAt = Callable[[int, int], bytes]
@@ -25,6 +26,7 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # fill bytes would take minutes.
 _JPEG_STEPS = 5000
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
+_TIFF_KIND, _TIFF_PREVIEW, _TIFF_BELOW, _TIFF_DNG = 254, 1, 330, 50706
 
 
 class ImageFormat(StrEnum):
@@ -173,19 +175,40 @@ def _webp_dimensions(data: bytes) -> tuple[int, int] | None:
 
 
 def _tiff_dimensions(data: bytes) -> tuple[int, int] | None:
-    order = "<" if data.startswith(b"II") else ">"
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, directory)
-    sizes: dict[int, int] = {}
-    for index in range(entries):
-        entry = directory + 2 + 12 * index
-        tag, field_type = struct.unpack_from(order + "HH", data, entry)
-        if tag in {_TIFF_WIDTH, _TIFF_HEIGHT}:
-            layout = "H" if field_type == _TIFF_SHORT else "I"
-            (sizes[tag],) = struct.unpack_from(order + layout, data, entry + 8)
-    if len(sizes) < 2:  # noqa: PLR2004 - a width and a height
+    fields = _tiff_fields(data)
+    if not {_TIFF_WIDTH, _TIFF_HEIGHT} <= fields.keys():
         return None
-    return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
+    return fields[_TIFF_WIDTH], fields[_TIFF_HEIGHT]
+
+
+def _tiff_fields(data: bytes) -> dict[int, int]:
+    """Return the first directory's tags with their first values, or the offsets of these."""
+    order = "<" if data.startswith(b"II") else ">"
+    fields: dict[int, int] = {}
+    with suppress(struct.error):  # it is cut
+        (directory,) = struct.unpack_from(order + "I", data, 4)
+        (entries,) = struct.unpack_from(order + "H", data, directory)
+        for index in range(entries):
+            entry = directory + 2 + 12 * index
+            tag, field_type = struct.unpack_from(order + "HH", data, entry)
+            layout = "H" if field_type == _TIFF_SHORT else "I"
+            (fields[tag],) = struct.unpack_from(order + layout, data, entry + 8)
+    return fields
+
+
+def is_apple_png(data: bytes) -> bool:
+    """Return whether a PNG is of the kind inside iPhone apps, which only Apple's programs read."""
+    return data[12:16] == b"CgBI"
+
+
+def is_camera_raw(data: bytes) -> bool:
+    """Return whether a TIFF is a camera's RAW photo (DNG, NEF, CR2, ARW, …).
+
+    Its first directory is the preview, and the photo is in a sub-directory.
+    """
+    fields = _tiff_fields(data)
+    has_photo_below = fields.get(_TIFF_KIND) == _TIFF_PREVIEW and _TIFF_BELOW in fields
+    return _TIFF_DNG in fields or has_photo_below or data[8:10] == b"CR"
 
 
 _DIMENSIONS: dict[ImageFormat, Callable[[bytes], tuple[int, int] | None]] = {

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 
 from daemon.errors import UnreadableError
 from daemon.picture import SIDE
-from daemon.reading import formats
+from daemon.reading import foreign, formats
 from daemon.reading.formats import ImageFormat
 
 # OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
@@ -81,11 +81,7 @@ def _check(data: bytes, max_megapixels: float) -> tuple[ImageFormat, int]:
     Raises:
         UnreadableError: it is not an image, truncated, broken, too small or too large.
     """
-    if not data:
-        raise UnreadableError("the file is empty")
-    image_format = formats.sniff(data)
-    if image_format is None:
-        raise UnreadableError(_describe(data))
+    image_format = _check_format(data)
     size = formats.dimensions(data)
     if size is None:
         raise UnreadableError(f"the {image_format} header is cut short or broken")
@@ -111,17 +107,22 @@ def _check(data: bytes, max_megapixels: float) -> tuple[ImageFormat, int]:
     return image_format, max(size)
 
 
-_LFS = b"version https://git-lfs.github.com/spec/"
+def _check_format(data: bytes) -> ImageFormat:
+    """Return the format.
 
-
-def _describe(data: bytes) -> str:
-    """Return what a file that is not an image is instead."""
-    if data.startswith(_LFS):
-        return "a Git LFS pointer, not the image itself: run `git lfs pull` where it came from"
-    head = data[:512]
-    if head.count(0) == 0 and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
-        return "text, not an image"
-    return "not an image format that can be read (PNG, JPEG, BMP, WebP, TIFF or GIF)"
+    Raises:
+        UnreadableError: it is in no format that can be read; the text says what it is.
+    """
+    if not data:
+        raise UnreadableError("the file is empty")
+    image_format = formats.sniff(data)
+    if image_format is None:
+        raise UnreadableError(foreign.describe(data))
+    if image_format is ImageFormat.PNG and formats.is_apple_png(data):
+        raise UnreadableError(foreign.APPLE_PNG)
+    if image_format is ImageFormat.TIFF and formats.is_camera_raw(data):
+        raise UnreadableError(foreign.CAMERA_RAW)
+    return image_format
 
 
 _REDUCED = (
