@@ -1,11 +1,9 @@
 """Validate and decode image bytes."""
 
 # Literal channel counts and character codes are clearer than named constants.
-# ruff: noqa: PLR2004
 
 import os
 import struct
-from typing import Any
 
 # OpenCV reads this at import. It is a second limit, above any ``max_megapixels`` in config.yaml;
 # the first is the size in the header, checked before decoding.
@@ -13,16 +11,13 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**30))
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from daemon.errors import UnreadableError
 from daemon.picture import SIDE
 from daemon.reading import foreign, formats
 from daemon.reading.formats import ImageFormat
-
-# OpenCV's type hints don't carry the pixel dtype; each docstring gives it.
-Pixels = NDArray[Any]
+from daemon.reading.pixels import Pixels, shrink, to_bgr
 
 PREPROCESSING_VERSION = 2
 """Increment this when the same bytes may give a different glyph; a model works with one version.
@@ -67,12 +62,12 @@ def decode(data: bytes, *, max_megapixels: float) -> Pixels:
         raise UnreadableError(f"broken {image_format}: it cannot be decoded") from error
     if pixels is None or not pixels.size:
         raise UnreadableError(f"broken {image_format}: it cannot be decoded")
-    return _turn_upright(_to_bgr(pixels), turn)
+    return _turn_upright(to_bgr(pixels, _WORK_SIDE), turn)
 
 
 def make_thumbnail(pixels: Pixels) -> Pixels:
     """Return a decoded image as RGB, shrunk to a panel of the annotated picture."""
-    return cv2.cvtColor(_shrink(pixels, SIDE), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(shrink(pixels, SIDE), cv2.COLOR_BGR2RGB)
 
 
 def _check(data: bytes, max_megapixels: float) -> tuple[ImageFormat, int]:
@@ -137,63 +132,6 @@ def _jpeg_flag(longest: int) -> int:
     return next(
         (flag for divisor, flag in _REDUCED if longest >= divisor * _WORK_SIDE), cv2.IMREAD_COLOR
     )
-
-
-def _to_bgr(pixels: Pixels) -> Pixels:
-    """Return pixels of any depth and channels as (H, W, 3) uint8, alpha blended, scaled down."""
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        _blend(pixels)
-    elif pixels.ndim == 3 and pixels.shape[2] == 2:
-        pixels = cv2.merge((pixels[..., 0],) * 3 + (pixels[..., 1],))
-        _blend(pixels)
-    small = _shrink(pixels, _WORK_SIDE)
-    if small.dtype == np.uint16:
-        small = (small >> 8).astype(np.uint8)
-    elif small.dtype != np.uint8:
-        top = 255 / max(float(np.nanmax(small)), 1e-9)
-        small = np.clip(np.nan_to_num(small * top), 0, 255).astype(np.uint8)
-    if small.ndim == 2:
-        return cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
-    return np.ascontiguousarray(small[..., :3])
-
-
-_STRIP_PIXELS = 1 << 20  # a large image is blended this many pixels at a time
-
-
-def _blend(pixels: Pixels) -> None:
-    """Blend transparent pixels with a paper colour, in place: there may be no memory for a copy.
-
-    If most pixels are transparent, the visible ones are ink, and the paper is white or black,
-    whichever contrasts more. Otherwise the paper has the median visible colour.
-    """
-    full = np.iinfo(pixels.dtype).max
-    alpha = pixels[..., 3]
-    if int(alpha.min()) == full:
-        return
-    step = max(1, max(pixels.shape[:2]) // _WORK_SIDE)  # a sample is enough
-    sample = pixels[::step, ::step]
-    visible = sample[sample[..., 3] > full // 2][:, :3]
-    if not len(visible):
-        paper = np.full(3, full)
-    elif 2 * len(visible) < sample.shape[0] * sample.shape[1]:
-        paper = np.full(3, 0 if visible.mean() > full / 2 else full)
-    else:
-        paper = np.median(visible, axis=0)
-    rows = max(1, _STRIP_PIXELS // pixels.shape[1])
-    for top in range(0, pixels.shape[0], rows):
-        strip = pixels[top : top + rows]
-        share = strip[..., 3:].astype(np.float32) / full
-        strip[..., :3] = np.rint(strip[..., :3] * share + paper * (1 - share)).astype(strip.dtype)
-
-
-def _shrink(pixels: Pixels, side: int) -> Pixels:
-    """Return pixels shrunk by area averaging so that no side is longer than ``side`` px."""
-    height, width = pixels.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return pixels
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 def _orientation(names: object, blocks: object) -> int:
