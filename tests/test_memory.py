@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from support.daemon import ROOT, SAMPLES, SHORT_RETRIES, Box, Daemon
 from support.stand_in import png_like
@@ -120,3 +123,48 @@ def test_row_says_when_the_kernel_killed_the_worker_for_lack_of_memory(box: Box)
         assert running.stop() == 0
         assert out_of_memory_kills(group) == 3
     assert row["reason"] == "took its worker process down 3 times: out of memory, killed by SIGKILL"
+
+
+def page(width: int, height: int, mode: str = "L", **options: object) -> bytes:
+    """A JPEG of a 7 on a large sheet; with ``exif``, turned by it."""
+    digit = Image.open(SAMPLES / "digit7.png").convert("L").resize((width // 3, width // 3))
+    if "exif" in options:
+        digit = digit.transpose(Image.Transpose.ROTATE_90)
+    sheet = Image.new(mode, (width, height), "white")
+    sheet.paste(digit.convert(mode), (width // 2, height // 3))
+    stream = io.BytesIO()
+    sheet.save(stream, "JPEG", **({"quality": 80} | options))
+    return stream.getvalue()
+
+
+def with_size(data: bytes, width: int, height: int) -> bytes:
+    """Return a progressive JPEG whose header says another size."""
+    place = data.index(b"\xff\xc2") + 5
+    return data[:place] + struct.pack(">HH", height, width) + data[place + 4 :]
+
+
+@pytest.mark.serial
+def test_worker_reads_200_megapixels_in_600_megabytes(box: Box) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    # Decoders hold six bytes a pixel of this one, however few pixels they return.
+    progressive = page(8160, 6120, "RGB", progressive=True, subsampling=0)
+    dropped = {
+        "digit108.jpg": page(12000, 9000),
+        "digit200.jpg": page(12240, 16320, exif=turned),
+        "digit50.jpg": progressive,
+        "digit51.jpg": with_size(progressive, 8160, 6256),
+    }
+    box.configure(workers=1, pattern="'*.jpg'")
+    with memory_limited_to(600_000_000) as group:
+        with Daemon(box) as running:
+            for name, data in dropped.items():
+                box.drop(name, data)
+            until(lambda: len(box.rows()) == len(dropped), "a row for each page", 120)
+            assert running.stop() == 0
+        assert out_of_memory_kills(group) == 0
+    rows = {row["file"]: row for row in box.rows()}
+    refused = rows.pop("digit51.jpg")
+    assert refused["status"] == "error"
+    assert "the limit is 50: save it as a baseline JPEG or smaller" in refused["reason"]
+    assert [(row["status"], row["digit"]) for row in rows.values()] == [("ok", "7")] * 3

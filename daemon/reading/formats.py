@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import StrEnum
 
-ReadAt = Callable[[int, int], bytes]
-"""``read_at(length, offset)`` returns ``length`` bytes, or fewer at the end of the file."""
+from daemon.reading import jpeg
+from daemon.reading.jpeg import ReadAt
 
 HEAD_BYTES = 16  # enough for every signature below
 # The end marker is searched for in the last 64 KiB, because phones and editors append trailers of
@@ -17,14 +17,6 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"  # the chunk's type with its checksum, which is always the same
 # Editors write a few hundred chunks for a large image. Each costs the decoder an allocation.
 _PNG_CHUNKS = 50_000
-_JPEG = b"\xff\xd8\xff"
-_JPEG_END = b"\xff\xd9"
-_JPEG_SCAN = 0xDA
-# Frame headers with a size: SOF0 to SOF15, except DHT, JPG and DAC, which share that range.
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Real files have a few dozen segments before the scan. Without a limit, a file that consists of
-# fill bytes would take minutes.
-_JPEG_STEPS = 5000
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 _TIFF_KIND, _TIFF_PREVIEW, _TIFF_BELOW, _TIFF_DNG = 254, 1, 330, 50706
 
@@ -43,7 +35,7 @@ class ImageFormat(StrEnum):
 WITH_END_MARKER = frozenset({ImageFormat.PNG, ImageFormat.JPEG})
 _SIGNATURES = (
     (_PNG, ImageFormat.PNG),
-    (_JPEG, ImageFormat.JPEG),
+    (jpeg.START, ImageFormat.JPEG),
     (b"BM", ImageFormat.BMP),
     (b"GIF87a", ImageFormat.GIF),
     (b"GIF89a", ImageFormat.GIF),
@@ -78,17 +70,17 @@ def has_end(image_format: ImageFormat, read_at: ReadAt, size: int, tail: int = T
         return _PNG_END in read_at(size - start, start)
     if image_format is ImageFormat.JPEG:
         # An embedded thumbnail has its own end marker, before the image's scan.
-        for marker, offset in _jpeg_segments(read_at):
-            if marker == _JPEG_SCAN:
-                start = max(start, offset)
-                return _JPEG_END in read_at(size - start, start)
+        for segment in jpeg.segments(read_at):
+            if segment.marker == jpeg.SCAN:
+                start = max(start, segment.stop)
+                return jpeg.END in read_at(size - start, start)
     return False
 
 
 def has_trailer(image_format: ImageFormat, read_at: ReadAt, size: int) -> bool:
     """Return whether bytes follow the end marker of a JPEG that has one, as in a motion photo."""
-    end = len(_JPEG_END)
-    return image_format is ImageFormat.JPEG and read_at(end, size - end) != _JPEG_END
+    end = len(jpeg.END)
+    return image_format is ImageFormat.JPEG and read_at(end, size - end) != jpeg.END
 
 
 def png_defect(data: bytes) -> str:
@@ -99,17 +91,23 @@ def png_defect(data: bytes) -> str:
     """
     if not data.startswith(_PNG):
         return ""
-    offset = len(_PNG)
-    for _ in range(_PNG_CHUNKS):
-        if len(data) < offset + 8:
-            return "the last chunk is missing"
-        length, name = struct.unpack_from(">I4s", data, offset)
-        offset += 12 + length
-        if offset > len(data):
+    for count, (name, _, stop) in enumerate(_png_chunks(data)):
+        if stop > len(data):
             return "a chunk is longer than the file"
         if name == b"IEND":
             return ""
-    return f"it has more than {_PNG_CHUNKS} chunks"
+        if count == _PNG_CHUNKS:
+            return f"it has more than {_PNG_CHUNKS} chunks"
+    return "the last chunk is missing"
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, start, stop) of each chunk; the last may be longer than the file."""
+    start = len(_PNG)
+    while len(data) >= start + 8:
+        length, name = struct.unpack_from(">I4s", data, start)
+        yield name, start, start + 12 + length
+        start += 12 + length
 
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
@@ -121,30 +119,9 @@ def dimensions(data: bytes) -> tuple[int, int] | None:
         return None
 
 
-def _jpeg_segments(read_at: ReadAt) -> Iterator[tuple[int, int]]:
-    """Yield (marker, offset of its content) up to the first scan."""
-    offset = 2
-    for _ in range(_JPEG_STEPS):
-        header = read_at(4, offset)
-        if len(header) < 4 or header[0] != 0xFF:  # noqa: PLR2004 - a marker is 0xFF, code, length
-            return
-        marker = header[1]
-        if marker == 0xFF:  # noqa: PLR2004 - fill bytes may precede a marker
-            offset += 1
-            continue
-        length = int.from_bytes(header[2:4], "big")
-        yield marker, offset + 4
-        if marker == _JPEG_SCAN:
-            return
-        offset += 2 + length
-
-
 def _jpeg_dimensions(data: bytes) -> tuple[int, int] | None:
-    for marker, offset in _jpeg_segments(memory_reader(data)):
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, offset + 1)
-            return width, height
-    return None
+    parsed = jpeg.parse(data)
+    return None if parsed is None else (parsed.width, parsed.height)
 
 
 def _bmp_dimensions(data: bytes) -> tuple[int, int]:

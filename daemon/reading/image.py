@@ -1,13 +1,15 @@
 """Validate and decode image bytes."""
 
 # Literal channel counts and character codes are clearer than named constants.
+# ruff: noqa: PLR2004
 
 import os
+import re
 import struct
 
-# OpenCV reads this at import. It is a second limit, above any ``max_megapixels`` in config.yaml;
-# the first is the size in the header, checked before decoding.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**30))
+# OpenCV reads this at import. It is a second limit, above any size that a JPEG can have; the first
+# is ``max_megapixels`` in config.yaml, checked before decoding.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**32))
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import ExifTags, Image
 
 from daemon.errors import UnreadableError
 from daemon.picture import SIDE
-from daemon.reading import foreign, formats
+from daemon.reading import foreign, formats, jpeg
 from daemon.reading.formats import ImageFormat
 from daemon.reading.pixels import Pixels, shrink, to_bgr
 
@@ -38,68 +40,40 @@ cv2.setNumThreads(1)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def decode(data: bytes, *, max_megapixels: float) -> Pixels:
-    """Return an image upright, alpha blended, (H, W, 3) uint8 BGR, at most 504 px a side.
+def decode(data: bytes, *, max_megapixels: float, side: int = _WORK_SIDE) -> Pixels:
+    """Return an image upright, alpha blended, (H, W, 3) uint8 BGR.
 
     Args:
         data: the whole file.
-        max_megapixels: larger images are refused by their header, before decoding.
+        max_megapixels: limits what is held in memory; larger images are refused by their header.
+        side: longest side of the result, px.
 
     Raises:
         UnreadableError: it cannot be read as an image; the text says why.
+        MemoryError: there is too little memory now.
     """
-    image_format, longest = _check(data, max_megapixels)
-    raw = np.frombuffer(data, np.uint8)
-    try:
-        if image_format is ImageFormat.JPEG:
-            pixels, turn = cv2.imdecode(raw, _jpeg_flag(longest)), 1
-        else:
-            pixels, names, blocks = cv2.imdecodeWithMetadata(raw, flags=cv2.IMREAD_UNCHANGED)
-            turn = _orientation(names, blocks)
-    except cv2.error as error:
-        if error.code == cv2.Error.StsNoMem:
-            raise MemoryError(str(error)) from None
-        raise UnreadableError(f"broken {image_format}: it cannot be decoded") from error
-    if pixels is None or not pixels.size:
-        raise UnreadableError(f"broken {image_format}: it cannot be decoded")
-    return _turn_upright(to_bgr(pixels, _WORK_SIDE), turn)
+    image_format = _check_format(data)
+    if image_format is ImageFormat.JPEG:
+        return _decode_jpeg(data, max_megapixels, side)
+    size = formats.dimensions(data)
+    if size is None:
+        raise UnreadableError(f"the {image_format} header is cut short or broken")
+    _check_size(image_format, size)
+    if size[0] * size[1] > max_megapixels * 1e6:
+        raise UnreadableError(_describe_excess(size, "", max_megapixels))
+    if image_format is ImageFormat.PNG and not formats.has_end(
+        image_format, formats.memory_reader(data), len(data), tail=len(data)
+    ):
+        raise UnreadableError("truncated PNG: the end of the image is missing")
+    if defect := formats.png_defect(data):
+        raise UnreadableError(f"broken {image_format}: {defect}")
+    pixels, orientation = _imdecode(data, image_format, size)
+    return _turn_upright(to_bgr(pixels, side), orientation)
 
 
 def make_thumbnail(pixels: Pixels) -> Pixels:
     """Return a decoded image as RGB, shrunk to a panel of the annotated picture."""
     return cv2.cvtColor(shrink(pixels, SIDE), cv2.COLOR_BGR2RGB)
-
-
-def _check(data: bytes, max_megapixels: float) -> tuple[ImageFormat, int]:
-    """Return format and longest side after checking the header, without decoding.
-
-    Raises:
-        UnreadableError: it is not an image, truncated, broken, too small or too large.
-    """
-    image_format = _check_format(data)
-    size = formats.dimensions(data)
-    if size is None:
-        raise UnreadableError(f"the {image_format} header is cut short or broken")
-    width, height = size
-    if width < 1 or height < 1:
-        raise UnreadableError(f"the {image_format} header says {width}x{height} pixels")
-    if max(width, height) < _SMALLEST_SIDE:
-        raise UnreadableError(
-            f"too small: {width}x{height} pixels, the minimum is {_SMALLEST_SIDE}x{_SMALLEST_SIDE}"
-        )
-    if width * height > max_megapixels * 1e6:
-        raise UnreadableError(
-            f"too large: {width}x{height} is {width * height / 1e6:.1f} megapixels, "
-            f"the limit is {max_megapixels:g}"
-        )
-    # OpenCV decodes a truncated JPEG silently, with grey for the missing part.
-    if image_format in formats.WITH_END_MARKER and not formats.has_end(
-        image_format, formats.memory_reader(data), len(data), tail=len(data)
-    ):
-        raise UnreadableError(f"truncated {image_format}: the end of the image is missing")
-    if defect := formats.png_defect(data):
-        raise UnreadableError(f"broken {image_format}: {defect}")
-    return image_format, max(size)
 
 
 def _check_format(data: bytes) -> ImageFormat:
@@ -120,18 +94,137 @@ def _check_format(data: bytes) -> ImageFormat:
     return image_format
 
 
-_REDUCED = (
-    (8, cv2.IMREAD_REDUCED_COLOR_8),
-    (4, cv2.IMREAD_REDUCED_COLOR_4),
-    (2, cv2.IMREAD_REDUCED_COLOR_2),
+def _check_size(image_format: ImageFormat, size: tuple[int, int]) -> None:
+    """Check that an image of this size may show a digit.
+
+    Raises:
+        UnreadableError: it is too small.
+    """
+    width, height = size
+    if width < 1 or height < 1:
+        raise UnreadableError(f"the {image_format} header says {width}x{height} pixels")
+    if max(width, height) < _SMALLEST_SIDE:
+        raise UnreadableError(
+            f"too small: {width}x{height} pixels, the minimum is {_SMALLEST_SIDE}x{_SMALLEST_SIDE}"
+        )
+
+
+def _describe_excess(
+    size: tuple[int, int], why: str, max_megapixels: float, remedy: str = "make it smaller"
+) -> str:
+    width, height = size
+    return (
+        f"too large: {width}x{height} is {width * height / 1e6:.1f} megapixels{why}, the limit is "
+        f"{max_megapixels:g}: {remedy}, or raise max_megapixels"
+    )
+
+
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+"""OpenCV's flags by the factor by which the JPEG decoder shrinks the image."""
+
+# Appended to a scan, this changes the picture if the decoder expects more data, which may begin
+# with any restart marker.
+_MORE = b"".join(
+    bytes((offset * 73 + 29 * number) % 251 for offset in range(64)) + bytes((0xFF, 0xD0 + number))
+    for number in (*range(8), *range(8))
 )
 
 
-def _jpeg_flag(longest: int) -> int:
-    """Return the OpenCV flag that makes the JPEG decoder shrink large images, to save memory."""
-    return next(
-        (flag for divisor, flag in _REDUCED if longest >= divisor * _WORK_SIDE), cv2.IMREAD_COLOR
-    )
+def _decode_jpeg(data: bytes, max_megapixels: float, side: int) -> Pixels:
+    parsed = jpeg.parse(data)
+    if parsed is None:
+        raise UnreadableError("the JPEG header is cut short or broken")
+    size = parsed.width, parsed.height
+    _check_size(ImageFormat.JPEG, size)
+    if not (parsed.has_end or parsed.has_all_scans):
+        raise UnreadableError(_TRUNCATED_JPEG)
+    flag = _REDUCED[_choose_divisor(parsed, size, max_megapixels, side)]
+    pixels = _imdecode_jpeg(data if parsed.is_regular else parsed.rebuild(data), flag, size)
+    if pixels is None:
+        if parsed.precision != 8 or parsed.sof not in jpeg.COMMON:
+            raise UnreadableError(
+                f"a JPEG of a rare kind ({parsed.precision} bits, SOF{parsed.sof - 0xC0}): save it "
+                "as an ordinary JPEG or PNG"
+            )
+        raise UnreadableError("broken JPEG: it cannot be decoded")
+    if not parsed.has_end or _may_end_early(pixels):
+        longer = _imdecode_jpeg(parsed.rebuild(data, _MORE), flag, size)
+        if longer is None or not np.array_equal(pixels, longer):
+            raise UnreadableError(_TRUNCATED_JPEG)
+    return to_bgr(pixels, side)
+
+
+_TRUNCATED_JPEG = "truncated JPEG: the end of the image is missing"
+
+
+def _choose_divisor(
+    parsed: jpeg.Jpeg, size: tuple[int, int], max_megapixels: float, side: int
+) -> int:
+    """Return the factor by which the decoder shrinks a JPEG.
+
+    Raises:
+        UnreadableError: it takes too much memory with any.
+    """
+    pixels, limit = size[0] * size[1], max_megapixels * 1e6
+    if parsed.is_buffered and pixels > limit:
+        why = ", all of which the decoder holds in memory, because it is a progressive JPEG"
+        remedy = "save it as a baseline JPEG or smaller"
+        raise UnreadableError(_describe_excess(size, why, max_megapixels, remedy))
+    for divisor in _REDUCED:
+        if max(size) < 2 * divisor * side and pixels <= limit * divisor**2:
+            return divisor
+    if pixels <= limit * 8**2:
+        return 8
+    why = f", {pixels / 8**2 / 1e6:.1f} if decoded at an eighth"
+    raise UnreadableError(_describe_excess(size, why, max_megapixels))
+
+
+def _imdecode_jpeg(data: bytes, flag: int, size: tuple[int, int]) -> Pixels | None:
+    """Return a JPEG as (H, W, 3) uint8 BGR, upright; ``None`` if it cannot be decoded."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error as error:
+        _raise_memory_error(error, size)
+        return None
+
+
+def _may_end_early(pixels: Pixels) -> bool:
+    """Return whether a corner has the grey that libjpeg gives to what is missing.
+
+    The last pixels of a JPEG are in a corner of the upright image. The grey is 128, or 64 with the
+    fourth channel of a CMYK image.
+    """
+    corners = pixels[:: max(1, len(pixels) - 1), :: max(1, pixels.shape[1] - 1)].reshape(-1, 3)
+    return any(np.abs(corners - float(grey)).max(axis=1).min() <= 2 for grey in (128, 64))
+
+
+def _imdecode(data: bytes, image_format: ImageFormat, size: tuple[int, int]) -> tuple[Pixels, int]:
+    """Return an image in another format than JPEG, and its orientation, 1 to 8."""
+    try:
+        pixels, names, blocks = cv2.imdecodeWithMetadata(
+            np.frombuffer(data, np.uint8), flags=cv2.IMREAD_UNCHANGED
+        )
+    except cv2.error as error:
+        _raise_memory_error(error, size)
+        pixels = None
+    if pixels is None or not pixels.size:
+        raise UnreadableError(f"broken {image_format}: it cannot be decoded")
+    return pixels, _orientation(names, blocks)
+
+
+_BYTES_A_PIXEL = 64  # more than a decoder needs, unless a broken header misleads it
+
+
+def _raise_memory_error(error: cv2.error, size: tuple[int, int]) -> None:
+    """Raise ``MemoryError`` if OpenCV could not get the memory that an image needs."""
+    wanted = re.search(r"allocate (\d+) bytes", error.err)
+    if wanted and int(wanted[1]) <= _BYTES_A_PIXEL * size[0] * size[1]:
+        raise MemoryError(error.err) from error
 
 
 def _orientation(names: object, blocks: object) -> int:
