@@ -17,7 +17,9 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"  # the chunk's type with its checksum, which is always the same
 # Editors write a few hundred chunks for a large image. Each costs the decoder an allocation.
 _PNG_CHUNKS = 50_000
+_PNG_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
+_TIFF_SAMPLES, _TIFF_PLANES = 277, 284
 _TIFF_KIND, _TIFF_PREVIEW, _TIFF_BELOW, _TIFF_DNG = 254, 1, 330, 50706
 
 
@@ -110,6 +112,19 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         start += 12 + length
 
 
+def first_image(data: bytes) -> bytes:
+    """Return an animated PNG as a PNG with its first image only; all else as it is.
+
+    OpenCV 5.0 decodes the first image of a broken animation in part, and leaves the rest of its
+    memory as it was; it refuses a broken PNG.
+    """
+    if not data.startswith(_PNG) or b"acTL" not in data:
+        return data
+    chunks = _png_chunks(data)
+    kept = (data[start:stop] for name, start, stop in chunks if name not in _PNG_ANIMATION)
+    return _PNG + b"".join(kept)
+
+
 def dimensions(data: bytes) -> tuple[int, int] | None:
     """Return (width, height) from the header, in pixels; ``None`` if it cannot be parsed."""
     image_format = sniff(data)
@@ -176,6 +191,16 @@ def _tiff_fields(data: bytes) -> dict[int, int]:
 def is_apple_png(data: bytes) -> bool:
     """Return whether a PNG is of the kind inside iPhone apps, which only Apple's programs read."""
     return data[12:16] == b"CgBI"
+
+
+def is_grey_alpha_tiff(data: bytes) -> bool:
+    """Return whether a TIFF has grey levels and alpha, and no other channels."""
+    return _tiff_fields(data).get(_TIFF_SAMPLES) == 2  # noqa: PLR2004
+
+
+def is_planar_tiff(data: bytes) -> bool:
+    """Return whether a TIFF's channels are stored one after the other."""
+    return _tiff_fields(data).get(_TIFF_PLANES) == 2  # noqa: PLR2004
 
 
 def is_camera_raw(data: bytes) -> bool:

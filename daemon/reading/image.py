@@ -3,9 +3,15 @@
 # Literal channel counts and character codes are clearer than named constants.
 # ruff: noqa: PLR2004
 
+import ctypes
 import os
 import re
 import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
 
 # OpenCV reads this at import. It is a second limit, above any size that a JPEG can have; the first
 # is ``max_megapixels`` in config.yaml, checked before decoding.
@@ -13,13 +19,13 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**32))
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from daemon.errors import UnreadableError
 from daemon.picture import SIDE
 from daemon.reading import foreign, formats, jpeg
 from daemon.reading.formats import ImageFormat
-from daemon.reading.pixels import Pixels, shrink, to_bgr
+from daemon.reading.pixels import Pixels, is_blank, shrink, to_bgr
 
 PREPROCESSING_VERSION = 2
 """Increment this when the same bytes may give a different glyph; a model works with one version.
@@ -42,6 +48,8 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 def decode(data: bytes, *, max_megapixels: float, side: int = _WORK_SIDE) -> Pixels:
     """Return an image upright, alpha blended, (H, W, 3) uint8 BGR.
+
+    Of an animation or a file with several pages, this is the first image that is not blank.
 
     Args:
         data: the whole file.
@@ -67,8 +75,10 @@ def decode(data: bytes, *, max_megapixels: float, side: int = _WORK_SIDE) -> Pix
         raise UnreadableError("truncated PNG: the end of the image is missing")
     if defect := formats.png_defect(data):
         raise UnreadableError(f"broken {image_format}: {defect}")
-    pixels, orientation = _imdecode(data, image_format, size)
-    return _turn_upright(to_bgr(pixels, side), orientation)
+    pixels = _decode_first(data, image_format, size, max_megapixels, side)
+    if image_format in _WITH_FRAMES and is_blank(pixels):
+        return next(_later_frames(data, max_megapixels, side), pixels)
+    return pixels
 
 
 def make_thumbnail(pixels: Pixels) -> Pixels:
@@ -203,18 +213,62 @@ def _may_end_early(pixels: Pixels) -> bool:
     return any(np.abs(corners - float(grey)).max(axis=1).min() <= 2 for grey in (128, 64))
 
 
-def _imdecode(data: bytes, image_format: ImageFormat, size: tuple[int, int]) -> tuple[Pixels, int]:
-    """Return an image in another format than JPEG, and its orientation, 1 to 8."""
+def _decode_first(
+    data: bytes,
+    image_format: ImageFormat,
+    size: tuple[int, int],
+    max_megapixels: float,
+    side: int,
+) -> Pixels:
+    """Return the first image of a file in another format than JPEG; see ``decode``."""
+    decoded = _imdecode(data, image_format, size)
+    if decoded is not None:
+        pixels, orientation = decoded
+        return _turn_upright(to_bgr(pixels, side), orientation)
+    # OpenCV cannot read each kind of each format.
+    for pixels in _pillow_images(data, max_megapixels):
+        return to_bgr(pixels, side)
+    raise UnreadableError(f"broken {image_format}: it cannot be decoded")
+
+
+def _imdecode(
+    data: bytes, image_format: ImageFormat, size: tuple[int, int]
+) -> tuple[Pixels, int] | None:
+    """Return an image and its orientation, 1 to 8; ``None`` if OpenCV cannot decode it."""
+    if image_format is ImageFormat.TIFF and formats.is_grey_alpha_tiff(data):
+        return None  # OpenCV would ignore the alpha
+    raw = np.frombuffer(formats.first_image(data), np.uint8)
+    is_planar = image_format is ImageFormat.TIFF and formats.is_planar_tiff(data)
+    # OpenCV 5.0 mixes up planes of more than 8 bits, but not if it converts them to 8.
+    flag = cv2.IMREAD_COLOR if is_planar else cv2.IMREAD_UNCHANGED
     try:
-        pixels, names, blocks = cv2.imdecodeWithMetadata(
-            np.frombuffer(data, np.uint8), flags=cv2.IMREAD_UNCHANGED
-        )
+        pixels, names, blocks = cv2.imdecodeWithMetadata(raw, flags=flag)
+        if pixels is None or not pixels.size:
+            return None
+        # It returns memory that it never wrote for what is missing in a TIFF of more than 8 bits.
+        if image_format is ImageFormat.TIFF and pixels.dtype != np.uint8:
+            with _new_memory_filled():
+                again = cv2.imdecodeWithMetadata(raw, flags=flag)[0]
+            if again is None or pixels.tobytes() != again.tobytes():
+                return None
     except cv2.error as error:
         _raise_memory_error(error, size)
-        pixels = None
-    if pixels is None or not pixels.size:
-        raise UnreadableError(f"broken {image_format}: it cannot be decoded")
+        return None
     return pixels, _orientation(names, blocks)
+
+
+_M_PERTURB, _FILLING = -6, 0x5A  # mallopt(3)
+
+
+@contextmanager
+def _new_memory_filled() -> Iterator[None]:
+    """Have malloc fill what it allocates; with another C library than glibc, do nothing."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)
+    mallopt(_M_PERTURB, _FILLING)
+    try:
+        yield
+    finally:
+        mallopt(_M_PERTURB, 0)
 
 
 _BYTES_A_PIXEL = 64  # more than a decoder needs, unless a broken header misleads it
@@ -225,6 +279,52 @@ def _raise_memory_error(error: cv2.error, size: tuple[int, int]) -> None:
     wanted = re.search(r"allocate (\d+) bytes", error.err)
     if wanted and int(wanted[1]) <= _BYTES_A_PIXEL * size[0] * size[1]:
         raise MemoryError(error.err) from error
+
+
+_WITH_FRAMES = frozenset({ImageFormat.PNG, ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.TIFF})
+_PILLOW = ("PNG", "BMP", "GIF", "WEBP", "TIFF")
+_MOST_FRAMES = 100
+_FRAMES_BUDGET = 2  # frames are searched until they have this many times max_megapixels
+
+
+def _later_frames(data: bytes, max_megapixels: float, side: int) -> Iterator[Pixels]:
+    """Yield the images of a file that are not blank, without the first; see ``decode``."""
+    for pixels in islice(_pillow_images(data, max_megapixels), 1, None):
+        frame = to_bgr(pixels, side)
+        if not is_blank(frame):
+            yield frame
+
+
+def _pillow_images(data: bytes, max_megapixels: float) -> Iterator[Pixels]:
+    """Yield the images of a file as Pillow decodes them, upright, up to the first broken one.
+
+    It holds one at a time, OpenCV all.
+    """
+    left = _FRAMES_BUDGET * max_megapixels * 1e6
+    try:
+        with warnings.catch_warnings(), Image.open(BytesIO(data), formats=_PILLOW) as image:
+            warnings.simplefilter("ignore")  # about broken Exif blocks
+            for number in range(_MOST_FRAMES):
+                image.seek(number)
+                left -= image.width * image.height
+                if image.width * image.height > max_megapixels * 1e6 or left < 0:
+                    return
+                yield _to_array(ImageOps.exif_transpose(image))
+    except MemoryError:
+        raise
+    # Pillow raises many kinds of exceptions for broken files, and EOFError after the last image.
+    except Exception:  # noqa: BLE001
+        return
+
+
+def _to_array(image: Image.Image) -> Pixels:
+    """Return an image of Pillow's as OpenCV would return it."""
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        pixels = np.array(image)
+        return pixels.astype(pixels.dtype.newbyteorder("="))
+    if image.mode in {"LA", "PA", "La", "RGBA", "RGBa"} or "transparency" in image.info:
+        return cv2.cvtColor(np.array(image.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
+    return cv2.cvtColor(np.array(image.convert("RGB")), cv2.COLOR_RGB2BGR)
 
 
 def _orientation(names: object, blocks: object) -> int:

@@ -56,6 +56,14 @@ def shrink(pixels: Pixels, side: int) -> Pixels:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
+def is_blank(pixels: Pixels) -> bool:
+    """Return whether all pixels have nearly the same colour."""
+    return bool((np.ptp(pixels, axis=(0, 1)) < _BLANK).all())
+
+
+_BLANK = 8  # grey levels; lossy compression leaves a few
+
+
 def _measure_white(pixels: Pixels) -> float:
     """Return the value of white: the largest of as many bits as the values have."""
     if pixels.dtype == np.uint8:

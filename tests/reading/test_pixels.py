@@ -1,4 +1,4 @@
-"""Depths and alpha: each program's way to store a drawing gives the same digit."""
+"""Depths, alpha and frames: each program's way to store a drawing gives the same digit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from daemon.errors import UnreadableError
 from daemon.reading import image
 from support.drawn import Pixels, alike, large, painted, png, read
 from tests.reading.test_hostile import chunk
@@ -90,11 +91,44 @@ def grey_alpha_png() -> bytes:
     )
 
 
+def planar_tiff() -> bytes:
+    """Return a TIFF of 16 bits whose channels are stored one after the other."""
+    height, width = INK.shape
+    channels = [bits(16, channel / 255).tobytes() for channel in cv2.split(PAGE)[::-1]]
+    size = len(channels[0])
+    strips = 8 + 3 * size
+    fields = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 3, strips),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 3, strips + 8),
+        (277, 3, 1, 3),
+        (278, 4, 1, height),
+        (279, 4, 3, strips + 20),
+        (284, 3, 1, 2),
+    ]
+    values = struct.pack("<HHHxx", 16, 16, 16)
+    values += struct.pack("<III", 8, 8 + size, 8 + 2 * size) + struct.pack("<III", *[size] * 3)
+    directory = struct.pack("<H", len(fields))
+    directory += b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    start = strips + len(values)
+    return b"II*\0" + struct.pack("<I", start) + b"".join(channels) + values + directory
+
+
 def with_value(value: float, dtype: type = np.float32) -> Pixels:
     pixels: Pixels = SHARE.astype(dtype)
     pixels[3:6, 3:6] = value
     return pixels
 
+
+def frames(kind: str, *pictures: Image.Image, **options: object) -> bytes:
+    first, *others = pictures
+    return pillow(first, kind, save_all=True, append_images=others, **options)
+
+
+BLANK, CLEAR = Image.new("RGB", INK.shape, "white"), Image.new("RGBA", INK.shape, (0, 0, 0, 0))
 
 SAME = {
     "8 of 16 bits": png(bits(8, SHARE)),
@@ -108,7 +142,9 @@ SAME = {
     "12 of 16 bits, tiff": tiff(bits(12, SHARE, SHARE, SHARE)),
     "14 bits": png(bits(14, SHARE)),
     "16 bits": png(bits(16, SHARE)),
+    "16 bits, in planes": planar_tiff(),
     "16 bits, grey and alpha": grey_alpha_png(),
+    "grey and alpha, tiff": pillow(Image.fromarray(levels(0, 255)[..., 2:], "LA"), "TIFF"),
     "float": tiff(SHARE.astype(np.float32)),
     "float, infinity": tiff(with_value(np.inf)),
     "float, minus infinity": tiff(with_value(-np.inf)),
@@ -158,6 +194,20 @@ SAME = {
     "palette, half-clear colours": pillow(
         shown().quantize(4), "PNG", transparency=bytes([255, 200, 90, 40])
     ),
+    "tiff, zstd": pillow(shown(), "TIFF", compression="zstd"),
+    "tiff, lzma": pillow(shown(), "TIFF", compression="lzma"),
+    "gif, blank first": frames("GIF", BLANK, BLANK, shown(), shown().rotate(90), duration=50),
+    "gif, clear first": frames("GIF", CLEAR, shown().convert("RGBA"), duration=50, disposal=2),
+    "png, blank first": frames("PNG", BLANK, shown(), shown().rotate(90), duration=50),
+    "png, clear first": frames("PNG", CLEAR, shown().convert("RGBA"), duration=50),
+    "webp, blank first": frames("WEBP", BLANK, shown(), duration=50, quality=80),
+    "webp, clear first": frames("WEBP", CLEAR, shown().convert("RGBA"), duration=50),
+    "tiff, blank first": frames("TIFF", BLANK, shown(), shown().rotate(90)),
+    "tiff, blank first of two sizes": frames("TIFF", BLANK.resize((900, 40)), shown()),
+    "gif, digit first": frames("GIF", shown(), shown().rotate(90), BLANK, duration=50),
+    "png, digit first": frames("PNG", shown(), BLANK, duration=50),
+    "webp, digit first": frames("WEBP", shown(), BLANK, duration=50),
+    "tiff, digit first": frames("TIFF", shown(), BLANK),
 }  # fmt: skip
 
 
@@ -183,3 +233,45 @@ def test_transparent_corners_of_a_photo_get_its_colour() -> None:
     photo[:30, :30] = 0
     decoded = image.decode(png(photo), max_megapixels=50)
     assert abs(int(decoded[5, 5, 0]) - int(decoded[100, 5, 0])) <= 2
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_file_with_blank_frames_only_is_blank(kind: str) -> None:
+    decoded = image.decode(frames(kind, BLANK, BLANK.copy()), max_megapixels=50)
+    assert decoded.min() == 255
+
+
+def test_frames_are_searched_within_the_memory_limit_only() -> None:
+    pictures = [Image.new("L", (1000, 1000), 255) for _ in range(30)]
+    ImageDraw.Draw(pictures[-1]).line((500, 200, 500, 800), fill=0, width=60)
+    # Different sizes keep Pillow from merging equal frames.
+    data = frames("TIFF", *(page.resize((1000, 999 - n)) for n, page in enumerate(pictures)))
+    assert image.decode(data, max_megapixels=50).min() < 50
+    assert image.decode(data, max_megapixels=2).min() == 255
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "BMP"])
+def test_cut_file_is_refused(kind: str) -> None:
+    whole = pillow(shown(), kind)
+    animated = frames(kind, shown(), shown().rotate(90)) if kind != "BMP" else whole
+    for data in (whole, animated[: len(whole)]):
+        for part in range(1, 8):
+            with pytest.raises(UnreadableError):
+                image.decode(data[: len(data) * part // 10], max_megapixels=50)
+
+
+def test_tiff_never_shows_memory_that_was_not_written() -> None:
+    # Decoders that return what malloc gave them show the bytes of other people's files.
+    data = bytearray(tiff(cv2.merge([bits(16, SHARE)] * 3)))
+    for tag, value in ((284, 2), (277, 3)):
+        place = data.index(struct.pack("<HH", tag, 3)) + 8
+        data[place : place + 2] = struct.pack("<H", value)
+    secret = np.full(6_000_000, 0xA7, np.uint8)
+    del secret
+    try:
+        first = image.decode(bytes(data), max_megapixels=50)
+    except UnreadableError:
+        return
+    junk = [np.full(size, 0x31, np.uint8) for size in range(1000, 600_000, 5000)]
+    del junk
+    np.testing.assert_array_equal(first, image.decode(bytes(data), max_megapixels=50))
