@@ -11,31 +11,30 @@ import resource
 import signal
 import stat
 import threading
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps, ImageStat
-
+from daemon.errors import UnreadableError
 from daemon.files import open_untrusted
 from daemon.layout import FAILED, ORIGINALS, PICTURES
 from daemon.outbox.archive import is_file_name
 from daemon.picture import GLYPH_PANEL, HEIGHT, WIDTH
-from daemon.reading import formats
+
+if TYPE_CHECKING:
+    from daemon.reading.pixels import Pixels
 
 GONE = "the file is gone"
 _TIMEOUT_SECONDS = 20.0  # many times the slowest real image
 _FOLDERS = frozenset({ORIGINALS, FAILED, PICTURES})
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 # Bytes of address space; 50 megapixels in 16 bits and 4 channels take 1.2 GB.
 _MEMORY = 2 << 30
 # Larger images are sent as JPEG: a PNG of a photo takes ten times the time and the bytes.
 _PNG_SIDE = 512
-_MIDDLE = 128
+_JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +115,6 @@ class Images:
         process.close()
 
 
-class _NotAnImageError(Exception):
-    """It cannot be shown; the text says why."""
-
-
 def decode_all(
     connection: Connection, outbox: Path, max_megapixels: float, max_file_mb: float
 ) -> None:
@@ -127,7 +122,6 @@ def decode_all(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    warnings.simplefilter("ignore")  # Pillow's, about broken Exif blocks
     while True:
         try:
             request: ImageRequest = connection.recv()
@@ -139,79 +133,48 @@ def decode_all(
 def _decode(
     outbox: Path, request: ImageRequest, max_megapixels: float, max_file_mb: float
 ) -> EncodedImage:
-    """Return a named file as an image that was encoded here."""
+    """Return a named file as an image that was encoded here, as the reader sees it."""
+    from daemon.reading import image  # noqa: PLC0415 - 0.2 s and 60 MB, only needed in the child
+
     try:
         data = _read(outbox, request.named, int(max_file_mb * 1e6))
         if request.sha256 not in {"", hashlib.sha256(data).hexdigest()}:
             return EncodedImage(error=GONE)
-        return _encode(_open(data, max_megapixels), request)
+        pixels = image.decode(data, max_megapixels=max_megapixels, side=request.side)
+        return _encode(_crop_to_glyph(pixels) if request.is_picture else pixels)
     except FileNotFoundError:
         return EncodedImage(error=GONE)
-    except OSError as error:  # also Pillow's, for broken files
-        return EncodedImage(error=f"the file cannot be shown: {error.strerror or 'it is broken'}")
-    except _NotAnImageError as error:
+    except UnreadableError as error:
         return EncodedImage(error=str(error))
-    # Pillow raises these for broken files.
-    except (ValueError, TypeError, SyntaxError, KeyError, IndexError, OverflowError, MemoryError):
-        return EncodedImage(error="the file cannot be shown: it is broken")
+    # As in the reader: whatever a hostile file causes must not end this process.
+    except Exception as error:  # noqa: BLE001
+        why = getattr(error, "strerror", None) or type(error).__name__
+        return EncodedImage(error=f"the file cannot be shown: {why}")
 
 
 def _read(outbox: Path, named: str, limit: int) -> bytes:
     with open(_open_named(outbox, named), "rb") as file:
         if os.fstat(file.fileno()).st_size > limit:
-            raise _NotAnImageError(f"the file is larger than {limit / 1e6:g} MB: it is not shown")
+            raise UnreadableError(f"the file is larger than {limit / 1e6:g} MB: it is not shown")
         return file.read(limit)
 
 
-def _open(data: bytes, max_megapixels: float) -> Image.Image:
-    """Return an image whose header was checked; it is not decoded yet."""
-    if formats.sniff(data) is None:
-        raise _NotAnImageError("the file is not an image")
-    width, height = formats.dimensions(data) or (0, 0)
-    if not width or not height:
-        raise _NotAnImageError("the image's header is broken")
-    if width * height > max_megapixels * 1e6:
-        raise _NotAnImageError(f"the image is too large to be shown: {width}x{height} pixels")
-    if defect := formats.png_defect(data):
-        raise _NotAnImageError(f"the image is broken: {defect}")
-    image = Image.open(BytesIO(data), formats=_FORMATS)
-    if image.size != (width, height):
-        raise _NotAnImageError("the image's header is broken")
-    return image
+def _crop_to_glyph(pixels: "Pixels") -> "Pixels":
+    """Return what the model saw from an annotated picture."""
+    if pixels.shape[:2] != (HEIGHT, WIDTH):
+        raise UnreadableError("the picture does not show what the model saw")
+    left, top, width, height = GLYPH_PANEL
+    return pixels[top : top + height, left : left + width]
 
 
-def _encode(image: Image.Image, request: ImageRequest) -> EncodedImage:
-    if request.is_picture:
-        if image.size != (WIDTH, HEIGHT):
-            raise _NotAnImageError("the picture does not show what the model saw")
-        left, top, width, height = GLYPH_PANEL
-        image = image.crop((left, top, left + width, top + height))
-    side = request.side, request.side
-    image.draft("RGB", side)  # JPEG: decode at a half, a quarter or an eighth
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda level: level / 256).convert("L")
-    elif image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    image.thumbnail(side, reducing_gap=2.0)
-    upright = _flatten(ImageOps.exif_transpose(image))
-    out = BytesIO()
-    if max(upright.size) > _PNG_SIDE:
-        upright.save(out, "JPEG", quality=88)
-        return EncodedImage(out.getvalue(), "image/jpeg")
-    upright.save(out, "PNG", compress_level=1)
-    return EncodedImage(out.getvalue(), "image/png")
+def _encode(pixels: "Pixels") -> EncodedImage:
+    import cv2  # noqa: PLC0415 - see _decode
 
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Return an image as RGB or grey; transparent parts get what contrasts with the rest."""
-    if image.mode not in {"RGBA", "LA", "PA"} and "transparency" not in image.info:
-        return image if image.mode in {"RGB", "L"} else image.convert("RGB")
-    image = image.convert("RGBA")
-    alpha = image.getchannel("A")
-    visible = ImageStat.Stat(image.convert("L"), alpha.point(lambda level: level and 255))
-    is_light = bool(visible.count[0]) and visible.mean[0] > _MIDDLE
-    paper = Image.new("RGBA", image.size, "black" if is_light else "white")
-    return Image.alpha_composite(paper, image).convert("RGB")
+    if max(pixels.shape) > _PNG_SIDE:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        return EncodedImage(cv2.imencode(".jpg", pixels, quality)[1].tobytes(), "image/jpeg")
+    level = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    return EncodedImage(cv2.imencode(".png", pixels, level)[1].tobytes(), "image/png")
 
 
 def _open_named(outbox: Path, named: str) -> int:

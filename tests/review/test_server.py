@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,11 @@ import pytest
 from PIL import Image
 
 from daemon import ids
+from daemon.errors import UnreadableError
 from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
 from daemon.outbox.rows import csv_line
+from daemon.reading import image
 from support.daemon import STAND_IN, Daemon, digitd
 from support.factories import BLANK, BROKEN, SURE, doubtful
 from support.site import Server, Site, png
@@ -391,6 +394,62 @@ def test_every_kind_of_png_is_shown(site: Site, kind: str) -> None:
         assert shown.shape == (60, 60)
         if kind == "16 bit":
             assert abs(int(shown.mean()) - 30_000 // 256) < 3
+
+
+def test_page_shows_what_the_reader_sees(site: Site, server: Server) -> None:
+    pale = Image.new("RGBA", (60, 60), (255, 255, 255, 0))
+    pale.paste((255, 255, 255, 60), (25, 10, 35, 50))
+    unused = Image.new("RGBA", (60, 60), (90, 160, 230, 0))
+    wide = Image.new("L", (9000, 6000), 230)
+    wide.paste(30, (4000, 1000, 4600, 5000))
+    deep = np.full((60, 60), 900, np.uint16)
+    deep[10:50, 28:34] = 90
+    blank = Image.new("L", (60, 60), 255)
+    files = {
+        "pale.png": saved(pale, "PNG"),
+        "unused.png": saved(unused, "PNG"),
+        "wide.jpg": saved(wide, "JPEG"),
+        "deep.png": cv2.imencode(".png", deep)[1].tobytes(),
+        "noend.jpg": saved(unused.convert("RGB"), "JPEG")[:-2],
+        "float.tif": cv2.imencode(".tiff", np.where(deep > 90, np.inf, 0.5).astype(np.float32))[1],
+        "late.gif": saved(blank, "GIF", save_all=True, append_images=[pale.convert("L")]),
+    }
+    for name, data in files.items():
+        job_id = site.add(name, SURE, bytes(data))
+        server.wait_for_rows(len(site.rows()))
+        reply = server.request(f"/image/{job_id}/large")
+        assert reply.status == 200, (name, reply.text)
+        shown = cv2.imdecode(np.frombuffer(reply.body, np.uint8), cv2.IMREAD_COLOR)
+        seen = image.decode(bytes(data), max_megapixels=50, side=2000)
+        assert shown is not None
+        assert shown.shape == seen.shape
+        assert np.abs(shown.astype(int) - seen).mean() < 1, name
+
+
+def test_page_names_the_reasons_of_the_reader(site: Site, server: Server) -> None:
+    whole = saved(Image.new("L", (600, 600), 255), "JPEG")
+    small = saved(Image.new("L", (5, 5)), "PNG")
+    files = {
+        "photo.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40),
+        "form.pdf": b"%PDF-1.7\n",
+        "half.jpg": whole[: len(whole) // 2],
+        "page.jpg": b"<!doctype html><title>Log in</title>",
+        "huge.png": small[:16] + struct.pack(">II", 30000, 30000) + small[24:],
+        "small.png": small,
+    }
+    for name, data in files.items():
+        job_id = site.add(name, BROKEN, data)
+        server.wait_for_rows(len(site.rows()))
+        reply = server.request(f"/image/{job_id}/large")
+        with pytest.raises(UnreadableError) as raised:
+            image.decode(data, max_megapixels=50)
+        assert (reply.status, reply.json["error"]) == (404, str(raised.value))
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
 
 
 def test_dead_decoder_is_replaced(server: Server, three: list[str]) -> None:
