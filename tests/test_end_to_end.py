@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -226,6 +227,39 @@ def test_predict_reads_readable_files_and_reports_the_others(tmp_path: Path) -> 
     assert files[2].read_bytes() == sample(7)
     alone = digitd("predict", files[2])
     assert (alone.returncode, alone.stderr) == (0, "")
+
+
+def test_predict_waits_for_no_fifo_and_no_endless_file(tmp_path: Path) -> None:
+    fifo, large, link = tmp_path / "fifo.png", tmp_path / "large.png", tmp_path / "link.png"
+    os.mkfifo(fifo)
+    with large.open("wb") as file:
+        file.truncate(1 << 40)
+    link.symlink_to(SAMPLES / "digit7.png")
+    read = digitd("predict", "--json", fifo, "/dev/zero", tmp_path, large, link)
+    rows = [json.loads(line) for line in read.stdout.splitlines()]
+    assert [row["reason"] for row in rows] == [
+        "cannot be opened: it is not a regular file",
+        "cannot be opened: it is not a regular file",
+        "cannot be opened: Is a directory",
+        "too large: more than 64 MB: make it smaller",
+        "",
+    ]
+    assert rows[4]["digit"] == 7
+
+
+def test_predict_reads_pipes_of_its_own(tmp_path: Path) -> None:
+    seven, three = SAMPLES / "digit7.png", SAMPLES / "digit3.png"
+    script = f"cat {seven} | {shlex.join(DIGITD)} predict /dev/stdin <(cat {three})"
+    read = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert [line.split()[1] for line in read.stdout.splitlines()] == ["7", "3"]
 
 
 def test_check_reports_what_is_valid_and_what_is_wrong(box: Box) -> None:

@@ -1,19 +1,23 @@
 """The command ``predict``, which reads files in place."""
 
+import errno
 import hashlib
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from daemon import ids
 from daemon.commands import echo, model_option
 from daemon.errors import EX_FOUND_WRONG, ConfigError
+from daemon.files import open_untrusted
 from daemon.outbox import rows
 from daemon.records import FileContent, Job, Placement, Result, Status
 from daemon.text import printable
@@ -49,7 +53,7 @@ def predict(files: tuple[Path, ...], pictures: Path | None, model: Path, *, as_j
 
     options = replace(Config().reading, model=model, pictures=pictures is not None)
     failed = False
-    for row in _read_files(Reader(options), files, pictures):
+    for row in _read_files(Reader(options), files, pictures, options.max_file_mb):
         failed |= row.verdict.status is Status.ERROR
         if as_json:
             click.echo(json.dumps(row.fields(), ensure_ascii=False))
@@ -60,7 +64,7 @@ def predict(files: tuple[Path, ...], pictures: Path | None, model: Path, *, as_j
 
 
 def _read_files(
-    reader: "Reader", files: Iterable[Path], pictures: Path | None
+    reader: "Reader", files: Iterable[Path], pictures: Path | None, max_file_mb: float
 ) -> Iterator[rows.Row]:
     """Yield a row for each file; ``original`` is its path as given.
 
@@ -71,7 +75,7 @@ def _read_files(
     """
     new_ids = ids.Ids()
     for file in files:
-        content, sha256 = _load(file)
+        content, sha256 = _load(file, max_file_mb)
         job = Job(new_ids.next(), file.name, file, len(content.data), datetime.now(UTC))
         try:
             (reading,) = reader.read([content])
@@ -86,13 +90,34 @@ def _read_files(
         )
 
 
-def _load(file: Path) -> tuple[FileContent, str]:
+def _load(file: Path, max_file_mb: float) -> tuple[FileContent, str]:
     """Return a file's bytes and sha256, or why it cannot be read and an empty string."""
+    limit = int(max_file_mb * 1e6)
     try:
-        data = file.read_bytes()
+        with _open(file) as opened:
+            data = opened.read(limit + 1)
     except OSError as error:
         return FileContent(file.name, b"", rejection=f"cannot be opened: {error.strerror}"), ""
+    if len(data) > limit:
+        why = f"too large: more than {max_file_mb:g} MB: make it smaller"
+        return FileContent(file.name, b"", rejection=why), ""
     return FileContent(file.name, data), hashlib.sha256(data).hexdigest()
+
+
+def _open(file: Path) -> BinaryIO:
+    """Open a regular file, or a pipe of this process: /dev/stdin, or <(…) in a shell.
+
+    Raises:
+        OSError: it cannot be opened, or is something else, which might never end.
+    """
+    path = os.path.realpath(file)
+    if path.startswith(f"/proc/{os.getpid()}/fd/"):
+        return file.open("rb")
+    opened = open(open_untrusted(path), "rb")  # noqa: PTH123, SIM115 - opened safely
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return opened
 
 
 def _save_picture(folder: Path, job: Job, picture: bytes) -> str:
