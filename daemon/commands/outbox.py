@@ -178,8 +178,12 @@ def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> Non
     from daemon.inbox.put import list_failed, retry_file
     from daemon.layout import FAILED
 
-    if everything == bool(names):
-        raise click.UsageError("give the names of files in failed/, or --all")
+    if everything and names:
+        raise click.UsageError(
+            f"--all puts back every file in {FAILED}/: leave out the names, or leave out --all"
+        )
+    if not everything and not names:
+        raise click.UsageError(f"which files? give their names in {FAILED}/, or --all")
     settings = config.load(config_file)
     status = 0
     for given in list_failed(settings.outbox) if everything else names:

@@ -98,10 +98,14 @@ def test_name_that_no_pattern_matches_stays(box: Box) -> None:
     assert "digit7.png: would be ignored in the inbox" in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["--all", "digit7.png"]])
-def test_usage_error(tmp_path: Path, arguments: list[str]) -> None:
-    box = Box(tmp_path)
-    assert run_retry(box, *arguments)[0] == 2
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], "which files?"), (["--all", "digit7.png"], "leave out the names")],
+)
+def test_usage_error(tmp_path: Path, arguments: list[str], expected: str) -> None:
+    status, said = run_retry(Box(tmp_path), *arguments)
+    assert status == 2
+    assert expected in said
 
 
 def test_nothing_failed_is_not_an_error(tmp_path: Path) -> None:
