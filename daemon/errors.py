@@ -84,10 +84,11 @@ class UnreadableError(DigitdError):
 def describe(fault: Exception) -> str:
     """Return the message of a fault, starting with the path if it has one."""
     if isinstance(fault, OSError):
-        source, target = fault.filename, fault.filename2
-        path = target if target and fault.errno in _FAULTS_OF_TARGETS else source or target
-        if path:
-            return f"{printable(str(path))}: {fault.strerror}"
+        paths = [path for path in (fault.filename, fault.filename2) if path]
+        if fault.errno in _FAULTS_OF_TARGETS:
+            paths = paths[-1:]
+        if paths:
+            return f"{printable(' -> '.join(map(str, paths)))}: {fault.strerror}"
     return str(fault)
 
 

@@ -115,9 +115,9 @@ class Committer:
                 self._outbox.publish(file.job, file.placement)
             except OSError as error:
                 if error.errno in _ONE_FILES_FAULT:
-                    log.error(
-                        "%s cannot be published yet: %s", file.placement.original, describe(error)
-                    )
+                    if file.publish_error != (why := describe(error)):
+                        log.error("%s cannot be published yet: %s", file.placement.original, why)
+                    file.publish_error = why
                     self._files.delay(file, _PARKED_SECONDS)
                 else:
                     failure = error

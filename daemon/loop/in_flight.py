@@ -36,6 +36,7 @@ class InFlight:
         is_stale: its result must not be used, because the disk may have lost its picture.
         result: set from READ on.
         placement: set when COMMITTED.
+        publish_error: why it could not be published; empty if that has not failed.
     """
 
     job: Job
@@ -49,6 +50,7 @@ class InFlight:
     is_stale: bool = False
     result: Result | None = None
     placement: Placement | None = None
+    publish_error: str = ""
 
 
 class InFlightTable:

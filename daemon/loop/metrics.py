@@ -29,6 +29,7 @@ class Gauges:
         waiting: the number of files without a row.
         oldest_seconds: how long the oldest of them has waited.
         restarts: how many workers the readers have replaced; a new session begins at 0.
+        unpublished: the number of files that have their row but could not be published.
         drifts: the number of drift tests that fire.
         model: the model's short hash; empty while none is loaded.
     """
@@ -37,6 +38,7 @@ class Gauges:
     waiting: int
     oldest_seconds: float
     restarts: int
+    unpublished: int
     drifts: int
     model: str
 
@@ -86,6 +88,9 @@ class Metrics:
         self._paused = gauge("paused", "1 while intake is paused.")
         self._waiting = gauge("waiting_files", "Files that are known and have no row yet.")
         self._oldest = gauge("oldest_waiting_seconds", "How long the oldest of them has waited.")
+        self._unpublished = gauge(
+            "unpublished_files", "Files that have their row but cannot be published."
+        )
         self._drifts = gauge("drifts", "Number of drift tests that fire.")
         self._build = Gauge(
             "digitd_build_info", "Version and model.", ["version", "model"], registry=registry
@@ -120,6 +125,7 @@ class Metrics:
         self._paused.set(gauges.paused)
         self._waiting.set(gauges.waiting)
         self._oldest.set(gauges.oldest_seconds)
+        self._unpublished.set(gauges.unpublished)
         self._drifts.set(gauges.drifts)
         self._restarts.inc(max(0, gauges.restarts - self._replaced))
         self._replaced = gauges.restarts

@@ -193,6 +193,11 @@ class Session:
         return len(self._files.delayed(Stage.COMMITTED))
 
     @property
+    def _publish_error(self) -> str:
+        """Why the first of these could not be published."""
+        return next((one.publish_error for one in self._files.delayed(Stage.COMMITTED)), "")
+
+    @property
     def state(self) -> State:
         """Whether it is starting, running or paused."""
         if self._pause_reason:
@@ -212,6 +217,8 @@ class Session:
             model=self._pool.self_test.model if self._pool.self_test else "",
             in_work=len(self._files),
             changed=self._metrics.changed,
+            unpublished=self.unpublished,
+            unpublished_why=self._publish_error,
             open=self._inbox.open_files,
         )
 
@@ -307,6 +314,7 @@ class Session:
                 waiting=arrived.waiting + len(without_row),
                 oldest_seconds=max(0.0, time.time() - min(arrived.since, *claimed_at, math.inf)),
                 restarts=self._pool.replaced,
+                unpublished=self.unpublished,
                 drifts=len(self._drift.differences),
                 model=self._pool.self_test.model if self._pool.self_test else "",
             ),

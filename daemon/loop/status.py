@@ -46,6 +46,8 @@ class StatusSnapshot:
 
     Attributes:
         outbox: its path, with which `digitd check` recognises its own daemon.
+        unpublished: how many files have their row, but could not be published.
+        unpublished_why: why the first of them could not.
         changed: how many files changed between the row and their publication, since the start.
         open: the files in the inbox that another process has open.
     """
@@ -59,6 +61,8 @@ class StatusSnapshot:
     model: str
     in_work: int
     changed: int
+    unpublished: int
+    unpublished_why: str
     open: tuple[str, ...]
 
 
@@ -147,6 +151,8 @@ def read_status(config: Config) -> dict[str, Any]:
         "ignored": counts.ignored,
         "in_work": _count_claimed(config.inbox / WORK_FOLDER),
         "changed": known.get("changed", 0),
+        "unpublished": known.get("unpublished", 0),
+        "unpublished_why": known.get("unpublished_why", ""),
         **{status.value: found.by_status.get(status) for status in Status},
         "drift": differences(load(config.outbox)),
         "last": _brief(found.last),

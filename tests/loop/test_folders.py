@@ -216,3 +216,25 @@ def test_process_that_cannot_start_workers_tries_again(box: Box) -> None:
         box.drop("digit1.png", png_like("fine"))
         box.wait_for_rows(1)
         assert running.stop() == 0
+
+
+@needs_setpriv
+@pytest.mark.parametrize("name", ["originals", "annotated"])
+def test_files_that_cannot_be_published_show_in_status_and_metrics(box: Box, name: str) -> None:
+    box.configure(metrics_file="digitd.prom")
+    folder = box.outbox / name
+    with Daemon(box, [*AS_USER, *STAND_IN]) as running:
+        running.wait_for_log("is ready")
+        until(folder.is_dir, "the folder")
+        folder.chmod(0o550)
+        for number in (1, 2):
+            box.drop(f"digit{number}.png", png_like("fine"))
+        box.wait_for_rows(2)
+        until(lambda: status(box)["unpublished"] == 2, "a status that counts them")
+        assert f"{folder}" in str(status(box)["unpublished_why"])
+        assert "unpublished: 2" in as_user(box.config, "status").stdout
+        assert status(box)["state"] == "running"
+        assert running.stop() == 0
+        assert "digitd_unpublished_files 2.0" in (box.folder / "digitd.prom").read_text()
+        folder.chmod(0o770)
+    assert running.log.count("cannot be published yet") == 2

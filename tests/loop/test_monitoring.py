@@ -43,7 +43,7 @@ def run(*command: str | Path, given: str | None = None) -> str:
 
 
 def test_alerts_fire_when_they_should_and_only_then(promtool: str) -> None:
-    assert "9 rules found" in run(promtool, "check", "rules", "alerts.yml")
+    assert "10 rules found" in run(promtool, "check", "rules", "alerts.yml")
     assert "SUCCESS" in run(promtool, "test", "rules", "alerts-test.yml")
 
 
