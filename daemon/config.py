@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
-from daemon.errors import ConfigError
+from daemon.errors import ConfigError, StorageError
 from daemon.layout import FAILED, ORIGINALS, PICTURES
 from daemon.pattern import IMAGES, correct, find_fault
 from daemon.records import Cluster, ReadOptions
@@ -239,8 +239,9 @@ def load(file: Path) -> Config:
     """Read and check a config file; relative paths in it are relative to its folder.
 
     Raises:
-        ConfigError: the file cannot be read, or a setting is not allowed. The message names the
-            file and, for each fault, the key, the value and what is allowed.
+        ConfigError: the file is not there or no text, or a setting is not allowed. The message
+            names the file and, for each fault, the key, the value and what is allowed.
+        StorageError: the file is there and cannot be read now.
     """
     try:
         with file.open(encoding="utf-8") as stream:  # a stream, so that YAML errors name the file
@@ -249,9 +250,12 @@ def load(file: Path) -> Config:
         raise ConfigError(
             f"{file} does not exist: create it with `digitd init`, or name yours with --config"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{file} cannot be read: {error}: make it a text file in UTF-8 that this user can read"
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}: make it a text file in UTF-8") from None
+    except OSError as error:  # systemd tries again, as for a folder
+        raise StorageError(
+            f"{file} cannot be read: {error.strerror}: check its disk, and that this user may read "
+            "it"
         ) from None
     except yaml.YAMLError as error:
         hint = _describe_yaml_pattern(file, error) or _one_line(error)

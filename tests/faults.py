@@ -250,6 +250,10 @@ class Bench:
         self.kill()
         shutil.rmtree(self.box.folder.parent)
 
+    def unpublished(self) -> list[str]:
+        """Return the names of claimed files and of their pictures in the work folder."""
+        return sorted(file.name for file in self.box.work.glob("d*[-.]*"))
+
     def waiting(self) -> list[str]:
         return sorted(file.name for file in self.box.inbox.glob("[!.]*"))
 
@@ -257,9 +261,8 @@ class Bench:
         """Return why it is not done."""
         missing = sorted(name for name, _ in self.expected.rows - self.rows())
         waiting = self.waiting()
-        claimed = sorted(path.name for path in self.box.claimed())
-        health = read_health(self._config)
-        return f"{health}; without a row: {missing}; in the inbox: {waiting}; claimed: {claimed}"
+        health, left = read_health(self._config), self.unpublished()
+        return f"{health}; without a row: {missing}; in the inbox: {waiting}; unpublished: {left}"
 
     def rows(self) -> Counter[tuple[str, str]]:
         return Counter((row["file"], row["sha256"]) for row in self.box.rows())
@@ -276,7 +279,7 @@ class Bench:
         missing = self.expected.rows - self.rows()
         return (
             not missing
-            and not self.box.claimed()
+            and not self.unpublished()
             and not self.waiting()
             and read_health(self._config) == State.RUNNING
         )

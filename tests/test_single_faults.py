@@ -28,9 +28,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     "fault",
     [
         Fault("stat", errno.EACCES, times=FOR_A_SECOND, part=b"/inbox/.digitd/d"),
+        Fault("stat", errno.EIO, when=0.5, part=b".picture"),
+        Fault("read", errno.EIO, at_start=True, times=FOR_A_SECOND, part=b"config.yaml"),
         Fault("ftruncate", errno.EIO, at_start=True, part=b"/outbox/.digitd.lock"),
     ],
     ids=str,
 )
 def test_fault_leaves_no_trace(bench: Bench, fault: Fault) -> None:
-    assert run_trial(bench, fault, 0, str(fault)) == "fine"
+    outcome = run_trial(bench, fault, seen=2, seed=str(fault))
+    assert outcome == ("restarted" if fault.part == b"config.yaml" else "fine")
