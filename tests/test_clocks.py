@@ -102,6 +102,30 @@ def test_files_are_dated_right_after_the_clock_was_wrong(
         assert rate[1] == "1"
 
 
+def test_ids_are_in_the_order_of_arrival_while_the_clock_moves(box: Box, clock: Clock) -> None:
+    box.configure(folders="daily", keep_days=365)
+    command = clock.command(STAND_IN)
+    names = [f"digit{number}.png" for number in range(1, 19)]
+    offsets = [0, 400, -1 / 24, -400, DECADE, 0]  # an hour, as summer time
+    for part, reload in ((names[:6], False), (names[6:12], True), (names[12:], False)):
+        with Daemon(box, command) as running:
+            for name, days in zip(part, offsets, strict=True):
+                clock.set(days)
+                if reload and name != part[0]:  # digitd is up
+                    running.send(signal.SIGHUP)
+                box.drop(name, FINE)
+                until(lambda path=box.inbox / name: not path.exists(), name)  # type: ignore[misc]
+            box.wait_for_rows(names.index(part[-1]) + 1)
+            box.wait_until_settled()
+            assert running.stop() == 0
+    ids = {row["file"]: row["id"] for row in box.rows()}
+    assert len(ids) == len(set(ids.values())) == len(names)
+    assert sorted(names, key=ids.__getitem__) == names
+    assert all(row["received_at"] <= row["processed_at"] for row in box.rows())
+    assert len(list((box.outbox / "originals").rglob("*.png"))) == len(names)
+    assert find_discrepancies(load(box.config)).discrepancies == ()
+
+
 def test_time_of_arrival_survives_a_kill(box: Box, clock: Clock) -> None:
     command = clock.command(STAND_IN)
     clock.set(DECADE)  # from now on, ids are ahead of the clock
