@@ -225,7 +225,8 @@ def make_folder(folder: Path) -> None:
     """Create a folder if it is missing, so that it survives a power failure."""
     if not folder.is_dir():
         folder.mkdir(mode=0o770, exist_ok=True)
-        sync_folder(folder.parent)
+        with suppress(PermissionError):  # a folder may be writable and not readable
+            sync_folder(folder.parent)
 
 
 def hash_file(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from daemon.config import Config
 from daemon.errors import ConfigError, MissingPackageError, StorageError, describe
+from daemon.files import make_folder
 from daemon.layout import (
     ATTEMPTS,
     FAILED,
@@ -44,7 +45,7 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
         if not _names(in_force, folder):
             with _naming(key):
                 _check_folder(key, folder)
-                folder.mkdir(mode=0o770, exist_ok=True)
+                make_folder(folder)
 
 
 def check_folders(config: Config, in_force: Config | None = None) -> None:
