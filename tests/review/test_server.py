@@ -536,7 +536,7 @@ def test_upload_is_found_by_its_content(site: Site, server: Server) -> None:
 def test_image_gets_a_name_that_is_read(
     site: Site, pattern: str, name: str, stored: list[str]
 ) -> None:
-    site.configure(pattern=pattern)
+    site.configure(pattern=f'"{pattern}"')
     with Server(site) as server:
         path = f"/api/files?name={quote(name)}"
         assert [server.request(path, png(n)).json["name"] for n in "12"] == stored
