@@ -11,6 +11,7 @@ from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO, Answer, Source
 from daemon.records import Status
 from daemon.review.follow import Follower
+from daemon.text import escape
 
 _LONGEST_NAME = 64  # of a person, in characters
 # Where a row is, and the answer in force.
@@ -97,7 +98,7 @@ class SubmittedAnswer:
             raise ValueError("in_queue, is_sample: must be true or false")
         if not labels.is_label(texts["label"]):
             raise ValueError("label: must be a digit, none or undo")
-        return cls(**texts | {"by": texts["by"].strip() or user}, **flags)
+        return cls(**texts | {"by": escape(texts["by"].strip()) or user}, **flags)
 
 
 class UnknownRowError(Exception):
