@@ -239,8 +239,9 @@ def load(file: Path) -> Config:
     """Read and check a config file; relative paths in it are relative to its folder.
 
     Raises:
-        ConfigError: the file is not there or no text, or a setting is not allowed. The message
-            names the file and, for each fault, the key, the value and what is allowed.
+        ConfigError: the file is not there, is no text or may not be read, or a setting is not
+            allowed. The message names the file and, for each fault, the key, the value and what is
+            allowed.
         StorageError: the file is there and cannot be read now.
     """
     try:
@@ -253,6 +254,10 @@ def load(file: Path) -> Config:
     except (IsADirectoryError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}: make it a text file in UTF-8") from None
     except OSError as error:  # systemd tries again, as for a folder
+        if isinstance(error, PermissionError) and not os.access(file, os.R_OK):
+            raise ConfigError(
+                f"{file} cannot be read: {error.strerror}: let this user read it"
+            ) from None
         raise StorageError(
             f"{file} cannot be read: {error.strerror}: check its disk, and that this user may read "
             "it"
