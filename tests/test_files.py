@@ -220,6 +220,22 @@ def test_lock_on_a_removed_file_is_no_longer_held(tmp_path: Path) -> None:
     lock.release()
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_named_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "lock").touch()
+    monkeypatch.setattr("fcntl.flock", refuse)
+    expected = f"{tmp_path / 'lock'}: cannot be locked: {os.strerror(number)}: use a file system"
+    with pytest.raises(StorageError, match=expected):
+        Lock(tmp_path / "lock").take()
+    with pytest.raises(StorageError, match=expected):
+        is_held(tmp_path / "lock")
+
+
 def test_lock_file_that_may_not_be_opened_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from daemon import files, ids
+from daemon.errors import add_path
 from daemon.layout import LABELS
 from daemon.outbox import rows
 
@@ -155,7 +156,8 @@ def _open_locked(path: Path) -> int:
     while True:
         descriptor = files.open_to_append(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with add_path(path):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             if files.is_open_at(descriptor, path):
                 return descriptor
         except OSError:
