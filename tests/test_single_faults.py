@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,11 +30,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     [
         Fault("stat", errno.EACCES, times=FOR_A_SECOND, part=b"/inbox/.digitd/d"),
         Fault("stat", errno.EIO, when=0.5, part=b".picture"),
+        # When it is checked again; a file that is not renamed into the inbox is checked more often.
+        *(Fault("close", errno.EIO, when=when, part=b"digitN-bad.png") for when in (0.5, 1.0)),
         Fault("read", errno.EIO, at_start=True, times=FOR_A_SECOND, part=b"config.yaml"),
         Fault("ftruncate", errno.EIO, at_start=True, part=b"/outbox/.digitd.lock"),
     ],
     ids=str,
 )
 def test_fault_leaves_no_trace(bench: Bench, fault: Fault) -> None:
+    fault = replace(fault, part=fault.part.replace(b"N", b"%d" % (bench.trials + 1)))
     outcome = run_trial(bench, fault, seen=2, seed=str(fault))
     assert outcome == ("restarted" if fault.part == b"config.yaml" else "fine")

@@ -167,11 +167,12 @@ class Completeness:
         except OSError as error:
             return self._look_from_outside(name, error, is_open=is_open)
         try:
-            return self._look_inside(name, descriptor, is_open=is_open)
+            try:
+                return self._look_inside(name, descriptor, is_open=is_open)
+            finally:
+                os.close(descriptor)
         except OSError as error:  # EIO, ESTALE: a fault of the disk or the network
             return self._retry_later(name, error)
-        finally:
-            os.close(descriptor)
 
     def _look_inside(self, name: str, descriptor: int, *, is_open: bool | None) -> State:
         """Return the state of an open file."""
