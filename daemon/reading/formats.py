@@ -17,7 +17,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"  # the chunk's type with its checksum, which is always the same
 # Editors write a few hundred chunks for a large image. Each costs the decoder an allocation.
 _PNG_CHUNKS = 50_000
-_PNG_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
+_PNG_FRAMES = b"acTL"
+_PNG_ANIMATION = frozenset({_PNG_FRAMES, b"fcTL", b"fdAT"})
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 _TIFF_SAMPLES, _TIFF_PLANES = 277, 284
 _TIFF_KIND, _TIFF_PREVIEW, _TIFF_BELOW, _TIFF_DNG = 254, 1, 330, 50706
@@ -112,13 +113,21 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         start += 12 + length
 
 
+def may_have_frames(image_format: ImageFormat, data: bytes) -> bool:
+    """Return whether a file may have more than one image."""
+    if image_format is ImageFormat.PNG:
+        # It stands before the pixels (PNG specification, 11.3.7).
+        return data.find(_PNG_FRAMES, 0, data.find(b"IDAT")) >= 0
+    return image_format in {ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.TIFF}
+
+
 def first_image(data: bytes) -> bytes:
     """Return an animated PNG as a PNG with its first image only; all else as it is.
 
     OpenCV 5.0 decodes the first image of a broken animation in part, and leaves the rest of its
     memory as it was; it refuses a broken PNG.
     """
-    if not data.startswith(_PNG) or b"acTL" not in data:
+    if not data.startswith(_PNG) or not may_have_frames(ImageFormat.PNG, data):
         return data
     chunks = _png_chunks(data)
     kept = (data[start:stop] for name, start, stop in chunks if name not in _PNG_ANIMATION)

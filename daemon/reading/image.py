@@ -76,7 +76,7 @@ def decode(data: bytes, *, max_megapixels: float, side: int = _WORK_SIDE) -> Pix
     if defect := formats.png_defect(data):
         raise UnreadableError(f"broken {image_format}: {defect}")
     pixels = _decode_first(data, image_format, size, max_megapixels, side)
-    if image_format in _WITH_FRAMES and is_blank(pixels):
+    if formats.may_have_frames(image_format, data) and is_blank(pixels):
         return next(_later_frames(data, max_megapixels, side), pixels)
     return pixels
 
@@ -281,7 +281,6 @@ def _raise_memory_error(error: cv2.error, size: tuple[int, int]) -> None:
         raise MemoryError(error.err) from error
 
 
-_WITH_FRAMES = frozenset({ImageFormat.PNG, ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.TIFF})
 _PILLOW = ("PNG", "BMP", "GIF", "WEBP", "TIFF")
 _MOST_FRAMES = 100
 _FRAMES_BUDGET = 2  # frames are searched until they have this many times max_megapixels
