@@ -21,6 +21,10 @@ class Stage(Enum):
     COMMITTED = auto()  # has a row, but its files are not in place yet
 
 
+# From the attempt to the row.
+IN_PROGRESS = (Stage.LOGGED, Stage.READING, Stage.READ)
+
+
 @dataclass(slots=True)
 class InFlight:
     """One file in flight: its job, its stage, and what that stage needs.

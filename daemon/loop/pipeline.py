@@ -8,7 +8,7 @@ from pathlib import Path
 from daemon.errors import ModelError
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
-from daemon.loop.in_flight import InFlight, InFlightTable, Stage
+from daemon.loop.in_flight import IN_PROGRESS, InFlight, InFlightTable, Stage
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox
 from daemon.records import Result
 from daemon.text import count, printable
@@ -25,8 +25,6 @@ _BATCH_BYTES = 8_000_000
 # (208 KiB) and a stopped worker doesn't block the loop.
 _BATCH_NAME_BYTES = 40_000
 _JOB_BYTES = 150  # size of a job in the pipe without its name, which is sent twice
-# From the attempt to the row.
-_IN_PROGRESS = (Stage.LOGGED, Stage.READING, Stage.READ)
 
 
 class Pipeline:
@@ -162,13 +160,6 @@ class Pipeline:
         if self._error is not None:
             raise self._error
 
-    def withdraw(self) -> None:
-        """Take back the batches that no worker has yet, LOGGED → CLAIMED."""
-        files = self._files.at(Stage.LOGGED)
-        self._claims.attempts.end([file.job.id for file in files])
-        self._logged.clear()
-        self._files.requeue(files)
-
     def close(self) -> None:
         """Log that files without a row were not finished, without blaming them; end the thread."""
         if ids := [file.job.id for file in self._in_progress()]:
@@ -186,7 +177,7 @@ class Pipeline:
 
     def _in_progress(self) -> list[InFlight]:
         """Return the files from their attempt to their row."""
-        return [file for stage in _IN_PROGRESS for file in self._files.at(stage)]
+        return [file for stage in IN_PROGRESS for file in self._files.at(stage)]
 
     def _claim(self, at_most: int) -> None:
         """Claim complete files from the inbox."""
@@ -240,7 +231,10 @@ class Pipeline:
             ended = self._claim_sync.ended()
         except OSError as error:
             self._error = error
-            self.withdraw()
+            files = self._files.at(Stage.LOGGED)
+            self._claims.attempts.end([file.job.id for file in files])
+            self._logged.clear()
+            self._files.requeue(files)
             return
         while self._logged:
             batch = self._logged[0]

@@ -17,7 +17,7 @@ from daemon.inbox.inbox import Inbox
 from daemon.inbox.listing import Listing
 from daemon.layout import TABLE
 from daemon.loop.committer import Committer
-from daemon.loop.in_flight import InFlightTable, Stage
+from daemon.loop.in_flight import IN_PROGRESS, InFlightTable, Stage
 from daemon.loop.metrics import Gauges, Metrics
 from daemon.loop.pipeline import Pipeline
 from daemon.loop.status import State, StatusPage, StatusSnapshot
@@ -229,10 +229,9 @@ class Session:
         """
         deadline = time.monotonic() + _STOP_SECONDS
         files = self._files
-        self._pipeline.withdraw()
         try:
             self._committer.commit()
-            while files.count(Stage.READING) or files.count(Stage.READ):
+            while any(files.count(stage) for stage in IN_PROGRESS):
                 if (left := deadline - time.monotonic()) <= 0:
                     break
                 self._wakeup.wait(self._pool.waitables, left)
