@@ -3,9 +3,9 @@
 ``python -m tests.faults [--trials 200] [--seed 7] [--box FOLDER]``
 
 In each trial the real daemon with two workers reads some files, and a random call (open, fsync,
-rename, …) fails with a random errno of a realistic list: once, some times in a row, or for a
-second; in the daemon or in its workers; while it runs or while it starts. Then the fault ends. Each
-file must get exactly one row, no good file may be blamed, all bytes must be in originals/ or
+rename, …) fails with a random errno of a realistic list: once, some times in a row, or for 2.5
+seconds; in the daemon or in its workers; while it runs or while it starts. Then the fault ends.
+Each file must get exactly one row, no good file may be blamed, all bytes must be in originals/ or
 failed/, the audit must find nothing, and the daemon must still run. A daemon that ended with 1
 while it started is started again, as systemd does.
 
@@ -83,7 +83,9 @@ CALLS: dict[str, tuple[int, ...]] = {
     "close": _FULL,
 }
 _START_SHARE, _WORKER_SHARE = 0.25, 0.4  # of the trials
-FOR_A_SECOND = 1 << 30
+FOR_A_WHILE = 1 << 30
+# A paused daemon meets the fault, too: it writes its status once a second.
+_WHILE_SECONDS = 2.5
 _READY_SECONDS = 120.0
 # A file whose storage failed is read again after 10 s, and once more after 60 s.
 _DONE_SECONDS = 150.0
@@ -111,7 +113,7 @@ class Fault:
 
     Attributes:
         when: at which of the counted calls, from 0 to 1.
-        times: how many calls in a row; ``FOR_A_SECOND`` for all within one.
+        times: how many calls in a row; ``FOR_A_WHILE`` for all within ``_WHILE_SECONDS``.
         part: only calls on paths that contain this.
     """
 
@@ -129,7 +131,7 @@ class Fault:
 
     def __str__(self) -> str:
         process = "worker" if self.in_worker else "daemon"
-        times = "for 1 s" if self.times == FOR_A_SECOND else f"{self.times} times"
+        times = f"for {_WHILE_SECONDS:g} s" if self.times == FOR_A_WHILE else f"{self.times} times"
         phase = "starting" if self.at_start else "running"
         return f"{self.call} {self.error_name} {times}, {process}, {phase}"
 
@@ -375,7 +377,7 @@ def _wait_for_fault(bench: Bench, fault: Fault | None) -> bool:
     while time.monotonic() < deadline and bench.daemon.process.poll() is None:
         if bench.control.injected:
             # The rest of some in a row may come later, or never.
-            time.sleep(1.0 if fault.times == FOR_A_SECOND else 0.1 * (fault.times - 1))
+            time.sleep(_WHILE_SECONDS if fault.times == FOR_A_WHILE else 0.1 * (fault.times - 1))
             return True
         if fault.at_start and bench.is_ready and bench.is_done():
             break
@@ -427,7 +429,7 @@ class Campaign:
             error for error in CALLS[call] if error != errno.ENOENT or (in_worker and not at_start)
         ]
         error = chance.choice(errors)
-        times = chance.choice((1, 1, 1, 3, FOR_A_SECOND))
+        times = chance.choice((1, 1, 1, 3, FOR_A_WHILE))
         # A file that is away for longer than a moment is rightly an error.
         times = 1 if error == errno.ENOENT else times
         return Fault(call, error, in_worker, at_start, chance.random(), times)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import programs
-from tests.faults import FOR_A_SECOND, Bench, Fault, compile_library, run_trial
+from tests.faults import FOR_A_WHILE, Bench, Fault, compile_library, run_trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("stat", errno.EACCES, times=FOR_A_SECOND, part=b"/inbox/.digitd/d"),
+        Fault("stat", errno.EACCES, times=FOR_A_WHILE, part=b"/inbox/.digitd/d"),
         Fault("stat", errno.EIO, when=0.5, part=b".picture"),
         # When it is checked again; a file that is not renamed into the inbox is checked more often.
         *(Fault("close", errno.EIO, when=when, part=b"digitN-bad.png") for when in (0.5, 1.0)),
-        Fault("read", errno.EIO, at_start=True, times=FOR_A_SECOND, part=b"config.yaml"),
+        Fault("read", errno.EIO, at_start=True, times=FOR_A_WHILE, part=b"config.yaml"),
         Fault("ftruncate", errno.EIO, at_start=True, part=b"/outbox/.digitd.lock"),
     ],
     ids=str,
