@@ -21,6 +21,7 @@ _PNG_FRAMES = b"acTL"
 _PNG_ANIMATION = frozenset({_PNG_FRAMES, b"fcTL", b"fdAT"})
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 _TIFF_SAMPLES, _TIFF_PLANES = 277, 284
+_TIFF_ALPHA, _TIFF_STRAIGHT = 338, 2  # not multiplied with the colours
 _TIFF_KIND, _TIFF_PREVIEW, _TIFF_BELOW, _TIFF_DNG = 254, 1, 330, 50706
 
 
@@ -202,9 +203,11 @@ def is_apple_png(data: bytes) -> bool:
     return data[12:16] == b"CgBI"
 
 
-def is_grey_alpha_tiff(data: bytes) -> bool:
-    """Return whether a TIFF has grey levels and alpha, and no other channels."""
-    return _tiff_fields(data).get(_TIFF_SAMPLES) == 2  # noqa: PLR2004
+def is_alpha_tiff(data: bytes) -> bool:
+    """Return whether a TIFF has an alpha that OpenCV ignores, or multiplies the colours with."""
+    fields = _tiff_fields(data)
+    samples = fields.get(_TIFF_SAMPLES)
+    return samples == 2 or (samples == 4 and fields.get(_TIFF_ALPHA) == _TIFF_STRAIGHT)  # noqa: PLR2004
 
 
 def is_planar_tiff(data: bytes) -> bool:

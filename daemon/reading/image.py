@@ -25,7 +25,7 @@ from daemon.errors import UnreadableError
 from daemon.picture import SIDE
 from daemon.reading import foreign, formats, jpeg
 from daemon.reading.formats import ImageFormat
-from daemon.reading.pixels import Pixels, is_blank, shrink, to_bgr
+from daemon.reading.pixels import Pixels, is_blank, is_invisible, shrink, to_bgr
 
 PREPROCESSING_VERSION = 2
 """Increment this when the same bytes may give a different glyph; a model works with one version.
@@ -75,8 +75,8 @@ def decode(data: bytes, *, max_megapixels: float, side: int = _WORK_SIDE) -> Pix
         raise UnreadableError("truncated PNG: the end of the image is missing")
     if defect := formats.png_defect(data):
         raise UnreadableError(f"broken {image_format}: {defect}")
-    pixels = _decode_first(data, image_format, size, max_megapixels, side)
-    if formats.may_have_frames(image_format, data) and is_blank(pixels):
+    pixels, has_nothing = _decode_first(data, image_format, size, max_megapixels, side)
+    if has_nothing and formats.may_have_frames(image_format, data):
         return next(_later_frames(data, max_megapixels, side), pixels)
     return pixels
 
@@ -219,24 +219,36 @@ def _decode_first(
     size: tuple[int, int],
     max_megapixels: float,
     side: int,
-) -> Pixels:
-    """Return the first image of a file in another format than JPEG; see ``decode``."""
+) -> tuple[Pixels, bool]:
+    """Return the first image of a file in another format than JPEG, and whether it is blank.
+
+    See ``decode``.
+    """
+    # OpenCV spoils the alpha of some TIFFs. Pillow cannot read each kind of them.
+    prefers_pillow = image_format is ImageFormat.TIFF and formats.is_alpha_tiff(data)
+    if prefers_pillow and (image := next(_pillow_images(data, max_megapixels), None)) is not None:
+        return _to_small(image, side)
     decoded = _imdecode(data, image_format, size)
     if decoded is not None:
         pixels, orientation = decoded
-        return _turn_upright(to_bgr(pixels, side), orientation)
+        small, has_nothing = _to_small(pixels, side)
+        return _turn_upright(small, orientation), has_nothing
     # OpenCV cannot read each kind of each format.
     for pixels in _pillow_images(data, max_megapixels):
-        return to_bgr(pixels, side)
+        return _to_small(pixels, side)
     raise UnreadableError(f"broken {image_format}: it cannot be decoded")
+
+
+def _to_small(pixels: Pixels, side: int) -> tuple[Pixels, bool]:
+    """Return what ``to_bgr`` returns, and whether the image is blank."""
+    small = to_bgr(pixels, side)
+    return small, is_blank(small) or is_invisible(pixels)
 
 
 def _imdecode(
     data: bytes, image_format: ImageFormat, size: tuple[int, int]
 ) -> tuple[Pixels, int] | None:
     """Return an image and its orientation, 1 to 8; ``None`` if OpenCV cannot decode it."""
-    if image_format is ImageFormat.TIFF and formats.is_grey_alpha_tiff(data):
-        return None  # OpenCV would ignore the alpha
     raw = np.frombuffer(formats.first_image(data), np.uint8)
     is_planar = image_format is ImageFormat.TIFF and formats.is_planar_tiff(data)
     # OpenCV 5.0 mixes up planes of more than 8 bits, but not if it converts them to 8.
@@ -289,8 +301,8 @@ _FRAMES_BUDGET = 2  # frames are searched until they have this many times max_me
 def _later_frames(data: bytes, max_megapixels: float, side: int) -> Iterator[Pixels]:
     """Yield the images of a file that are not blank, without the first; see ``decode``."""
     for pixels in islice(_pillow_images(data, max_megapixels), 1, None):
-        frame = to_bgr(pixels, side)
-        if not is_blank(frame):
+        frame, has_nothing = _to_small(pixels, side)
+        if not has_nothing:
             yield frame
 
 
@@ -321,7 +333,9 @@ def _to_array(image: Image.Image) -> Pixels:
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         pixels = np.array(image)
         return pixels.astype(pixels.dtype.newbyteorder("="))
-    if image.mode in {"LA", "PA", "La", "RGBA", "RGBa"} or "transparency" in image.info:
+    if image.mode == "La":  # which Pillow cannot turn into RGBA
+        image = image.convert("LA")
+    if image.mode in {"LA", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
         return cv2.cvtColor(np.array(image.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
     return cv2.cvtColor(np.array(image.convert("RGB")), cv2.COLOR_RGB2BGR)
 

@@ -64,13 +64,18 @@ def is_blank(pixels: Pixels) -> bool:
 _BLANK = 8  # grey levels; lossy compression leaves a few
 
 
+def is_invisible(pixels: Pixels) -> bool:
+    """Return whether all pixels have an alpha of 0; any colours may be below it."""
+    return pixels.ndim == 3 and pixels.shape[2] == 4 and not pixels[..., 3].any()
+
+
 def _measure_white(pixels: Pixels) -> float:
     """Return the value of white: the largest of as many bits as the values have."""
     if pixels.dtype == np.uint8:
         return 255
     colours = pixels[..., :3] if pixels.ndim == 3 else pixels
     if pixels.dtype != np.uint16:
-        return float(colours.max())
+        return float(colours.max()) or 1.0  # of black ink: its shape is in the alpha
     bits = int(colours.max()).bit_length()
     depth: int = next((depth for depth in _DEPTHS if bits <= depth), 16)
     return float((1 << depth) - 1)
@@ -123,14 +128,22 @@ def _blend(pixels: Pixels, white: float) -> None:
 
 
 def _replace_missing(pixels: Pixels) -> Pixels:
-    """Return a float image with finite values: missing ones become the median of the others."""
+    """Return a float image with finite values.
+
+    Missing ones become the median of the others. If most are missing, the rest is ink: they become
+    paper that is lighter than it, or darker if the infinities are negative.
+    """
     if pixels.dtype.kind != "f":
         return pixels.astype(np.float32)
     sample = _sample(pixels)
     known = sample[np.abs(sample) < _HUGE]
-    median = np.median(known) if known.size else 0
+    fill = np.median(known) if known.size else 0
+    if 0 < 2 * known.size < sample.size:
+        contrast = np.ptp(known) or 1
+        is_dark = 2 * np.count_nonzero(sample < -_HUGE) > sample.size
+        fill = known.min() - contrast if is_dark else known.max() + contrast
     for strip in _strips(pixels):
-        np.copyto(strip, median, where=~(np.abs(strip) < _HUGE))
+        np.copyto(strip, fill, where=~(np.abs(strip) < _HUGE))
     return pixels
 
 

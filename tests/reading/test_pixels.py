@@ -128,6 +128,54 @@ def frames(kind: str, *pictures: Image.Image, **options: object) -> bytes:
     return pillow(first, kind, save_all=True, append_images=others, **options)
 
 
+def paged(
+    alpha: int | None, *channels: Pixels, dtype: str = "u1", whole: int | None = 255
+) -> bytes:
+    """Return a TIFF with these channels, the last one alpha.
+
+    Args:
+        alpha: what the alpha is (TIFF 6.0, ExtraSamples); ``None`` to leave it out.
+        channels: with values from 0 to 1.
+        dtype: of the values.
+        whole: the value of 1; ``None`` for a float.
+    """
+    scaled = np.stack(channels, axis=2) * (whole or 1)
+    values = (np.rint(scaled) if whole else scaled).astype(f"<{dtype}")
+    depth, count = 8 * values.itemsize, len(channels)
+    start = 8 + values.nbytes
+    depths = struct.pack(f"<{count}H", *[depth] * count)
+    kinds = struct.pack(f"<{count}H", *[1 if whole else 3] * count)
+    # Two values fit into the field itself.
+    place = [start, start + len(depths)] if count > 2 else [depth | depth << 16, 1 | 1 << 16]
+    extra = b"" if count <= 2 else depths + kinds
+    fields = [
+        (256, 4, 1, values.shape[1]),
+        (257, 4, 1, values.shape[0]),
+        (258, 3, count, place[0]),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2 if count > 2 else 1),
+        (273, 4, 1, 8),
+        (277, 3, 1, count),
+        (278, 4, 1, values.shape[0]),
+        (279, 4, 1, values.nbytes),
+        *([] if alpha is None else [(338, 3, 1, alpha)]),
+        (339, 3, count, place[1]),
+    ]
+    directory = struct.pack("<H", len(fields))
+    directory += b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    header = b"II*\0" + struct.pack("<I", start + len(extra))
+    return header + values.tobytes() + extra + directory
+
+
+def mostly(value: float) -> Pixels:
+    """Return a float page whose paper has this value."""
+    pixels = SHARE.astype(np.float32)
+    pixels[SHARE > 0.9] = value
+    return pixels
+
+
+NOTHING, EVERYTHING = np.zeros_like(SHARE), np.ones_like(SHARE)
+HIDDEN = Image.new("RGBA", INK.shape, (255, 255, 255, 0))
 BLANK, CLEAR = Image.new("RGB", INK.shape, "white"), Image.new("RGBA", INK.shape, (0, 0, 0, 0))
 
 SAME = {
@@ -145,6 +193,15 @@ SAME = {
     "16 bits, in planes": planar_tiff(),
     "16 bits, grey and alpha": grey_alpha_png(),
     "grey and alpha, tiff": pillow(Image.fromarray(levels(0, 255)[..., 2:], "LA"), "TIFF"),
+    "grey and multiplied alpha, tiff": paged(1, NOTHING, INK),
+    "grey and opaque, 16 bits, tiff": paged(2, SHARE, EVERYTHING, dtype="u2", whole=65535),
+    "grey and an unnamed channel, tiff": paged(None, SHARE, EVERYTHING),
+    "colour and straight alpha of 0, tiff": paged(2, SHARE, SHARE, SHARE, NOTHING),
+    "pale white ink with straight alpha, tiff": paged(2, *[EVERYTHING] * 3, INK / 5),
+    "white ink with multiplied alpha, tiff": paged(1, INK, INK, INK, INK),
+    "float, black ink in alpha": paged(2, *[NOTHING] * 3, INK, dtype="f4", whole=None),
+    "float, infinite paper": tiff(mostly(np.inf)),
+    "float, paper without values": tiff(mostly(np.nan)),
     "float": tiff(SHARE.astype(np.float32)),
     "float, infinity": tiff(with_value(np.inf)),
     "float, minus infinity": tiff(with_value(-np.inf)),
@@ -202,6 +259,7 @@ SAME = {
     "png, clear first": frames("PNG", CLEAR, shown().convert("RGBA"), duration=50),
     "webp, blank first": frames("WEBP", BLANK, shown(), duration=50, quality=80),
     "webp, clear first": frames("WEBP", CLEAR, shown().convert("RGBA"), duration=50),
+    "webp, hidden colour first": frames("WEBP", HIDDEN, shown().convert("RGBA"), duration=50),
     "tiff, blank first": frames("TIFF", BLANK, shown(), shown().rotate(90)),
     "tiff, blank first of two sizes": frames("TIFF", BLANK.resize((900, 40)), shown()),
     "gif, digit first": frames("GIF", shown(), shown().rotate(90), BLANK, duration=50),
