@@ -17,7 +17,10 @@ _IMAGES = rf"(?ais:.+\.(?:{'|'.join(ENDINGS)}))\Z"
 _SAY_IMAGES = frozenset({"image", "image/*", IMAGES})
 _SET = r"\[!?\]?[^]]*\]"  # [0-9], [!a], [,]
 _OUTSIDE = r"(?![^\[]*\])"  # not in a set
-_SEPARATED = re.compile(rf"(?:[,;|\s]|(?<=\s)(?:and|or)(?=\s))+{_OUTSIDE}")
+_SEPARATED = re.compile(rf"(?:[,;|\s，、；]|(?<=\s)(?:and|or|&|\+)(?=\s))+{_OUTSIDE}")  # noqa: RUF001
+# Quotes of word processors and of shells, which YAML does not take for quotes.
+_QUOTES = "\"'`“”„‟‘’‚«»"  # noqa: RUF001
+_LIST_IN_SET = re.compile(r"\[(\w{2,}(?:[,|] ?\w{2,})+)\]")
 _BRACES = re.compile(r"[@?*+!]?(?:\{([^{}]*,[^{}]*|\w+)\}|\(([^()]*)\))")
 _ENDING = re.compile(r"\.[A-Za-z]\w{1,4}$")
 _PATH = re.compile(r"[/\0]|^[A-Za-z]:\\")
@@ -70,6 +73,8 @@ def find_fault(glob: str) -> str:
         "it is empty": not glob,
         f"the word for images of all kinds is {IMAGES}": glob.lower() in _SAY_IMAGES,
         "a name is without its folder": _PATH.search(glob),
+        "quotes of this kind belong to the name": glob.strip(_QUOTES) != glob,
+        "a set such as [jp] is one character": _LIST_IN_SET.search(glob),
         "a glob has no braces": _BRACES.search(glob) and re.search(r"[,.|@+!][({]|[,|]", glob),
         "it is a regular expression": _REGEX.search(glob),
         "several globs are a list, and a space in a name is written [ ]": _is_list(glob),
@@ -107,8 +112,9 @@ def _is_like_glob(part: str) -> bool:
 
 def _split(text: str) -> list[str]:
     """Return the parts of a text that are separated by commas or the like, without quotes."""
+    text = _LIST_IN_SET.sub(lambda found: "{" + found[1].replace("|", ",") + "}", text)
     parts = [text] if _BRACES.search(text) else re.split(_SEPARATED, text)
-    return [bare for part in parts if (bare := part.strip("\"' "))]
+    return [bare for part in parts if (bare := part.strip(f"{_QUOTES} \u00a0"))]
 
 
 def _correct(glob: str) -> Iterator[str]:
