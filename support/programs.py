@@ -15,8 +15,8 @@ import pytest
 # For each Debian package what is looked for in PATH: one program of each group.
 PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "build-essential": (("gcc",),),
-    "chromium": (("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),),
     "caddy": (("caddy",),),
+    "chromium": (("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),),
     "faketime": (("faketime",),),
     "logrotate": (("logrotate",),),
     "nginx": (("nginx",),),
