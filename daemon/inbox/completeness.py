@@ -28,6 +28,11 @@ log = logging.getLogger(__name__)
 _RECHECK_SECONDS = 1.0
 _SLOWEST_RECHECK_SECONDS = 30.0
 _RECHECKS_PER_AGE = 10
+# Errors with which a disk answers for one file, such as that of a bad sector. If they last, its
+# worker finds out whether the file or the storage is to blame.
+_OF_ONE_FILE = frozenset({errno.EIO, errno.ENXIO})
+# How many files that cannot be opened at the moment are logged one by one.
+_LOGGED_AT_MOST = 20
 _CAP_LEASE = 1 << 28  # linux/capability.h
 
 
@@ -60,6 +65,7 @@ class _Pending:
         found: when the file was first checked.
         since: when this stamp and this wait were first seen.
         due: when to check again; inf for a complete file that is not claimed yet.
+        fault: the errno if the file could not be opened.
     """
 
     stamp: Stamp | None
@@ -67,6 +73,7 @@ class _Pending:
     found: float
     since: float
     due: float = math.inf
+    fault: int | None = None
 
 
 class Completeness:
@@ -95,6 +102,7 @@ class Completeness:
         self._leases_any_owner = _has_cap_lease()
         self._pending: dict[str, _Pending] = {}
         self._names: dict[Wait, dict[str, None]] = {wait: {} for wait in Wait}
+        self._faults = 0  # how many of them could not be opened
         self._queue: list[tuple[float, str]] = []  # a heap of times and names; old ones stay in it
 
     @property
@@ -152,6 +160,7 @@ class Completeness:
         pending = self._pending.pop(name, None)
         if pending is not None:
             del self._names[pending.wait][name]
+            self._faults -= pending.fault is not None
 
     def _look(self, name: str) -> State:
         path = self._folder / name
@@ -243,10 +252,25 @@ class Completeness:
         return self._incomplete_seconds if is_open is None else self._settle_seconds
 
     def _retry_later(self, name: str, error: OSError) -> State:
-        log.warning("%r cannot be opened, trying again: %s", name, error.strerror)
+        """Keep a file that cannot be opened; return COMPLETE if a worker should try it."""
         now = time.monotonic()
-        self._keep(name, _Pending(None, Wait.QUIET, now, now), now + _RECHECK_SECONDS)
+        pending = self._pending.get(name)
+        if pending is None or pending.fault != error.errno:
+            self._log_fault(name, error)
+            found = now if pending is None else pending.found
+            pending = _Pending(None, Wait.QUIET, found, now, fault=error.errno)
+        if error.errno in _OF_ONE_FILE and now - pending.since >= self._incomplete_seconds:
+            self._keep(name, pending, math.inf)
+            return State.COMPLETE
+        self._keep(name, pending, now + _RECHECK_SECONDS)
         return State.UNFINISHED
+
+    def _log_fault(self, name: str, error: OSError) -> None:
+        """Log that a file cannot be opened, unless that holds for many files already."""
+        if self._faults < _LOGGED_AT_MOST:
+            log.warning("%r cannot be opened, trying again: %s", name, error.strerror)
+        elif self._faults == _LOGGED_AT_MOST:
+            log.warning("more files in the inbox cannot be opened; they are not logged")
 
     def _wait(self, name: str, info: os.stat_result, wait: Wait, quiet: float = math.inf) -> State:
         """Keep an unfinished file; return COMPLETE if it has not changed for ``quiet`` seconds."""
@@ -273,6 +297,7 @@ class Completeness:
         self.forget(name)
         self._pending[name] = pending
         self._names[pending.wait][name] = None
+        self._faults += pending.fault is not None
         self._schedule(name, pending, due)
 
     def _schedule(self, name: str, pending: _Pending, due: float) -> None:
