@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-from daemon import files
+from daemon import files, ids
 from daemon.errors import ConfigError, add_path
 from daemon.layout import COUNTS, TABLE
 from daemon.outbox import rotated, rows
@@ -94,13 +94,17 @@ class Table:
 
     def _replace_moved(self) -> None:
         """Start a new table after somebody has moved the old one."""
-        log.info("%s was moved away: starting a new one", self.path)
         first = b""
         if self._descriptor >= 0:
             head = os.pread(self._descriptor, 2 * rows.HEAD_BYTES, 0)
             first, newline, _ = head.partition(b"\n")[2].partition(b"\n")
             first = first.rstrip() if newline else b""
         self.open()
+        # A spreadsheet or an editor replaces the file that it saves.
+        if first and self._has_row(first.lstrip(b'"')[: ids.LENGTH]):
+            log.info("%s was replaced by a file with the same rows", self.path)
+            return
+        log.info("%s was moved away: started a new one", self.path)
         found = list_rotated(self.path.parent)
         if first and first not in map(rotated.first_row, found):
             log.warning(
@@ -109,6 +113,11 @@ class Table:
                 "%s.1",
                 *(self.path, self.path),
             )
+
+    def _has_row(self, job_id: bytes) -> bool:
+        """Return whether the table that is open has a row with this id."""
+        with self.path.open("rb") as table:
+            return any(line.lstrip(b'"').startswith(job_id) for line in table)
 
     def _append(self, lines: bytes) -> None:
         size = os.fstat(self._descriptor).st_size

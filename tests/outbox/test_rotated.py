@@ -276,6 +276,24 @@ def test_table_moved_out_of_sight_is_said(site: Site, caplog: pytest.LogCaptureF
     outbox.close()
 
 
+def test_table_that_a_spreadsheet_replaced_was_not_moved(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        site.add(f"digit{number}.png")
+    outbox = Outbox(site.outbox)
+    outbox.ensure_open()
+    header, *lines = site.table.read_bytes().splitlines()
+    for table in ([header, *reversed(lines)], [b'"id"' + header[2:], *lines]):
+        saved = site.folder / "saved.csv"
+        saved.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join([*table, b""]))
+        saved.replace(site.table)
+        _commit(site, outbox)
+    assert "was moved" not in caplog.text
+    assert len(site.rows()) == 4
+    outbox.close()
+
+
 def _commit(site: Site, outbox: Outbox) -> None:
     """Append a row with the table that is open."""
     result = row("digit2.png", job_id=site.ids.next()).result
