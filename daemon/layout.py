@@ -35,11 +35,16 @@ REVIEW_LOCK = ".digitd.review.lock"  # locked while a review page serves this ou
 REVIEW_KEY = ".digitd.review.token"  # what a browser must know; may be deleted at any time
 REVIEW_INDEX = ".digitd.review.sqlite"  # may be deleted at any time
 
-# Files of sync programs (Syncthing, Nextcloud, Dropbox), file managers, editors and NFS.
-_CONFLICT = re.compile(r"conflict|konflikt|conflit|case clash", re.IGNORECASE)
+# Files of sync programs (Syncthing, Nextcloud, ownCloud, Dropbox), file managers, editors and NFS.
+_CONFLICT = re.compile(
+    r"conflict|konflikt|conflit|case clash|конфликт|競合|冲突|衝突|충돌", re.IGNORECASE
+)
 _FOREIGN = re.compile(
     r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|~\$.*|\.~.*|~syncthing~.*|\.syncthing\..*|\.nfs\w+"
-    r"|\.fuse_hidden.*|\.goutputstream-.*|\.sync.*|\.dropbox.*|.*\.(?:tmp|sw[op])|.*~",
+    r"|\.fuse_hidden.*|\.goutputstream-.*|\.sync.*|\.dropbox.*|.*\.(?:tmp|sw[op])|.*~"
+    r"|\.st(?:folder|ignore|versions)|\.(?:owncloud|nextcloud|csync|_sync)[\w.-]*|\.directory"
+    # Google Drive, MEGA: attempts (1); iCloud: attempts 2; OneDrive: attempts-LAPTOP7
+    rf"|(?:{ATTEMPTS}|{STATUS_PAGE}|{WORK_LOCK})(?: ?\(\d+\)| \d+|-[\w-]+)",
     re.IGNORECASE,
 )
 
