@@ -247,7 +247,7 @@ def load(file: Path) -> Config:
     try:
         with file.open(encoding="utf-8") as stream:  # a stream, so that YAML errors name the file
             settings = yaml.load(stream, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"{file} does not exist: create it with `digitd init`, or name yours with --config"
         ) from None

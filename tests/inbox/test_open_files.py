@@ -24,6 +24,7 @@ class Watched:
         self.folder = folder
         self.arrived: list[str] = []
         self.losses = 0
+        self.marks = 0
         self.watch = InotifyWatch(folder, self.arrived.append, self._count_loss)
         self.file = folder / "file"
 
@@ -32,7 +33,8 @@ class Watched:
 
     def drain(self) -> None:
         """Wait until all events so far are recorded: an event of a later file is."""
-        mark = self.folder / f"mark{len(self.arrived)}"
+        self.marks += 1
+        mark = self.folder / f"mark{self.marks}"
         mark.write_bytes(b"")
         until(lambda: self.arrived.count(mark.name) == 2, "the events")  # created, closed
 
