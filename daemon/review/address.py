@@ -12,6 +12,7 @@ from daemon.errors import ReviewError
 
 _BACKLOG = 128
 _PORTS = {"http": 80, "https": 443}  # that a browser leaves out of Origin and Host
+_EVERYWHERE = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - to listen on, not to open
 _NAME = re.compile(r"[a-z0-9._-]+")
 _PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*/?")
 # A proxy may remove the path of the public URL or not. Below one of these nobody could tell.
@@ -67,6 +68,10 @@ class PublicUrl:
             raise ValueError(
                 "must be http:// or https://, a host and perhaps a path of letters and digits, "
                 "such as https://digits.example.org/review"
+            )
+        if port == 0 or host in _EVERYWHERE:
+            raise ValueError(
+                "cannot be opened by a browser: name a host, and no port or the proxy's"
             )
         if path.partition("/")[2].partition("/")[0] in OWN_FOLDERS:
             raise ValueError(f"{path} is a path of the page's own: choose another")

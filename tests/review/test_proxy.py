@@ -329,6 +329,12 @@ def test_page_in_a_container_needs_no_password(browser: Browser, site: Site) -> 
         ({"public_url": PUBLIC, "password_file": FILE, "certificate": FILE}, "belong together"),
         ({"password_file": FILE}, "belong together"),
         ({"public_url": "https://digits.example.org/gallery/"}, "a path of the page's own"),
+        (
+            {"public_url": "https://0.0.0.0/", "password_file": FILE},
+            "cannot be opened by a browser",
+        ),
+        ({"public_url": "https://[::]:8443", "password_file": FILE}, "cannot be opened"),
+        ({"public_url": "https://digits.example.org:0", "password_file": FILE}, "cannot be opened"),
     ],
 )
 def test_address_that_is_not_safe_is_refused(fields: dict[str, Any], message: str) -> None:
