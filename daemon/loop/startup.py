@@ -46,6 +46,8 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
             with _naming(key):
                 _check_folder(key, folder)
                 make_folder(folder)
+    if in_force is None:
+        _check_inner_folders(config)
 
 
 def check_folders(config: Config, in_force: Config | None = None) -> None:
@@ -74,9 +76,7 @@ def check_folders(config: Config, in_force: Config | None = None) -> None:
         with _naming(key):
             for file in files:
                 _try_to_write(file)
-    for name in (PICTURES, ORIGINALS, FAILED):
-        if os.path.lexists(folder := config.outbox / name) and not folder.is_dir():
-            raise StorageError(f"{folder} is not a folder: remove it")
+    _check_inner_folders(config)
     check_header(config.outbox)
 
 
@@ -128,6 +128,21 @@ def _check_folder(key: str, folder: Path) -> None:
         f"{key}: {folder} is not a folder and cannot be created: create it, or name another "
         "folder in the config"
     )
+
+
+def _check_inner_folders(config: Config) -> None:
+    """Raise StorageError if a folder in the inbox or the outbox exists and cannot be used."""
+    work = config.inbox / WORK_FOLDER
+    for folder in (work, *(config.outbox / name for name in (PICTURES, ORIGINALS, FAILED))):
+        if not os.path.lexists(folder):
+            continue  # it will be created
+        if not folder.is_dir() or (folder == work and folder.is_symlink()):
+            raise StorageError(f"{folder} is not a folder: remove it")
+        # What is in the outbox need not be listed.
+        if not os.access(folder, os.W_OK | os.X_OK | (os.R_OK if folder == work else 0)):
+            raise StorageError(
+                f"{folder} cannot be used by this user: change its owner or its permissions"
+            )
 
 
 def _try_to_write(file: Path) -> None:

@@ -99,6 +99,37 @@ def test_start_with_an_unusable_folder_exits_as_check_says(
             mend_folder(box.folder / key, fault)
 
 
+@needs_setpriv
+@pytest.mark.parametrize(
+    ("inner", "mode"),
+    [
+        ("outbox/annotated", 0o500),
+        ("outbox/originals", 0),
+        ("outbox/failed", 0o600),
+        ("inbox/.digitd", 0o300),
+        ("inbox/.digitd", None),
+    ],
+)
+def test_start_with_an_unusable_inner_folder_exits_with_1_as_check_says(
+    box: Box, inner: str, mode: int | None
+) -> None:
+    folder = box.folder / inner
+    if mode is None:
+        folder.symlink_to("nothing")
+    else:
+        folder.mkdir()
+        folder.chmod(mode)
+    try:
+        for command in (("check",), ("run",), ("run", "--once")):
+            found = as_user(box.config, *command)
+            assert found.returncode == 1, (command, found)
+            assert inner in found.stdout + found.stderr
+            assert "Traceback" not in found.stderr
+    finally:
+        if mode is not None:
+            folder.chmod(0o770)
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "missing.yaml", ""])
 @needs_setpriv
 def test_unreadable_config_exits_78(box: Box, name: str) -> None:
