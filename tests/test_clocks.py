@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config import load
+from daemon.layout import CLOCKS
 from daemon.outbox.audit import find_discrepancies
 from support.clock import Clock
 from support.daemon import STAND_IN, Box, Daemon, run_once
@@ -235,6 +236,18 @@ def test_files_are_deleted_after_24_hours_of_running(box: Box, clock: Clock) -> 
         assert reply.json["error"] != "the file is gone"  # a stand-in's picture is not an image
 
 
+def test_jump_is_known_when_keep_days_is_set_later(box: Box, clock: Clock) -> None:
+    command = clock.command(STAND_IN)
+    clock.set(0)
+    box.drop("digit1.png", FINE)
+    run_once(box, command)
+    box.configure(keep_days=30)
+    clock.set(500)
+    said = run_once(box, command)
+    assert "days ahead of the time that the machine was on" in said
+    assert originals(box) == ["digit1.png"]
+
+
 def test_without_an_earlier_sweep_the_rows_decide(box: Box, clock: Clock) -> None:
     command = clock.command(STAND_IN)
     for number, days in enumerate((0.0, 500.0, 1.0, 100.0), 1):
@@ -242,6 +255,7 @@ def test_without_an_earlier_sweep_the_rows_decide(box: Box, clock: Clock) -> Non
         box.drop(f"digit{number}.png", FINE)
         run_once(box, command)
     box.configure(keep_days=30)
+    (box.outbox / CLOCKS).unlink()
     clock.set(101)
     run_once(box, command)
     assert originals(box) == ["digit4.png"]

@@ -1,6 +1,7 @@
 """Detect that the wall clock jumped ahead, so that no file is deleted because of a wrong date.
 
-The wall clock is compared with the kernel's boot clock, which nobody can set.
+The wall clock is compared with the kernel's boot clock, which nobody can set. The clocks are saved
+also without ``keep_days``, so that a jump is known when the key is set later.
 """
 
 import json
@@ -72,8 +73,12 @@ class Clocks:
         return self.boot_id == last.boot_id and self.boot >= last.boot
 
 
-def check(outbox: Path) -> float:
+def check(outbox: Path, *, report: bool = True) -> float:
     """Compare the clocks with those of the last call; return for how long not to trust them.
+
+    Args:
+        outbox: has the saved clocks.
+        report: whether to log a jump.
 
     Raises:
         OSError: the clocks cannot be saved for the next call.
@@ -82,11 +87,11 @@ def check(outbox: Path) -> float:
     if last is not None:
         jump = clocks.jump_since(last)
         clocks = clocks.after(last)
-        if jump > _JUMP_SECONDS:
+        if report and jump > _JUMP_SECONDS:
             log.error(
-                "keep_days: since the last check the clock went %.1f days ahead of the time that "
-                "the machine was on: no file is deleted during the next %.0f hours of running; set "
-                "the clock if %s UTC is wrong",
+                "since the last check the clock went %.1f days ahead of the time that the machine "
+                "was on: keep_days deletes no file during the next %.0f hours of running; set the "
+                "clock if %s UTC is wrong",
                 jump / _DAY_SECONDS,
                 _HOLD_SECONDS / 3600,
                 f"{datetime.fromtimestamp(clocks.wall, UTC):%Y-%m-%d %H:%M}",

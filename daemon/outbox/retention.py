@@ -1,7 +1,6 @@
 """Delete originals and pictures whose rows are older than the config says; the rows stay."""
 
 import logging
-import math
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,8 +70,16 @@ class Retention:
         self._timer = Timer(_EVERY_SECONDS)
 
     def run_if_due(self) -> None:
-        """Do the next step of a sweep; an error is only logged."""
-        if self._days is None or not self._timer.is_due:
+        """Do the next step of a sweep, or without ``days`` save the clocks.
+
+        An error is only logged.
+        """
+        if not self._timer.is_due:
+            return
+        if self._days is None:
+            with suppress(OSError):
+                clock.check(self._outbox, report=False)
+            self._timer.restart()
             return
         if self._sweep is None:
             self._sweep = self._delete(timedelta(days=self._days))
@@ -90,8 +97,8 @@ class Retention:
         self._timer.restart()
 
     def seconds_until_due(self) -> float:
-        """Return in how many seconds ``run_if_due`` has work; inf if never."""
-        return math.inf if self._days is None else self._timer.seconds_left
+        """Return in how many seconds ``run_if_due`` has work."""
+        return self._timer.seconds_left
 
     def _delete(self, age: timedelta) -> Generator[None, None, None]:
         """Delete the files of all rows that are older than ``age``."""
