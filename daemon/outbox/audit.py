@@ -295,9 +295,9 @@ def _find_files_without_row(
     for folder, names in published.items():
         for name in sorted(names):
             if f"{folder}/{name}" not in known:
+                read = "" if folder == PICTURES else ", or into the inbox to have it read"
                 yield (
-                    f"{folder}/{printable(name)}: no row names it; move it out of the "
-                    "outbox, or into the inbox to have it read"
+                    f"{folder}/{printable(name)}: no row names it; move it out of the outbox{read}"
                 )
 
 

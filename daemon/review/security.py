@@ -150,7 +150,7 @@ def read_password(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ReviewError(f"{file}: cannot be read: {error}: write a password into it") from None
     if mode & 0o007:
-        raise ReviewError(f"{file}: other users can read it: run `chmod 600 {file}`")
+        raise ReviewError(f"{file}: other users can read it: run `chmod o= {file}`")
     if not password:
         raise ReviewError(f"{file}: its first line is empty: write a password there")
     if not password.isprintable():

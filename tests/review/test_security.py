@@ -708,4 +708,4 @@ def test_unusable_password_file_ends_the_program(tmp_path: Path) -> None:
     done = digitd("review", "--host", EVERYWHERE, *options, "--config", site.config)
     assert done.returncode == 1
     file = tmp_path / "password"
-    assert done.stderr == f"digitd: {file}: other users can read it: run `chmod 600 {file}`\n"
+    assert done.stderr == f"digitd: {file}: other users can read it: run `chmod o= {file}`\n"
