@@ -17,7 +17,7 @@ from daemon.errors import ConfigError, add_path
 from daemon.layout import COUNTS, TABLE
 from daemon.outbox import rotated, rows
 from daemon.outbox.rotated import Format, list_rotated
-from daemon.records import Status
+from daemon.records import Stamp, Status
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class Table:
         self.is_new = False
         self._descriptor = -1
         self._valid_size: int | None = None  # set until a failed append is undone
+        self._written: Stamp | None = None  # of the file after the last write
+        self._last_id = b""  # of the last row that was appended
 
     def open(self) -> None:
         """Open or create the table; cut off a torn row at its end.
@@ -65,9 +67,9 @@ class Table:
                 files.sync_folder(self.path.parent)
             # The file of a row that a power failure tore is still claimed, and is read again.
             cut = files.cut_torn_lines(self._descriptor, lambda line: rows.parse(line) is not None)
-            os.fsync(
-                self._descriptor
-            )  # a run that was killed may have left rows that are not durable
+            # A run that was killed may have left rows that are not durable.
+            os.fsync(self._descriptor)
+            self._written = Stamp.of(os.fstat(self._descriptor))
             if cut:
                 log.warning("%s: cut a torn row of %d bytes", self.path, cut)
         except (OSError, ConfigError):
@@ -84,25 +86,30 @@ class Table:
         """Append whole lines and fsync them, all or none.
 
         Raises:
-            ConfigError: another file has replaced the table.
+            ConfigError: another program has made something else of the table.
             OSError: a partial append is undone before the next one.
         """
         self._undo()
-        if not self._is_current():
+        if self._descriptor < 0:
+            self.open()
+        elif not self._is_current():
             self._replace_moved()
+        elif Stamp.of(os.fstat(self._descriptor)) != self._written:  # an editor has saved it
+            self.open()
+            self._report_lost_rows()
         self._append(lines)
+        self._last_id = lines[lines.rfind(b"\n", 0, -1) + 1 :][: ids.LENGTH]
 
     def _replace_moved(self) -> None:
         """Start a new table after somebody has moved the old one."""
-        first = b""
-        if self._descriptor >= 0:
-            head = os.pread(self._descriptor, 2 * rows.HEAD_BYTES, 0)
-            first, newline, _ = head.partition(b"\n")[2].partition(b"\n")
-            first = first.rstrip() if newline else b""
+        head = os.pread(self._descriptor, 2 * rows.HEAD_BYTES, 0)
+        first, newline, _ = head.partition(b"\n")[2].partition(b"\n")
+        first = first.rstrip() if newline else b""
         self.open()
         # A spreadsheet or an editor replaces the file that it saves.
         if first and self._has_row(first.lstrip(b'"')[: ids.LENGTH]):
             log.info("%s was replaced by a file with the same rows", self.path)
+            self._report_lost_rows()
             return
         log.info("%s was moved away: started a new one", self.path)
         found = list_rotated(self.path.parent)
@@ -112,6 +119,15 @@ class Table:
                 "rows, and after a crash files that have rows in it may be read again; move it to "
                 "%s.1",
                 *(self.path, self.path),
+            )
+
+    def _report_lost_rows(self) -> None:
+        """Log that somebody has saved a copy of the table that was opened before the last rows."""
+        if self._last_id and not self._has_row(self._last_id):
+            log.error(
+                "%s was saved by another program without its newest rows, up to %s: restore them, "
+                "or have their files read again, which `digitd audit` names; edit a copy instead",
+                *(self.path, self._last_id.decode("ascii", "replace")),
             )
 
     def _has_row(self, job_id: bytes) -> bool:
@@ -125,6 +141,7 @@ class Table:
             with add_path(self.path):
                 files.append(self._descriptor, lines, self.path)
                 os.fsync(self._descriptor)
+                self._written = Stamp.of(os.fstat(self._descriptor))
         except OSError:
             # Part of it was written, or all of it but perhaps not to the disk.
             self._valid_size = size
@@ -136,15 +153,13 @@ class Table:
         if self._valid_size is not None:
             with add_path(self.path):
                 os.ftruncate(self._descriptor, self._valid_size)
+                self._written = Stamp.of(os.fstat(self._descriptor))
             self._valid_size = None
 
     def _is_current(self) -> bool:
         """Return whether the table was not moved and not emptied (logrotate's copytruncate)."""
-        return (
-            self._descriptor >= 0
-            and files.is_open_at(self._descriptor, self.path)
-            and os.fstat(self._descriptor).st_size > 0
-        )
+        is_at_path = files.is_open_at(self._descriptor, self.path)
+        return is_at_path and os.fstat(self._descriptor).st_size > 0
 
 
 def check_header(outbox: Path) -> bool:

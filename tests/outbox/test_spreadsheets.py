@@ -19,7 +19,7 @@ from daemon.outbox import labels
 from daemon.outbox.audit import find_discrepancies
 from daemon.outbox.outbox import Outbox
 from daemon.outbox.results import final_rows
-from support.daemon import digitd, run_once
+from support.daemon import STAND_IN, Daemon, digitd, run_once
 from support.stand_in import png_like
 
 if TYPE_CHECKING:
@@ -174,3 +174,39 @@ def test_rows_that_a_spreadsheet_spoilt_are_named(read: Box) -> None:
     assert audit.returncode == 1
     assert "predictions.csv, line 2: is not UTF-8, a spreadsheet may have saved it" in audit.stdout
     assert "predictions.csv, line 3: not a complete row; fix or remove the line" in audit.stdout
+
+
+def test_table_that_is_saved_wrongly_while_digitd_runs_pauses_it(box: Box) -> None:
+    with Daemon(box, STAND_IN) as running:
+        box.drop("digit1.png", png_like("good"))
+        box.wait_for_rows(1)
+        table = box.outbox / TABLE
+        good = table.read_bytes()
+        table.write_bytes(good.replace(b",", b";"))
+        box.drop("digit2.png", png_like("good"))
+        running.wait_for_log("paused, files stay in the inbox")
+        assert "not separated by commas" in str(read_status(load(box.config))["why"])
+        assert table.read_bytes() == good.replace(b",", b";")
+        table.write_bytes(good)
+        assert [row["file"] for row in box.wait_for_rows(2)] == ["digit1.png", "digit2.png"]
+        running.wait_for_log("resumed")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_rows_that_an_older_copy_overwrites_are_reported(box: Box, *, replaced: bool) -> None:
+    with Daemon(box, STAND_IN) as running:
+        box.drop("digit1.png", png_like("good"))
+        box.wait_for_rows(1)
+        table = box.outbox / TABLE
+        older = table.read_bytes()
+        box.drop("digit2.png", png_like("good"))
+        lost = box.wait_for_rows(2)[-1]["id"]
+        if replaced:
+            copy = table.with_name("saving")
+            copy.write_bytes(older)
+            copy.rename(table)
+        else:
+            table.write_bytes(older)
+        box.drop("digit3.png", png_like("good"))
+        running.wait_for_log(f"without its newest rows, up to {lost}")
+        assert [row["file"] for row in box.wait_for_rows(2)] == ["digit1.png", "digit3.png"]
