@@ -21,7 +21,7 @@ from daemon.layout import (
     WORK_LOCK,
 )
 from daemon.locks import busy, is_held
-from daemon.outbox.table import check_header
+from daemon.outbox.table import check_header, check_is_file
 from daemon.workers.pool import Pool, worker_count
 from daemon.workers.readers import Readers
 from daemon.workers.worker import WorkerSettings
@@ -73,6 +73,8 @@ def check_folders(config: Config, in_force: Config | None = None) -> None:
         lock, *_ = files = [(work if key == "inbox" else folder) / name for name in own[key]]
         if is_held(lock):
             raise busy(lock)
+        if key == "outbox":
+            check_is_file(folder)
         with _naming(key):
             for file in files:
                 _try_to_write(file)

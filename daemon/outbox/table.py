@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import stat
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -53,6 +54,7 @@ class Table:
             ConfigError: there is another file with that name.
         """
         self.close()
+        check_is_file(self.path.parent)
         self.is_new = not self.path.exists()
         if self.is_new:
             # Created by rename, so that no reader ever sees the file without its header.
@@ -162,6 +164,14 @@ class Table:
         return is_at_path and os.fstat(self._descriptor).st_size > 0
 
 
+def check_is_file(outbox: Path) -> None:
+    """Raise ConfigError if predictions.csv is a symlink, a FIFO or the like."""
+    path = outbox / TABLE
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise ConfigError(f"{path} is not a regular file: move it away, or name another outbox")
+
+
 def check_header(outbox: Path) -> bool:
     """Return whether predictions.csv has its whole header; ``False`` if it is torn or missing.
 
@@ -169,6 +179,7 @@ def check_header(outbox: Path) -> bool:
         ConfigError: the file begins with something else.
     """
     path, header = outbox / TABLE, rows.HEADER
+    check_is_file(outbox)
     try:
         with path.open("rb") as file:
             head = file.read(rows.HEAD_BYTES)

@@ -130,6 +130,24 @@ def test_start_with_an_unusable_inner_folder_exits_with_1_as_check_says(
             folder.chmod(0o770)
 
 
+@pytest.mark.parametrize("kind", ["FIFO", "link", "dangling link", "folder"])
+def test_table_that_is_no_file_is_refused(box: Box, kind: str) -> None:
+    table = box.outbox / "predictions.csv"
+    match kind:
+        case "FIFO":
+            os.mkfifo(table)
+        case "folder":
+            table.mkdir()
+        case "link" | "dangling link":
+            table.symlink_to(target := box.folder / "elsewhere.csv")
+            if kind == "link":
+                target.touch()
+    for command in (("check",), ("run",), ("run", "--once"), ("results",)):
+        found = digitd(*command, "--config", box.config)
+        assert found.returncode == 78, (command, found)
+        assert f"{table} is not a regular file" in found.stdout + found.stderr
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "missing.yaml", ""])
 @needs_setpriv
 def test_unreadable_config_exits_78(box: Box, name: str) -> None:
