@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 # that file is the cause. Three times would be too few: with a kill every second and slow fsyncs,
 # 2 or 3 of 5,000 harmless files reached that count (tests/torture.py).
 _DOWNS = 2
+_LONE_DEATHS = 5
 # Memory that is short, a kill by hand and a network file system that refuses a file for a moment
 # are no fault of the file. So it is read again later, alone, before it is blamed: after so many
 # seconds.
 _KILLED_SECONDS = (10.0, 60.0)
 _UNOPENED_SECONDS = (10.0,)
-_LONE_DEATHS = 5
 # When the log grows beyond this, it is rewritten with only the files still in the work folder. In
 # a daemon that is never idle it grows by 70 bytes per file.
 _LOG_BYTES = 1 << 20
@@ -67,9 +67,9 @@ class _Record:
             self.unopened += event == "unopened"
             self.delay = 0.0
             if event == "killed":
-                self.delay = sum(_KILLED_SECONDS[self.killed - 1 : self.killed])
+                self.delay = _find_delay(_KILLED_SECONDS, self.killed)
             elif event == "unopened":
-                self.delay = sum(_UNOPENED_SECONDS[self.unopened - 1 : self.unopened])
+                self.delay = _find_delay(_UNOPENED_SECONDS, self.unopened)
         elif event.startswith(_RECEIVED):
             self.received_at = parse_timestamp(event.removeprefix(_RECEIVED))
 
@@ -225,6 +225,11 @@ class Attempts:
             raise
         self.close()
         self._descriptor = descriptor
+
+
+def _find_delay(delays: Sequence[float], failures: int) -> float:
+    """Return the delay after so many failures; 0 after the last one, which is not retried."""
+    return delays[failures - 1] if failures <= len(delays) else 0.0
 
 
 def _encode(lines: Iterable[str]) -> bytes:

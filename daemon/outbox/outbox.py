@@ -23,8 +23,6 @@ from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
-log = logging.getLogger(__name__)
-
 # At most this many files are claimed and without a row at any time. So at most this many rows with
 # a lower id come after a row in the table; see ``Outbox.find``.
 CLAIMED_AT_MOST = 4096
@@ -117,9 +115,9 @@ class Outbox:
 
         Compares the jobs' files with these rows, and logs an error for each that differs.
         Reads the table backwards, then the rotated tables; the compressed ones only if these do not
-        have all rows. Rows with a lower id than all jobs were
-        committed before the jobs, except at most ``CLAIMED_AT_MOST`` that were claimed at the same
-        time. After more such rows there is nothing left to find.
+        have all rows. Rows with a lower id than all jobs were committed before the jobs, except at
+        most ``CLAIMED_AT_MOST`` that were claimed at the same time. After more such rows there is
+        nothing left to find.
         """
         wanted = {job.id: job for job in jobs}
         oldest = min(wanted, default="~")
