@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from daemon.errors import add_path
+from daemon.records import Stamp
 
 PART_SUFFIX = ".part"  # of a file that is still being written
 _BLOCK = 1 << 20
@@ -285,6 +286,17 @@ def is_there(path: Path | str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def was_modified(path: Path, stamp: Stamp | None) -> bool:
+    """Return whether a file was written to or replaced since it had a stamp.
+
+    ``False`` if it is gone, or had none.
+    """
+    try:
+        return stamp is not None and Stamp.of(path.lstat()) != stamp
+    except FileNotFoundError:
+        return False
 
 
 def is_open_at(descriptor: int, path: Path) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from daemon.errors import StorageError, describe
-from daemon.files import hash_file
+from daemon.files import hash_file, was_modified
 from daemon.inbox.claims import Claims
 from daemon.loop.in_flight import InFlight, InFlightTable, Stage
 from daemon.outbox.outbox import Outbox
 from daemon.outbox.rows import Row
-from daemon.records import Result, Stamp
+from daemon.records import Result
 from daemon.text import printable
 from daemon.waiting import SyncThread, Wakeup
 
@@ -174,10 +174,5 @@ class Committer:
 
 
 def _was_changed(result: Result | None) -> bool:
-    """Return whether a file was written to since it was read; ``False`` if it is gone."""
-    if result is None or result.stamp is None:
-        return False
-    try:
-        return Stamp.of(result.job.path.lstat()) != result.stamp
-    except FileNotFoundError:
-        return False
+    """Return whether a file was written to since it was read."""
+    return result is not None and was_modified(result.job.path, result.stamp)

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.errors import ModelError
-from daemon.files import open_untrusted, write_new
+from daemon.files import open_untrusted, was_modified, write_new
 from daemon.records import FileContent, Job, Reading, ReadOptions, Result, Stamp, Status, Verdict
 from daemon.workers.readers import Batch, Unopened
 
@@ -178,7 +178,7 @@ def read_batch(read: Read, options: ReadOptions, batch: Batch) -> list[Result | 
         readings = read(options, [one.content for one in loaded])
         for one, reading in zip(loaded, readings, strict=True):
             results[one.job.id] = _save(one, reading)
-        pending = [one.job for one in loaded if _was_modified(one)]
+        pending = [one.job for one in loaded if was_modified(one.job.path, one.stamp)]
     return [results[job.id] for job in batch.jobs]
 
 
@@ -254,13 +254,3 @@ def _load_once(job: Job, rejection: str, max_bytes: int) -> _Loaded:
         f"too large: {info.st_size / 1e6:.1f} MB, the limit is {max_bytes / 1e6:g} MB"
     )
     return _Loaded(job, FileContent(job.name, b"", why), sha256, stamp)
-
-
-def _was_modified(loaded: _Loaded) -> bool:
-    """Return whether a file was written to since it was loaded; ``False`` if it is gone."""
-    if loaded.stamp is None:
-        return False
-    try:
-        return Stamp.of(loaded.job.path.lstat()) != loaded.stamp
-    except FileNotFoundError:
-        return False
