@@ -3,9 +3,9 @@
 import logging
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 from daemon.errors import ModelError
+from daemon.files import is_there
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
 from daemon.loop.in_flight import IN_PROGRESS, InFlight, InFlightTable, Stage
@@ -150,7 +150,7 @@ class Pipeline:
                 if first is None:
                     self._error = None
                     break
-                if first.isolated and self._in_progress():
+                if first.isolated and self._first_in_progress() is not None:
                     break
                 if self._pool.room(alone=first.alone) <= len(self._logged):
                     break
@@ -162,7 +162,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Log that files without a row were not finished, without blaming them; end the thread."""
-        if ids := [file.job.id for file in self._in_progress()]:
+        files = [file for stage in IN_PROGRESS for file in self._files.at(stage)]
+        if ids := [file.job.id for file in files]:
             log.warning("%d files have no row yet: the next start reads them again", len(ids))
             self._claims.attempts.end(ids)
         self._claim_sync.close()
@@ -171,13 +172,15 @@ class Pipeline:
         """Return whether the workers can take another batch than those that are LOGGED."""
         if self._error is not None and (self._logged or self._files.count(Stage.READING)):
             return False  # after an error, try one batch at a time until one succeeds
-        if any(file.isolated for file in self._in_progress()):
+        first = self._first_in_progress()
+        if first is not None and first.isolated:  # then it is the only one
             return False
         return self._pool.room() > len(self._logged)
 
-    def _in_progress(self) -> list[InFlight]:
-        """Return the files from their attempt to their row."""
-        return [file for stage in IN_PROGRESS for file in self._files.at(stage)]
+    def _first_in_progress(self) -> InFlight | None:
+        """Return a file between its attempt and its row, if there is one."""
+        firsts = map(self._files.first, IN_PROGRESS)
+        return next((file for file in firsts if file is not None), None)
 
     def _claim(self, at_most: int) -> None:
         """Claim complete files from the inbox."""
@@ -263,15 +266,15 @@ class Pipeline:
         """Queue a file again that its worker could not open; blame the storage before the file."""
         job, attempts = file.job, self._claims.attempts
         try:
-            is_there = _exists(job.path)
+            was_there = is_there(job.path)
             attempts.check()
-            is_there = is_there or _exists(job.path)
+            is_gone = not was_there and not is_there(job.path)
         except OSError as error:
             self._error = error
             attempts.end([job.id])
             self._files.requeue([file])
             return
-        if not is_there:
+        if is_gone:
             self._forget(file)
         elif file.rejection:
             self._reject(file)
@@ -316,12 +319,3 @@ class Pipeline:
         )
         self._claims.forget(file.job)
         self._files.remove(file)
-
-
-def _exists(path: Path) -> bool:
-    """Return whether there is a file; unlike ``Path.exists``, raise all other errors."""
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True

@@ -76,11 +76,19 @@ class Session:
         self._metrics = metrics
         self._files = InFlightTable()
         self._pipeline = Pipeline(
-            *(self._files, self._inbox, self._claims, pool, self._outbox, wakeup),
+            self._files,
+            self._inbox,
+            self._claims,
+            pool,
+            self._outbox,
+            wakeup,
             on_batch=metrics.observe_batch,
         )
         self._committer = Committer(
-            *(self._files, self._claims, self._outbox, wakeup),
+            self._files,
+            self._claims,
+            self._outbox,
+            wakeup,
             on_row=(self._drift.count, on_row),
             on_change=metrics.count_change,
         )
