@@ -23,7 +23,7 @@ from daemon.outbox.audit import Audit, find_discrepancies
 from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -37,9 +37,12 @@ AS_USER = (
 )
 
 
-def digitd(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def digitd(
+    *arguments: str | Path, cwd: Path = ROOT, prefix: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; ``prefix`` is what starts it, such as ``AS_USER``."""
     return subprocess.run(
-        [*DIGITD, *map(str, arguments)],
+        [*prefix, *DIGITD, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -105,25 +105,15 @@ static int fails(int call, int descriptor, const char *path)
     }
 #define AT(descriptor, path) descriptor, path
 
-#define WRAP_OPEN(name) \
-    int name(const char *path, int flags, ...) \
+#define WRAP_OPEN(name, folder, parameters, arguments) \
+    int name parameters \
     { \
         REAL(name); \
         va_list more; \
         va_start(more, flags); \
         mode_t mode = va_arg(more, mode_t); \
         va_end(more); \
-        return fails(CALL_open, -1, path) ? -1 : real(path, flags, mode); \
-    }
-#define WRAP_OPENAT(name) \
-    int name(int folder, const char *path, int flags, ...) \
-    { \
-        REAL(name); \
-        va_list more; \
-        va_start(more, flags); \
-        mode_t mode = va_arg(more, mode_t); \
-        va_end(more); \
-        return fails(CALL_open, folder, path) ? -1 : real(folder, path, flags, mode); \
+        return fails(CALL_open, folder, path) ? -1 : real arguments; \
     }
 #define WRAP_WRITE(name, call, parameters, ...) \
     ssize_t name parameters \
@@ -137,10 +127,10 @@ static int fails(int call, int descriptor, const char *path)
         return real(__VA_ARGS__); \
     }
 
-WRAP_OPEN(open)
-WRAP_OPEN(open64)
-WRAP_OPENAT(openat)
-WRAP_OPENAT(openat64)
+WRAP_OPEN(open, -1, (const char *path, int flags, ...), (path, flags, mode))
+WRAP_OPEN(open64, -1, (const char *path, int flags, ...), (path, flags, mode))
+WRAP_OPEN(openat, folder, (int folder, const char *path, int flags, ...), (folder, path, flags, mode))
+WRAP_OPEN(openat64, folder, (int folder, const char *path, int flags, ...), (folder, path, flags, mode))
 WRAP(FILE *, fopen64, open, NULL, AT(-1, path), (const char *path, const char *mode), (path, mode))
 WRAP(DIR *, opendir, open, NULL, AT(-1, path), (const char *path), (path))
 WRAP(DIR *, fdopendir, open, NULL, AT(file, NULL), (int file), (file))

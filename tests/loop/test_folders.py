@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from support.daemon import AS_USER, DIGITD, ROOT, STAND_IN, Box, Daemon, digitd
+from support.daemon import AS_USER, STAND_IN, Box, Daemon, digitd
 from support.stand_in import png_like
-from support.waiting import DEADLINE_SECONDS, until
+from support.waiting import until
 
 needs_setpriv = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
 
@@ -26,15 +26,7 @@ def box(box: Box) -> Box:
 
 
 def as_user(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*AS_USER, *DIGITD, *arguments, "--config", str(config)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    return digitd(*arguments, "--config", config, prefix=AS_USER)
 
 
 def status(box: Box) -> dict[str, object]:

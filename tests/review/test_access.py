@@ -31,18 +31,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return site
 
 
-@pytest.fixture(scope="module")
-def row(site: Site) -> str:
-    return site.rows()[0]["id"]
-
-
-@pytest.fixture(scope="module")
-def server(site: Site) -> Iterator[Server]:
-    with Server(site) as running:
-        running.wait_for_rows(1)
-        yield running
-
-
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     with browser.new_context(ignore_https_errors=True) as context:

@@ -40,18 +40,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return site
 
 
-@pytest.fixture(scope="module")
-def row(site: Site) -> str:
-    return site.rows()[0]["id"]
-
-
-@pytest.fixture(scope="module")
-def server(site: Site) -> Iterator[Server]:
-    with Server(site) as running:
-        running.wait_for_rows(2)
-        yield running
-
-
 @pytest.fixture(autouse=True)
 def nothing_happened(site: Site, server: Server) -> Iterator[None]:
     yield
