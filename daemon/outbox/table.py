@@ -143,12 +143,15 @@ class Table:
             with add_path(self.path):
                 files.append(self._descriptor, lines, self.path)
                 os.fsync(self._descriptor)
-                self._written = Stamp.of(os.fstat(self._descriptor))
+                info = os.fstat(self._descriptor)
         except OSError:
             # Part of it was written, or all of it but perhaps not to the disk.
             self._valid_size = size
             self._undo()
             raise
+        # With another size, an editor has saved the table during this write.
+        is_whole = info.st_size == size + len(lines)
+        self._written = Stamp.of(info) if is_whole else None
 
     def _undo(self) -> None:
         """Cut off a failed append."""
