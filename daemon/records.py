@@ -1,6 +1,7 @@
 """Frozen records that the modules exchange, from the claimed file to its row."""
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +11,16 @@ from typing import NamedTuple, Self
 from daemon.layout import PICTURE_SUFFIX
 
 DIGITS = 10
+LONGEST_NUMBER = 32  # characters
+
+_NUMBER = re.compile(r"-?[0-9]+(?:[.,/:-][0-9]+)*")
+
+
+class Reads(StrEnum):
+    """What an image has: one digit, or a whole number."""
+
+    DIGIT = "digit"
+    NUMBER = "number"
 
 
 class Status(StrEnum):
@@ -21,12 +32,14 @@ class Status(StrEnum):
 
 
 class Doubt(StrEnum):
-    """The values of ``reason`` in an ``unsure`` row."""
+    """What ``reason`` begins with in an ``unsure`` row; a colon and details may follow."""
 
     LOW_CONFIDENCE = "low confidence"
     NO_INK = "no ink"
     SEVERAL_DIGITS = "several digits"
     NOT_A_DIGIT = "not a digit"
+    NOT_A_NUMBER = "not a number"
+    NOT_EXPECTED = "not expected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class ReadOptions:
     max_file_mb: float
     unsure_below: float | None = None
     pictures: bool = True
+    reads: Reads = Reads.DIGIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +121,23 @@ class Verdict:
     """The verdict on one image.
 
     Attributes:
-        digit: the most likely digit; ``None`` if there is none.
-        confidence: the digit's calibrated probability.
+        text: the most likely digit, or the number as it is written; ``None`` if there is none.
+        confidence: the calibrated probability of the whole text.
         probabilities: calibrated, of the digits 0 to 9 and of "not a digit"; they add up to 1.
-            ``None`` if the model was not run.
+            ``None`` if the model was not run, or the text is neither one digit nor ``None``.
         reason: why the status is not ``ok``; empty for ``ok``.
     """
 
     status: Status
-    digit: int | None = None
+    text: str | None = None
     confidence: float | None = None
     probabilities: tuple[float, ...] | None = None
     reason: str = ""
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number as people write it, such as ``0471``, ``7,5`` or ``-3``."""
+    return len(text) <= LONGEST_NUMBER and _NUMBER.fullmatch(text) is not None
 
 
 _ROUNDS_TO_ONE = 0.9995  # this and more would be shown as 100.0 %

@@ -10,7 +10,7 @@ from daemon.ids import Ids
 from daemon.outbox.rows import Row
 from daemon.records import Job, Placement, Result, Status, Verdict
 
-SURE = Verdict(Status.OK, 7, 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 3)
+SURE = Verdict(Status.OK, "7", 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 3)
 BLANK = Verdict(Status.UNSURE, reason="no ink")
 BROKEN = Verdict(Status.ERROR, reason="text, not an image")
 NOW = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
@@ -24,7 +24,7 @@ def doubtful(digit: int, confidence: float) -> Verdict:
     rest = (1 - confidence) / 10
     probabilities = [rest] * 11
     probabilities[digit] = confidence
-    return Verdict(Status.UNSURE, digit, confidence, tuple(probabilities), "low confidence")
+    return Verdict(Status.UNSURE, str(digit), confidence, tuple(probabilities), "low confidence")
 
 
 def job(

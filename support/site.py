@@ -76,7 +76,7 @@ class Site(Box):
             while is_sampled(ids.decode(job_id)) and not with_sample:
                 job_id = self.ids.next()
             path = work / job_id
-            content = png(str(verdict.digit or 0)) if data is None else data
+            content = png(verdict.text or "0") if data is None else data
             path.write_bytes(content)
             sha256 = hashlib.sha256(content).hexdigest()
             job = Job(path.name, name, path, path.stat().st_size, datetime.now(UTC))

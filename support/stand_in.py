@@ -69,7 +69,7 @@ def _obey(content: FileContent) -> Verdict:
             raise RuntimeError("told to raise")
         case "bad":
             return Verdict(Status.ERROR, reason="told to be bad")
-    return Verdict(Status.OK, 7, 0.99, (0.09,) * 11)
+    return Verdict(Status.OK, "7", 0.99, (0.09,) * 11)
 
 
 def png_like(order: str) -> bytes:

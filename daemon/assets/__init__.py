@@ -6,7 +6,7 @@ _HERE = Path(__file__).parent
 
 SHIPPED_MODEL = _HERE / "digits.keras"
 KNOWN_DIGIT_PNG = _HERE / "known-digit.png"
-KNOWN_DIGIT = 7  # a worker is ready only after it reads this in KNOWN_DIGIT_PNG
+KNOWN_DIGIT = "7"  # a worker is ready only after it reads this in KNOWN_DIGIT_PNG
 CONFIG_TEMPLATE = _HERE / "config.yaml"
 UNIT_TEMPLATE = _HERE / "digitd.service"
 REVIEW_UNIT_TEMPLATE = _HERE / "digitd-review.service"

@@ -140,7 +140,7 @@ def _save_picture(folder: Path, job: Job, picture: bytes) -> str:
 
 def _format_row(row: rows.Row) -> str:
     verdict = row.verdict
-    digit = "-" if verdict.digit is None else str(verdict.digit)
+    digit = "-" if verdict.text is None else verdict.text
     confidence = "     -" if verdict.confidence is None else f"{verdict.confidence:6.1%}"
     reason = f"  {row.reason}" if row.reason else ""
     return f"{row.original}: {digit} {confidence}  {verdict.status}{reason}"

@@ -78,7 +78,7 @@ def _model(config: Config) -> Finding:
     readers = pool.title if config.cluster else f"workers: {worker_count(config.workers)}"
     return Finding(
         f"model: {config.model} ({self_test.model}) reads a known {KNOWN_DIGIT} as "
-        f"{self_test.verdict.digit} ({confidence:.1%}); {readers}"
+        f"{self_test.verdict.text} ({confidence:.1%}); {readers}"
     )
 
 

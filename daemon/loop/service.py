@@ -230,9 +230,9 @@ def _log(row: Row) -> None:
     extra = {"status": verdict.status, "row": row}
     match verdict.status:
         case Status.OK:
-            log.info("%s: %s%s", row.file, verdict.digit, sure, extra=extra)
+            log.info("%s: %s%s", row.file, verdict.text, sure, extra=extra)
         case Status.UNSURE:
-            guess = "" if verdict.digit is None else f", perhaps {verdict.digit}{sure}"
+            guess = "" if verdict.text is None else f", perhaps {verdict.text}{sure}"
             log.info("%s: unsure%s: %s", row.file, guess, row.reason, extra=extra)
         case Status.ERROR:
             text = "%s: error: %s; it is now %s"

@@ -57,8 +57,9 @@ class Sample:
         self.rows += 1
         self.unsure += verdict.status is Status.UNSURE
         self.error += verdict.status is Status.ERROR
-        if verdict.digit is not None and verdict.confidence is not None:
-            self.digits[verdict.digit] += 1
+        if verdict.text is not None and verdict.confidence is not None:
+            for digit in filter(str.isdigit, verdict.text):
+                self.digits[int(digit)] += 1
             self.confidence[min(BINS - 1, int(verdict.confidence * BINS))] += 1
 
 

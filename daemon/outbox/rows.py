@@ -12,7 +12,7 @@ from typing import Any
 
 from daemon import ids, text
 from daemon.errors import ConfigError
-from daemon.records import DIGITS, Placement, Result, Status, Verdict
+from daemon.records import DIGITS, Placement, Result, Status, Verdict, is_number
 
 PROBABILITIES = (*(f"p{digit}" for digit in range(DIGITS)), "p_none")
 COLUMNS = (
@@ -34,7 +34,6 @@ BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 4096  # more than any header
 STATUSES = frozenset(Status)
 _ID, _STATUS, _PROCESSED_AT = map(COLUMNS.index, ("id", "status", "processed_at"))
-_NUMBER = re.compile(r"-?[0-9]+(?:[.,/:-][0-9]+)*")  # as people write it; never a formula
 _DECIMAL = re.compile(r"[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -80,7 +79,7 @@ class Row:
             self.result.job.id,
             self.file,
             verdict.status.value,
-            verdict.digit,
+            verdict.text,
             _round(verdict.confidence),
             *map(_round, probabilities),
             self.reason,
@@ -215,7 +214,7 @@ def _cell(value: str | float | None) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value if _NUMBER.fullmatch(value) else text.cell(value)
+        return value if is_number(value) else text.cell(value)  # a number is no formula
     return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 

@@ -138,7 +138,7 @@ class Painter:
         if verdict.probabilities is None:
             self._explain(canvas, verdict)
         else:
-            self._draw_bars(canvas, verdict.probabilities, verdict.digit)
+            self._draw_bars(canvas, verdict.probabilities, verdict.text)
         palette = _PALETTES[verdict.status]
         red, green, blue = np.moveaxis(thumbnail, 2, 0)
         is_coloured = not (np.array_equal(red, green) and np.array_equal(green, blue))
@@ -184,11 +184,11 @@ class Painter:
         write(canvas, (MARGIN, _NAME_Y), self._text, shorten(self._text, name, width), _DARK_INK)
 
     def _draw_bars(
-        self, canvas: Canvas, probabilities: tuple[float, ...], chosen: int | None
+        self, canvas: Canvas, probabilities: tuple[float, ...], chosen: str | None
     ) -> None:
         for index, probability in enumerate(probabilities):
             baseline = _BASELINES[index]
-            if index == chosen:
+            if _LABELS[index] == chosen:
                 bar, font, ink = _TINT[_WHITE], self._bold, _TINT
                 write(canvas, (_ANSWER_X, baseline), font, _LABELS[index], ink)
             else:
@@ -210,9 +210,9 @@ class Painter:
 
 def _headline(verdict: Verdict) -> str:
     """Return the verdict in words, starting with the status."""
-    if verdict.digit is None or verdict.confidence is None:
+    if verdict.text is None or verdict.confidence is None:
         return f"{verdict.status}: {_HEADLINES.get(verdict.reason, verdict.reason)}"
-    guess = f"{verdict.digit}, {format_percent(verdict.confidence)} sure"
+    guess = f"{verdict.text}, {format_percent(verdict.confidence)} sure"
     if verdict.status is Status.OK:
         return f"{verdict.status}: {guess}"
     return f"{verdict.status}: perhaps {guess} ({verdict.reason})"

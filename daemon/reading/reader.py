@@ -155,7 +155,7 @@ def judge(scores: NDArray[np.float32] | Doubt, unsure_below: float) -> Verdict:
     probabilities = tuple(float(p) for p in scores)
     *digits, none = probabilities
     confidence = max(digits)
-    digit = digits.index(confidence)
+    digit = str(digits.index(confidence))
     if none > SURELY_NONE:
         return Verdict(Status.UNSURE, None, None, probabilities, Doubt.NOT_A_DIGIT)
     if none > confidence:

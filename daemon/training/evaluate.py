@@ -72,7 +72,7 @@ class Prediction:
     @property
     def is_right(self) -> bool:
         """Whether the digit was read."""
-        return self.label is not None and self.verdict.digit == self.label
+        return self.label is not None and self.verdict.text == str(self.label)
 
     @property
     def is_ok(self) -> bool:
@@ -251,7 +251,7 @@ def _summarize(predictions: Sequence[Prediction], examples: tuple[Prediction, ..
     others = [each for each in predictions if each.label is None]
     confusion = np.zeros((DIGITS, DIGITS + 1), np.int64)
     for each in digits:
-        column = DIGITS if each.verdict.digit is None else each.verdict.digit
+        column = DIGITS if each.verdict.text is None else int(each.verdict.text)
         confusion[each.label, column] += 1
     wrong = [each for each in predictions if each.is_mistake]
     read = [each for each in digits if each.verdict.confidence is not None]

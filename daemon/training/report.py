@@ -157,7 +157,7 @@ def _to_row(prediction: Prediction) -> list[str | float | None]:
         prediction.case.name,
         prediction.case.label,
         verdict.status,
-        verdict.digit,
+        verdict.text,
         verdict.confidence,
         *(verdict.probabilities or (None,) * len(rows.PROBABILITIES)),
         verdict.reason,
@@ -257,7 +257,7 @@ def _draw_sheet(predictions: Sequence[Prediction], title: str, path: Path) -> No
 def _draw_pair(prediction: Prediction, original: Axes, glyph: Axes) -> None:
     """Draw the image and the model's input."""
     verdict = prediction.verdict
-    digit = "no digit" if verdict.digit is None else f"{verdict.digit}"
+    digit = "no digit" if verdict.text is None else verdict.text
     sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
     # `$` would start a formula. Some names are long, so only the end is shown.
     name = prediction.case.name.replace("$", r"\$")[-22:]

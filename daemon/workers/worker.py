@@ -137,9 +137,9 @@ def run_self_test(read: Read, options: ReadOptions) -> Reading:
     """
     (reading,) = read(options, [FileContent(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())])
     verdict = reading.verdict
-    if verdict.status is Status.ERROR or verdict.digit != KNOWN_DIGIT:
+    if verdict.status is Status.ERROR or verdict.text != KNOWN_DIGIT:
         raise ModelError(
-            f"{options.model}: reads {KNOWN_DIGIT_PNG.name} as {verdict.digit} "
+            f"{options.model}: reads {KNOWN_DIGIT_PNG.name} as {verdict.text} "
             f"({verdict.reason or verdict.status}), but it is a {KNOWN_DIGIT}: train the model "
             "longer, or use the shipped one"
         )

@@ -8,7 +8,7 @@ from daemon.outbox import rows
 from daemon.records import Status, Verdict
 from support.factories import BROKEN, row
 
-SEVEN = Verdict(Status.OK, 7, 0.987, (0.001,) * 7 + (0.987, 0.002, 0.001, 0.002))
+SEVEN = Verdict(Status.OK, "7", 0.987, (0.001,) * 7 + (0.987, 0.002, 0.001, 0.002))
 
 
 def test_only_rows_are_counted_by_status(config: Config) -> None:

@@ -26,7 +26,7 @@ from support.factories import BLANK, SURE, job, row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DOUBTFUL = Verdict(Status.UNSURE, 1, 0.5, (0.05,) * 11, "low confidence")
+DOUBTFUL = Verdict(Status.UNSURE, "1", 0.5, (0.05,) * 11, "low confidence")
 BROKEN = Verdict(Status.ERROR, reason='text, "not" an image')
 
 

@@ -16,7 +16,7 @@ from daemon.records import Status, Verdict
 from daemon.text import printable
 from support.factories import NOW, row
 
-SEVEN = Verdict(Status.OK, 7, 0.98765432, (0.0, 1e-9, 0.5, *(0.0625,) * 8))
+SEVEN = Verdict(Status.OK, "7", 0.98765432, (0.0, 1e-9, 0.5, *(0.0625,) * 8))
 ID = ids.encode(int(NOW.timestamp() * 1000) << 12)
 ANY_TEXT = st.text(st.characters(), max_size=30)
 

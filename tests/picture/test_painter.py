@@ -38,8 +38,8 @@ SPACING = 252 / 11  # px from bar to bar
 COLOURS = {Status.OK: (0, 126, 90), Status.UNSURE: (172, 98, 0), Status.ERROR: (158, 10, 35)}
 
 LIKELY_7 = (0.01, 0.02, 0.0, 0.25, 0.0, 0.0, 0.0, 0.5, 0.0, 0.1, 0.12)
-OK = Verdict(Status.OK, 7, 0.5, LIKELY_7)
-UNSURE = Verdict(Status.UNSURE, 7, 0.5, LIKELY_7, "low confidence")
+OK = Verdict(Status.OK, "7", 0.5, LIKELY_7)
+UNSURE = Verdict(Status.UNSURE, "7", 0.5, LIKELY_7, "low confidence")
 NO_DIGIT = Verdict(Status.UNSURE, None, 0.5, LIKELY_7, "not a digit")
 BLANK = Verdict(Status.UNSURE, reason="no ink")
 ERROR = Verdict(Status.ERROR, reason="the file is empty")
@@ -134,8 +134,8 @@ def test_headline_has_the_status_colour(
         (BLANK, "unsure: no digit found"),
         (ERROR, "error: could not be read"),
         # Even the highest probability is not shown as 100 %.
-        (Verdict(Status.OK, 0, 1.0, (1.0, *[0.0] * 10)), "ok: 0, >99.9% sure"),
-        (Verdict(Status.OK, 0, 0.99949, (1.0, *[0.0] * 10)), "ok: 0, 99.9% sure"),
+        (Verdict(Status.OK, "0", 1.0, (1.0, *[0.0] * 10)), "ok: 0, >99.9% sure"),
+        (Verdict(Status.OK, "0", 0.99949, (1.0, *[0.0] * 10)), "ok: 0, 99.9% sure"),
     ],
 )
 def test_headline_gives_the_verdict_in_words(
@@ -157,7 +157,7 @@ def test_bar_of_the_chosen_digit_is_highlighted(
     probabilities = [0.02] * 11
     probabilities[chosen] = 0.8
     probabilities[chosen - 1] = 0.04
-    verdict = Verdict(Status.OK, chosen, 0.8, tuple(probabilities))
+    verdict = Verdict(Status.OK, str(chosen), 0.8, tuple(probabilities))
     bars = look(painter, verdict, thumbnail=thumbnail)[72:324, BARS]
     coloured = (bars == COLOURS[Status.OK]).all(axis=-1)
     rows = np.flatnonzero(coloured.any(axis=1))
@@ -179,7 +179,7 @@ def test_bar_lengths_are_proportional_to_the_probabilities(painter: Painter) -> 
 
 def test_probabilities_are_shown_to_a_tenth_of_a_percent(painter: Painter) -> None:
     def value(p: float) -> Pixels:
-        return look(painter, Verdict(Status.OK, 7, 0.5, (*LIKELY_7[:3], p, *LIKELY_7[4:])))[RIGHT]
+        return look(painter, Verdict(Status.OK, "7", 0.5, (*LIKELY_7[:3], p, *LIKELY_7[4:])))[RIGHT]
 
     assert np.array_equal(value(0.2601), value(0.2599))
     assert not np.array_equal(value(0.260), value(0.261))
@@ -291,9 +291,9 @@ LONG = "m" * 255
         Verdict(Status.ERROR, reason=ENDLESS),
         Verdict(Status.ERROR, reason="x" * 5000),
         Verdict(Status.UNSURE, reason=ENDLESS),
-        Verdict(Status.UNSURE, 7, 0.5, LIKELY_7, ENDLESS),
+        Verdict(Status.UNSURE, "7", 0.5, LIKELY_7, ENDLESS),
         Verdict(Status.UNSURE, None, 0.5, LIKELY_7, ENDLESS),
-        Verdict(Status.OK, 7, 1.0, (1.0,) * 11),
+        Verdict(Status.OK, "7", 1.0, (1.0,) * 11),
     ],
 )
 def test_nothing_is_drawn_beyond_the_margins(painter: Painter, verdict: Verdict) -> None:

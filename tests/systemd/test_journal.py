@@ -54,7 +54,7 @@ def logging_to(address: Path) -> Iterator[logging.Logger]:
 
 
 def test_row_is_sent_with_its_cells(tmp_path: Path, listening: socket.socket) -> None:
-    made = row("digit7.png", Verdict(Status.UNSURE, 7, 0.5, reason="low confidence"))
+    made = row("digit7.png", Verdict(Status.UNSURE, "7", 0.5, reason="low confidence"))
     with logging_to(tmp_path / "socket") as log:
         log.warning("%s: unsure", made.file, extra={"row": made})
     assert entry_of(listening.recv(1 << 16)) == {

@@ -182,7 +182,7 @@ def test_error_names_the_file_of_a_malformed_set(
 @pytest.mark.parametrize("label", ["10", "12", "007", "٣"])
 def test_image_with_a_label_that_is_not_a_digit_is_not_counted(label: str) -> None:
     case = evaluate.Case("x.png", label, bytes)
-    prediction = evaluate.Prediction(case, Verdict(Status.OK, 3, 0.9), None)
+    prediction = evaluate.Prediction(case, Verdict(Status.OK, "3", 0.9), None)
     assert prediction.label is None
     assert not prediction.is_counted
     assert not prediction.is_mistake

@@ -41,7 +41,7 @@ class Reader:
     def _read(self, content: FileContent) -> Reading:
         if content.rejection:
             return Reading(Verdict(Status.ERROR, reason=content.rejection), "m", b"a picture")
-        return Reading(Verdict(Status.OK, 7, 0.9), "m", b"a picture of " + content.data)
+        return Reading(Verdict(Status.OK, "7", 0.9), "m", b"a picture of " + content.data)
 
 
 def read_results(read: Read, options: ReadOptions, batch: Batch) -> list[Result]:
@@ -67,7 +67,7 @@ def test_each_file_gets_a_hash_a_verdict_and_a_picture(tmp_path: Path) -> None:
 
 def test_no_picture_is_written_if_pictures_are_off(tmp_path: Path) -> None:
     (result,) = read_results(
-        lambda _, contents: [Reading(Verdict(Status.OK, 7, 0.9), "m") for _ in contents],
+        lambda _, contents: [Reading(Verdict(Status.OK, "7", 0.9), "m") for _ in contents],
         OPTIONS,
         Batch((claimed(tmp_path),)),
     )

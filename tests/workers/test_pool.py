@@ -63,7 +63,7 @@ def fail_to_import(_: ReadOptions, __: Sequence[FileContent]) -> list[Reading]:
 
 
 def misread(_: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
-    return [Reading(Verdict(Status.OK, 1, 0.9), "m") for _ in contents]
+    return [Reading(Verdict(Status.OK, "1", 0.9), "m") for _ in contents]
 
 
 def no_model(_: ReadOptions, __: Sequence[FileContent]) -> list[Reading]:
@@ -179,7 +179,7 @@ def test_batch_is_returned_in_order_from_another_process(
     tended = make()
     tended.until_ready()
     assert tended.pool.self_test is not None
-    assert tended.pool.self_test.verdict.digit == KNOWN_DIGIT
+    assert tended.pool.self_test.verdict.text == KNOWN_DIGIT
     assert tended.pool.self_test.picture == b""
     jobs = [claimed(tmp_path, f"digit{number}.png") for number in (3, 1, 2)]
     outcome = batch_read(tended.read(*jobs))
