@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from daemon.errors import DataError
 from daemon.reading import litert, model
 from daemon.training import data, eye_batches, frameworks, glyph_batches, ink_sources, networks
-from daemon.training.evaluate import fit_calibration, log_loss
+from daemon.training.calibration import fit_calibration, log_loss
 from daemon.training.glyph_batches import GlyphCache
 
 HELD_OUT = 0.04  # share of each data set that is never trained on: its last images
