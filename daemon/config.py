@@ -25,7 +25,7 @@ from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError, StorageError
 from daemon.layout import FAILED, ORIGINALS, PICTURES
 from daemon.pattern import IMAGES, correct, find_fault
-from daemon.records import Cluster, ReadOptions
+from daemon.records import Cluster, ReadOptions, Reads
 
 
 def _as_path(value: object, info: ValidationInfo) -> object:
@@ -80,6 +80,8 @@ class Config(BaseModel):
         description='a glob on file names, such as "*.png", a list of globs, or images; names that '
         "begin with a dot never match, and a comma in a name is written [,]",
     )
+    # Not strict: YAML has no enums.
+    reads: Reads = Field(Reads.DIGIT, strict=False, description='"digit" or "number"')
     model: AsPath = Field(SHIPPED_MODEL, description="the path of a .keras file")
     unsure_below: float | None = Field(
         None, ge=0, le=1, description="a number from 0 to 1, or nothing for the model's own"
@@ -137,6 +139,7 @@ class Config(BaseModel):
             max_file_mb=self.max_file_mb,
             unsure_below=self.unsure_below,
             pictures=self.pictures,
+            reads=self.reads,
         )
 
     @property

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from daemon.assets import SHIPPED_MODEL
 from daemon.config import KEYS, load, template
 from daemon.errors import ConfigError
+from daemon.records import Reads
 
 
 def written(folder: Path, text: str) -> Path:
@@ -43,6 +44,7 @@ def test_empty_file_and_template_give_the_defaults(tmp_path: Path, text: str) ->
     assert (config.batch_size, config.max_megapixels, config.max_file_mb) == (64, 50, 64)
     assert config.unsure_below is None
     assert config.pictures is True
+    assert config.reads is Reads.DIGIT
 
 
 def test_template_lists_every_key() -> None:
@@ -71,6 +73,9 @@ def test_paths_are_relative_to_the_file_and_tilde_is_expanded(
         ("batch_size: '64'", "batch_size: '64' is not allowed"),
         ("workers: 0", 'workers: 0 is not allowed; it must be "auto" or a whole number'),
         ("workers: many", "workers: many is not allowed"),
+        ("reads: numbers", 'reads: numbers is not allowed; it must be "digit" or "number"'),
+        ("reads: true", 'reads: true is not allowed; it must be "digit" or "number"'),
+        ("reads:", 'reads: null is not allowed; it must be "digit" or "number"'),
         (
             "rescan_seconds: 0.5",
             "rescan_seconds: 0.5 is not allowed; it must be a number of seconds",
