@@ -9,6 +9,7 @@ They are the extra ``digitd[train]``: reading, and measuring what the workers ru
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from daemon.errors import MissingPackageError
@@ -40,6 +41,29 @@ def import_tensorflow() -> Any:
         import tensorflow as tf
 
         return tf
+
+
+@contextmanager
+def half_precision() -> Iterator[None]:
+    """Let layers that are built meanwhile compute in bfloat16, if the processor does so.
+
+    Their weights remain float32.
+    """
+    config = import_keras().config
+    usual = config.dtype_policy()
+    if _has_bfloat16():
+        config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(usual)
+
+
+def _has_bfloat16() -> bool:
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not Linux
+        return False
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The two networks: built with Keras, compiled for LiteRT, saved in one model file.
 
 Each has a function that builds it, with ``learning=True`` for the copy that learns. That copy has
-the same variables in the same order, and normalises by the batch in one fused operation: the
-classifier learns from 600 images a second where Keras's own layer learns from 450 (2 cores, AVX2).
+the same variables in the same order, normalises by the batch in one fused operation, and computes
+in bfloat16 where the processor can. A step of the line reader takes 327 ms of processor time with
+Keras's own layers, 250 ms fused, and 141 ms in bfloat16 as well (one core with AMX).
 """
 
 import json
@@ -90,7 +91,7 @@ def eye_loss(answers: Any, ink: Any, counts: Any) -> Any:
         counts: (N,) int64.
     """
     tf = import_tensorflow()
-    cells, logits = answers
+    cells, logits = (tf.cast(answer, tf.float32) for answer in answers)
     wanted = tf.nn.space_to_depth(scale_pixels(ink[..., None]), CELL)
     mask = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=cells))
     count = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=counts, logits=logits)
@@ -166,7 +167,7 @@ def classifier_loss(answers: Any, labels: Any) -> Any:
     """Return the classifier's loss on a batch: logits (N, 11), labels (N,) int64."""
     keras, tf = import_keras(), import_tensorflow()
     loss_of = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
-    return loss_of(tf.one_hot(labels, litert.CLASSES), answers)
+    return loss_of(tf.one_hot(labels, litert.CLASSES), tf.cast(answers, tf.float32))
 
 
 def run_with_keras(classifier: Any) -> litert.Forward:

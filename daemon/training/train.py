@@ -282,7 +282,8 @@ class Learner:
         self.plan = plan
         self.epochs = epochs
         self.checkpoint = folder / f"{plan.name}.npz"
-        self._learning = plan.build(seed, learning=True)
+        with frameworks.half_precision():
+            self._learning = plan.build(seed, learning=True)
         self.network = plan.build(seed)
         self.history: list[Epoch] = []
         keras = frameworks.import_keras()
