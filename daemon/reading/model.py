@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from daemon.errors import ModelError
 from daemon.reading.eye import Count, Detection, Segment
+from daemon.reading.glyph import Floats
 from daemon.reading.image import PREPROCESSING_VERSION
 from daemon.reading.litert import CLASSES, Forward, load_classifier, load_eye
 from daemon.records import DIGITS
@@ -22,6 +23,55 @@ from daemon.records import DIGITS
 SETTINGS_MEMBER = "digitd.json"
 NETWORK_MEMBER = "digitd.tflite"
 EYE_MEMBER = "eye.tflite"
+
+
+# A longer distance to the runner-up, in nats, counts as this one: a text that is e^20 times less
+# probable is no evidence of how sure the reader is.
+_WIDEST_MARGIN = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class LineCalibration:
+    """Turns what the line reader decoded into confidence: the weights of a logistic function.
+
+    Attributes:
+        log_probability: weight of the text's log probability; not negative.
+        margin: weight of its distance to the runner-up's log probability; not negative.
+        length: weight of the number of characters.
+        bias: added to the weighted sum.
+        unsure_below: confidence under which a number is ``unsure``.
+    """
+
+    log_probability: float
+    margin: float
+    length: float
+    bias: float
+    unsure_below: float
+
+    def confidence(self, log_probability: float, margin: float, length: int) -> float:
+        """Return the calibrated probability that a whole text is right.
+
+        Args:
+            log_probability: of the text, natural.
+            margin: its distance to the runner-up's; infinite if there is no other text.
+            length: of the text, in characters.
+        """
+        features = line_features(log_probability, margin, length)
+        weights = (self.log_probability, self.margin, self.length, self.bias)
+        return float(logistic(features @ np.array(weights)))
+
+
+def line_features(
+    log_probability: Floats | float, margin: Floats | float, length: Floats | float
+) -> Floats:
+    """Return what ``LineCalibration`` weights, (..., 4), of numbers or of arrays of them."""
+    margin = np.minimum(margin, _WIDEST_MARGIN)
+    return np.stack(np.broadcast_arrays(log_probability, margin, length, 1.0), axis=-1)
+
+
+def logistic(scores: Floats) -> Floats:
+    """Return 1 / (1 + exp(-x)), which overflows for no x in this form."""
+    return 0.5 + 0.5 * np.tanh(scores / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +82,7 @@ class Settings:
         preprocessing: the version of the reader that made the training glyphs.
         temperature: logits are divided by it before the softmax (Guo et al. 2017).
         unsure_below: confidence under which a reading is ``unsure``.
+        line: the line reader's calibration; ``None`` without one.
         training: the settings and the data that it was trained with.
         scores: measured on validation data.
     """
@@ -39,6 +90,7 @@ class Settings:
     preprocessing: int = PREPROCESSING_VERSION
     temperature: float = 1.0
     unsure_below: float = 0.9
+    line: LineCalibration | None = None
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
 
@@ -157,8 +209,11 @@ def _settings(path: Path, members: dict[str, bytes]) -> Settings:
             f"{_REMEDY}."
         )
     try:
-        settings = Settings(**json.loads(members[SETTINGS_MEMBER]))
-    except (ValueError, TypeError) as error:
+        stored = json.loads(members[SETTINGS_MEMBER])
+        if (line := stored.get("line")) is not None:
+            stored["line"] = LineCalibration(**line)
+        settings = Settings(**stored)
+    except (AttributeError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: its {SETTINGS_MEMBER} is broken: {error}. {_REMEDY}.") from error
     if settings.preprocessing != PREPROCESSING_VERSION:
         raise ModelError(

@@ -54,18 +54,26 @@ def fit_calibration(
     confidence = scores[:, :DIGITS].max(axis=1)
     right = scores[:, :DIGITS].argmax(axis=1) == labels
     has_digit = scores[:, DIGITS] <= confidence
-    unsure_below = HIGHEST
-    for threshold in np.linspace(LOWEST, HIGHEST, 50):
-        ok = has_digit & (confidence >= threshold)
-        if ok.any() and (~right[ok]).sum() <= WRONG_AT_MOST * ok.sum():
-            unsure_below = float(threshold)
-            break
     digits = labels < DIGITS
     return Calibration(
         temperature=float(best),
-        unsure_below=round(unsure_below, 3),
+        unsure_below=choose_threshold(confidence[has_digit], right[has_digit]),
         calibration_error=calibration_error(confidence[digits], right[digits]),
     )
+
+
+def choose_threshold(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    """Return the lowest confidence from which on nearly all answers are right.
+
+    Args:
+        confidence: (N,) of the answers that may be ``ok``.
+        right: (N,) whether they are.
+    """
+    for threshold in np.linspace(LOWEST, HIGHEST, 50):
+        ok = confidence >= threshold
+        if ok.any() and (~right[ok]).sum() <= WRONG_AT_MOST * ok.sum():
+            return round(float(threshold), 3)
+    return HIGHEST
 
 
 def log_loss(
@@ -77,3 +85,92 @@ def log_loss(
     """Return the mean negative log likelihood, in nats."""
     scores = model.probabilities(logits, counts, temperature)
     return float(-np.log(scores[np.arange(len(labels)), labels] + 1e-9).mean())
+
+
+@dataclass(frozen=True, slots=True)
+class NumberReadings:
+    """The line reader's answers to validation strings; each array has N elements.
+
+    Attributes:
+        log_probability: float, of the best text, natural.
+        margin: float, its distance to the log probability of the runner-up.
+        length: int, characters of the best text.
+        right: bool, whether the best text is the label.
+    """
+
+    log_probability: NDArray[np.floating]
+    margin: NDArray[np.floating]
+    length: NDArray[np.integer]
+    right: NDArray[np.bool_]
+
+
+_STEPS = 50  # Newton's method needs about ten
+# Weight of the squared weights in the loss, against the sum of N losses: too little to be noticed,
+# but it keeps the weights finite if the readings can be separated, or all are right.
+_RIDGE = 1e-2
+
+
+def fit_number_calibration(readings: NumberReadings) -> model.LineCalibration:
+    """Fit the confidence of whole numbers, and its threshold, to validation data.
+
+    The weights of the log probability and of the margin are not negative, so that a text that is
+    more probable, or farther from its runner-up, never has less confidence.
+
+    Args:
+        readings: of strings of all lengths, and of things that are no number (never ``right``).
+    """
+    features = model.line_features(readings.log_probability, readings.margin, readings.length)
+    right = readings.right
+    # The loss is convex: if its minimum has a negative weight, the minimum without negative
+    # weights is the best of those with one or both of them at 0.
+    subsets = [(0, 1, 2, 3), (0, 2, 3), (1, 2, 3), (2, 3)]
+    fits = [_fit_logistic(features, right, list(subset)) for subset in subsets]
+    allowed = [weights for weights in fits if weights[0] >= 0 and weights[1] >= 0]
+    best = min(allowed, key=lambda weights: _logistic_loss(features, right, weights))
+    confidence = model.logistic(features @ best)
+    log_probability, margin, length, bias = map(float, best)
+    return model.LineCalibration(
+        log_probability=log_probability,
+        margin=margin,
+        length=length,
+        bias=bias,
+        unsure_below=choose_threshold(confidence, right),
+    )
+
+
+def _fit_logistic(
+    features: NDArray[np.float64], right: NDArray[np.bool_], used: list[int]
+) -> NDArray[np.float64]:
+    """Return the weights of a logistic regression on some features by Newton's method.
+
+    Args:
+        features: (N, 4).
+        right: (N,) what is predicted.
+        used: columns of the features; the weights of the others are 0.
+    """
+    chosen = features[:, used]
+    weights = np.zeros(features.shape[1])
+    for _ in range(_STEPS):
+        predicted = model.logistic(features @ weights)
+        gradient = chosen.T @ (predicted - right) + _RIDGE * weights[used]
+        spread = predicted * (1 - predicted)
+        curvature = (chosen * spread[:, None]).T @ chosen + _RIDGE * np.eye(len(used))
+        step = np.zeros_like(weights)
+        step[used] = np.linalg.solve(curvature, gradient)
+        loss = _logistic_loss(features, right, weights)
+        # Far from the minimum a whole step may lead past it.
+        while _logistic_loss(features, right, weights - step) > loss and np.abs(step).max() > 1e-9:
+            step /= 2
+        weights -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    return weights
+
+
+def _logistic_loss(
+    features: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> float:
+    """Return the sum of the negative log likelihoods, and of the squared weights."""
+    score = features @ weights
+    unlikely = np.logaddexp(0, np.where(right, -score, score)).sum()
+    return float(unlikely + _RIDGE / 2 * (weights**2).sum())

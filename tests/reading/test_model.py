@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,17 @@ def test_model_for_another_preprocessing_version_is_refused(tmp_path: Path) -> N
 def test_unknown_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"digitd\.json is broken"):
         model.load(altered(tmp_path, colour="red"))
+
+
+@pytest.mark.parametrize("line", [3, {"margin": 1.0}, {"colour": "red"}])
+def test_broken_calibration_of_numbers_is_refused(tmp_path: Path, line: object) -> None:
+    with pytest.raises(ModelError, match=r"digitd\.json is broken"):
+        model.load(altered(tmp_path, line=line))
+
+
+def test_calibration_of_numbers_is_read_from_the_model_file(tmp_path: Path) -> None:
+    stored = model.LineCalibration(2.0, 0.5, -0.25, 1.0, unsure_below=0.75)
+    assert model.load(altered(tmp_path, line=asdict(stored))).settings.line == stored
 
 
 def test_threshold_is_read_from_the_model_file(tmp_path: Path) -> None:

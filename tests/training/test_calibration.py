@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from daemon.reading import model
 from daemon.training import calibration
@@ -22,3 +23,76 @@ def test_overconfident_scores_are_calibrated() -> None:
     )
     assert fitted.temperature > 2
     assert fitted.calibration_error < 0.1
+
+
+def draw_readings(
+    count: int, weights: tuple[float, float, float, float], seed: int = 0
+) -> calibration.NumberReadings:
+    """Return readings that are right with the probability of these weights."""
+    rng = np.random.default_rng(seed)
+    log_probability = -rng.exponential(0.5, count)
+    margin = rng.exponential(5.0, count)
+    length = rng.integers(1, 13, count)
+    features = model.line_features(log_probability, margin, length)
+    chance = model.logistic(features @ np.array(weights))
+    return calibration.NumberReadings(log_probability, margin, length, rng.random(count) < chance)
+
+
+def confidences(
+    fitted: model.LineCalibration, readings: calibration.NumberReadings
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    each = zip(readings.log_probability, readings.margin, readings.length, strict=True)
+    return np.array([fitted.confidence(p, m, n) for p, m, n in each])
+
+
+def test_confidence_of_numbers_is_how_often_they_are_right() -> None:
+    fitted = calibration.fit_number_calibration(draw_readings(8000, (2.0, 0.4, -0.1, 0.5)))
+    found = (fitted.log_probability, fitted.margin, fitted.length, fitted.bias)
+    assert found == pytest.approx((2.0, 0.4, -0.1, 0.5), abs=0.15)
+    others = draw_readings(4000, (2.0, 0.4, -0.1, 0.5), seed=1)
+    confidence = confidences(fitted, others)
+    assert calibration.calibration_error(confidence, others.right) < 0.03
+
+
+def test_threshold_of_numbers_leaves_one_wrong_in_a_hundred() -> None:
+    readings = draw_readings(8000, (2.0, 0.4, -0.1, 0.5))
+    fitted = calibration.fit_number_calibration(readings)
+    confidence = confidences(fitted, readings)
+
+    def wrong(threshold: float) -> float:
+        return float((~readings.right[confidence >= threshold]).mean())
+
+    assert wrong(fitted.unsure_below) <= 0.01 < wrong(fitted.unsure_below - 0.011)
+
+
+@pytest.mark.parametrize(
+    "weights", [(-2.0, 0.4, 0.1, 0.5), (2.0, -0.4, -0.1, 2.0), (-1.0, -0.2, 0.0, 1.0)]
+)
+def test_more_probable_text_never_has_less_confidence(
+    weights: tuple[float, float, float, float],
+) -> None:
+    fitted = calibration.fit_number_calibration(draw_readings(2000, weights))
+    assert fitted.log_probability >= 0
+    assert fitted.margin >= 0
+    assert (fitted.log_probability == 0) == (weights[0] < 0)
+    assert (fitted.margin == 0) == (weights[1] < 0)
+    assert fitted.confidence(-0.1, 5, 4) >= fitted.confidence(-0.2, 5, 4)
+    assert fitted.confidence(-0.1, 5, 4) >= fitted.confidence(-0.1, 4, 4)
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_readings_that_are_all_right_or_all_wrong_can_be_fitted(*, right: bool) -> None:
+    drawn = draw_readings(500, (0.0, 0.0, 0.0, 0.0))
+    all_alike = calibration.NumberReadings(
+        drawn.log_probability, drawn.margin, drawn.length, np.full(500, right)
+    )
+    fitted = calibration.fit_number_calibration(all_alike)
+    confidence = confidences(fitted, all_alike)
+    assert np.abs(confidence - right).max() < 0.05
+    assert fitted.unsure_below == (0.5 if right else 0.99)
+
+
+def test_text_without_a_runner_up_has_a_confidence() -> None:
+    fitted = calibration.fit_number_calibration(draw_readings(2000, (2.0, 0.4, -0.1, 0.5)))
+    assert fitted.confidence(-0.01, 19, 3) < fitted.confidence(-0.01, np.inf, 3) <= 1
+    assert fitted.confidence(-2000.0, 0.0, 32) == pytest.approx(0)
