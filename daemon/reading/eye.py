@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from daemon.reading.glyph import GLYPH, Bytes, Floats, bounding_box, make_glyph
+from daemon.reading.pixels import halve
 
 VIEW = 96  # side of the eye's input, px
 CELL = 2  # the mask comes in cells of 2x2 px, so that the eye's finest layer has 48x48 of them
@@ -133,15 +134,9 @@ def crop_view(pixels: Bytes, region: tuple[slice, slice]) -> View:
 
 
 def _halve(pixels: Bytes, target: int) -> Bytes:
-    """Return pixels halved until the longest side is less than three times ``target`` px.
-
-    Halving 504x378 px takes 0.05 ms, and 0.19 ms if a side is odd; scaling them down to 96 px at
-    once takes 0.71 ms.
-    """
+    """Return pixels halved until the longest side is less than three times ``target`` px."""
     while max(pixels.shape[:2]) >= 3 * target:
-        high, wide = (max(1, side // 2) for side in pixels.shape[:2])
-        even = pixels[: 2 * high, : 2 * wide]
-        pixels = cv2.resize(even, (wide, high), interpolation=cv2.INTER_AREA)
+        pixels = halve(pixels)
     return pixels
 
 

@@ -1,0 +1,182 @@
+"""Read a line of writing: make the strip that the line reader gets from pixels and mask."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from daemon.reading.glyph import (
+    CORE,
+    FAINT,
+    THINNEST_STROKE,
+    Bytes,
+    Floats,
+    measure_ink,
+    measure_stroke,
+    thicken,
+)
+from daemon.reading.pixels import halve
+
+HEIGHT = 32  # of a strip, px
+STEP = 4  # columns of a strip for each time step of the network
+ALPHABET = "0123456789.,-/:"
+OTHER = len(ALPHABET)
+"""The class of anything written that is not in the alphabet: a letter, a digit struck out."""
+BLANK = OTHER + 1
+"""CTC's blank, the last class."""
+CLASSES = BLANK + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A line of writing as the line reader sees it.
+
+    Attributes:
+        pixels: (32, W) uint8, white ink on black; W is a multiple of 32, at most 1024.
+    """
+
+    pixels: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A digit or mark that was read in a strip.
+
+    Attributes:
+        text: one character, "?" for one that is not in the alphabet.
+        confidence: 0 to 1.
+        column: of its centre in the strip, px.
+    """
+
+    text: str
+    confidence: float
+    column: float
+
+
+@dataclass(frozen=True, slots=True)
+class LineReading:
+    """What a strip says.
+
+    Attributes:
+        text: the most probable text, "?" for each symbol that is not in the alphabet.
+        symbols: of the text, from left to right.
+        log_probability: of the text, natural.
+        runner_up: the second most probable text.
+        runner_up_log_probability: of the runner-up.
+        singles: (11,) float32, the exact probabilities that the text is "0" to "9", and empty.
+    """
+
+    text: str
+    symbols: tuple[Symbol, ...]
+    log_probability: float
+    runner_up: str
+    runner_up_log_probability: float
+    singles: Floats
+
+
+_INK_HEIGHT = 26  # of the writing in a strip, px
+_SIDE = 8  # black columns at the left, and at least as many at the right
+_ROUND = 32  # a strip's width is a multiple of this, so that there are few of them
+_WIDEST = 1024
+# A page is halved until the line is less high than this, px.
+_DETAIL = 64
+# Strokes are measured and thickened at this many times the strip's scale.
+_FINER = 2
+_REACH = 0.85  # paper is averaged up to this far away, as a share of the line's height
+_FLATTEST = 3.0  # a dash or a dot by itself is shown as if the line were so many strokes high
+
+# Slopes that are tried: pixels down per pixel to the right. Digits of a short line may stand at
+# different heights, and a "7" by itself would be laid flat: the slope is at most _PER_ASPECT for
+# each height that the line is longer than high.
+_SLOPES = np.arange(-120, 121) / 200
+_PER_ASPECT = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Where a line of writing is: ``top`` is at column 0, and all rows fall by the slope."""
+
+    slope: float
+    top: float
+    height: float
+    columns: slice
+
+
+def make_strip(pixels: Bytes, mask: Floats) -> Strip:
+    """Return the strip of a line of writing; black, 32 px wide, if there is no ink.
+
+    Args:
+        pixels: (h, w, 3) uint8, the line and a margin of paper.
+        mask: (h', w') float32, the probability that a pixel is written; of the same region, in
+            its own resolution.
+    """
+    peak = float(mask.max())
+    if not peak:
+        return Strip(np.zeros((HEIGHT, _ROUND), np.uint8))
+    height = _find_line(mask > CORE * peak).height * pixels.shape[0] / mask.shape[0]
+    while height >= _DETAIL:
+        pixels, height = halve(pixels), height / 2
+    if mask.shape != pixels.shape[:2]:
+        way = cv2.INTER_AREA if mask.shape[0] > pixels.shape[0] else cv2.INTER_LINEAR
+        mask = cv2.resize(mask, pixels.shape[1::-1], interpolation=way)
+    ink = measure_ink(pixels, mask, int(_REACH * height) + 4)
+    return Strip(_fit(ink) if ink.any() else np.zeros((HEIGHT, _ROUND), np.uint8))
+
+
+def _find_line(ink: Bytes) -> _Line:
+    """Return the line without whose slope the ink's box is lowest.
+
+    Args:
+        ink: (h, w) bool, not all zeros.
+    """
+    # Only the first and the last pixel of a column can be the highest or the lowest one. Products
+    # take half as long as argmax.
+    rows = np.arange(1, len(ink) + 1, dtype=np.uint16)[:, None]
+    bottoms, tops = (ink * rows).max(axis=0), len(ink) - (ink * rows[::-1]).max(axis=0)
+    columns = np.flatnonzero(bottoms)
+    across, down = np.tile(columns, 2), np.concatenate([tops[columns], bottoms[columns]])
+    hull = cv2.convexHull(np.stack([across, down], axis=1).astype(np.int32))[:, 0]
+    levels = hull[:, 1, None] - _SLOPES * hull[:, 0, None]
+    heights = levels.max(axis=0) - levels.min(axis=0)
+    length = int(columns[-1]) + 1 - int(columns[0])
+    heights[np.abs(_SLOPES) > _PER_ASPECT * np.maximum(length / heights - 1, 0)] = np.inf
+    best = int(heights.argmin())
+    return _Line(
+        slope=float(_SLOPES[best]),
+        top=float(levels[:, best].min()),
+        height=float(heights[best]),
+        columns=slice(int(columns[0]), int(columns[-1]) + 1),
+    )
+
+
+def _fit(ink: Floats) -> Bytes:
+    """Return a strip's pixels: ink levelled, scaled to 26 px high, thin strokes thickened.
+
+    Args:
+        ink: (h, w) float32, 0 to 1; not all zeros.
+    """
+    line = _find_line(ink > FAINT)
+    length = line.columns.stop - line.columns.start
+    down = _FINER * _INK_HEIGHT / line.height
+    across = min(down, _FINER * (_WIDEST - 2 * _SIDE) / length)
+    size = max(1, round(length * across)), _FINER * _INK_HEIGHT
+    to_fine = np.array(
+        (
+            (across, 0, (0.5 - line.columns.start) * across - 0.5),
+            (-line.slope * down, down, (0.5 - line.top) * down - 0.5),
+        )
+    )
+    fine: Floats = cv2.warpAffine(ink, to_fine, size)
+    stroke = measure_stroke(fine)
+    missing = (_FINER * THINNEST_STROKE - stroke) / 2
+    if missing > 0.25 * _FINER:  # less than a quarter of a pixel per side is invisible
+        fine = thicken(fine, missing)
+    shrink = _INK_HEIGHT / max(len(fine), _FLATTEST * stroke)
+    high, wide = (max(1, round(side * shrink)) for side in fine.shape)
+    small = cv2.resize(fine, (wide, high), interpolation=cv2.INTER_AREA)
+    width = -(-(wide + 2 * _SIDE) // _ROUND) * _ROUND
+    pixels = np.zeros((HEIGHT, width), np.uint8)
+    top = (HEIGHT - high) // 2
+    scaled = np.minimum(small * (255 / max(float(small.max()), CORE)), 255)
+    pixels[top : top + high, _SIDE : _SIDE + wide] = np.rint(scaled)
+    return pixels
