@@ -13,6 +13,8 @@ from daemon.records import Job, Placement, Result, Status, Verdict
 SURE = Verdict(Status.OK, "7", 0.99, (0.001,) * 7 + (0.99,) + (0.001,) * 3)
 BLANK = Verdict(Status.UNSURE, reason="no ink")
 BROKEN = Verdict(Status.ERROR, reason="text, not an image")
+# One of each form in which people write numbers.
+NUMBERS = ("0471", "7,5", "-3", "19/10/2023", "12:30", "1.5", "10", "0")
 NOW = datetime(2026, 11, 21, 9, 5, 7, 42_999, tzinfo=UTC)
 SHA256 = "ab" * 32
 
@@ -25,6 +27,16 @@ def doubtful(digit: int, confidence: float) -> Verdict:
     probabilities = [rest] * 11
     probabilities[digit] = confidence
     return Verdict(Status.UNSURE, str(digit), confidence, tuple(probabilities), "low confidence")
+
+
+def number(text: str, status: Status = Status.OK, confidence: float = 0.99) -> Verdict:
+    """Return the verdict on an image of a number."""
+    probabilities = None
+    if text.isdecimal() and len(text) == 1:
+        rest = (1 - confidence) / 10
+        probabilities = tuple(confidence if text == name else rest for name in "0123456789-")
+    reason = "" if status is Status.OK else "low confidence"
+    return Verdict(status, text, confidence, probabilities, reason)
 
 
 def job(

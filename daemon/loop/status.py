@@ -227,6 +227,6 @@ def _brief(row: dict[str, str] | None) -> dict[str, Any] | None:
     if row is None:
         return None
     shown: dict[str, Any] = {key: row[key] for key in _BRIEF}
-    shown["digit"] = int(row["digit"]) if row["digit"].isdecimal() else row["digit"] or None
+    shown["digit"] = row["digit"] or None
     shown["confidence"] = parse_number(row["confidence"])
     return shown

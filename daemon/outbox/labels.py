@@ -3,7 +3,6 @@
 import fcntl
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
@@ -14,13 +13,17 @@ from daemon import files, ids
 from daemon.errors import add_path
 from daemon.layout import LABELS
 from daemon.outbox import rows
+from daemon.records import LONGEST_NUMBER, Reads, is_number
 
 log = logging.getLogger(__name__)
 
-NOT_A_DIGIT = "none"
+NOT_A_DIGIT = "none"  # nor a number
+SEVERAL = "several"  # digits, where one was expected
 UNDO = "undo"  # removes the row's answer
-# A whole number may have leading zeros. No form field has more than 32 digits.
-_LABEL = re.compile(rf"[0-9]{{1,32}}|{NOT_A_DIGIT}|{UNDO}")
+_WORDS = {
+    Reads.DIGIT: (NOT_A_DIGIT, SEVERAL, UNDO),
+    Reads.NUMBER: (NOT_A_DIGIT, UNDO),
+}
 
 
 class Source(StrEnum):
@@ -39,11 +42,11 @@ class Answer:
     Attributes:
         id: the row's.
         sha256: of the row's original.
-        label: a digit, a whole number, ``none`` (not a digit) or ``undo``.
+        label: a digit, a number, ``none``, ``several`` or ``undo``.
         by: the person's name.
         at: ISO 8601 UTC.
         model: short hash of the model that read the file.
-        digit: what the model read; may be empty.
+        digit: what the model read, also a number; may be empty.
         confidence: the model's, as in predictions.csv; may be empty.
         source: one of ``Source``. It is last so that no prefix of a row is a row.
     """
@@ -66,8 +69,27 @@ _REMEDY = f"move it away, or restore its first line, {HEADER.strip()}"
 
 
 def is_label(text: str) -> bool:
-    """Return whether a text is allowed in the column ``label``."""
-    return _LABEL.fullmatch(text) is not None
+    """Return whether a text is allowed in the column ``label``, whatever was read."""
+    return is_number(text) or text in _WORDS[Reads.DIGIT]
+
+
+def find_fault(label: str, reads: Reads) -> str:
+    """Return why a person cannot give this label to what is read; empty if they can."""
+    if label in _WORDS[reads]:
+        return ""
+    if reads is Reads.NUMBER:
+        if is_number(label):
+            return ""
+        return (
+            f"{label!r} is no answer: with reads: number in the config it must be a number of at "
+            f"most {LONGEST_NUMBER} characters such as 0471, -3 or 7,5, or none or undo"
+        )
+    if len(label) == 1 and is_number(label):
+        return ""
+    return (
+        f"{label!r} is no answer: with reads: digit in the config it must be one digit, none, "
+        "several or undo"
+    )
 
 
 def parse(line: str) -> Answer | None:

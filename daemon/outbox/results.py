@@ -23,7 +23,7 @@ COLUMNS = (*rows.COLUMNS, "answer", "answered_by")
 PERSON, MODEL = "person", "model"
 _ID, _STATUS, _DIGIT = map(rows.COLUMNS.index, ("id", "status", "digit"))
 # The columns of numbers are next to each other.
-_FIRST_NUMBER = COLUMNS.index("digit")
+_FIRST_NUMBER = COLUMNS.index("confidence")
 _AFTER_NUMBERS = COLUMNS.index(rows.PROBABILITIES[-1]) + 1
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NUMBER_CELLS = re.compile(
@@ -41,7 +41,7 @@ class FinalRow:
     Attributes:
         line: the row as it is in predictions.csv, without its newline.
         cells: its cells.
-        answer: a person's newest label, or else the digit of an ``ok`` row, or else empty.
+        answer: a person's newest label, or else the text of an ``ok`` row, or else empty.
         answered_by: ``person`` or ``model``; empty if there is no answer.
     """
 
@@ -106,8 +106,13 @@ def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
 
 def csv_lines(finals: Iterable[FinalRow]) -> Iterator[bytes]:
     """Yield blocks of lines of CSV, the header first."""
-    # The row is CSV already. An answer needs no quotes: labels.csv has digits and words.
-    lines = (f"{one.line},{one.answer},{one.answered_by}\n" for one in finals)
+    # The row is CSV already. Of the answers, only numbers with marks may need quotes.
+    lines = (
+        f"{one.line},{one.answer},{one.answered_by}\n"
+        if one.answer.isalnum() or not one.answer
+        else f"{one.line},{rows.csv_line([one.answer, one.answered_by])}"
+        for one in finals
+    )
     return _blocks(chain([rows.csv_line(COLUMNS)], lines))
 
 
@@ -117,14 +122,15 @@ def _blocks(lines: Iterator[str]) -> Iterator[bytes]:
 
 
 def _json_line(final: FinalRow) -> str:
-    """Return one row as a JSON object: numbers as numbers, null for missing ones."""
+    """Return one row as a JSON object: numbers but ``digit`` as numbers, null if missing."""
     # The cells are JSON numbers already. json.dumps of a dict takes 20 us, this 6.
     numbers = final.cells[_FIRST_NUMBER:_AFTER_NUMBERS]
     if not _NUMBER_CELLS.fullmatch(",".join(numbers)):  # somebody edited the row
         numbers = [cell.replace(",", ".") for cell in numbers]
         numbers = [cell if _NUMBER.fullmatch(cell) else "" for cell in numbers]
     return _JSON_LINE % (
-        *map(quote, final.cells[:_FIRST_NUMBER]),
+        *map(quote, final.cells[:_DIGIT]),
+        quote(final.cells[_DIGIT]) if final.cells[_DIGIT] else "null",
         *(number or "null" for number in numbers),
         *map(quote, final.cells[_AFTER_NUMBERS:]),
         quote(final.answer) if final.answer else "null",
@@ -133,17 +139,13 @@ def _json_line(final: FinalRow) -> str:
 
 
 def _parse_cells(final: FinalRow) -> Iterator[str | float | None]:
-    """Yield the values of a row for Parquet: numbers as numbers, ``None`` for missing ones."""
-    yield from final.cells[:_FIRST_NUMBER]
-    yield from map(_parse_number, final.cells[_FIRST_NUMBER:_AFTER_NUMBERS])
+    """Yield the values of a row for Parquet: ``None`` for missing numbers."""
+    yield from final.cells[:_DIGIT]
+    yield final.cells[_DIGIT] or None
+    yield from map(rows.parse_number, final.cells[_FIRST_NUMBER:_AFTER_NUMBERS])
     yield from final.cells[_AFTER_NUMBERS:]
     yield final.answer or None
     yield final.answered_by or None
-
-
-def _parse_number(cell: str) -> float | None:
-    """Return the number in a cell; ``None`` if there is none, or somebody edited it."""
-    return int(cell) if cell.isdecimal() else rows.parse_number(cell)
 
 
 def _write_parquet(finals: Iterable[FinalRow], out: BinaryIO) -> None:
@@ -156,7 +158,7 @@ def _write_parquet(finals: Iterable[FinalRow], out: BinaryIO) -> None:
             "another --format"
         ) from None
     numbers = COLUMNS[_FIRST_NUMBER:_AFTER_NUMBERS]
-    types = {**dict.fromkeys(numbers, pa.float64()), "digit": pa.int64()}
+    types = dict.fromkeys(numbers, pa.float64())
     schema = pa.schema([(column, types.get(column, pa.string())) for column in COLUMNS])
     source = iter(finals)
     with parquet.ParquetWriter(out, schema) as writer:

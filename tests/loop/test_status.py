@@ -27,7 +27,7 @@ def test_status_shows_the_last_row(config: Config) -> None:
     assert status.read_status(config)["last"] == {
         "file": "digit1.png",
         "status": "ok",
-        "digit": 7,
+        "digit": "7",
         "confidence": 0.987,
         "reason": "",
         "processed_at": "2026-11-21T09:05:07.042Z",

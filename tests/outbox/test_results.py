@@ -152,11 +152,11 @@ def test_cells_stay_as_they_are_in_the_table(ledger: Ledger, name: str) -> None:
 
 
 @pytest.mark.usefixtures("four")
-def test_json_lines_have_numbers_and_null(tmp_path: Path) -> None:
+def test_json_lines_have_text_numbers_and_null(tmp_path: Path) -> None:
     done = digitd("results", "--format", "jsonl", "--config", tmp_path / "config.yaml")
     first, second, third, _ = map(json.loads, done.stdout.splitlines())
-    assert (first["digit"], first["confidence"], first["answer"]) == (7, 0.99, "7")
-    assert (second["digit"], second["answer"], second["answered_by"]) == (1, None, None)
+    assert (first["digit"], first["confidence"], first["answer"]) == ("7", 0.99, "7")
+    assert (second["digit"], second["answer"], second["answered_by"]) == ("1", None, None)
     assert (third["digit"], third["confidence"], third["p0"]) == (None, None, None)
 
 
@@ -171,7 +171,7 @@ def test_json_lines_of_odd_rows_are_valid(ledger: Ledger) -> None:
     first, second = map(json.loads, out.getvalue().decode().splitlines())
     assert first["file"] == 'a"b\\\\n<zwölf>.png'
     assert first["reason"] == BROKEN.reason
-    assert (second["digit"], second["confidence"], second["p0"]) == (None, None, None)
+    assert (second["digit"], second["confidence"], second["p0"]) == ("007", None, None)
     assert second["p1"] == 0.05
 
 
