@@ -64,7 +64,7 @@ class Metrics:
             self._files.labels(status)  # an absent series cannot be told from no digitd
         self._confidence = Histogram(
             "digitd_confidence_ratio",
-            "Confidence of the rows that have a digit.",
+            "Confidence of the rows that have a digit or number.",
             buckets=_CONFIDENCES,
             registry=registry,
         )

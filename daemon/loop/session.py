@@ -72,7 +72,7 @@ class Session:
         self._claims = Claims(config.inbox, config.file)
         self._outbox = Outbox(config.outbox, config.file, daily=config.folders == "daily")
         self._retention = Retention(config.outbox, config.keep_days)
-        self._drift = DriftMonitor(config.outbox)
+        self._drift = DriftMonitor(config.outbox, config.reads)
         self._metrics = metrics
         self._files = InFlightTable()
         self._pipeline = Pipeline(

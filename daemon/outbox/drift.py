@@ -18,7 +18,7 @@ from daemon.files import replace_whole
 from daemon.layout import DRIFT
 from daemon.outbox import archive
 from daemon.outbox.rows import Row
-from daemon.records import DIGITS, Status
+from daemon.records import DIGITS, Reads, Status
 from daemon.waiting import Timer
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Sample:
         rows: their number.
         unsure: how many are unsure.
         error: how many could not be read.
-        digits: (10,) how many are of each digit.
+        digits: (10,) how often each digit was read; a number has several.
         confidence: (50,) a histogram of the confidence, from 0 to 1.
     """
 
@@ -72,12 +72,14 @@ class Record:
         reference: the first rows with this model.
         day: the UTC day of ``today``, such as 2026-11-24.
         today: that day's rows.
+        reads: what the model read.
     """
 
     model: str = ""
     reference: Sample = field(default_factory=Sample)
     day: str = ""
     today: Sample = field(default_factory=Sample)
+    reads: Reads = Reads.DIGIT
 
     def add(self, row: Row) -> None:
         """Count a row; a new model starts a new reference."""
@@ -97,15 +99,18 @@ class DriftMonitor:
     After a kill, the rows of at most 15 seconds are missing from it.
     """
 
-    def __init__(self, outbox: Path) -> None:
+    def __init__(self, outbox: Path, reads: Reads) -> None:
         self._outbox = outbox
-        self._record = Record()
+        self._reads = reads
+        self._record = Record(reads=reads)
         self._is_saved = True
         self._timer = Timer(_SAVE_SECONDS)
 
     def open(self) -> None:
-        """Load the record."""
+        """Load the record; begin a new one if something else is read now."""
         self._record = load(self._outbox)
+        if self._record.reads is not self._reads:
+            self._record, self._is_saved = Record(reads=self._reads), False
 
     def count(self, row: Row) -> None:
         """Add a committed row."""
@@ -146,7 +151,7 @@ def differences(record: Record) -> list[str]:
             found.append(
                 f"{name}: {now / today.rows:.1%} today, {then / reference.rows:.1%} before"
             )
-    if min(sum(today.digits), sum(reference.digits)) >= FEWEST:
+    if min(sum(today.confidence), sum(reference.confidence)) >= FEWEST:
         distance, limit = kolmogorov_smirnov(today.confidence, reference.confidence)
         if distance > limit:
             found.append(
@@ -164,7 +169,8 @@ def load(outbox: Path) -> Record:
     try:
         data = json.loads((outbox / DRIFT).read_text(encoding="ascii"))
         reference, today = Sample(**data["reference"]), Sample(**data["today"])
-        return Record(data["model"], reference, data["day"], today)
+        reads = Reads(data.get("reads", Reads.DIGIT))  # 0.1.0 read digits only
+        return Record(data["model"], reference, data["day"], today, reads)
     except (OSError, ValueError, KeyError, TypeError):
         return Record()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,17 @@ import numpy as np
 import pytest
 
 from daemon.outbox import drift
-from daemon.outbox.drift import FEWEST, REFERENCE_ROWS, Record, Sample, differences
+from daemon.outbox.drift import (
+    FEWEST,
+    REFERENCE_ROWS,
+    DriftMonitor,
+    Record,
+    Sample,
+    differences,
+)
+from daemon.records import Reads
 from support.daemon import Box, digitd, run_once
-from support.factories import BROKEN, row
+from support.factories import BROKEN, NUMBERS, number, row
 from support.stand_in import png_like
 
 if TYPE_CHECKING:
@@ -106,6 +115,43 @@ def test_new_model_begins_a_new_reference() -> None:
     assert (kept.model, kept.reference.rows, kept.reference.error) == ("other", 2, 1)
 
 
+def test_each_digit_of_a_number_is_counted() -> None:
+    kept = Record()
+    for text in NUMBERS:
+        kept.add(row(verdict=number(text), at=NOON))
+    counts = Counter(digit for text in NUMBERS for digit in text if digit.isdecimal())
+    assert kept.reference.digits == [counts[f"{digit}"] for digit in range(10)]
+    assert sum(kept.reference.confidence) == len(NUMBERS)
+
+
+def test_confidence_of_too_few_numbers_is_not_compared() -> None:
+    rng = np.random.default_rng(6)
+    numbers, dates = sample(rng, 2000), sample(rng, FEWEST // 2, worse=0.5)
+    today = replace(dates, rows=FEWEST, unsure=8, digits=[8 * n for n in dates.digits])
+    assert differences(record(numbers, today)) == []
+
+
+def test_change_of_what_is_read_begins_a_new_reference(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    drift.save(tmp_path, record(sample(rng, 2000), sample(rng, 500, unsure=0.2)))
+    for reads, rows in ((Reads.DIGIT, 2000), (Reads.NUMBER, 1), (Reads.NUMBER, 2)):
+        monitor = DriftMonitor(tmp_path, reads)
+        monitor.open()
+        monitor.count(row(verdict=number("7,5"), model="m", at=NOON))
+        monitor.close()
+        assert (drift.load(tmp_path).reads, drift.load(tmp_path).reference.rows) == (reads, rows)
+
+
+def test_record_of_0_1_0_is_of_digits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    drift.save(tmp_path, record(sample(rng, 2000), sample(rng, 500)))
+    file = tmp_path / ".digitd.drift.json"
+    data = json.loads(file.read_text())
+    del data["reads"]
+    file.write_text(json.dumps(data))
+    assert (drift.load(tmp_path).reads, drift.load(tmp_path).reference.rows) == (Reads.DIGIT, 2000)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"model": 1', '{"model": "m", "today": 5}'])
 def test_damaged_record_is_begun_anew(tmp_path: Path, text: str) -> None:
     (tmp_path / ".digitd.drift.json").write_text(text)
@@ -115,10 +161,10 @@ def test_damaged_record_is_begun_anew(tmp_path: Path, text: str) -> None:
 def test_daemon_keeps_the_record_over_a_restart_and_status_shows_a_difference(
     box: Box,
 ) -> None:
-    for number in (1, 2):
-        box.drop(f"digit{number}.png", png_like(f"fine {number}"))
+    for count in (1, 2):
+        box.drop(f"digit{count}.png", png_like(f"fine {count}"))
         run_once(box)
-        assert drift.load(box.outbox).reference.rows == number
+        assert drift.load(box.outbox).reference.rows == count
     rng = np.random.default_rng(5)
     drift.save(box.outbox, record(sample(rng, 2000), sample(rng, 500, unsure=0.2)))
     done = digitd("status", "--json", "--config", box.config)
