@@ -135,6 +135,21 @@ class Verdict:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A digit or mark that was read in a strip.
+
+    Attributes:
+        text: one character, "?" for one that is not in the alphabet.
+        confidence: 0 to 1.
+        column: of its centre in the strip, px.
+    """
+
+    text: str
+    confidence: float
+    column: float
+
+
 def is_number(text: str) -> bool:
     """Return whether a text is a number as people write it, such as ``0471``, ``7,5`` or ``-3``."""
     return len(text) <= LONGEST_NUMBER and _NUMBER.fullmatch(text) is not None

@@ -16,6 +16,7 @@ from daemon.reading.glyph import (
     thicken,
 )
 from daemon.reading.pixels import halve
+from daemon.records import Symbol
 
 HEIGHT = 32  # of a strip, px
 STEP = 4  # columns of a strip for each time step of the network
@@ -36,21 +37,6 @@ class Strip:
     """
 
     pixels: Bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """A digit or mark that was read in a strip.
-
-    Attributes:
-        text: one character, "?" for one that is not in the alphabet.
-        confidence: 0 to 1.
-        column: of its centre in the strip, px.
-    """
-
-    text: str
-    confidence: float
-    column: float
 
 
 @dataclass(frozen=True, slots=True)
