@@ -62,7 +62,7 @@ class LineReading:
 
 _INK_HEIGHT = 26  # of the writing in a strip, px
 _SIDE = 8  # black columns at the left, and at least as many at the right
-_ROUND = 32  # a strip's width is a multiple of this, so that there are few of them
+ROUND = 32  # a strip's width is a multiple of this, so that there are few of them
 _WIDEST = 1024
 # A page is halved until the line is less high than this, px.
 _DETAIL = 64
@@ -98,7 +98,7 @@ def make_strip(pixels: Bytes, mask: Floats) -> Strip:
     """
     peak = float(mask.max())
     if not peak:
-        return Strip(np.zeros((HEIGHT, _ROUND), np.uint8))
+        return Strip(np.zeros((HEIGHT, ROUND), np.uint8))
     height = _find_line(mask > CORE * peak).height * pixels.shape[0] / mask.shape[0]
     while height >= _DETAIL:
         pixels, height = halve(pixels), height / 2
@@ -106,7 +106,7 @@ def make_strip(pixels: Bytes, mask: Floats) -> Strip:
         way = cv2.INTER_AREA if mask.shape[0] > pixels.shape[0] else cv2.INTER_LINEAR
         mask = cv2.resize(mask, pixels.shape[1::-1], interpolation=way)
     ink = measure_ink(pixels, mask, int(_REACH * height) + 4)
-    return Strip(_fit(ink) if ink.any() else np.zeros((HEIGHT, _ROUND), np.uint8))
+    return Strip(_fit(ink) if ink.any() else np.zeros((HEIGHT, ROUND), np.uint8))
 
 
 def _find_line(ink: Bytes) -> _Line:
@@ -160,7 +160,7 @@ def _fit(ink: Floats) -> Bytes:
     shrink = _INK_HEIGHT / max(len(fine), _FLATTEST * stroke)
     high, wide = (max(1, round(side * shrink)) for side in fine.shape)
     small = cv2.resize(fine, (wide, high), interpolation=cv2.INTER_AREA)
-    width = -(-(wide + 2 * _SIDE) // _ROUND) * _ROUND
+    width = -(-(wide + 2 * _SIDE) // ROUND) * ROUND
     pixels = np.zeros((HEIGHT, width), np.uint8)
     top = (HEIGHT - high) // 2
     scaled = np.minimum(small * (255 / max(float(small.max()), CORE)), 255)

@@ -10,7 +10,7 @@ import json
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -223,13 +223,15 @@ def _fuse(plain: Any) -> Any:
     return Fused
 
 
-def compile_for_litert(network: Any, examples: NDArray[np.uint8]) -> bytes:
+def compile_for_litert(network: Any, examples: Iterable[NDArray[np.uint8]]) -> bytes:
     """Compile a network for LiteRT, with weights and activations of 8 bits.
 
     Args:
-        network: takes one float32 input from 0 to 1.
-        examples: (N, ...) uint8 training inputs; the ranges of the activations are measured on
-            them. A few hundred are enough.
+        network: takes one float32 input from 0 to 1. A width of ``None`` stays open: the worker
+            sets it.
+        examples: training inputs, each (H, W) or (H, W, channels) uint8; the ranges of the
+            activations are measured on them. A few hundred are enough. If the network's width is
+            open, theirs may differ.
 
     Returns:
         A LiteRT flatbuffer that takes one uint8 input and returns float32.
@@ -246,7 +248,8 @@ def compile_for_litert(network: Any, examples: NDArray[np.uint8]) -> bytes:
         )
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
-            [example.reshape(spec.shape).astype(np.float32) / 255.0] for example in examples
+            [example.reshape(1, *example.shape[:2], -1).astype(np.float32) / 255.0]
+            for example in examples
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8

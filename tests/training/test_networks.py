@@ -1,0 +1,67 @@
+"""Compiling: one set of weights for strips of all widths."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from daemon.reading import line, litert
+from daemon.training import networks
+from daemon.training.frameworks import import_keras
+
+# Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def build_line_reader(width: int | None, classes: int = line.CLASSES) -> object:
+    """Return a tiny untrained network of a line reader's shape, always with the same weights."""
+    keras = import_keras()
+    layers = keras.layers
+    keras.utils.set_random_seed(5)
+    x = image = keras.Input((line.HEIGHT, width, 1))
+    for channels, stride in ((8, 2), (16, 2), (16, (2, 1))):
+        x = layers.Conv2D(channels, 3, stride, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Conv2D(16, (4, 1), activation="relu")(x)
+    return keras.Model(image, layers.Reshape((-1, classes))(layers.Conv2D(classes, 1)(x)))
+
+
+def draw_strips(width: int, count: int, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return list(rng.integers(0, 256, (count, line.HEIGHT, width), np.uint8))
+
+
+def test_one_compiled_line_reader_answers_strips_of_all_widths() -> None:
+    examples = draw_strips(160, 20, seed=1)
+    read = litert.load_line(networks.compile_for_litert(build_line_reader(None), examples))
+    [wide] = draw_strips(1024, 1, seed=2)
+    whole = read(line.Strip(wide))
+    assert whole.shape == (256, line.CLASSES)
+    assert np.abs(whole).max() > 0.01
+    for width in (160, 32, 96, 160):
+        part = read(line.Strip(np.ascontiguousarray(wide[:, :width])))
+        assert part.shape == (width // line.STEP, line.CLASSES)
+        # The steps next to the edge see that nothing is behind it.
+        np.testing.assert_array_equal(part[:-3], whole[: len(part) - 3])
+
+    fixed = Interpreter(model_content=networks.compile_for_litert(build_line_reader(160), examples))
+    fixed.allocate_tensors()
+    fixed.set_tensor(fixed.get_input_details()[0]["index"], examples[0][None, ..., None])
+    fixed.invoke()
+    np.testing.assert_array_equal(
+        fixed.get_tensor(fixed.get_output_details()[0]["index"])[0], read(line.Strip(examples[0]))
+    )
+
+
+def test_strips_to_calibrate_on_may_differ_in_width() -> None:
+    examples = [*draw_strips(64, 3, seed=2), *draw_strips(224, 3, seed=3)]
+    read = litert.load_line(networks.compile_for_litert(build_line_reader(None), examples))
+    assert read(line.Strip(examples[0])).shape == (16, line.CLASSES)
+
+
+def test_other_networks_are_no_line_readers() -> None:
+    examples = draw_strips(32, 2, seed=4)
+    for network in (build_line_reader(32, classes=5), build_line_reader(None, classes=5)):
+        with pytest.raises(ValueError, match="it maps"):
+            litert.load_line(networks.compile_for_litert(network, examples))
