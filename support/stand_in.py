@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
 from daemon.errors import DigitdError, ModelError, describe, exit_status
-from daemon.records import FileContent, Reading, ReadOptions, Status, Verdict
+from daemon.records import FileContent, Reading, ReadOptions, Reads, Status, Verdict
 from daemon.workers.worker import Timeouts, WorkerSettings
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ TIMEOUTS = Timeouts(start=30, batch=3, file=0.05)
 def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
     if options.model.read_bytes() == b"garbage":
         raise ModelError(f"{options.model} is garbage")
-    return [_read(content) for content in contents]
+    return [_read(options, content) for content in contents]
 
 
-def _read(content: FileContent) -> Reading:
+def _read(options: ReadOptions, content: FileContent) -> Reading:
     if "cursed" in content.name:
         raise RuntimeError("a name that cannot even be drawn")
     if content.rejection:
@@ -41,11 +41,11 @@ def _read(content: FileContent) -> Reading:
     elif content.name == KNOWN_DIGIT_PNG.name:
         verdict = Verdict(Status.OK, KNOWN_DIGIT, 0.99, (0.09,) * 11)
     else:
-        verdict = _obey(content)
+        verdict = _obey(options, content)
     return Reading(verdict, "stand-in", f"picture of {content.name!a}".encode())
 
 
-def _obey(content: FileContent) -> Verdict:
+def _obey(options: ReadOptions, content: FileContent) -> Verdict:
     # The text before the PNG's end marker, which makes the inbox treat the file as complete.
     order, _, value = content.data[8:].partition(b"\0")[0].decode("latin-1").partition(" ")
     match order:
@@ -67,9 +67,17 @@ def _obey(content: FileContent) -> Verdict:
             bytearray(1 << 31)
         case "raise":
             raise RuntimeError("told to raise")
-        case "bad":
-            return Verdict(Status.ERROR, reason="told to be bad")
-    return Verdict(Status.OK, "7", 0.99, (0.09,) * 11)
+    return _judge(options, order, value)
+
+
+def _judge(options: ReadOptions, order: str, value: str) -> Verdict:
+    if order == "bad":
+        return Verdict(Status.ERROR, reason="told to be bad")
+    if order != "number":
+        return Verdict(Status.OK, "7", 0.99, (0.09,) * 11)
+    if options.reads is Reads.DIGIT:
+        return Verdict(Status.UNSURE, reason="several digits")
+    return Verdict(Status.OK, value, 0.99)
 
 
 def png_like(order: str) -> bytes:

@@ -53,8 +53,9 @@ def logging_to(address: Path) -> Iterator[logging.Logger]:
     handler.close()
 
 
-def test_row_is_sent_with_its_cells(tmp_path: Path, listening: socket.socket) -> None:
-    made = row("digit7.png", Verdict(Status.UNSURE, "7", 0.5, reason="low confidence"))
+@pytest.mark.parametrize("text", ["7", "0471", "7,5", "-3"])
+def test_row_is_sent_with_its_cells(tmp_path: Path, listening: socket.socket, text: str) -> None:
+    made = row("digit7.png", Verdict(Status.UNSURE, text, 0.5, reason="low confidence"))
     with logging_to(tmp_path / "socket") as log:
         log.warning("%s: unsure", made.file, extra={"row": made})
     assert entry_of(listening.recv(1 << 16)) == {
@@ -64,7 +65,7 @@ def test_row_is_sent_with_its_cells(tmp_path: Path, listening: socket.socket) ->
         "DIGITD_ID": made.result.job.id,
         "DIGITD_FILE": "digit7.png",
         "DIGITD_STATUS": "unsure",
-        "DIGITD_DIGIT": "7",
+        "DIGITD_DIGIT": text,
         "DIGITD_CONFIDENCE": "0.5",
         "DIGITD_REASON": "low confidence",
         "DIGITD_ORIGINAL": "originals/digit7.png",
