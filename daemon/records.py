@@ -141,13 +141,16 @@ class Symbol:
 
     Attributes:
         text: one character, "?" for one that is not in the alphabet.
-        confidence: 0 to 1.
+        confidence: 0 to 1: the probability of the text against those that differ here.
         column: of its centre in the strip, px.
+        alternative: what the most probable text that differs here has instead: nothing, one
+            character or more; ``None`` if there is no such text.
     """
 
     text: str
     confidence: float
     column: float
+    alternative: str | None = None
 
 
 def is_number(text: str) -> bool:

@@ -1,10 +1,15 @@
-"""Read a line of writing: make the strip that the line reader gets from pixels and mask."""
+"""Read a line of writing: make the strip that the line reader gets, decode its answer."""
 
+import math
+import sys
 from dataclasses import dataclass
+from itertools import takewhile
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from daemon.reading import ctc
 from daemon.reading.glyph import (
     CORE,
     FAINT,
@@ -16,7 +21,7 @@ from daemon.reading.glyph import (
     thicken,
 )
 from daemon.reading.pixels import halve
-from daemon.records import Symbol
+from daemon.records import DIGITS, Symbol
 
 HEIGHT = 32  # of a strip, px
 STEP = 4  # columns of a strip for each time step of the network
@@ -26,6 +31,8 @@ OTHER = len(ALPHABET)
 BLANK = OTHER + 1
 """CTC's blank, the last class."""
 CLASSES = BLANK + 1
+STRANGE = "?"
+"""Stands in a text for what is not in the alphabet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +51,12 @@ class LineReading:
     """What a strip says.
 
     Attributes:
-        text: the most probable text, "?" for each symbol that is not in the alphabet.
+        text: the most probable text, with ``STRANGE`` for what is not in the alphabet.
         symbols: of the text, from left to right.
         log_probability: of the text, natural.
         runner_up: the second most probable text.
-        runner_up_log_probability: of the runner-up.
-        singles: (11,) float32, the exact probabilities that the text is "0" to "9", and empty.
+        runner_up_log_probability: of the runner-up; minus infinity if there is none.
+        singles: (11,) float64, the exact probabilities that the text is "0" to "9", and empty.
     """
 
     text: str
@@ -58,6 +65,11 @@ class LineReading:
     runner_up: str
     runner_up_log_probability: float
     singles: Floats
+
+    @property
+    def margin(self) -> float:
+        """Distance of the text's log probability to the runner-up's."""
+        return self.log_probability - self.runner_up_log_probability
 
 
 _INK_HEIGHT = 26  # of the writing in a strip, px
@@ -166,3 +178,82 @@ def _fit(ink: Floats) -> Bytes:
     scaled = np.minimum(small * (255 / max(float(small.max()), CORE)), 255)
     pixels[top : top + high, _SIDE : _SIDE + wide] = np.rint(scaled)
     return pixels
+
+
+_CHARACTERS = ALPHABET + STRANGE
+_SINGLES = [*((digit,) for digit in range(DIGITS)), ()]
+_TEXTS = 6  # the most probable texts that are compared: the beam of the search
+
+
+def decode(logits: NDArray[np.float32]) -> LineReading:
+    """Return what the network read.
+
+    Args:
+        logits: (T, 17), the network's answer to a strip of 4 T columns.
+    """
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    steps = odds / odds.sum(axis=1, keepdims=True)
+    texts = ctc.search(steps, _TEXTS)
+    chances = ctc.measure(steps, [*texts, *_SINGLES])
+    ranking = np.argsort(-chances[: len(texts)], kind="stable")
+    best, *others = ("".join(_CHARACTERS[each] for each in texts[index]) for index in ranking)
+    first, *behind = chances[ranking].tolist()
+    columns = (ctc.locate(steps, texts[ranking[0]]) + 0.5) * STEP
+    return LineReading(
+        text=best,
+        symbols=_compare(best, first, dict(zip(others, behind, strict=True)), columns),
+        log_probability=_log(first),
+        runner_up=others[0] if others else "",
+        runner_up_log_probability=_log(behind[0]) if others else -math.inf,
+        singles=chances[len(texts) :],
+    )
+
+
+def _log(chance: float) -> float:
+    return math.log(chance) if chance > 0 else -math.inf
+
+
+def _compare(
+    best: str, chance: float, others: dict[str, float], columns: Floats
+) -> tuple[Symbol, ...]:
+    """Return the symbols of the best text, each compared with the other texts.
+
+    Args:
+        best: the text.
+        chance: its probability.
+        others: the probabilities of other texts, the most probable first.
+        columns: (len(best),) the centres of the symbols.
+    """
+    against = [0.0] * len(best)
+    alternatives: list[str | None] = [None] * len(best)
+    for other, probability in others.items():
+        for place, instead in _find_differences(best, other).items():
+            against[place] += probability
+            if alternatives[place] is None:
+                alternatives[place] = instead
+    return tuple(
+        Symbol(text, chance / max(chance + doubt, sys.float_info.min), float(column), instead)
+        for text, doubt, column, instead in zip(best, against, columns, alternatives, strict=True)
+    )
+
+
+def _find_differences(text: str, other: str) -> dict[int, str]:
+    """Return where another text differs from a text, and what it has there."""
+    if len(text) == len(other):
+        pairs = enumerate(zip(text, other, strict=True))
+        return {place: there for place, (here, there) in pairs if here != there}
+    start = _count_alike(text, other)
+    end = _count_alike(text[start:][::-1], other[start:][::-1])
+    inserted = other[start : len(other) - end]
+    changed = range(start, len(text) - end)
+    if changed:
+        return dict.fromkeys(changed, inserted)
+    # Something more was written there: next to the symbol before, or before the first one.
+    beside = max(0, start - 1)
+    return {beside: text[beside] + inserted if start else inserted + text[0]} if text else {}
+
+
+def _count_alike(text: str, other: str) -> int:
+    """Return how many characters two texts share at their beginning."""
+    pairs = zip(text, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,5 +1,7 @@
 """Strips: a line of writing as the line reader sees it."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -108,3 +110,62 @@ def test_no_ink_gives_a_black_strip() -> None:
         strip = line.make_strip(paper, mask)
         assert strip.pixels.shape == (32, 32)
         assert not strip.pixels.any()
+
+
+def answer(*rows: dict[str, float]) -> np.ndarray:
+    """Return logits of time steps: the probabilities of symbols, the rest is the blank's."""
+    steps = np.full((len(rows), line.CLASSES), 1e-9)
+    for step, row in zip(steps, rows, strict=True):
+        for text, probability in row.items():
+            step[(line.ALPHABET + "?").index(text)] = probability
+        step[line.BLANK] = 1 - sum(row.values())
+    return np.asarray(np.log(steps), np.float32)
+
+
+def test_a_text_is_decoded_with_its_symbols() -> None:
+    reading = line.decode(answer({}, {"4": 0.99}, {"4": 0.9}, {}, {"7": 0.6, "1": 0.3}, {}))
+    assert reading.text == "47"
+    assert reading.runner_up == "41"
+    assert reading.log_probability == pytest.approx(math.log(0.999 * 0.6), abs=0.01)
+    assert reading.margin == pytest.approx(math.log(2), abs=0.01)
+    four, seven = reading.symbols
+    assert (four.text, seven.text) == ("4", "7")
+    assert four.confidence > 0.99
+    assert seven.confidence == pytest.approx(0.6, abs=0.01)
+    assert seven.alternative == "1"
+    assert (four.column, seven.column) == pytest.approx((8, 18), abs=0.5)
+
+
+def test_probabilities_of_single_digits_and_of_nothing_are_exact() -> None:
+    reading = line.decode(answer({}, {"7": 0.6, "1": 0.3}, {}))
+    assert reading.singles == pytest.approx([0, 0.3, 0, 0, 0, 0, 0, 0.6, 0, 0, 0.1], abs=1e-6)
+    assert reading.text == "7"
+
+
+def test_nothing_written_is_an_empty_text() -> None:
+    reading = line.decode(answer({}, {}, {}))
+    assert (reading.text, reading.symbols) == ("", ())
+    assert reading.singles[10] == pytest.approx(1)
+
+
+def test_other_signs_are_question_marks() -> None:
+    assert line.decode(answer({"3": 0.9}, {}, {"?": 0.9})).text == "3?"
+
+
+@pytest.mark.parametrize(
+    ("rows", "text", "place", "alternative"),
+    [
+        ([{"4": 0.9}, {}, {"7": 0.6}], "47", 1, ""),
+        ([{"4": 0.9}, {"7": 0.4}, {"5": 0.95}], "45", 0, "47"),
+        ([{"7": 0.4}, {"5": 0.9}], "5", 0, "75"),
+        ([{"0": 0.9}, {"0": 0.55}, {"0": 0.9}], "0", 0, "00"),
+    ],
+)
+def test_the_doubtful_symbol_names_what_else_it_may_be(
+    rows: list[dict[str, float]], text: str, place: int, alternative: str
+) -> None:
+    reading = line.decode(answer(*rows))
+    assert reading.text == text
+    doubtful = min(reading.symbols, key=lambda symbol: symbol.confidence)
+    assert reading.symbols.index(doubtful) == place
+    assert doubtful.alternative == alternative
