@@ -36,7 +36,16 @@ _LONG_UPSTROKE = 0.55
 def _european_1(chance: Generator) -> Shape:
     """Return a 1 whose upstroke rises from the lower left to the top of the stem."""
     serif = happens(chance, 0.2)
-    drop = chance.uniform(0.33, 0.62 if serif else 0.93)
+    return _one(chance, chance.uniform(0.33, 0.62 if serif else 0.93), serif=serif)
+
+
+def _long_1(chance: Generator) -> Shape:
+    """Return a 1 whose upstroke is about as long as the stem."""
+    return _one(chance, chance.uniform(0.75, 1.0), serif=False)
+
+
+def _one(chance: Generator, drop: float, *, serif: bool) -> Shape:
+    """Return a 1 whose upstroke starts ``drop`` below the top."""
     # With a long upstroke, a stem that leans back would make the digit a lambda.
     lean = math.radians(chance.uniform(-6 if drop < _LONG_UPSTROKE else 1, 20))
     lowest = max(18.0, math.degrees(lean) + 16)
@@ -60,13 +69,23 @@ def _european_1(chance: Generator) -> Shape:
 
 def _slashed_0(chance: Generator) -> Shape:
     """Return an oval with a slash that stays inside, touches the oval or sticks out of it."""
+    return _zero(chance, [(0.55, 0.85), (0.9, 1.05), (1.1, 1.5)])
+
+
+def _crossed_0(chance: Generator) -> Shape:
+    """Return an oval with a slash that sticks out far on both sides."""
+    return _zero(chance, [(1.15, 1.4), (1.4, 1.9)])
+
+
+def _zero(chance: Generator, choices: list[tuple[float, float]]) -> Shape:
+    """Return an oval with a slash; one of the choices limits its reach, in radii."""
     radii = 0.5 * _point(chance.uniform(0.48, 1.0), 1.0)
     gap = chance.uniform(4, 24) if happens(chance, 0.25) else chance.uniform(-25, 0)
     begin = -90 + chance.uniform(-50, 50)
     turn = np.radians(np.linspace(begin, begin - 360 + gap, 90))
     egg = 1 + chance.normal(0, 0.03) * np.sin(turn) + chance.normal(0, 0.02) * np.cos(2 * turn)
     oval = radii * egg[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    reach = chance.uniform(*[(0.55, 0.85), (0.9, 1.05), (1.1, 1.5)][chance.integers(3)])
+    reach = chance.uniform(*choices[chance.integers(len(choices))])
     reaches = reach * chance.uniform(0.92, 1.08, 2)
     direction = np.radians(chance.uniform(36, 64))
     away = radii * _point(math.cos(direction), -math.sin(direction))
@@ -110,8 +129,17 @@ def _open_6(chance: Generator) -> Shape:
 
 
 def _square_9(chance: Generator) -> Shape:
-    """Return a 9 with a small, polygonal, closed loop and a straight, bent or curled tail."""
-    height = chance.uniform(0.25, 0.5)
+    """Return a 9 with a polygonal, closed loop and a straight, bent or curled tail."""
+    return _nine(chance, chance.uniform(0.25, 0.5))
+
+
+def _small_9(chance: Generator) -> Shape:
+    """Return a 9 whose polygonal loop is less than a third of its height."""
+    return _nine(chance, chance.uniform(0.17, 0.31))
+
+
+def _nine(chance: Generator, height: float) -> Shape:
+    """Return a 9 with a polygonal loop of this height."""
     width = min(0.5, height * chance.uniform(0.75, 1.35))
     foot = _point(chance.uniform(-0.2, 0.05), 1.0)
     corners = np.array([[0, 0], [-width, 0], [-width, height], [foot[0] * height, height]])
@@ -140,11 +168,68 @@ def _square_9(chance: Generator) -> Shape:
     return Shape(strokes, 0.85 * min(width, height, below_loop), closed=True)
 
 
+def _pointed_6(chance: Generator) -> Shape:
+    """Return a 6 like a drop: a large closed bowl, which a straight stem enters at a point."""
+    high, half = chance.uniform(0.55, 0.82), chance.uniform(0.2, 0.34)
+    middle, shut = 1 - 0.45 * high, 1 - high
+    top = _point(chance.uniform(-0.05, 0.75) * half, 0.0)
+    left, right = _point(-half, middle), _point(half, middle)
+    stem = _curve(top, left + _point(chance.uniform(-0.02, 0.1), -0.5 * high), left)
+    low = 1 + (1 - middle) / 3  # the control points of a curve that touches the base
+    bowl = _curve(left, _point(-half, low), _point(half, low), right)
+    end = stem[np.abs(stem[:, 1] - shut).argmin()] + [chance.uniform(-0.01, 0.02), 0]
+    back = _curve(right, right - _point(0.0, 0.3 * high), end)
+    strokes = _slant([np.concatenate([stem, bowl[1:], back[1:]])], chance)
+    return Shape(strokes, 0.9 * min(half, shut), closed=True)
+
+
+def _split_5(chance: Generator) -> Shape:
+    """Return a 5 whose bar touches nothing."""
+    gap = chance.uniform(0.09, 0.22)
+    wide, neck = chance.uniform(0.4, 0.6), chance.uniform(0.36, 0.5)
+    start = _point(chance.uniform(0, 0.08), gap if happens(chance, 0.5) else 0.02)
+    corner = _point(chance.uniform(-0.06, 0.04), neck)
+    belly = _curve(
+        corner, _point(1.5 * wide, neck - 0.12), _point(1.4 * wide, 1.08), _point(-0.05, 0.96)
+    )
+    stem = np.concatenate([_curve(start, (start + corner) / 2, corner), belly[1:]])
+    left = start + _point(gap * (1.0 if start[1] < gap else chance.uniform(0, 0.6)), -start[1])
+    bar = _curve(
+        left,
+        left + _point(wide / 2, chance.normal(0, 0.03)),
+        left + _point(wide, -chance.uniform(0, 0.1)),
+    )
+    return Shape(_slant([stem, bar], chance), gap, closed=False)
+
+
+def _split_2(chance: Generator) -> Shape:
+    """Return a 2 whose foot touches nothing."""
+    gap, wide = chance.uniform(0.09, 0.22), chance.uniform(0.4, 0.62)
+    base = 1 - gap
+    arc = _curve(
+        _point(0, 0.25), _point(0.1, -0.22), _point(1.5 * wide, -0.1), _point(0.75 * wide, 0.5)
+    )
+    way = _curve(arc[-1], _point(0.45 * wide, 0.72), _point(chance.uniform(-0.08, 0.05), base))
+    bend = _point(wide / 2, chance.normal(0, 0.04))
+    foot_start = _point(chance.uniform(-0.06, 0.12), 1.0)
+    foot = _curve(
+        foot_start, foot_start + bend, foot_start + _point(wide, chance.uniform(-0.1, 0.04))
+    )
+    strokes = _slant([np.concatenate([arc, way[1:]]), foot], chance)
+    return Shape(strokes, gap, closed=False)
+
+
 STYLES: dict[str, tuple[int, Callable[[Generator], Shape]]] = {
     "european-1": (1, _european_1),
     "slashed-0": (0, _slashed_0),
     "open-6": (6, _open_6),
     "square-9": (9, _square_9),
+    "long-1": (1, _long_1),
+    "crossed-0": (0, _crossed_0),
+    "pointed-6": (6, _pointed_6),
+    "small-9": (9, _small_9),
+    "split-2": (2, _split_2),
+    "split-5": (5, _split_5),
 }
 """Each style's digit, and the function that draws it."""
 

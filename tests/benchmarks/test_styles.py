@@ -14,7 +14,18 @@ from daemon.assets import SHIPPED_MODEL
 from daemon.reading import model, reader
 
 EACH = 3
-DIGITS = {"european-1": "1", "slashed-0": "0", "open-6": "6", "square-9": "9"}
+DIGITS = {
+    "european-1": "1",
+    "slashed-0": "0",
+    "open-6": "6",
+    "square-9": "9",
+    "long-1": "1",
+    "crossed-0": "0",
+    "pointed-6": "6",
+    "small-9": "9",
+    "split-2": "2",
+    "split-5": "5",
+}
 
 
 def drawn(folder: Path, seed: int) -> dict[str, bytes]:
