@@ -20,7 +20,7 @@ from daemon import __version__
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
 from daemon.outbox.rows import COLUMNS
-from daemon.picture.painter import encode_png
+from daemon.picture.canvas import encode_png
 from support.daemon import DIGITD, ROOT, SAMPLES, Box, Daemon, Terminal, digitd, verify_unit
 from support.waiting import until
 
