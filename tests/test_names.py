@@ -9,6 +9,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from daemon.outbox import labels
+from daemon.records import Reads
 from daemon.review.answers import SubmittedAnswer
 from daemon.text import printable
 from support.daemon import SAMPLES, digitd, run_once
@@ -97,7 +98,7 @@ def test_predict_shows_and_writes_printable_names(tmp_path: Path) -> None:
 
 def test_name_of_a_person_is_printable_on_the_page() -> None:
     given = {"id": "d" + "0" * 12, "label": "7", "by": " Ann\u202e\x1b"}
-    assert SubmittedAnswer.parse(given, "me").by == "Ann\\u202e\\x1b"
+    assert SubmittedAnswer.parse(given, "me", Reads.DIGIT).by == "Ann\\u202e\\x1b"
 
 
 def test_name_of_a_person_is_no_formula_in_labels(box: Box) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from daemon import ids
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO, Answer, Source
-from daemon.records import Status
+from daemon.records import Reads, Status
 from daemon.review.follow import Follower
 from daemon.text import escape
 
@@ -56,8 +56,9 @@ class ReviewItem:
             **{name: row[name] for name in names},
             "confidence": self.confidence,
             "probabilities": [rows.parse_number(row[name]) for name in rows.PROBABILITIES],
-            # Without probabilities the model was not asked, and the picture does not show a glyph.
-            "has_picture": bool(row["picture"] and row[rows.PROBABILITIES[0]]),
+            # Without both, the model was not asked, and the picture does not show its input. A
+            # number of several characters has no probabilities.
+            "has_picture": bool(row["picture"] and (row["digit"] or row[rows.PROBABILITIES[0]])),
             "label": self.label,
             "by": self.by,
         }
@@ -69,7 +70,7 @@ class SubmittedAnswer:
 
     Attributes:
         id: the row's.
-        label: a digit, ``none`` or ``undo``.
+        label: see ``labels.find_fault``.
         by: the person's name.
         seen: the answer that the person saw; empty if there was none.
         in_queue: whether the row was shown in the queue.
@@ -84,8 +85,13 @@ class SubmittedAnswer:
     is_sample: bool
 
     @classmethod
-    def parse(cls, data: dict[str, Any], user: str) -> Self:
-        """Return the answer in a JSON object; ``user`` is the name of a person who gave none.
+    def parse(cls, data: dict[str, Any], user: str, reads: Reads) -> Self:
+        """Return the answer in a JSON object.
+
+        Args:
+            data: the object.
+            user: the name of a person who gave none.
+            reads: what images have.
 
         Raises:
             ValueError: it is not an answer; the text says why.
@@ -96,8 +102,13 @@ class SubmittedAnswer:
             raise ValueError("id, label, by, seen: must be texts")
         if not all(isinstance(flag, bool) for flag in flags.values()):
             raise ValueError("in_queue, is_sample: must be true or false")
-        if not labels.is_label(texts["label"]):
-            raise ValueError("label: must be a digit, none or undo")
+        # In a page that shows the keys of digits, a key would answer a number.
+        if data.get("reads", reads) != reads:
+            raise ValueError(
+                f"the config says `reads: {reads}` since this page was loaded: load it again"
+            )
+        if fault := labels.find_fault(texts["label"], reads):
+            raise ValueError(f"label: {fault}")
         return cls(**texts | {"by": escape(texts["by"].strip()) or user}, **flags)
 
 

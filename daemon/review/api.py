@@ -101,7 +101,8 @@ class Api:
     async def answer(self, request: Request) -> Response:
         """Store an answer; the response is sent when it is on the disk."""
         try:
-            submitted = SubmittedAnswer.parse(await _read_json(request), self._state.user)
+            data = await _read_json(request)
+            submitted = SubmittedAnswer.parse(data, self._state.user, self._state.reads)
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
         try:

@@ -18,9 +18,8 @@ from starlette.staticfiles import StaticFiles
 
 from daemon.inbox import put
 from daemon.layout import FAILED
-from daemon.outbox import drift
-from daemon.outbox.labels import NOT_A_DIGIT
-from daemon.records import DIGITS, Status
+from daemon.outbox import drift, labels
+from daemon.records import Status
 from daemon.review import queries
 from daemon.review.answers import UnknownRowError
 from daemon.review.html import render
@@ -42,10 +41,16 @@ _REVERSED = {
 }
 
 
+def _parse_value(text: str) -> str:
+    if text and (not labels.is_label(text) or text == labels.UNDO):
+        raise ValueError
+    return text
+
+
 # The fields of the gallery's form, and what returns a value of ``Filter`` for an allowed text.
 _FIELDS: dict[str, Callable[[str], Any]] = {
     "status": Status,
-    "value": {text: text for text in (*map(str, range(DIGITS)), NOT_A_DIGIT, "")}.__getitem__,
+    "value": _parse_value,
     "answered": {"yes": True, "no": False}.__getitem__,
     "name": str,
     "since": date.fromisoformat,
@@ -139,7 +144,12 @@ class Pages:
 
     def _page(self, name: str, **values: Any) -> Response:  # noqa: ANN401 - a template's values
         limit = f"{self._state.config.max_file_mb:g}"
-        shared = {"state": self._state.counts(), "user": self._state.user, "max_mb": limit}
+        shared = {
+            "state": self._state.counts(),
+            "user": self._state.user,
+            "max_mb": limit,
+            "reads": self._state.reads,
+        }
         return HTMLResponse(self._render(name, **shared, **values))
 
     def _render(self, name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values

@@ -39,7 +39,7 @@ class Filter:
     """Which rows a gallery shows, in which order; an empty text or ``None`` allows all.
 
     Attributes:
-        value: a digit, ``none`` or empty; a person's answer takes precedence over the model's.
+        value: a label or empty; a person's answer takes precedence over the model's.
         answered: whether a person has answered.
         name: a prefix of the file's name, in any case.
         since, until: days, UTC, both included.

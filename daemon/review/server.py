@@ -35,7 +35,7 @@ from daemon.review.images import Images
 from daemon.review.index import Index
 from daemon.review.pages import Pages
 from daemon.review.security import Guard, create_access, error_response, read_password
-from daemon.review.state import AppState
+from daemon.review.state import AppState, ReadsSetting
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +169,7 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
             images=images,
             answers=Answers(config.outbox, follower),
             user=user,
+            reads_setting=ReadsSetting(config),
             is_stopping=lambda: server is not None and server.should_exit,
         )
         settings = _configure(track_requests(Guard(_create_app(state), access)), address)

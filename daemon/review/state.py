@@ -2,14 +2,41 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from daemon import config
 from daemon.config import Config
+from daemon.errors import DigitdError
+from daemon.records import Reads, Stamp
 from daemon.review import queries
 from daemon.review.answers import Answers
 from daemon.review.follow import Follower
 from daemon.review.images import Images
 from daemon.review.security import Access
+
+
+class ReadsSetting:
+    """What the config file says that images have; a running page follows a change of it.
+
+    With the setting of its start, a key that means a digit could answer a number.
+    """
+
+    def __init__(self, settings: Config) -> None:
+        self._file = settings.file
+        self._reads = settings.reads
+        self._stamp: Stamp | None = None
+
+    @property
+    def value(self) -> Reads:
+        """The setting of the last config file that was valid."""
+        if self._file is not None:
+            with suppress(OSError, DigitdError):
+                stamp = Stamp.of(self._file.stat())
+                if stamp != self._stamp:
+                    self._reads = config.load(self._file).reads
+                    self._stamp = stamp
+        return self._reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +45,7 @@ class AppState:
 
     Attributes:
         user: the name in labels.csv of a person who gave none.
+        reads_setting: says whether images have digits or numbers.
         is_stopping: returns whether the server is about to end.
     """
 
@@ -27,12 +55,18 @@ class AppState:
     images: Images
     answers: Answers
     user: str
+    reads_setting: ReadsSetting
     is_stopping: Callable[[], bool]
 
     @property
     def db(self) -> sqlite3.Connection:
         """This thread's connection to the index."""
         return self.follower.index.reader()
+
+    @property
+    def reads(self) -> Reads:
+        """Whether images have digits or numbers."""
+        return self.reads_setting.value
 
     @property
     def is_indexing(self) -> bool:

@@ -7,7 +7,7 @@ import * as shown from "./item.js";
 import { isCommand, meaning, plainDigits } from "./keyboard.js";
 import * as picture from "./picture.js";
 import { Queue } from "./queue.js";
-import { named } from "./words.js";
+import { named, reads } from "./words.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000];
 const given = JSON.parse(document.getElementById("given").textContent);
@@ -66,12 +66,14 @@ async function store(attempt) {
       by: nameField.value,
       in_queue: queue.isQueue,
       is_sample: Boolean(item.is_sample),
+      reads,
     });
     sending = null;
     done(attempt, row);
   } catch (failure) {
     sending = null;
     if (failure.status === 409 && failure.item) overtaken(attempt, failure.item);
+    else if (failure.status === 400) refused(attempt, failure);
     else keep(attempt, failure);
   }
 }
@@ -116,6 +118,14 @@ function overtaken(attempt, row) {
     + "the same, or → to go on.", false);
   queue.back(item);
   render();
+}
+
+// The answer is wrong whenever it is tried.
+function refused(attempt, failure) {
+  typed.length = 0;
+  if (attempt.isUndo) stored.push(attempt.undone);
+  tell(`Your answer ${named(attempt.label)} for ${attempt.item.file} is not stored: ${failure.message}`,
+    false);
 }
 
 function keep(attempt, failure) {
@@ -208,7 +218,8 @@ const keys = {
   ArrowLeft: actions.previous,
   ArrowRight: actions.next,
 };
-for (const digit of "0123456789") keys[digit] = () => answer(digit);
+// One digit would be a wrong answer for most numbers.
+if (reads === "digit") for (const digit of "0123456789") keys[digit] = () => answer(digit);
 
 let hasPlainDigits = true; // of the keyboard's layout
 

@@ -5,8 +5,11 @@ export function percent(value) {
   return value < 0.9995 ? `${(100 * value).toFixed(1)}%` : ">99.9%";
 }
 
+export const reads = document.body.dataset.reads; // "digit" or "number"
+const WORDS = { none: `not a ${reads}`, several: "several digits" };
+
 export function named(label) {
-  return label === "none" ? "not a digit" : label;
+  return WORDS[label] ?? label;
 }
 
 // Return a file's name without characters that reverse or hide text.

@@ -1,0 +1,200 @@
+"""Whole numbers on the review page: shown as they are, and never answered by mistake."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+
+from daemon.outbox import labels
+from daemon.records import Status, Verdict
+from support.factories import NUMBERS, number
+from support.site import Server, Site
+from support.waiting import until
+from tests.review.test_browser import opened, shows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+FILES = [f"{place}.png" for place in range(len(NUMBERS))]
+STRUCK = Verdict(Status.UNSURE, reason="not a number: a word stands beside it")
+
+
+def add_numbers(site: Site) -> list[str]:
+    """Add an unsure row for each number, and a sure one; return the ids of the first in order."""
+    doubtful = [number(text, Status.UNSURE, 0.1 + n / 20) for n, text in enumerate(NUMBERS)]
+    added = site.add_all(list(zip(FILES, doubtful, strict=True)), with_sample=False)
+    site.add("sure.png", number("0471"))
+    return added
+
+
+@pytest.fixture
+def eight(site: Site) -> list[str]:
+    site.configure(reads="number")
+    return add_numbers(site)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Yield a server for tests that change nothing."""
+    site = Site(tmp_path_factory.mktemp("unchanged"))
+    site.configure(reads="number")
+    add_numbers(site)
+    with Server(site) as running:
+        running.wait_for_rows(len(NUMBERS) + 1)
+        yield running
+
+
+@pytest.fixture
+def server(site: Site, eight: list[str]) -> Iterator[Server]:
+    with Server(site) as running:
+        running.wait_for_rows(len(eight) + 1)
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    yield from opened(browser, server)
+
+
+def test_api_has_numbers_as_text_and_takes_them_as_answers(
+    site: Site, server: Server, eight: list[str]
+) -> None:
+    items = server.request("/api/queue").json["items"]
+    assert [(item["id"], item["digit"]) for item in items] == list(zip(eight, NUMBERS, strict=True))
+    assert [item["has_picture"] for item in items] == [True] * len(items)
+    assert items[0]["probabilities"] == [None] * 11
+    for row, text in zip(eight, NUMBERS[::-1], strict=True):
+        reply = server.answer(row, text)
+        assert (reply.status, reply.json["label"]) == (200, text)
+        assert server.request(f"/api/rows/{row}").json["label"] == text
+    assert site.answers() == [
+        (row, text, "queue") for row, text in zip(eight, NUMBERS[::-1], strict=True)
+    ]
+    (*_, last) = labels.read(site.outbox)
+    assert (last.digit, last.label) == (NUMBERS[-1], NUMBERS[0])
+    download = server.request("/results.csv").text
+    found = [(row["digit"], row["answer"]) for row in csv.DictReader(io.StringIO(download))]
+    assert found == [*zip(NUMBERS, NUMBERS[::-1], strict=True), ("0471", "0471")]
+
+
+@pytest.mark.parametrize("label", ["several", "", "7,", "+3", "1" * 33, "4 711", "٣"])
+def test_what_is_no_number_is_refused(unchanged: Server, label: str) -> None:
+    reply = unchanged.answer(unchanged.box.rows()[0]["id"], label)
+    assert reply.status == 400
+    assert reply.json["error"].startswith("label: ")
+    assert "it must be a number of at most 32 characters" in reply.json["error"]
+    assert list(labels.read(unchanged.box.outbox)) == []
+
+
+def test_number_is_refused_where_images_have_one_digit(site: Site) -> None:
+    first, *_, last = add_numbers(site)
+    with Server(site) as server:
+        server.wait_for_rows(len(NUMBERS) + 1)
+        for text in set(NUMBERS) - {"0"}:
+            reply = server.answer(first, text)
+            assert reply.status == 400
+            assert reply.json["error"] == (
+                f"label: {text!r} is no answer: with reads: digit in the config it must be one "
+                "digit, none, several or undo"
+            )
+        assert server.answer(first, "several").status == 200
+        assert server.answer(last, "0").status == 200
+    assert [label for _, label, _ in site.answers()] == ["several", "0"]
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_gallery_shows_and_finds_numbers(unchanged: Server, text: str) -> None:
+    gallery = unchanged.request("/gallery").text
+    assert re.findall(r'class="value">([^<]*)<', gallery) == ["0471", *NUMBERS[::-1]]
+    query = urlencode({"value": text})
+    found = unchanged.request(f"/gallery?{query}").text
+    shown = re.findall(r'class="value">([^<]*)<', found)
+    assert set(shown) == {text}
+    assert len(shown) == (2 if text == "0471" else 1)
+    assert f'<option value="{text}" selected>' in found
+
+
+def test_changed_config_is_followed_and_no_old_page_answers(
+    site: Site, server: Server, eight: list[str]
+) -> None:
+    assert server.answer(eight[0], "0471", reads="number").status == 200
+    site.configure(reads="digit")
+    refused = server.answer(eight[1], "7", reads="number")
+    assert (refused.status, refused.json["error"]) == (
+        400,
+        "the config says `reads: digit` since this page was loaded: load it again",
+    )
+    assert server.answer(eight[1], "75", reads="digit").status == 400
+    site.config.write_text("reads: [")  # it is being edited
+    assert server.answer(eight[1], "7", reads="digit").status == 200
+    site.configure(reads="number")
+    assert server.answer(eight[2], "-3").status == 200
+    assert [label for _, label, _ in site.answers()] == ["0471", "7", "-3"]
+
+
+def test_numbers_are_checked_with_the_keyboard(site: Site, page: Page, eight: list[str]) -> None:
+    shows(page, FILES[0])
+    assert "Perhaps 0471 10.0%" in page.inner_text("#guess")
+    for key in "0123456789":  # a digit is no whole number
+        page.keyboard.press(key)
+    assert page.locator("#keys .digit").count() == 0
+    for number_, key in enumerate(["Enter", "n", "s", "Enter"]):
+        shows(page, FILES[number_])
+        page.keyboard.press(key)
+    shows(page, FILES[4])
+    page.keyboard.press("u")
+    shows(page, FILES[3])
+    assert site.answers() == [
+        (eight[0], "0471", "queue"),
+        (eight[1], "none", "queue"),
+        (eight[3], "19/10/2023", "queue"),
+        (eight[3], "undo", "queue"),
+    ]
+    page.keyboard.press("ArrowLeft")
+    shows(page, FILES[1])
+    assert page.inner_text("#answer").startswith("Answered: not a number, by ")
+
+
+def test_pages_show_numbers_and_new_rows(site: Site, server: Server, page: Page) -> None:
+    page.goto(f"{server.base}/live")
+    assert page.locator(".chart").count() == 2
+    site.add("struck.png", STRUCK)
+    site.add("late.png", number("19/10/2023"))
+    page.wait_for_selector("#arrivals b:text('ok 19/10/2023')")
+    page.click("nav a:text('Gallery')")
+    page.click("a:has-text('late.png')")
+    shows(page, "late.png")
+    assert "Perhaps 19/10/2023 99.0%" in page.inner_text("#guess")
+    assert page.locator("#bars tr").count() == 0
+    page.wait_for_function("() => document.querySelector('#seen img').naturalWidth > 0")
+    page.goto(f"{server.base}/gallery?name=struck")
+    page.click(".card a")
+    shows(page, "struck.png")
+    assert STRUCK.reason in page.inner_text("#why")
+    assert page.locator("#seen").is_hidden()
+
+
+def test_key_of_a_page_from_before_the_change_stores_nothing(browser: Browser, site: Site) -> None:
+    first, *_ = add_numbers(site)
+    with Server(site) as server:
+        server.wait_for_rows(len(NUMBERS) + 1)
+        for page in opened(browser, server):
+            shows(page, FILES[0])
+            page.keyboard.press("Enter")  # a number, where one digit is wanted
+            page.wait_for_selector("#problem:has-text('it must be one digit')")
+            site.configure(reads="number")
+            page.keyboard.press("7")
+            page.wait_for_selector("#problem:has-text('load it again')")
+            assert site.answers() == []
+            page.reload()
+            shows(page, FILES[0])
+            page.keyboard.press("Enter")
+            shows(page, FILES[1])
+            until(lambda: site.answers() == [(first, "0471", "queue")], "the answer")
