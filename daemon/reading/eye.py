@@ -38,6 +38,7 @@ class Count(IntEnum):
     NONE = 0
     ONE = 1
     SEVERAL = 2
+    MARKED = 3  # one, but struck out, or with a minus, a bar over it or a tick beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Segmentation:
 
     Attributes:
         ink: (96, 96) float32, the probability that a pixel belongs to the digit.
-        counts: (3,) float32, the probabilities of none, one and several digits.
+        counts: (4,) float32, the probabilities of each ``Count``.
     """
 
     ink: Floats
@@ -84,7 +85,7 @@ class Detection:
     Attributes:
         glyph: (28, 28) uint8, white ink on black; zeros if there is no ink.
         mask: (H, W) uint8, 1 on the ink; in the page's proportions.
-        counts: (3,) float32, the probabilities of none, one and several digits.
+        counts: (4,) float32, the probabilities of each ``Count``.
     """
 
     glyph: Bytes

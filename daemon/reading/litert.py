@@ -47,13 +47,18 @@ def load_eye(network: bytes) -> Segment:
     Raises:
         ValueError: LiteRT cannot load it, or it does not map a view to a mask and a count.
     """
-    outputs: list[tuple[int, ...]] = [(1, GRID, GRID, CELL * CELL), (1, len(Count))]
-    run = _load(network, (1, VIEW, VIEW, 3), outputs)
+    takes, mask = (1, VIEW, VIEW, 3), (1, GRID, GRID, CELL * CELL)
+    try:
+        run = _load(network, takes, [mask, (1, len(Count))])
+    except ValueError:  # one that was trained before MARKED was counted
+        run = _load(network, takes, [mask, (1, Count.MARKED)])
 
     def segment(pixels: NDArray[np.uint8]) -> Segmentation:
-        cells, counts = run(pixels[None])
+        cells, answers = run(pixels[None])
         ink = cells.reshape(GRID, GRID, CELL, CELL).transpose(0, 2, 1, 3).reshape(VIEW, VIEW)
-        return Segmentation(ink, counts[0])
+        counts = np.zeros(len(Count), np.float32)
+        counts[: answers.shape[1]] = answers[0]
+        return Segmentation(ink, counts)
 
     return segment
 

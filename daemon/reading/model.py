@@ -157,18 +157,31 @@ def probabilities(
 
     Args:
         logits: (N, 11), the classifier's.
-        counts: (N, 3) the eye's probabilities of none, one and several digits. The digits'
-            probabilities are multiplied by the one that there are not several.
+        counts: (N, 4) the eye's probabilities of each ``Count``. The digits' probabilities are
+            multiplied by ``probability_of_one``.
         temperature: of the logits.
 
     Returns:
         (N, 11) float32; each row adds up to 1.
     """
     scores = softmax(logits, temperature)
-    scores[:, :DIGITS] *= 1 - counts[:, [Count.SEVERAL]]
+    scores[:, :DIGITS] *= probability_of_one(counts)[:, None]
     # Rounding can bring the sum of the digits above 1.
     scores[:, DIGITS] = np.maximum(1 - scores[:, :DIGITS].sum(axis=1), 0)
     return scores
+
+
+_LEAST = 1 / 256  # a probability that the eye's 8 bits do not tell from 0
+
+
+def probability_of_one(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probability that there are not several digits and no marks.
+
+    Args:
+        counts: (..., 4) the eye's probabilities of each ``Count``.
+    """
+    one = 1 - counts[..., Count.SEVERAL] - counts[..., Count.MARKED]
+    return np.asarray(np.maximum(one, _LEAST))
 
 
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

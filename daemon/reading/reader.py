@@ -67,12 +67,15 @@ def judge_all(
     """
     clear = [each for each in images if isinstance(each, DecodedImage) and each.doubt is None]
     scores = iter(network.scores([each.detection for each in clear]))
-    return [
-        judge(each.doubt or next(scores), unsure_below)
-        if isinstance(each, DecodedImage)
-        else Verdict(Status.ERROR, reason=str(each))
-        for each in images
-    ]
+
+    def verdict_on(each: DecodedImage | UnreadableError) -> Verdict:
+        if isinstance(each, UnreadableError):
+            return Verdict(Status.ERROR, reason=str(each))
+        if each.doubt is not None:
+            return Verdict(Status.UNSURE, reason=each.doubt)
+        return judge(next(scores), each.detection.counts, unsure_below)
+
+    return [verdict_on(each) for each in images]
 
 
 class Reader:
@@ -142,23 +145,24 @@ def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]
     return _load_reader(options).read(contents)
 
 
-def judge(scores: NDArray[np.float32] | Doubt, unsure_below: float) -> Verdict:
-    """Return the verdict on an image.
+def judge(scores: NDArray[np.float32], counts: NDArray[np.float32], unsure_below: float) -> Verdict:
+    """Return the verdict on an image of a digit.
 
     Args:
-        scores: (11,) calibrated probabilities, the last one for "not a digit"; or why there are
-            none.
+        scores: (11,) calibrated probabilities, the last one for "not a digit".
+        counts: (4,) the eye's probabilities of each ``Count``.
         unsure_below: a verdict with less confidence is ``unsure``.
     """
-    if isinstance(scores, Doubt):
-        return Verdict(Status.UNSURE, reason=scores)
     probabilities = tuple(float(p) for p in scores)
     *digits, none = probabilities
     confidence = max(digits)
     digit = str(digits.index(confidence))
-    if none > SURELY_NONE:
+    marked = counts.argmax() == Count.MARKED
+    # The marks are in ``none``; which digit they are on is for the classifier to say.
+    seen = sum(digits) / model.probability_of_one(counts) if marked else 1 - none
+    if seen < 1 - SURELY_NONE:
         return Verdict(Status.UNSURE, None, None, probabilities, Doubt.NOT_A_DIGIT)
-    if none > confidence:
+    if marked or none > confidence:
         return Verdict(Status.UNSURE, digit, confidence, probabilities, Doubt.NOT_A_DIGIT)
     if confidence < unsure_below:
         return Verdict(Status.UNSURE, digit, confidence, probabilities, Doubt.LOW_CONFIDENCE)

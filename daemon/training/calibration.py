@@ -45,7 +45,7 @@ def fit_calibration(
 
     Args:
         logits: (N, 11), the classifier's.
-        counts: (N, 3) the eye's probabilities of none, one and several digits.
+        counts: (N, 4) the eye's probabilities of each ``Count``.
         labels: (N,) 0 to 10.
     """
     temperatures = np.exp(np.linspace(np.log(0.2), np.log(3.0), 109))

@@ -59,7 +59,7 @@ class GlyphCache(NamedTuple):
 
     Attributes:
         glyphs: (N, 28, 28) uint8.
-        counts: (N, 3) float32, the eye's probabilities of none, one and several digits.
+        counts: (N, 4) float32, the eye's probabilities of each ``Count``.
         labels: (N,) int64, 0 to 10.
         groups: (N,) the group of each.
     """

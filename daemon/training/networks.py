@@ -52,7 +52,7 @@ def build_eye(seed: int, *, learning: bool = False) -> Any:
     """Build the eye, a small U-Net (Ronneberger et al. 2015).
 
     It maps (N, 96, 96, 3) float32 to logits: (N, 48, 48, 4) of the mask, the four pixels of each
-    cell from left to right and top to bottom, and (N, 3) of the count.
+    cell from left to right and top to bottom, and (N, 4) of the count.
 
     Args:
         seed: of the first weights.

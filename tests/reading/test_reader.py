@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from daemon.reading.reader import judge
+from daemon.reading import model
+from daemon.reading.reader import judge, judge_all
 from daemon.records import Doubt, Status
+from support.drawn import large, painted, png, read, shipped
+
+ONE = np.array([0, 1, 0, 0], np.float32)
 
 
 def scores(digit: int, confidence: float, none: float) -> np.ndarray:
@@ -29,7 +34,7 @@ def scores(digit: int, confidence: float, none: float) -> np.ndarray:
 def test_verdict_follows_from_the_scores(
     confidence: float, none: float, status: Status, text: str | None, reason: str
 ) -> None:
-    verdict = judge(scores(4, confidence, none), 0.9)
+    verdict = judge(scores(4, confidence, none), ONE, 0.9)
     assert (verdict.status, verdict.text, verdict.reason) == (status, text, reason)
     assert (verdict.confidence is None) == (text is None)
     assert verdict.probabilities is not None
@@ -39,10 +44,34 @@ def test_verdict_follows_from_the_scores(
 
 
 def test_confidence_below_the_threshold_is_unsure() -> None:
-    assert judge(scores(4, 0.8, 0.01), 0.75).status is Status.OK
+    assert judge(scores(4, 0.8, 0.01), ONE, 0.75).status is Status.OK
 
 
-def test_image_with_a_flaw_gets_no_digit() -> None:
-    verdict = judge(Doubt.SEVERAL_DIGITS, 0.9)
+@pytest.mark.parametrize("marked", [0.55, 0.9, 0.99])
+def test_digit_with_marks_is_unsure_with_the_classifiers_guess(marked: float) -> None:
+    counts = np.array([0, 1 - marked, 0, marked], np.float32)
+    digit, scribble = (
+        model.probabilities(logits, counts[None], 1.0)[0]
+        for logits in (one_hot(4, 12.0), one_hot(10, 12.0))
+    )
+    verdict = judge(digit, counts, 0.5)
+    assert (verdict.status, verdict.text, verdict.reason) == (Status.UNSURE, "4", "not a digit")
+    assert verdict.confidence == pytest.approx(1 - marked, abs=0.01)
+    assert verdict.probabilities is not None
+    assert sum(verdict.probabilities) == pytest.approx(1)
+    assert judge(scribble, counts, 0.5).text is None
+
+
+def one_hot(place: int, height: float) -> np.ndarray:
+    row = np.zeros((1, 11), np.float32)
+    row[0, place] = height
+    return row
+
+
+def test_several_digits_get_no_guess() -> None:
+    several = cv2.hconcat([large(3, 140), large(8, 140)])
+    image = read(png(painted(several)))
+    assert image.doubt is Doubt.SEVERAL_DIGITS
+    (verdict,) = judge_all(shipped(), [image], 0.9)
     assert (verdict.status, verdict.text, verdict.confidence) == (Status.UNSURE, None, None)
     assert verdict.reason == "several digits"
