@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -13,18 +14,20 @@ from numpy.typing import NDArray
 
 from daemon.errors import DataError, UnreadableError
 from daemon.reading import model, reader
-from daemon.records import DIGITS, Status, Verdict
+from daemon.records import DIGITS, Reads, Status, Verdict, is_number
 from daemon.training import data
 from daemon.training.calibration import calibration_error
 
 LABELS = "labels.csv"
-NO_DIGIT = frozenset({"none", "multi"})
-"""Labels of images that must not be read as a digit."""
+NOTHING = {Reads.DIGIT: frozenset({"none", "multi"}), Reads.NUMBER: frozenset({"none"})}
+"""Labels of images in which nothing must be read."""
 
 _DIGIT_LABELS = frozenset(map(str, range(DIGITS)))
 _MAX_MEGAPIXELS = 50.0  # config.yaml's default
 _BATCH = 256
 _EXAMPLES = 24
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Case:
 
     Attributes:
         name: of the file.
-        label: what is in it: a digit, "none", "multi" or another word.
+        label: what is in it: a digit, a number as it is written, "none", "multi" or another word.
         load: returns the whole file.
         traits: words about it.
     """
@@ -53,21 +56,25 @@ class Prediction:
         verdict: what the daemon would record.
         image: decoded, to draw; ``None`` if it could not be read, and if the prediction
             is neither an example nor a mistake.
+        reads: whether a digit or a number was read.
     """
 
     case: Case
     verdict: Verdict
     image: reader.DecodedImage | None
+    reads: Reads = Reads.DIGIT
 
     @property
-    def label(self) -> int | None:
-        """The digit in the image; ``None`` if the label is no digit from 0 to 9."""
-        return int(self.case.label) if self.case.label in _DIGIT_LABELS else None
+    def label(self) -> str | None:
+        """The digit or the number in the image; ``None`` if the label is something else."""
+        label = self.case.label
+        is_read = is_number(label) if self.reads is Reads.NUMBER else label in _DIGIT_LABELS
+        return label if is_read else None
 
     @property
     def is_right(self) -> bool:
-        """Whether the digit was read."""
-        return self.label is not None and self.verdict.text == str(self.label)
+        """Whether the digit or the number was read."""
+        return self.label is not None and self.verdict.text == self.label
 
     @property
     def is_ok(self) -> bool:
@@ -77,19 +84,19 @@ class Prediction:
     @property
     def is_counted(self) -> bool:
         """Whether the label defines a right answer."""
-        return self.label is not None or self.case.label in NO_DIGIT
+        return self.label is not None or self.case.label in NOTHING[self.reads]
 
     @property
     def is_mistake(self) -> bool:
-        """Whether a digit was misread, or something else was read as a digit."""
+        """Whether it was misread, or something else was read as a digit or a number."""
         if self.label is not None:
             return not self.is_right
-        return self.case.label in NO_DIGIT and self.is_ok
+        return self.is_counted and self.is_ok
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Images with one digit: how many, read right, ``ok``, and wrong yet ``ok``."""
+    """Images with a digit or a number: how many, read right, ``ok``, and wrong yet ``ok``."""
 
     count: int
     right: int
@@ -103,17 +110,17 @@ class Tally:
 
     @property
     def accuracy(self) -> float:
-        """Share of the digits that was read right; 0 if there were none."""
+        """Share that was read right; 0 if there were none."""
         return self.right / self.count if self.count else 0.0
 
     @property
     def coverage(self) -> float:
-        """Share of the digits that was ``ok``; 0 if there were none."""
+        """Share that was ``ok``; 0 if there were none."""
         return self.ok / self.count if self.count else 0.0
 
     @property
     def precision(self) -> float:
-        """Share of the ``ok`` digits that was right; 1 if none was ``ok``."""
+        """Share of the ``ok`` ones that was right; 1 if none was ``ok``."""
         return self.ok_right / self.ok if self.ok else 1.0
 
 
@@ -205,7 +212,7 @@ def evaluate(
     cases: Sequence[Case],
     on_prediction: Callable[[Prediction], object] = lambda _: None,
 ) -> Evaluation:
-    """Read all cases as the daemon would, and count.
+    """Read all cases as digits, as the daemon would, and count.
 
     Args:
         network: the model.
@@ -215,23 +222,40 @@ def evaluate(
     Raises:
         DataError: there is not one image to count.
     """
+    predictions = read_cases(network, cases, Reads.DIGIT, on_prediction)
+    counted = [prediction for prediction in predictions if prediction.is_counted]
+    if not counted:
+        raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
+    return _summarize(counted, choose_examples(predictions))
+
+
+def read_cases(
+    network: model.Model,
+    cases: Sequence[Case],
+    reads: Reads,
+    on_prediction: Callable[[Prediction], object],
+) -> list[Prediction]:
+    """Read all cases as the daemon would; see ``evaluate``."""
     predictions: list[Prediction] = []
-    every = max(1, len(cases) // _EXAMPLES)
+    examples = set(choose_examples(range(len(cases))))
     for start in range(0, len(cases), _BATCH):
         batch = cases[start : start + _BATCH]
         images = [_find_digit(network, case) for case in batch]
         verdicts = reader.judge_all(network, images, network.unsure_below)
         for case, image, verdict in zip(batch, images, verdicts, strict=True):
             decoded = image if isinstance(image, reader.DecodedImage) else None
-            prediction = Prediction(case, verdict, decoded)
+            prediction = Prediction(case, verdict, decoded, reads)
             on_prediction(prediction)
             # The images of a large folder may not fit into memory: keep those that may be drawn.
-            is_drawn = prediction.is_mistake or len(predictions) % every == 0
+            is_drawn = prediction.is_mistake or len(predictions) in examples
             predictions.append(prediction if is_drawn else replace(prediction, image=None))
-    counted = [prediction for prediction in predictions if prediction.is_counted]
-    if not counted:
-        raise DataError("there is no image to measure on: labels are 0 to 9, `none` or `multi`")
-    return _summarize(counted, tuple(predictions[::every][:_EXAMPLES]))
+    return predictions
+
+
+def choose_examples(cases: Sequence[T]) -> tuple[T, ...]:
+    """Return a few, evenly spaced."""
+    every = max(1, len(cases) // _EXAMPLES)
+    return tuple(cases[::every][:_EXAMPLES])
 
 
 def _find_digit(network: model.Model, case: Case) -> reader.DecodedImage | UnreadableError:
@@ -247,34 +271,49 @@ def _summarize(predictions: Sequence[Prediction], examples: tuple[Prediction, ..
     confusion = np.zeros((DIGITS, DIGITS + 1), np.int64)
     for each in digits:
         column = DIGITS if each.verdict.text is None else int(each.verdict.text)
-        confusion[each.label, column] += 1
-    wrong = [each for each in predictions if each.is_mistake]
-    read = [each for each in digits if each.verdict.confidence is not None]
+        confusion[int(each.case.label), column] += 1
     return Evaluation(
-        total=_tally(digits),
+        total=tally(digits),
         per_digit=tuple((int(confusion[d, d]), int(confusion[d].sum())) for d in range(DIGITS)),
-        calibration_error=calibration_error(
-            np.array([each.verdict.confidence for each in read], np.float64),
-            np.array([each.is_right for each in read], np.bool_),
-        ),
-        refused={
-            label: (sum(not each.is_ok for each in others if each.case.label == label), count)
-            for label, count in sorted(Counter(each.case.label for each in others).items())
-        },
+        calibration_error=measure_calibration(digits),
+        refused=count_refused(others),
         confusion=confusion,
-        mistakes=tuple(sorted(wrong, key=lambda each: -(each.verdict.confidence or 0.0))),
+        mistakes=sort_mistakes(predictions),
         examples=examples,
         per_trait={
-            trait: _tally([each for each in digits if trait in each.case.traits])
+            trait: tally([each for each in digits if trait in each.case.traits])
             for trait in sorted({trait for each in digits for trait in each.case.traits})
         },
     )
 
 
-def _tally(predictions: Sequence[Prediction]) -> Tally:
+def tally(predictions: Sequence[Prediction]) -> Tally:
+    """Count predictions whose labels are digits or numbers."""
     return Tally(
         count=len(predictions),
         right=sum(each.is_right for each in predictions),
         ok=sum(each.is_ok for each in predictions),
         ok_wrong=sum(each.is_ok and not each.is_right for each in predictions),
     )
+
+
+def measure_calibration(predictions: Sequence[Prediction]) -> float:
+    """Return the calibration error of those that have a confidence."""
+    read = [each for each in predictions if each.verdict.confidence is not None]
+    return calibration_error(
+        np.array([each.verdict.confidence for each in read], np.float64),
+        np.array([each.is_right for each in read], np.bool_),
+    )
+
+
+def count_refused(predictions: Sequence[Prediction]) -> dict[str, tuple[int, int]]:
+    """Return how many were not ``ok``, and how many there are, for each label."""
+    counts = Counter(each.case.label for each in predictions)
+    flagged = Counter(each.case.label for each in predictions if not each.is_ok)
+    return {label: (flagged[label], count) for label, count in sorted(counts.items())}
+
+
+def sort_mistakes(predictions: Sequence[Prediction]) -> tuple[Prediction, ...]:
+    """Return the mistakes, the most confident first."""
+    wrong = [each for each in predictions if each.is_mistake]
+    return tuple(sorted(wrong, key=lambda each: -(each.verdict.confidence or 0.0)))

@@ -80,29 +80,30 @@ def format_evaluation(measured: Evaluation) -> str:
     total = measured.total
     if total.count:
         lines = [
-            _format_share("accuracy", total.right, total.count),
-            _format_share("ok", total.ok, total.count),
-            _format_share("ok and right", total.ok_right, total.ok),
+            format_share("accuracy", total.right, total.count),
+            format_share("ok", total.ok, total.count),
+            format_share("ok and right", total.ok_right, total.ok),
             f"{'calibration error':23} {measured.calibration_error:8.2%}",
         ]
     lines += [
-        _format_share(f"{_LABELS_IN_WORDS[label]}, flagged", flagged, count)
+        format_share(f"{_LABELS_IN_WORDS[label]}, flagged", flagged, count)
         for label, (flagged, count) in measured.refused.items()
     ]
     lines += [
-        _format_share(f"  {digit}", right, count)
+        format_share(f"  {digit}", right, count)
         for digit, (right, count) in enumerate(measured.per_digit)
         if count
     ]
     lines += [
-        f"{_format_share(f'  {name}', trait.right, trait.count)}, "
+        f"{format_share(f'  {name}', trait.right, trait.count)}, "
         f"ok {trait.coverage:.1%}, wrong and ok {trait.ok_wrong}"
         for name, trait in measured.per_trait.items()
     ]
     return "\n".join(lines)
 
 
-def _format_share(name: str, part: int, whole: int) -> str:
+def format_share(name: str, part: int, whole: int) -> str:
+    """Return a share as a line of text; 100 % of nothing."""
     share = part / whole if whole else 1.0
     return f"{name:23} {share:8.2%}  {part} of {whole}"
 
@@ -169,14 +170,16 @@ def draw_pictures(measured: Evaluation, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.png" for name in ("confusion", "mistakes", "examples")]
     draw_confusion(measured, files[0])
-    worst = measured.mistakes[:WORST]
-    if len(worst) < len(measured.mistakes):
-        title = f"The {len(worst)} most confident of {len(measured.mistakes)} mistakes"
-    else:
-        title = f"Mistakes: {len(worst) or 'none'}"
-    _draw_sheet(worst, title, files[1])
+    _draw_sheet(measured.mistakes[:WORST], title_mistakes(len(measured.mistakes)), files[1])
     _draw_sheet(measured.examples, "Examples", files[2])
     return files
+
+
+def title_mistakes(count: int) -> str:
+    """Return the title of the sheet of mistakes."""
+    if count > WORST:
+        return f"The {WORST} most confident of {count} mistakes"
+    return f"Mistakes: {count or 'none'}"
 
 
 def draw_curves(history: Sequence[Epoch], path: Path) -> None:
@@ -256,15 +259,20 @@ def _draw_sheet(predictions: Sequence[Prediction], title: str, path: Path) -> No
 
 def _draw_pair(prediction: Prediction, original: Axes, glyph: Axes) -> None:
     """Draw the image and the model's input."""
-    verdict = prediction.verdict
-    digit = "no digit" if verdict.text is None else verdict.text
-    sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
-    # `$` would start a formula. Some names are long, so only the end is shown.
-    name = prediction.case.name.replace("$", r"\$")[-22:]
+    name, answer = describe(prediction, "no digit")
     colour = RIGHT if prediction.is_right else WRONG
-    original.set_title(f"{name}\nis {prediction.case.label}", fontsize=8, loc="left")
-    read_as = f"read as {digit}{sure}\n{verdict.status}"
-    glyph.set_title(read_as, fontsize=8, loc="left", color=colour)
+    original.set_title(name, fontsize=8, loc="left")
+    glyph.set_title(answer, fontsize=8, loc="left", color=colour)
     if prediction.image is not None:
         original.imshow(prediction.image.thumbnail)
         glyph.imshow(prediction.image.detection.glyph, cmap="gray", vmin=0, vmax=255)
+
+
+def describe(prediction: Prediction, nothing: str) -> tuple[str, str]:
+    """Return two lines each on the image and on the answer; ``nothing`` if there is no text."""
+    verdict = prediction.verdict
+    sure = "" if verdict.confidence is None else f" {verdict.confidence:.0%}"
+    # `$` would start a formula. Some names are long, so only the end is shown.
+    name = prediction.case.name.replace("$", r"\$")[-22:]
+    answer = f"read as {verdict.text or nothing}{sure}\n{verdict.status}"
+    return f"{name}\nis {prediction.case.label}", answer

@@ -1,0 +1,95 @@
+"""Evaluation on whole numbers: what is counted, and what the command prints and draws."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon.records import Reads, Status, Verdict
+from daemon.training import evaluate_numbers, report_numbers
+from daemon.training.evaluate import Case, Prediction
+
+
+def predict(
+    label: str, text: str | None, confidence: float = 0.9, traits: tuple[str, ...] = ()
+) -> Prediction:
+    """Return a prediction that is ``ok`` from a confidence of 0.8."""
+    status = Status.OK if text is not None and confidence >= 0.8 else Status.UNSURE
+    verdict = Verdict(status, text, None if text is None else confidence)
+    return Prediction(Case(f"{label}.png", label, bytes, traits), verdict, None, Reads.NUMBER)
+
+
+PREDICTIONS = [
+    predict("7", "7", traits=("photo",)),
+    predict("3", "8", 0.5, traits=("photo", "thin")),
+    predict("0471", "0471"),
+    predict("0471", "471"),
+    predict("7,5", "7.5", traits=("thin",)),
+    predict("-3", "-3", 0.6),
+    predict("19/10/2023", "19/10/2023"),
+    predict("123456789", "12345678", 0.95),
+    predict("88", None),
+    predict("none", None),
+    predict("none", "12"),
+    predict("none", "12", 0.3),
+    predict("illegible", "1"),
+    predict("multi", "1"),
+    predict("7.", "7"),
+]
+
+
+@pytest.fixture
+def measured() -> evaluate_numbers.NumberEvaluation:
+    counted = [each for each in PREDICTIONS if each.is_counted]
+    return evaluate_numbers.summarize_numbers(counted, ())
+
+
+def test_numbers_are_compared_as_they_are_written(
+    measured: evaluate_numbers.NumberEvaluation,
+) -> None:
+    total = measured.total
+    assert (total.count, total.right, total.ok, total.ok_wrong) == (9, 4, 6, 3)
+    # "3" substituted, a "0" and a "9" missing, and both digits of the one that was not read.
+    assert (total.digits, total.edits) == (1 + 1 + 4 + 4 + 2 + 1 + 8 + 9 + 2, 1 + 1 + 1 + 2)
+    assert measured.refused == {"none": (2, 3)}
+    wrong = [each.case.label for each in measured.mistakes]
+    assert wrong == ["123456789", "0471", "7,5", "none", "3", "88"]
+
+
+def test_numbers_are_counted_by_length_and_by_trait(
+    measured: evaluate_numbers.NumberEvaluation,
+) -> None:
+    counts = {name: (each.right, each.count) for name, each in measured.per_length.items()}
+    assert counts == {"1": (2, 3), "2-3": (0, 2), "4-6": (1, 2), "7+": (1, 2)}
+    traits = {name: (each.right, each.count) for name, each in measured.per_trait.items()}
+    assert traits == {"photo": (1, 2), "thin": (0, 2)}
+    assert measured.per_trait["thin"].edits == 1
+
+
+def test_figures_of_numbers_are_printed_as_a_table(
+    measured: evaluate_numbers.NumberEvaluation,
+) -> None:
+    lines = report_numbers.format_numbers(measured).splitlines()
+    assert lines[0] == f"{'exact match':23} {'44.44%':>8}  4 of 9"
+    assert lines[1] == f"{'digit errors':23} {'15.62%':>8}  5 of 32"
+    assert "no number, flagged        66.67%  2 of 3" in lines
+    (long,) = [line.split() for line in lines if line.startswith("7+")]
+    assert long == ["7+", "2", "50.0%", "5.9%", "100.0%", "50.0%", "1"]
+    figures = report_numbers.numbers_to_json(measured, "abc")
+    assert figures["exact_match"] == pytest.approx(4 / 9)
+    assert figures["digit_error_rate"] == pytest.approx(5 / 32)
+    assert figures["per_length"]["4-6"]["right"] == 1
+    assert figures["not_a_number"] == {"none": {"flagged": 2, "count": 3}}
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "edits"),
+    [
+        *[("", "", 0), ("", "12", 2), ("12", "", 2), ("1234", "1234", 0), ("1234", "1334", 1)],
+        *[("124", "1234", 1), ("12334", "1234", 1), ("2341", "1234", 2), ("999", "1234", 4)],
+    ],
+)
+def test_edits_are_substitutions_deletions_and_insertions(
+    text: str, label: str, edits: int
+) -> None:
+    assert evaluate_numbers.count_edits(text, label) == edits
+    assert evaluate_numbers.count_edits(label, text) == edits
