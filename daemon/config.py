@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,9 +24,10 @@ from pydantic_core import ErrorDetails
 
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError, StorageError
+from daemon.expected import find_fault as find_regex_fault
 from daemon.layout import FAILED, ORIGINALS, PICTURES
 from daemon.pattern import IMAGES, correct, find_fault
-from daemon.records import Cluster, ReadOptions, Reads
+from daemon.records import Cluster, Expected, ReadOptions, Reads
 
 
 def _as_path(value: object, info: ValidationInfo) -> object:
@@ -49,6 +51,7 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+_QUOTES = "\"'"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AsPath = Annotated[Path, BeforeValidator(_as_path)]
 
@@ -82,6 +85,14 @@ class Config(BaseModel):
     )
     # Not strict: YAML has no enums.
     reads: Reads = Field(Reads.DIGIT, strict=False, description='"digit" or "number"')
+    expect: str | None = Field(
+        None,
+        description='a regular expression in quotes, such as "[0-9]{2,3}", that the whole number '
+        "matches, or nothing",
+    )
+    expect_file: AsPath | None = Field(
+        None, description="the path of a text file with one number a line, or nothing"
+    )
     model: AsPath = Field(SHIPPED_MODEL, description="the path of a .keras file")
     unsure_below: float | None = Field(
         None, ge=0, le=1, description="a number from 0 to 1, or nothing for the model's own"
@@ -132,7 +143,7 @@ class Config(BaseModel):
 
     @property
     def reading(self) -> ReadOptions:
-        """The settings that a worker needs."""
+        """The settings that a worker needs, without the values of ``expect_file``."""
         return ReadOptions(
             model=self.model,
             max_megapixels=self.max_megapixels,
@@ -140,6 +151,7 @@ class Config(BaseModel):
             unsure_below=self.unsure_below,
             pictures=self.pictures,
             reads=self.reads,
+            expected=None if self.expect is None else Expected(self.expect),
         )
 
     @property
@@ -159,6 +171,14 @@ class Config(BaseModel):
             if fault := find_fault(glob):
                 raise ValueError(_describe_glob(_shown(glob), fault, glob))
         return pattern
+
+    @field_validator("expect")
+    @classmethod
+    def _matches_numbers(cls, expect: str | None) -> str | None:
+        if expect is not None and (fault := find_regex_fault(expect)):
+            text = f"{_shown(expect)} is not allowed; it must be a regular expression, but {fault}"
+            raise ValueError(" ".join(text.split()))
+        return expect
 
     @field_validator("metrics_file")
     @classmethod
@@ -190,6 +210,22 @@ class Config(BaseModel):
                 raise ValueError(
                     f"metrics_file: {self.metrics_file} is inside {other}, whose files are images; "
                     "name a file in the folder that node_exporter reads"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _expects_numbers(self) -> Self:
+        keys = {"expect": self.expect, "expect_file": self.expect_file}
+        given = {key: value for key, value in keys.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(
+                f"expect and expect_file: {self.expect} and {self.expect_file}: only one of the "
+                "two is allowed; remove the other"
+            )
+        for key, value in given.items():
+            if self.reads is not Reads.NUMBER:
+                raise ValueError(
+                    f"{key}: {value} is only allowed with reads: number; set this, or remove {key}"
                 )
         return self
 
@@ -266,7 +302,9 @@ def load(file: Path) -> Config:
             "it"
         ) from None
     except yaml.YAMLError as error:
-        hint = _describe_yaml_pattern(file, error) or _one_line(error)
+        text = file.read_text(encoding="utf-8").splitlines()
+        hint = _describe_yaml_pattern(text, error) or _describe_yaml_regex(text, error)
+        hint = hint or _one_line(error)
         raise ConfigError(f"{file} is not valid YAML: {hint}") from None
     if settings is None:
         settings = {}
@@ -291,7 +329,7 @@ def _fault(fault: ErrorDetails) -> str:
         near = difflib.get_close_matches(key, KEYS, n=1)
         hint = f"did you mean {near[0]}?" if near else _keys()
         return f"{key}: no such key; {hint}"
-    if key == "pattern" and (said := str(fault.get("ctx", {}).get("error", ""))):
+    if key in {"expect", "pattern"} and (said := str(fault.get("ctx", {}).get("error", ""))):
         return f"{key}: {said}"
     allowed = KEYS[key].description
     return f"{key}: {_shown(fault['input'])} is not allowed; it must be {allowed}"
@@ -306,11 +344,10 @@ def _shown(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _describe_yaml_pattern(file: Path, error: yaml.YAMLError) -> str:
+def _describe_yaml_pattern(lines: Sequence[str], error: yaml.YAMLError) -> str:
     """Return a message if the error is in an unquoted glob, such as ``*.jpg``; else nothing."""
     marks = (getattr(error, name, None) for name in ("context_mark", "problem_mark"))
     wrong = {mark.line for mark in marks if mark is not None}
-    lines = file.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
         if line.startswith("pattern:"):
             value = [line.removeprefix("pattern:")]
@@ -325,6 +362,18 @@ def _describe_yaml_pattern(file: Path, error: yaml.YAMLError) -> str:
                     f"others have a meaning in YAML: write pattern: {correct(text)}"
                 )
     return ""
+
+
+def _describe_yaml_regex(lines: Sequence[str], error: yaml.YAMLError) -> str:
+    """Return a message if the error is in an unquoted regular expression, or an escape in one."""
+    number = getattr(getattr(error, "problem_mark", None), "line", -1)
+    found = re.match(r"expect:\s*(\S+)", lines[number]) if 0 <= number < len(lines) else None
+    if not found:
+        return ""
+    return (
+        f"line {number + 1}: expect: {found[1]}: a regular expression needs single quotes, because "
+        f"[, \\ and others have a meaning in YAML: write expect: '{found[1].strip(_QUOTES)}'"
+    )
 
 
 def _one_line(error: yaml.YAMLError) -> str:

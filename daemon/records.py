@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -43,10 +43,20 @@ class Doubt(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """The numbers that are expected: those that a regular expression matches, or some values."""
+
+    pattern: str = ""
+    values: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ReadOptions:
     """The settings that a reading depends on.
 
-    ``unsure_below`` is a confidence; ``None`` means the model's own, set by calibration.
+    Attributes:
+        unsure_below: a confidence; ``None`` means the model's own, set by calibration.
+        expected: ``None`` means that every number is.
     """
 
     model: Path
@@ -55,6 +65,7 @@ class ReadOptions:
     unsure_below: float | None = None
     pictures: bool = True
     reads: Reads = Reads.DIGIT
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,53 @@ def test_pattern_that_cannot_match_is_refused(tmp_path: Path, text: str) -> None
     assert "is not allowed; it must be a glob" in refusal(tmp_path, f"pattern: {text}\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "expect: '[0-9'",
+            "expect: '[0-9' is not allowed; it must be a regular expression, but it",
+        ),
+        ("expect: 'a+'", "but it matches no number: write one that matches numbers such as 0471"),
+        ("expect: ''", "expect: '' is not allowed; it must be a regular expression, but it match"),
+        ("expect: '(?!0)[0-9]'", "but (?!0)[0-9] is not supported: write it with characters, sets"),
+        (
+            "expect: 12",
+            "expect: 12 is not allowed; it must be a regular expression in quotes, such",
+        ),
+        (
+            "expect: [0-9]",
+            "expect: [0-9] is not allowed; it must be a regular expression in quotes",
+        ),
+        ("expect: [0-9]{2}", "line 2: expect: [0-9]{2}: a regular expression needs single quotes"),
+        ("expect: [0-9]{2} # two", "have a meaning in YAML: write expect: '[0-9]{2}'"),
+        ('expect: "\\d+"', "have a meaning in YAML: write expect: '\\d+'"),
+        ("expect_file: 5", "expect_file: 5 is not allowed; it must be the path of a text file"),
+        ("expect_file: ''", "expect_file: '' is not allowed; it must be the path of a text file"),
+        (
+            "expect: '[0-9]'\nexpect_file: ids.txt",
+            "expect and expect_file: [0-9] and {folder}/ids.txt: only one of the two is allowed",
+        ),
+    ],
+)
+def test_unusable_expectation_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    message = refusal(tmp_path, f"reads: number\n{text}\n")
+    assert said.replace("{folder}", str(tmp_path)) in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("line", ["expect: '[0-9]'", "expect_file: ids.txt"])
+@pytest.mark.parametrize("reads", ["", "reads: digit\n"])
+def test_only_numbers_are_expected(tmp_path: Path, line: str, reads: str) -> None:
+    key, _, value = line.partition(": ")
+    value = value.strip("'") if key == "expect" else f"{tmp_path}/{value}"
+    assert refusal(tmp_path, f"{reads}{line}\n").endswith(
+        f"config.yaml: {key}: {value} is only allowed with reads: number; set this, or remove {key}"
+    )
+    config = load(written(tmp_path, f"reads: number\n{line}\n"))
+    assert str(getattr(config, key)) == value
+
+
 def test_all_invalid_settings_are_reported_at_once(tmp_path: Path) -> None:
     message = refusal(tmp_path, "batch_size: 0\nworkers: -1\nwat: 1\n")
     assert message.count("\n  ") == 3

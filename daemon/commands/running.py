@@ -98,7 +98,7 @@ def _format_unfinished(files: Mapping[str, str]) -> str:
 @click.command()
 @config_option
 def check(config_file: Path) -> None:
-    """Check whether `run` would start: config, folders, watch mode, model.
+    """Check whether `run` would start: config, folders, watch mode, expected numbers, model.
 
     Changes nothing. Exits with the status that `run` would exit with, with 0 if digitd is already
     running on this config, and with 1 if only the metrics file cannot be written.

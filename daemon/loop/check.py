@@ -11,9 +11,10 @@ from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
 from daemon.errors import ClusterError, DestinationError, DigitdError, describe
 from daemon.inbox.inbox import Inbox
-from daemon.loop.startup import check_folders, start_readers, try_to_create
+from daemon.loop.startup import check_folders, load_options, start_readers, try_to_create
 from daemon.loop.status import own_daemon
 from daemon.records import Reading
+from daemon.text import count
 from daemon.workers.pool import worker_count
 from daemon.workers.readers import Readers
 from daemon.workers.worker import WorkerSettings
@@ -43,6 +44,8 @@ def run_checks(config: Config) -> Iterator[Finding]:
             yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be created'}")
         if config.inbox.exists():
             yield _watch(config)
+    if config.expect_file is not None:
+        yield _expect_file(config, config.expect_file)
     yield _model(config)
     if config.metrics_file is not None:
         yield _metrics_file(config.metrics_file)
@@ -63,6 +66,15 @@ def _watch(config: Config) -> Finding:
     elif mode == "polling":
         why = "; the file system sends no events, or inotify's limits are reached"
     return Finding(f"watch: by {mode}{why}")
+
+
+def _expect_file(config: Config, file: Path) -> Finding:
+    try:
+        expected = load_options(config).expected
+    except (DigitdError, OSError) as error:
+        return Finding(describe(error), error)
+    values = 0 if expected is None else len(expected.values)
+    return Finding(f"expect_file: {file} has {count(values, 'number')}")
 
 
 def _model(config: Config) -> Finding:

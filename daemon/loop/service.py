@@ -15,7 +15,7 @@ from daemon.config import Config
 from daemon.errors import DigitdError, StorageError, describe
 from daemon.loop.metrics import Metrics
 from daemon.loop.session import Session
-from daemon.loop.startup import check_folders, make_folders, start_readers
+from daemon.loop.startup import check_folders, load_options, make_folders, start_readers
 from daemon.loop.status import State, count_files_left
 from daemon.outbox.rows import Row, timestamp
 from daemon.records import ReadOptions, Status
@@ -50,6 +50,7 @@ class _Reload:
     """A reload in progress: new settings, and one worker that tries them."""
 
     config: Config
+    settings: WorkerSettings
     trial: Readers
 
 
@@ -69,7 +70,7 @@ class Service:
         on_turn: Callable[[Progress], None] | None = None,
         worker_settings: Callable[[ReadOptions], WorkerSettings] = WorkerSettings,
     ) -> None:
-        """Read the config; see ``config.load`` for what is raised.
+        """Read the config; see ``config.load`` and ``load_options`` for what is raised.
 
         Args:
             config_file: relative paths in it are relative to its folder.
@@ -84,6 +85,7 @@ class Service:
         self._on_turn = on_turn
         self._worker_settings = worker_settings
         self._config = config.load(config_file)
+        self._settings = worker_settings(load_options(self._config))
         self._wakeup = Wakeup()
         self._is_stopping = self._is_reload_asked = False
         self._reload: _Reload | None = None
@@ -111,7 +113,7 @@ class Service:
             while is_reloaded:
                 session = Session(
                     self._config,
-                    self._start_readers(self._config),
+                    start_readers(self._config, self._settings),
                     self._wakeup,
                     self._observe,
                     self._metrics,
@@ -159,7 +161,8 @@ class Service:
                 log.info("reloading %s", self._file)
                 new = config.load(self._file)
                 check_folders(new, self._config)
-                self._reload = _Reload(new, self._start_readers(new, workers=1))
+                settings = self._worker_settings(load_options(new))
+                self._reload = _Reload(new, settings, start_readers(new, settings, workers=1))
             if self._reload is None:
                 return False
             self._reload.trial.poll()
@@ -168,15 +171,12 @@ class Service:
             if self._reload.trial.self_test is None:
                 return False
             make_folders(self._reload.config, self._config)
-            self._config = self._reload.config
+            self._config, self._settings = self._reload.config, self._reload.settings
             is_passed = True
         except (OSError, DigitdError) as error:
             log.error("not reloaded, the settings stay unchanged: %s", describe(error))
         self._end_reload()
         return is_passed
-
-    def _start_readers(self, settings: Config, workers: int | None = None) -> Readers:
-        return start_readers(settings, self._worker_settings(settings.reading), workers)
 
     def _end_reload(self) -> None:
         if self._reload is not None:

@@ -5,10 +5,12 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from daemon.config import Config
+from daemon.config import KEYS, Config
 from daemon.errors import ConfigError, MissingPackageError, StorageError, describe
+from daemon.expected import load_values
 from daemon.files import make_folder
 from daemon.layout import (
     ATTEMPTS,
@@ -22,10 +24,13 @@ from daemon.layout import (
 )
 from daemon.locks import busy, is_held
 from daemon.outbox.table import check_header, check_is_file
+from daemon.records import ReadOptions
 from daemon.workers.pool import Pool, worker_count
 from daemon.workers.readers import Readers
 from daemon.workers.worker import WorkerSettings
 
+# A person must mend these. systemd tries again after others, such as EIO.
+_WRONG_PATH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 
 
@@ -163,6 +168,27 @@ def try_to_create(folder: Path) -> None:
         # Network file systems have no unnamed files. Those of the kernel hold no files at all.
         if error.errno not in _NO_UNNAMED_FILES or not os.statvfs(folder).f_blocks:
             raise
+
+
+def load_options(config: Config) -> ReadOptions:
+    """Return the settings that a worker needs, with the values of ``expect_file``.
+
+    Raises:
+        ConfigError: the file has something else than numbers, or may not be read.
+        StorageError: it cannot be read now.
+    """
+    options, file = config.reading, config.expect_file
+    if file is None:
+        return options
+    try:
+        return replace(options, expected=load_values(file))
+    except OSError as error:
+        kind = ConfigError if error.errno in _WRONG_PATH else StorageError
+        why = f"cannot be read: {error.strerror}"
+    except ValueError as error:
+        kind, why = ConfigError, str(error)
+    allowed = KEYS["expect_file"].description
+    raise kind(f"{config.file}: expect_file: {file} {why}; it must be {allowed}")
 
 
 def start_readers(config: Config, settings: WorkerSettings, workers: int | None = None) -> Readers:

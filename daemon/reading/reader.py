@@ -1,17 +1,18 @@
 """Read images: from a file's bytes to a verdict and a picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UnreadableError
+from daemon.expected import check_verdict
 from daemon.picture.painter import Painter
 from daemon.reading import eye, image, model
 from daemon.reading.eye import Count
-from daemon.records import Doubt, FileContent, Reading, ReadOptions, Status, Verdict
+from daemon.records import Doubt, Expected, FileContent, Reading, ReadOptions, Status, Verdict
 
 # Above this probability of "not a digit" the row has no digit. Below it the row also gives the most
 # likely digit, which is right for 42 of the 83 validation digits that are classified as "not a
@@ -89,10 +90,14 @@ class Reader:
         )
         self._painter = Painter() if options.pictures else None
 
-    def read(self, contents: Sequence[FileContent]) -> list[Reading]:
-        """Return a reading for each file."""
+    def read(
+        self, contents: Sequence[FileContent], expected: Expected | None = None
+    ) -> list[Reading]:
+        """Return a reading for each file; ``expected`` as in ``ReadOptions``."""
         images = [self._find_digit(content) for content in contents]
         verdicts = judge_all(self.model, images, self._unsure_below)
+        if expected is not None:
+            verdicts = [check_verdict(verdict, expected) for verdict in verdicts]
         return [
             Reading(verdict, self.model.hash, self._paint(content, decoded, verdict))
             for content, decoded, verdict in zip(contents, images, verdicts, strict=True)
@@ -142,7 +147,8 @@ def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]
     Raises:
         ModelError: the model cannot be loaded.
     """
-    return _load_reader(options).read(contents)
+    # One model serves the known digit, whose reading ignores what is expected, and all files.
+    return _load_reader(replace(options, expected=None)).read(contents, options.expected)
 
 
 def judge(scores: NDArray[np.float32], counts: NDArray[np.float32], unsure_below: float) -> Verdict:
