@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import time
@@ -65,10 +66,17 @@ class WorkerProcess:
             undo.callback(os.close, self._stderr)
             self._progress = os.memfd_create("digitd-worker-progress")
             undo.callback(os.close, self._progress)
+            # No argument of the process: ``start`` would wait until it has imported its modules if
+            # the settings are larger than a pipe, as 100,000 expected values are (0.2 s).
+            self._settings = os.memfd_create("digitd-worker-settings")
+            undo.callback(os.close, self._settings)
+            with open(self._settings, "wb", closefd=False) as file:
+                pickle.dump(settings, file)
             self._connection, theirs = _SPAWN.Pipe()
             undo.callback(self._connection.close)
-            paths = (f"/proc/{os.getpid()}/fd/{each}" for each in (self._stderr, self._progress))
-            arguments = (theirs, settings, *paths)
+            descriptors = (self._settings, self._stderr, self._progress)
+            paths = (f"/proc/{os.getpid()}/fd/{each}" for each in descriptors)
+            arguments = (theirs, *paths)
             self._process = _SPAWN.Process(target=worker.main, args=arguments, daemon=True)
             with theirs:
                 self._process.start()
@@ -145,8 +153,8 @@ class WorkerProcess:
         self._process.join()
         self._process.close()
         self._connection.close()
-        os.close(self._stderr)
-        os.close(self._progress)
+        for descriptor in (self._settings, self._stderr, self._progress):
+            os.close(descriptor)
 
     def _expect_answer(self) -> None:
         """Set the deadline for the first batch."""

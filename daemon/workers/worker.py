@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import pickle
 import signal
 import stat
 import threading
@@ -78,7 +79,7 @@ class WorkerSettings:
     timeouts: Timeouts = Timeouts()
 
 
-def main(connection: Connection, settings: WorkerSettings, stderr: str, progress: str) -> None:
+def main(connection: Connection, settings_file: str, stderr: str, progress: str) -> None:
     """Read the known digit, then one batch after another, until the pipe closes.
 
     An unexpected error ends the process, with its traceback on stderr. The daemon then has each
@@ -86,7 +87,7 @@ def main(connection: Connection, settings: WorkerSettings, stderr: str, progress
 
     Args:
         connection: receives batches and sends replies.
-        settings: how to read them.
+        settings_file: path of a file with the pickled ``WorkerSettings``.
         stderr: path of the file that stderr is redirected to.
         progress: path of the file that says whether a batch is being read, so that a batch that
             was never started is not blamed.
@@ -101,6 +102,8 @@ def main(connection: Connection, settings: WorkerSettings, stderr: str, progress
     os.close(descriptor)
     state = os.open(progress, os.O_WRONLY)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    with open(settings_file, "rb") as file:  # noqa: PTH123 - like the other paths
+        settings: WorkerSettings = pickle.load(file)  # noqa: S301 - the daemon's own file in memory
     try:
         connection.send(run_self_test(settings.read, settings.options))
     except ModelError as error:
