@@ -52,8 +52,8 @@ class Link(threading.Thread):
 
         Args:
             cluster: where the scheduler is.
-            settings: how workers read. The model is sent to them; ``settings.read`` must be
-                importable there.
+            settings: how workers read. The model and the expected values are sent to them once;
+                ``settings.read`` must be importable there.
             on_change: called from this thread when an attribute has changed.
         """
         super().__init__(name="cluster", daemon=True)
@@ -64,7 +64,7 @@ class Link(threading.Thread):
         self._settings = settings
         self._on_change = on_change
         self._client: Any = None
-        self._model_name = ""
+        self._model_name = self._values_name = ""
         self._state: tuple[int, str, bool] = (0, "", False)
         self._stopping = threading.Event()
         # Silence Dask's logger: ``error`` already reports what its messages mean.
@@ -87,7 +87,7 @@ class Link(threading.Thread):
         self._stopping.set()
         self._disconnect()
 
-    def read(self, _: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
+    def read(self, options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
         """Read a batch on a worker; may be called from any thread.
 
         Raises:
@@ -97,9 +97,15 @@ class Link(threading.Thread):
         client = self._client
         if client is None:
             raise DisconnectedError("there is no connection to the scheduler")
-        return self._run(client, contents)
+        return self._run(client, options, contents)
 
-    def _run(self, client: Any, contents: Sequence[FileContent]) -> list[Reading]:  # noqa: ANN401 - Dask's
+    def _run(
+        self,
+        client: Any,  # noqa: ANN401 - Dask's
+        options: ReadOptions,
+        contents: Sequence[FileContent],
+    ) -> list[Reading]:
+        has_values = options.expected is not None and options.expected.values
         limit = self._settings.timeouts.seconds_for(len(contents))
         future = None
         try:
@@ -107,7 +113,12 @@ class Link(threading.Thread):
             future = client.submit(
                 remote.read,
                 self._settings.read,
-                self._sent,
+                replace(
+                    options,
+                    model=Path(self._model_name),
+                    expected=None if has_values else options.expected,
+                ),
+                self._values_name if has_values else "",
                 list(contents),
                 pure=False,
                 retries=0,
@@ -125,13 +136,10 @@ class Link(threading.Thread):
                 with suppress(Exception):  # the connection may be gone
                     future.cancel() if not future.done() else future.release()
 
-    @property
-    def _sent(self) -> ReadOptions:
-        return replace(self._settings.options, model=Path(self._model_name))
-
     def _stay_connected(self) -> None:
-        data = self._settings.options.model.read_bytes()
-        self._model_name = f"digitd-{hashlib.sha256(data).hexdigest()[:16]}.keras"
+        options = self._settings.options
+        model, values = options.model.read_bytes(), _encode_values(options)
+        self._model_name, self._values_name = _name(model, ".keras"), _name(values, ".txt")
         client = self._client = distributed.Client(  # type: ignore[no-untyped-call]
             self._cluster.address,
             security=self._security(),
@@ -140,7 +148,9 @@ class Link(threading.Thread):
             set_as_default=False,
             direct_to_workers=True,  # results do not pass through the scheduler
         )
-        client.register_plugin(remote.ModelFile(self._model_name, data), name=self._model_name)
+        for name, data in ((self._model_name, model), (self._values_name, values)):
+            if data:
+                client.register_plugin(remote.SentFile(name, data), name=name)
         while not self._stopping.is_set() and client.status == "running":
             self._count_workers(client)
             self._stopping.wait(_COUNT_SECONDS)
@@ -161,7 +171,7 @@ class Link(threading.Thread):
         elif self.self_test is None:
             try:
                 self.self_test = run_self_test(
-                    lambda _, contents: self._run(client, contents), self._settings.options
+                    lambda *arguments: self._run(client, *arguments), self._settings.options
                 )
             except (ModelError, OSError) as raised:
                 error = raised
@@ -213,3 +223,14 @@ class Link(threading.Thread):
         if client is not None:
             with suppress(Exception):  # it is gone anyway
                 client.close(timeout=1)
+
+
+def _encode_values(options: ReadOptions) -> bytes:
+    """Return the expected values as lines, in an order that does not change."""
+    values = () if options.expected is None else sorted(options.expected.values)
+    return "\n".join(values).encode("ascii")
+
+
+def _name(data: bytes, ending: str) -> str:
+    """Return the name under which workers have a file."""
+    return f"digitd-{hashlib.sha256(data).hexdigest()[:16]}{ending}"

@@ -6,11 +6,13 @@ A worker is started with ``--preload daemon.cluster.remote``, see docs/cluster.m
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from daemon import __version__
+from daemon.expected import load_values
 from daemon.files import replace_whole
 from daemon.records import FileContent, Reading, ReadOptions
 from daemon.workers.worker import Read
@@ -27,8 +29,8 @@ async def dask_setup(worker: Worker) -> None:
     worker.state.available_resources[RESOURCE] = worker.state.nthreads
 
 
-class ModelFile(WorkerPlugin):
-    """Writes the model's file on each worker, once: those that there are, and those that come."""
+class SentFile(WorkerPlugin):
+    """Writes a file on each worker, once: those that there are, and those that come."""
 
     def __init__(self, name: str, data: bytes) -> None:
         self.name = name
@@ -39,14 +41,25 @@ class ModelFile(WorkerPlugin):
         replace_whole(Path(worker.local_directory) / self.name, self._data)
 
 
-def read(read_here: Read, options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]:
+def read(
+    read_here: Read, options: ReadOptions, values: str, contents: Sequence[FileContent]
+) -> list[Reading]:
     """Read a batch in a worker.
 
     Args:
         read_here: reads it; see ``WorkerSettings.read``.
-        options: the settings; the model is named like its ``ModelFile``.
+        options: the settings; the model is named like its ``SentFile``.
+        values: the name of the ``SentFile`` with the values that are expected; empty if there are
+            none.
         contents: the files.
     """
-    model = Path(get_worker().local_directory) / options.model
+    folder = Path(get_worker().local_directory)
+    options = replace(options, model=folder / options.model)
     with _reading:
-        return read_here(replace(options, model=model), contents)
+        if values:
+            options = replace(options, expected=_load_values(folder / values))
+        return read_here(options, contents)
+
+
+# 100,000 values take 0.1 s to load.
+_load_values = lru_cache(maxsize=1)(load_values)

@@ -244,3 +244,40 @@ def test_missing_certificate_is_named(box: Box, cluster: Cluster) -> None:
     done = digitd("check", "--config", box.config)
     assert done.returncode == 1
     assert "node.pem: No such file or directory" in done.stdout
+
+
+def test_workers_get_the_expected_numbers_once(box: Box, cluster: Cluster) -> None:
+    ids = box.folder / "ids.txt"
+    ids.write_text("".join(f"{n}\n" for n in range(1_000_000, 1_100_000)), encoding="ascii")
+    box.configure(reads="number", expect_file="ids.txt")
+    cluster.start_workers()
+
+    def read(*numbers: str) -> dict[str, tuple[str, str, str]]:
+        rows = len(box.rows())
+        for number in numbers:
+            box.drop(f"{number}.png", stand_in.png_like(f"number {number}"))
+        box.wait_for_rows(rows + len(numbers))
+        new = box.rows()[rows:]
+        return {row["file"]: (row["status"], row["digit"], row["reason"]) for row in new}
+
+    with Daemon(box, STAND_IN) as running:
+        assert read("1000007", "9000007", "55") == {
+            "1000007.png": ("ok", "1000007", ""),
+            "9000007.png": ("unsure", "1000007", "not expected: read 9000007"),
+            "55.png": ("unsure", "55", "not expected"),
+        }
+        cluster.replace_worker(0)
+        assert read("1000008", "56") == {
+            "1000008.png": ("ok", "1000008", ""),
+            "56.png": ("unsure", "56", "not expected"),
+        }
+        (sent,) = (cluster.folder / "worker0").rglob("digitd-*.txt")
+        assert len(sent.read_text(encoding="ascii").split()) == 100_000
+        ids.write_text("57\n", encoding="ascii")
+        running.send(signal.SIGHUP)
+        running.wait_for_log("is ready", times=2)
+        assert read("57", "1000009") == {
+            "57.png": ("ok", "57", ""),
+            "1000009.png": ("unsure", "1000009", "not expected"),
+        }
+        assert running.stop() == 0
