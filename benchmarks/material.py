@@ -31,12 +31,25 @@ def small_pngs(folder: Path, count: int) -> None:
     """Write ``digit1.png`` and on: 28x28, each turned and moved a little, no two alike."""
     chance = np.random.default_rng(7)
     inks = _inks()
-    middle = (_SIDE / 2, _SIDE / 2)
     for number in range(1, count + 1):
-        turn = cv2.getRotationMatrix2D(middle, chance.uniform(-12, 12), chance.uniform(0.8, 1.05))
-        turn[:, 2] = turn[:, 2] + chance.uniform(-1.5, 1.5, 2)
-        ink = cv2.warpAffine(inks[number % len(inks)], turn, (_SIDE, _SIDE), borderValue=(255,))
-        cv2.imwrite(str(folder / f"digit{number}.png"), ink)
+        cv2.imwrite(str(folder / f"digit{number}.png"), _vary(chance, inks[number % len(inks)]))
+
+
+def six_digits(folder: Path, count: int) -> None:
+    """Write ``number1.png`` and on: 168x28, six digits as of ``small_pngs`` side by side."""
+    chance = np.random.default_rng(7)
+    inks = _inks()
+    for number in range(1, count + 1):
+        row = [_vary(chance, inks[each]) for each in chance.integers(0, len(inks), 6)]
+        cv2.imwrite(str(folder / f"number{number}.png"), np.hstack(row))
+
+
+def _vary(chance: np.random.Generator, ink: NDArray[Any]) -> NDArray[Any]:
+    """Return (28, 28) ink turned and moved a little."""
+    middle = (_SIDE / 2, _SIDE / 2)
+    turn = cv2.getRotationMatrix2D(middle, chance.uniform(-12, 12), chance.uniform(0.8, 1.05))
+    turn[:, 2] = turn[:, 2] + chance.uniform(-1.5, 1.5, 2)
+    return cv2.warpAffine(ink, turn, (_SIDE, _SIDE), borderValue=(255,))
 
 
 def photos(folder: Path, count: int) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.daemon import Box, Daemon
+from support.daemon import DIGITD, Box, Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +31,10 @@ class Memory:
 class TimedDaemon(Daemon):
     """A running digitd with the settings that a user has; seconds are of ``time.perf_counter``."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Box, command: list[str] = DIGITD) -> None:
         """Start it."""
         self.started = time.perf_counter()
-        super().__init__(box)
+        super().__init__(box, command)
 
     def __exit__(self, *_: object) -> None:
         """Stop it."""
