@@ -30,6 +30,8 @@ from support.daemon import ROOT, Box
 _FILES = 192  # a round's, on one core
 _PHOTOS = 16
 _DAEMON_ROUNDS = 5
+DIGIT = "a digit, 28x28: time, this against the other"
+NUMBER = "a number of six digits: time against a digit's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +98,22 @@ def compare_one_core(other: Path, rounds: int, *, numbers: bool) -> Iterator[Rat
         material.photos(photos, _PHOTOS)
         material.six_digits(six, _FILES)
         kinds = {
-            "a digit, 28x28": (small, False),
-            "a digit with its picture": (small, True),
-            "a photo of 2 megapixels": (photos, False),
+            DIGIT: (small, False),
+            "a digit with its picture: the same": (small, True),
+            "a photo of 2 megapixels: the same": (photos, False),
         }
         for what, (folder, pictures) in kinds.items():
             with (
                 OneCore(other, folder, pictures=pictures, reads="digit") as before,
                 OneCore(ROOT, folder, pictures=pictures, reads="digit") as now,
             ):
-                yield _compare(f"{what}: time, this against the other", before, now, rounds)
+                yield _compare(what, before, now, rounds)
         if numbers:
             with (
                 OneCore(ROOT, small, pictures=False, reads="digit") as digit,
                 OneCore(ROOT, six, pictures=False, reads="number") as number,
             ):
-                yield _compare(
-                    "a number of six digits: time against a digit's", digit, number, rounds
-                )
+                yield _compare(NUMBER, digit, number, rounds)
 
 
 def _compare(what: str, first: OneCore, second: OneCore, rounds: int) -> Ratio:
