@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -133,6 +133,7 @@ class Evaluation:
         per_digit: (right, count) of each digit.
         calibration_error: expected, over 15 bins, 0 to 1.
         refused: of the images with no digit or several, by label: (not ``ok``, count).
+        refused_per_trait: the same by trait; empty without traits.
         confusion: (10, 11) int; rows are the digits drawn, the last column is "no digit".
         mistakes: the wrong predictions, the most confident first.
         examples: a few predictions, evenly spaced.
@@ -143,6 +144,7 @@ class Evaluation:
     per_digit: tuple[tuple[int, int], ...]
     calibration_error: float
     refused: dict[str, tuple[int, int]]
+    refused_per_trait: dict[str, tuple[int, int]]
     confusion: NDArray[np.int64]
     mistakes: tuple[Prediction, ...]
     examples: tuple[Prediction, ...]
@@ -277,6 +279,7 @@ def _summarize(predictions: Sequence[Prediction], examples: tuple[Prediction, ..
         per_digit=tuple((int(confusion[d, d]), int(confusion[d].sum())) for d in range(DIGITS)),
         calibration_error=measure_calibration(digits),
         refused=count_refused(others),
+        refused_per_trait=count_refused_by_trait(others),
         confusion=confusion,
         mistakes=sort_mistakes(predictions),
         examples=examples,
@@ -308,9 +311,20 @@ def measure_calibration(predictions: Sequence[Prediction]) -> float:
 
 def count_refused(predictions: Sequence[Prediction]) -> dict[str, tuple[int, int]]:
     """Return how many were not ``ok``, and how many there are, for each label."""
-    counts = Counter(each.case.label for each in predictions)
-    flagged = Counter(each.case.label for each in predictions if not each.is_ok)
-    return {label: (flagged[label], count) for label, count in sorted(counts.items())}
+    return _count_flagged((each.case.label, each) for each in predictions)
+
+
+def count_refused_by_trait(predictions: Sequence[Prediction]) -> dict[str, tuple[int, int]]:
+    """Return how many were not ``ok``, and how many there are, for each trait."""
+    return _count_flagged((trait, each) for each in predictions for trait in each.case.traits)
+
+
+def _count_flagged(named: Iterable[tuple[str, Prediction]]) -> dict[str, tuple[int, int]]:
+    flagged, counts = Counter[str](), Counter[str]()
+    for name, each in named:
+        flagged[name] += not each.is_ok
+        counts[name] += 1
+    return {name: (flagged[name], count) for name, count in sorted(counts.items())}
 
 
 def sort_mistakes(predictions: Sequence[Prediction]) -> tuple[Prediction, ...]:

@@ -12,6 +12,7 @@ from daemon.training.evaluate import (
     Tally,
     choose_examples,
     count_refused,
+    count_refused_by_trait,
     measure_calibration,
     read_cases,
     sort_mistakes,
@@ -48,6 +49,7 @@ class NumberEvaluation:
         total: all images with a number.
         calibration_error: expected, over 15 bins, 0 to 1.
         refused: of the images with no number, by label: (not ``ok``, count).
+        refused_per_trait: the same by trait; empty without traits.
         per_length: the images with a number by its digits; lengths that do not occur are left out.
         per_trait: the same by trait; empty without traits.
         mistakes: the wrong predictions, the most confident first.
@@ -57,6 +59,7 @@ class NumberEvaluation:
     total: NumberTally
     calibration_error: float
     refused: dict[str, tuple[int, int]]
+    refused_per_trait: dict[str, tuple[int, int]]
     per_length: dict[str, NumberTally]
     per_trait: dict[str, NumberTally]
     mistakes: tuple[Prediction, ...]
@@ -93,12 +96,14 @@ def summarize_numbers(
 ) -> NumberEvaluation:
     """Count the predictions whose labels define a right answer."""
     numbers = [each for each in predictions if each.label is not None]
+    others = [each for each in predictions if each.label is None]
     lengths = [_name_length(each) for each in numbers]
     traits = sorted({trait for each in numbers for trait in each.case.traits})
     return NumberEvaluation(
         total=tally_numbers(numbers),
         calibration_error=measure_calibration(numbers),
-        refused=count_refused([each for each in predictions if each.label is None]),
+        refused=count_refused(others),
+        refused_per_trait=count_refused_by_trait(others),
         per_length={
             length: tally_numbers(
                 [each for each, its in zip(numbers, lengths, strict=True) if its == length]

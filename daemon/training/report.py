@@ -89,6 +89,7 @@ def format_evaluation(measured: Evaluation) -> str:
         format_share(f"{_LABELS_IN_WORDS[label]}, flagged", flagged, count)
         for label, (flagged, count) in measured.refused.items()
     ]
+    lines += format_flagged(measured.refused_per_trait)
     lines += [
         format_share(f"  {digit}", right, count)
         for digit, (right, count) in enumerate(measured.per_digit)
@@ -100,6 +101,21 @@ def format_evaluation(measured: Evaluation) -> str:
         for name, trait in measured.per_trait.items()
     ]
     return "\n".join(lines)
+
+
+def format_flagged(refused: dict[str, tuple[int, int]]) -> list[str]:
+    """Return a line for each trait of images in which nothing must be read."""
+    return [
+        format_share(f"  {trait}, flagged", flagged, count)
+        for trait, (flagged, count) in refused.items()
+    ]
+
+
+def flagged_to_json(refused: dict[str, tuple[int, int]]) -> dict[str, dict[str, int]]:
+    """Return counts of images in which nothing must be read as a JSON object."""
+    return {
+        name: {"flagged": flagged, "count": count} for name, (flagged, count) in refused.items()
+    }
 
 
 def format_share(name: str, part: int, whole: int) -> str:
@@ -125,10 +141,8 @@ def to_json(measured: Evaluation, file_hash: str) -> dict[str, Any]:
             str(digit): {"right": right, "count": count}
             for digit, (right, count) in enumerate(measured.per_digit)
         },
-        "not_a_digit": {
-            label: {"flagged": flagged, "count": count}
-            for label, (flagged, count) in measured.refused.items()
-        },
+        "not_a_digit": flagged_to_json(measured.refused),
+        "not_a_digit_per_trait": flagged_to_json(measured.refused_per_trait),
         "per_trait": {name: asdict(trait) for name, trait in measured.per_trait.items()},
         "confusion": measured.confusion.tolist(),
     }

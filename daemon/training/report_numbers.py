@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from daemon.training.evaluate_numbers import NumberEvaluation, NumberTally
-from daemon.training.report import format_share
+from daemon.training.report import flagged_to_json, format_flagged, format_share
 
 _FIGURES = ("count", "exact", "digit errors", "ok", "ok and right", "wrong and ok")
 _NAME_WIDTH = 20  # of the tables' first column, in characters
@@ -27,6 +27,7 @@ def format_numbers(measured: NumberEvaluation) -> str:
         format_share("no number, flagged", flagged, count)
         for flagged, count in measured.refused.values()
     ]
+    lines += format_flagged(measured.refused_per_trait)
     for title, groups in (("digits", measured.per_length), ("trait", measured.per_trait)):
         if groups:
             lines += ["", _format_cells((title, *_FIGURES))]
@@ -54,10 +55,8 @@ def numbers_to_json(measured: NumberEvaluation, file_hash: str) -> dict[str, Any
         "model": file_hash,
         **_tally_to_json(measured.total),
         "calibration_error": measured.calibration_error,
-        "not_a_number": {
-            label: {"flagged": flagged, "count": count}
-            for label, (flagged, count) in measured.refused.items()
-        },
+        "not_a_number": flagged_to_json(measured.refused),
+        "not_a_number_per_trait": flagged_to_json(measured.refused_per_trait),
         "per_length": {name: _tally_to_json(each) for name, each in measured.per_length.items()},
         "per_trait": {name: _tally_to_json(each) for name, each in measured.per_trait.items()},
     }

@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     pair = np.hstack([MNIST["x_test"][order[2]], MNIST["x_test"][order[6]]])
     for name, label, traits, shown in (
         ("blank.png", "none", "", np.full((28, 28), 255, np.uint8)),
-        ("pair.png", "multi", "", pair),
+        ("pair.png", "multi", "thin;touching", pair),
         ("odd.png", "ambiguous", "", MNIST["x_test"][order[3]]),
         ("hard.png", "7", "hard;thin", np.zeros((28, 28), np.uint8)),
     ):
@@ -58,6 +58,7 @@ def test_folder_of_images_is_evaluated(folder: Path) -> None:
     assert found.confusion.sum() == 8
     assert sum(count for _, count in found.per_digit) == 8
     assert found.refused == {"multi": (1, 1), "none": (1, 1)}
+    assert found.refused_per_trait == {"thin": (1, 1), "touching": (1, 1)}
     assert [prediction.case.label for prediction in found.mistakes] == ["5"]
     all_of_it = evaluate.evaluate(reader, evaluate.list_cases(folder))
     assert (all_of_it.total.count, all_of_it.total.right) == (9, 7)
@@ -72,6 +73,7 @@ def test_evaluate_command_prints_figures_and_writes_plots(folder: Path, tmp_path
     assert "7 of 8" in said.stdout
     assert "no digit, flagged        100.00%  1 of 1" in said.stdout
     assert "several digits, flagged  100.00%  1 of 1" in said.stdout
+    assert "  touching, flagged      100.00%  1 of 1" in said.stdout
     for name in ("confusion", "mistakes", "examples"):
         picture = cv2.imread(str(drawn / f"{name}.png"))
         assert picture is not None
@@ -86,6 +88,7 @@ def test_evaluate_prints_json_and_writes_a_table(folder: Path, tmp_path: Path) -
     assert (figures["right"], figures["count"]) == (7, 8)
     assert figures["accuracy"] == pytest.approx(7 / 8)
     assert figures["not_a_digit"]["multi"] == {"flagged": 1, "count": 1}
+    assert figures["not_a_digit_per_trait"]["touching"] == {"flagged": 1, "count": 1}
     assert sum(map(sum, figures["confusion"])) == 8
     rows = pd.read_csv(table, dtype={"digit": "string", "label": "string"})
     assert len(rows) == 11

@@ -30,7 +30,7 @@ PREDICTIONS = [
     predict("88", None),
     predict("none", None),
     predict("none", "12"),
-    predict("none", "12", 0.3),
+    predict("none", "12", 0.3, traits=("photo",)),
     predict("illegible", "1"),
     predict("multi", "1"),
     predict("7.", "7"),
@@ -62,6 +62,7 @@ def test_numbers_are_counted_by_length_and_by_trait(
     assert counts == {"1": (2, 3), "2-3": (0, 2), "4-6": (1, 2), "7+": (1, 2)}
     traits = {name: (each.right, each.count) for name, each in measured.per_trait.items()}
     assert traits == {"photo": (1, 2), "thin": (0, 2)}
+    assert measured.refused_per_trait == {"photo": (1, 1)}
     assert measured.per_trait["thin"].edits == 1
 
 
@@ -72,6 +73,7 @@ def test_figures_of_numbers_are_printed_as_a_table(
     assert lines[0] == f"{'exact match':23} {'44.44%':>8}  4 of 9"
     assert lines[1] == f"{'digit errors':23} {'15.62%':>8}  5 of 32"
     assert "no number, flagged        66.67%  2 of 3" in lines
+    assert "  photo, flagged         100.00%  1 of 1" in lines
     (long,) = [line.split() for line in lines if line.startswith("7+")]
     assert long == ["7+", "2", "50.0%", "5.9%", "100.0%", "50.0%", "1"]
     figures = report_numbers.numbers_to_json(measured, "abc")
