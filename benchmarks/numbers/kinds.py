@@ -14,6 +14,7 @@ from benchmarks.pages import ink
 from benchmarks.pages.ink import Floats
 from benchmarks.pages.write import Digits
 from benchmarks.sheets import Layer, printed_pen
+from benchmarks.strokes import add_stroke
 
 _LOWEST, _WIDEST = 28, 1800  # px, of a sheet
 _HEIGHTS = 19, 230  # px, of a digit; with margins, sheets are up to 400 px high
@@ -189,6 +190,92 @@ def _marks(chance: np.random.Generator, digits: Digits) -> Line:
     return _gather(hand, text, _place(hand, [hand.write(c) for c in text], _MARKED))
 
 
+def _draw(hand: Hand, *points: tuple[float, float]) -> Placed:
+    """Draw a stroke through points, in px from the upper left corner of the first symbol's line."""
+    width = max(1.0, hand.width * hand.chance.uniform(0.7, 1.1))
+    line = np.array(points, np.float64)
+    low = np.floor(line.min(axis=0) - 2 * width - 2).astype(int)
+    wide, high = np.ceil(line.max(axis=0) + 2 * width + 2).astype(int) - low
+    mask = np.zeros((high, wide), np.float32)
+    add_stroke(hand.chance, mask, line - low, width)
+    return Placed(mask, int(low[0]), int(low[1]))
+
+
+def _write_short(chance: np.random.Generator, digits: Digits) -> tuple[Hand, str, list[Placed]]:
+    """Write 2 to 5 digits, apart or close."""
+    text = random_digits(chance, 2, 5)
+    hand = _hand(chance, digits, len(text))
+    spacing = _APART if chance.random() < 1 / 2 else _CLOSE
+    return hand, text, _place(hand, [hand.write(c) for c in text], spacing)
+
+
+def _struck(chance: np.random.Generator, digits: Digits) -> Line:
+    """Write a number that is struck out, or one of whose digits is."""
+    hand, text, placed = _write_short(chance, digits)
+    height = hand.height
+    struck = placed
+    # A 0 and a 7 are also written with a stroke through them.
+    others = [each for each, digit in zip(placed, text, strict=True) if digit not in "07"]
+    if others and chance.random() < 1 / 2:
+        struck = [others[chance.integers(len(others))]]
+    left, right = struck[0].x, struck[-1].x + struck[-1].mask.shape[1]
+    form = chance.integers(3)
+    if form == 0:  # one line or two
+        for y in chance.permutation([0.4, 0.6])[: chance.integers(1, 3)]:
+            out = height * chance.uniform(0.1, 0.35, 2)
+            rise = height * chance.uniform(-0.05, 0.2)
+            start, end = height * y + rise, height * y - rise
+            placed = [*placed, _draw(hand, (left - out[0], start), (right + out[1], end))]
+    elif form == 1:  # a cross
+        top, bottom = height * chance.uniform([-0.2, 0.9], [0.1, 1.2])
+        placed = [*placed, _draw(hand, (left, top), (right, bottom))]
+        placed = [*placed, _draw(hand, (right, top), (left, bottom))]
+    else:  # a zigzag
+        turns = max(4, int(5 * (right - left) / height))
+        across = np.linspace(left, right, 2 * turns)
+        down = height * np.where(np.arange(2 * turns) % 2, 0.05, 0.95)
+        down = down + height * chance.uniform(-0.1, 0.1, 2 * turns)
+        placed = [*placed, _draw(hand, *zip(across.tolist(), down.tolist(), strict=True))]
+    return _gather(hand, "none", placed)
+
+
+def _underlined(chance: np.random.Generator, digits: Digits) -> Line:
+    """Write a number above one or two lines, or above dots."""
+    hand, text, placed = _write_short(chance, digits)
+    height, right = hand.height, placed[-1].x + placed[-1].mask.shape[1]
+    y = max(each.y + each.mask.shape[0] for each in placed) + height * chance.uniform(0.04, 0.2)
+    left = -height * chance.uniform(-0.1, 0.5)
+    right = right + height * chance.uniform(-0.1, 0.5)
+    form = chance.integers(4)
+    if form == 3:
+        step = max(3 * hand.width, height * chance.uniform(0.12, 0.25))
+        for x in np.arange(left, right, step).tolist():
+            placed.append(_draw(hand, (x, y), (x + 0.5, y)))
+    else:
+        for _ in range(1 if form else 2):
+            slope = height * chance.normal(0, 0.03)
+            placed.append(_draw(hand, (left, y + hand.width + slope), (right, y - slope)))
+            y += 2 * hand.width + height * chance.uniform(0.05, 0.12)
+    return _gather(hand, text, placed)
+
+
+def _filled(chance: np.random.Generator, digits: Digits) -> Line:
+    """Write a number and a dash that fills the rest of its field; half of the fields are boxes."""
+    hand, text, placed = _write_short(chance, digits)
+    height, end = hand.height, placed[-1].x + placed[-1].mask.shape[1]
+    start = end + height * chance.uniform(0.1, 0.4)
+    stop = start + height * chance.uniform(0.5, 2.5)
+    y, slope = height * chance.uniform(0.4, 0.65), height * chance.normal(0, 0.04)
+    placed.append(_draw(hand, (start, y + slope), (stop, y - slope)))
+    if chance.random() < 1 / 2:
+        return _gather(hand, text, placed)
+    line = float(np.clip(height * chance.uniform(0.01, 0.05), 0.8, 6))
+    above, before = -height * chance.uniform(0.2, 0.5, 2)
+    right = stop + height * chance.uniform(-0.05, 0.15)
+    box = _rectangle(before, above, right, height * chance.uniform(1.2, 1.5))
+    return _gather(hand, text, placed, [box], line)
+
+
 KINDS: dict[str, Callable[[np.random.Generator, Digits], Line]] = {
     "apart": _spaced(_APART),
     "close": _spaced(_CLOSE),
@@ -197,4 +284,7 @@ KINDS: dict[str, Callable[[np.random.Generator, Digits], Line]] = {
     "slanted": _slanted,
     "long": _long,
     "marks": _marks,
+    "struck": _struck,
+    "underlined": _underlined,
+    "filled": _filled,
 }

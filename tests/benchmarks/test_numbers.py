@@ -45,7 +45,8 @@ def test_each_number_is_labelled_and_decodes(tmp_path: Path) -> None:
         assert image is not None
         assert image.shape[0] >= 28
         assert image.std() > 3
-        if row["traits"] != "marks":
+        assert (row["label"] == "none") == (row["traits"] == "struck")
+        if row["traits"] not in {"marks", "struck"}:
             assert row["label"].isdigit()
             assert (len(row["label"]) > 6) == (row["traits"] == "long")
     assert write(tmp_path / "again", 7) == files
