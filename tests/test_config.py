@@ -165,6 +165,7 @@ def test_pattern_that_cannot_match_is_refused(tmp_path: Path, text: str) -> None
             "expect: 12",
             "expect: 12 is not allowed; it must be a regular expression in quotes, such",
         ),
+        ("expect: |\n  [0-9]+", "but it matches no number"),
         (
             "expect: [0-9]",
             "expect: [0-9] is not allowed; it must be a regular expression in quotes",
