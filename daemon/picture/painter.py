@@ -258,9 +258,11 @@ def _headline(verdict: Verdict, wordings: dict[str, str]) -> str:
         verdict: on a file that could be read.
         wordings: the picture's own words for some reasons.
     """
-    if verdict.text is None or verdict.confidence is None:
+    if verdict.text is None:
         return f"{verdict.status}: {wordings.get(verdict.reason, verdict.reason)}"
-    guess = f"{verdict.text}, {format_percent(verdict.confidence)} sure"
+    guess = verdict.text
+    if verdict.confidence is not None:  # not so for the value of a file that was nearly read
+        guess += f", {format_percent(verdict.confidence)} sure"
     if verdict.status is Status.OK:
         return f"{verdict.status}: {guess}"
     return f"{verdict.status}: perhaps {guess} ({verdict.reason})"

@@ -104,6 +104,10 @@ def find_bars(panel: Pixels, row: slice, colour: tuple[int, int, int]) -> list[t
             Verdict(Status.UNSURE, "12", 0.9, reason="not expected"),
             "unsure: perhaps 12, 90.0% sure (not expected)",
         ),
+        (
+            Verdict(Status.UNSURE, "0471", None, None, "not expected: read 0417"),
+            "unsure: perhaps 0471 (not expected: read 0417)",
+        ),
     ],
 )
 def test_headline_gives_the_number_in_words(painter: Painter, verdict: Verdict, words: str) -> None:
