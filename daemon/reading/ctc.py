@@ -61,20 +61,20 @@ def measure(steps: Probabilities, texts: Sequence[Text]) -> NDArray[np.float64]:
     return np.asarray(last[each, ends] + before)
 
 
-def locate(steps: Probabilities, text: Text) -> NDArray[np.float64]:
+def locate(steps: Probabilities, text: Sequence[int]) -> NDArray[np.float64]:
     """Return the expected time step of each symbol of a text, (len(text),)."""
     states = _list_states(steps, [text, text[::-1]])
     both_ways = np.stack([steps[:, states[0]], steps[::-1, states[1]]], axis=1)
     reached = _run_forward(both_ways, states)[:, :, 1::2]
     # Each way has the probability of the step itself.
-    there = reached[:, 0] * reached[::-1, 1, ::-1] / np.maximum(steps[:, text], _TINY)
+    there = reached[:, 0] * reached[::-1, 1, ::-1] / np.maximum(steps[:, list(text)], _TINY)
     return np.asarray(np.arange(len(steps)) @ there / np.maximum(there.sum(axis=0), _TINY))
 
 
 _TINY = np.finfo(np.float64).tiny
 
 
-def _list_states(steps: Probabilities, texts: Sequence[Text]) -> NDArray[np.int64]:
+def _list_states(steps: Probabilities, texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """Return the classes through which the paths of each text go, (N, 2 L + 1), L of the longest.
 
     They are a blank, the first symbol, a blank, the second symbol, and so on; blanks at the end.

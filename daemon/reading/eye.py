@@ -14,8 +14,8 @@ VIEW = 96  # side of the eye's input, px
 CELL = 2  # the mask comes in cells of 2x2 px, so that the eye's finest layer has 48x48 of them
 GRID = VIEW // CELL
 
-_INK = 0.5  # probability from which a pixel belongs to the digit
-# Probability from which a pixel does so if it is connected with one above _INK. Of 7,997 validation
+INK = 0.5  # probability from which a pixel belongs to the digit
+# Probability from which a pixel does so if it is connected with one above INK. Of 7,997 validation
 # pages 94.9 % are read with 0.3 and 94.6 % with 0.5; of 900 with a hairline, 43 and 38 %.
 _WEAK = 0.3
 # If the digit spans less than this share of the view, and the page has more pixels than the view,
@@ -142,28 +142,37 @@ def _halve(pixels: Bytes, target: int) -> Bytes:
 
 
 def _clean(segmentation: Segmentation, shown: View) -> Floats | None:
-    """Return the ink without specks and faint traces of other things.
+    """Return the ink without dirt and faint traces of other things, see ``clean_ink``."""
+    ink = segmentation.ink[shown.inside]
+    return clean_ink(ink, lambda pieces: _CRUMB * int(pieces.max()))
+
+
+def clean_ink(ink: Floats, smallest: Callable[[Bytes], float]) -> Floats | None:
+    """Return ink without small pieces and faint traces of other things.
 
     A weak pixel counts if a strong one is connected with it (hysteresis, Canny 1986), because
     lines thinner than a pixel are only weak in places.
 
+    Args:
+        ink: (h, w) float32, the probability that a pixel belongs to the writing.
+        smallest: returns the number of strong pixels that a piece needs, given those of all.
+
     Returns:
-        (h, w) float32, the part of the view that shows the region, scaled so that a weak pixel's
-        probability becomes that of ink; ``None`` if no ink is left.
+        (h, w) float32, scaled so that a weak pixel's probability becomes that of ink; ``None`` if
+        no ink is left.
     """
-    ink = segmentation.ink[shown.inside]
     count, labels = cv2.connectedComponents((ink > _WEAK).astype(np.uint8), connectivity=8)
-    strong = np.bincount(labels[ink > _INK], minlength=count)
+    strong = np.bincount(labels[ink > INK], minlength=count)
     if not strong.any():
         return None
-    kept = strong >= _CRUMB * strong.max()
+    kept = strong >= max(1.0, smallest(strong))
     near = cv2.dilate(kept[labels].astype(np.uint8), _EDGE)
-    return np.minimum(ink * np.float32(_INK / _WEAK), 1) * near
+    return np.minimum(ink * np.float32(INK / _WEAK), 1) * near
 
 
 def _zoom_in(pixels: Bytes, whole: View, ink: Floats) -> View | None:
     """Return a view of the digit from closer by; ``None`` if the first is as good."""
-    top, bottom, left, right = bounding_box((ink > _INK).astype(np.uint8))
+    top, bottom, left, right = bounding_box((ink > INK).astype(np.uint8))
     longest = max(bottom - top, right - left)
     if whole.scale <= 1 or longest >= _SMALL * VIEW:
         return None
@@ -179,7 +188,7 @@ def _zoom_in(pixels: Bytes, whole: View, ink: Floats) -> View | None:
 def _extract_glyph(pixels: Bytes, shown: View, ink: Floats) -> Bytes:
     """Return the glyph: the page's own grey levels where the eye found the digit."""
     scale = shown.scale
-    top, bottom, left, right = bounding_box((ink > _INK).astype(np.uint8))
+    top, bottom, left, right = bounding_box((ink > INK).astype(np.uint8))
     margin = _BESIDE * max(bottom - top, right - left) + 2 / scale
     region = pixels[shown.region]
     rows = _on_page(top - margin, bottom + margin, scale, region.shape[0])
@@ -208,5 +217,5 @@ def _make_mask(ink: Floats, shown: View, page: tuple[int, int]) -> Bytes:
     there = mask[shown.region]
     size = there.shape[1], there.shape[0]
     scaled = cv2.resize(ink, size, interpolation=cv2.INTER_LINEAR)
-    np.greater(scaled, _INK, out=there, casting="unsafe")
+    np.greater(scaled, INK, out=there, casting="unsafe")
     return mask

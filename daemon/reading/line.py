@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -51,7 +52,8 @@ class LineReading:
     """What a strip says.
 
     Attributes:
-        text: the most probable text, with ``STRANGE`` for what is not in the alphabet.
+        text: the most probable text, with ``STRANGE`` for what is not in the alphabet, and without
+            a full stop at its end.
         symbols: of the text, from left to right.
         log_probability: of the text, natural.
         runner_up: the second most probable text.
@@ -91,7 +93,7 @@ _PER_ASPECT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """Where a line of writing is: ``top`` is at column 0, and all rows fall by the slope."""
 
     slope: float
@@ -111,7 +113,7 @@ def make_strip(pixels: Bytes, mask: Floats) -> Strip:
     peak = float(mask.max())
     if not peak:
         return Strip(np.zeros((HEIGHT, ROUND), np.uint8))
-    height = _find_line(mask > CORE * peak).height * pixels.shape[0] / mask.shape[0]
+    height = find_line(mask > CORE * peak).height * pixels.shape[0] / mask.shape[0]
     while height >= _DETAIL:
         pixels, height = halve(pixels), height / 2
     if mask.shape != pixels.shape[:2]:
@@ -121,7 +123,7 @@ def make_strip(pixels: Bytes, mask: Floats) -> Strip:
     return Strip(_fit(ink) if ink.any() else np.zeros((HEIGHT, ROUND), np.uint8))
 
 
-def _find_line(ink: Bytes) -> _Line:
+def find_line(ink: Bytes) -> Line:
     """Return the line without whose slope the ink's box is lowest.
 
     Args:
@@ -139,7 +141,7 @@ def _find_line(ink: Bytes) -> _Line:
     length = int(columns[-1]) + 1 - int(columns[0])
     heights[np.abs(_SLOPES) > _PER_ASPECT * np.maximum(length / heights - 1, 0)] = np.inf
     best = int(heights.argmin())
-    return _Line(
+    return Line(
         slope=float(_SLOPES[best]),
         top=float(levels[:, best].min()),
         height=float(heights[best]),
@@ -153,7 +155,7 @@ def _fit(ink: Floats) -> Bytes:
     Args:
         ink: (h, w) float32, 0 to 1; not all zeros.
     """
-    line = _find_line(ink > FAINT)
+    line = find_line(ink > FAINT)
     length = line.columns.stop - line.columns.start
     down = _FINER * _INK_HEIGHT / line.height
     across = min(down, _FINER * (_WIDEST - 2 * _SIDE) / length)
@@ -188,24 +190,29 @@ _TEXTS = 6  # the most probable texts that are compared: the beam of the search
 def decode(logits: NDArray[np.float32]) -> LineReading:
     """Return what the network read.
 
+    A full stop at the end is not part of a number: with and without one, a text is the same.
+
     Args:
         logits: (T, 17), the network's answer to a strip of 4 T columns.
     """
     odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     steps = odds / odds.sum(axis=1, keepdims=True)
-    texts = ctc.search(steps, _TEXTS)
-    chances = ctc.measure(steps, [*texts, *_SINGLES])
-    ranking = np.argsort(-chances[: len(texts)], kind="stable")
-    best, *others = ("".join(_CHARACTERS[each] for each in texts[index]) for index in ranking)
-    first, *behind = chances[ranking].tolist()
-    columns = (ctc.locate(steps, texts[ranking[0]]) + 0.5) * STEP
+    found = ctc.search(steps, _TEXTS)
+    chances = ctc.measure(steps, [*found, *_SINGLES])
+    texts: dict[str, float] = {}
+    for symbols, chance in zip(found, chances.tolist(), strict=False):
+        text = "".join(_CHARACTERS[each] for each in symbols).removesuffix(".")
+        texts[text] = texts.get(text, 0.0) + chance
+    (best, first), *others = sorted(texts.items(), key=lambda entry: entry[1], reverse=True)
+    columns = (ctc.locate(steps, [_CHARACTERS.index(each) for each in best]) + 0.5) * STEP
+    runner_up, second = others[0] if others else ("", 0.0)
     return LineReading(
         text=best,
-        symbols=_compare(best, first, dict(zip(others, behind, strict=True)), columns),
+        symbols=_compare(best, first, others, columns),
         log_probability=_log(first),
-        runner_up=others[0] if others else "",
-        runner_up_log_probability=_log(behind[0]) if others else -math.inf,
-        singles=chances[len(texts) :],
+        runner_up=runner_up,
+        runner_up_log_probability=_log(second),
+        singles=chances[len(found) :],
     )
 
 
@@ -214,19 +221,19 @@ def _log(chance: float) -> float:
 
 
 def _compare(
-    best: str, chance: float, others: dict[str, float], columns: Floats
+    best: str, chance: float, others: Sequence[tuple[str, float]], columns: Floats
 ) -> tuple[Symbol, ...]:
     """Return the symbols of the best text, each compared with the other texts.
 
     Args:
         best: the text.
         chance: its probability.
-        others: the probabilities of other texts, the most probable first.
+        others: other texts with their probabilities, the most probable first.
         columns: (len(best),) the centres of the symbols.
     """
     against = [0.0] * len(best)
     alternatives: list[str | None] = [None] * len(best)
-    for other, probability in others.items():
+    for other, probability in others:
         for place, instead in _find_differences(best, other).items():
             against[place] += probability
             if alternatives[place] is None:

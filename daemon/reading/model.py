@@ -17,12 +17,20 @@ from daemon.errors import ModelError
 from daemon.reading.eye import Count, Detection, Segment
 from daemon.reading.glyph import Floats
 from daemon.reading.image import PREPROCESSING_VERSION
-from daemon.reading.litert import CLASSES, Forward, load_classifier, load_eye
+from daemon.reading.litert import (
+    CLASSES,
+    Forward,
+    ReadLine,
+    load_classifier,
+    load_eye,
+    load_line,
+)
 from daemon.records import DIGITS
 
 SETTINGS_MEMBER = "digitd.json"
 NETWORK_MEMBER = "digitd.tflite"
 EYE_MEMBER = "eye.tflite"
+LINE_MEMBER = "line.tflite"
 
 
 # A longer distance to the runner-up, in nats, counts as this one: a text that is e^20 times less
@@ -82,7 +90,7 @@ class Settings:
         preprocessing: the version of the reader that made the training glyphs.
         temperature: logits are divided by it before the softmax (Guo et al. 2017).
         unsure_below: confidence under which a reading is ``unsure``.
-        line: the line reader's calibration; ``None`` without one.
+        line: the line reader's calibration; ``None`` if it was not fitted.
         training: the settings and the data that it was trained with.
         scores: measured on validation data.
     """
@@ -95,29 +103,52 @@ class Settings:
     scores: dict[str, float] = field(default_factory=dict)
 
 
+_NOT_FITTED = LineCalibration(2.0, 0.4, 0.0, 0.5, unsure_below=0.9)
 _REMEDY = "Name a .keras file that `digitd train` made, or none for the shipped one"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The eye and the classifier with their calibration.
+    """The eye, the classifier and the line reader with their calibration.
 
     Attributes:
+        path: the file.
         segment: the eye.
         forward: the classifier.
+        read_line: the line reader; ``None`` if the file has none.
         settings: what is stored with the weights.
         hash: first 12 hex digits of the file's SHA-256.
     """
 
+    path: Path
     segment: Segment
     forward: Forward
+    read_line: ReadLine | None
     settings: Settings
     hash: str
 
     @property
     def unsure_below(self) -> float:
-        """Confidence under which a reading is ``unsure``."""
+        """Confidence under which a digit is ``unsure``."""
         return self.settings.unsure_below
+
+    @property
+    def line_calibration(self) -> LineCalibration:
+        """The line reader's calibration."""
+        return self.settings.line or _NOT_FITTED
+
+    def require_line(self) -> ReadLine:
+        """Return the line reader.
+
+        Raises:
+            ModelError: the file has none.
+        """
+        if self.read_line is None:
+            raise ModelError(
+                f"{self.path}: cannot read numbers, it has no {LINE_MEMBER} inside. {_REMEDY}; or "
+                "set `reads: digit`."
+            )
+        return self.read_line
 
     def scores(self, detections: Sequence[Detection]) -> NDArray[np.float32]:
         """Classify the detections; the sequence may be empty.
@@ -145,9 +176,11 @@ def load(path: Path) -> Model:
             raise ModelError(f"{path}: has no {name} inside. {_REMEDY}.")
     try:
         segment, forward = load_eye(members[EYE_MEMBER]), load_classifier(members[NETWORK_MEMBER])
+        line = members.get(LINE_MEMBER)
+        read_line = None if line is None else load_line(line)
     except ValueError as error:
         raise ModelError(f"{path}: LiteRT cannot load it: {error}. {_REMEDY}.") from error
-    return Model(segment, forward, settings, file_hash)
+    return Model(path, segment, forward, read_line, settings, file_hash)
 
 
 def probabilities(

@@ -1,5 +1,6 @@
 """Read images: from a file's bytes to a verdict and a picture."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -9,10 +10,21 @@ from numpy.typing import NDArray
 
 from daemon.errors import UnreadableError
 from daemon.expected import check_verdict
+from daemon.picture.number import Candidate
 from daemon.picture.painter import Painter
-from daemon.reading import eye, image, model
+from daemon.reading import eye, image, line, model, scan
 from daemon.reading.eye import Count
-from daemon.records import Doubt, Expected, FileContent, Reading, ReadOptions, Status, Verdict
+from daemon.reading.numbers import judge_number
+from daemon.records import (
+    Doubt,
+    Expected,
+    FileContent,
+    Reading,
+    ReadOptions,
+    Reads,
+    Status,
+    Verdict,
+)
 
 # Above this probability of "not a digit" the row has no digit. Below it the row also gives the most
 # likely digit, which is right for 42 of the 83 validation digits that are classified as "not a
@@ -41,6 +53,54 @@ class DecodedImage:
         return None if self.detection.glyph.any() else Doubt.NO_INK
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedNumber:
+    """A decoded image of a number and what was read in it.
+
+    Attributes:
+        thumbnail: see ``DecodedImage``.
+        detection: the line of writing and its place.
+        reading: what the line reader read; ``None`` if there is no ink.
+        dash_fills_field: whether it begins with a dash that touches the page's edge or a box.
+    """
+
+    thumbnail: NDArray[np.uint8]
+    detection: scan.LineDetection
+    reading: line.LineReading | None
+    dash_fills_field: bool
+
+
+def find(
+    network: model.Model, data: bytes, reads: Reads, *, max_megapixels: float
+) -> DecodedImage | DecodedNumber:
+    """Decode an image file and find what it has; see ``find_digit`` and ``find_number``."""
+    search = find_number if reads is Reads.NUMBER else find_digit
+    return search(network, data, max_megapixels=max_megapixels)
+
+
+def find_number(network: model.Model, data: bytes, *, max_megapixels: float) -> DecodedNumber:
+    """Decode an image file, find the line of writing in it and run the line reader.
+
+    Args:
+        network: has the eye and the line reader.
+        data: the whole file.
+        max_megapixels: larger images are refused by their header, before decoding.
+
+    Raises:
+        UnreadableError: it cannot be read as an image; the text says why.
+        ModelError: the model has no line reader.
+    """
+    read_line = network.require_line()
+    pixels = image.decode(data, max_megapixels=max_megapixels)
+    thumbnail = image.make_thumbnail(pixels)
+    detection = scan.detect_line(network.segment, pixels)
+    if not detection.strip.pixels.any():
+        return DecodedNumber(thumbnail, detection, None, dash_fills_field=False)
+    reading = line.decode(read_line(detection.strip))
+    fills = reading.text.startswith("-") and scan.touches_left(pixels, detection.mask)
+    return DecodedNumber(thumbnail, detection, reading, dash_fills_field=fills)
+
+
 def find_digit(network: model.Model, data: bytes, *, max_megapixels: float) -> DecodedImage:
     """Decode an image file and find the digit in it.
 
@@ -57,26 +117,45 @@ def find_digit(network: model.Model, data: bytes, *, max_megapixels: float) -> D
 
 
 def judge_all(
-    network: model.Model, images: Sequence[DecodedImage | UnreadableError], unsure_below: float
+    network: model.Model,
+    images: Sequence[DecodedImage | DecodedNumber | UnreadableError],
+    unsure_below: float | None = None,
 ) -> list[Verdict]:
     """Return a verdict on each image, or on why it could not be read.
 
     Args:
-        network: has the classifier.
-        images: what ``find_digit`` returned or raised for each image.
-        unsure_below: a verdict with less confidence is ``unsure``.
+        network: has the classifier and the calibration.
+        images: what ``find`` returned or raised for each image.
+        unsure_below: a verdict with less confidence is ``unsure``; by default, the model says.
     """
+    threshold = network.unsure_below if unsure_below is None else unsure_below
     clear = [each for each in images if isinstance(each, DecodedImage) and each.doubt is None]
     scores = iter(network.scores([each.detection for each in clear]))
 
-    def verdict_on(each: DecodedImage | UnreadableError) -> Verdict:
+    def verdict_on(each: DecodedImage | DecodedNumber | UnreadableError) -> Verdict:
         if isinstance(each, UnreadableError):
             return Verdict(Status.ERROR, reason=str(each))
+        if isinstance(each, DecodedNumber):
+            return _judge_number(network, each, unsure_below)
         if each.doubt is not None:
             return Verdict(Status.UNSURE, reason=each.doubt)
-        return judge(next(scores), each.detection.counts, unsure_below)
+        return judge(next(scores), each.detection.counts, threshold)
 
     return [verdict_on(each) for each in images]
+
+
+def _judge_number(
+    network: model.Model, number: DecodedNumber, unsure_below: float | None
+) -> Verdict:
+    if number.reading is None:
+        return Verdict(Status.UNSURE, reason=Doubt.NO_INK)
+    calibration = network.line_calibration
+    return judge_number(
+        number.reading,
+        calibration,
+        calibration.unsure_below if unsure_below is None else unsure_below,
+        dash_fills_field=number.dash_fills_field,
+    )
 
 
 class Reader:
@@ -84,18 +163,17 @@ class Reader:
 
     def __init__(self, options: ReadOptions) -> None:
         self.model = model.load(options.model)
-        self._max_megapixels = options.max_megapixels
-        self._unsure_below = (
-            self.model.unsure_below if options.unsure_below is None else options.unsure_below
-        )
+        if options.reads is Reads.NUMBER:
+            self.model.require_line()
+        self._options = options
         self._painter = Painter() if options.pictures else None
 
     def read(
         self, contents: Sequence[FileContent], expected: Expected | None = None
     ) -> list[Reading]:
         """Return a reading for each file; ``expected`` as in ``ReadOptions``."""
-        images = [self._find_digit(content) for content in contents]
-        verdicts = judge_all(self.model, images, self._unsure_below)
+        images = [self._find(content) for content in contents]
+        verdicts = judge_all(self.model, images, self._options.unsure_below)
         if expected is not None:
             verdicts = [check_verdict(verdict, expected) for verdict in verdicts]
         return [
@@ -103,11 +181,12 @@ class Reader:
             for content, decoded, verdict in zip(contents, images, verdicts, strict=True)
         ]
 
-    def _find_digit(self, content: FileContent) -> DecodedImage | UnreadableError:
+    def _find(self, content: FileContent) -> DecodedImage | DecodedNumber | UnreadableError:
         if content.rejection:
             return UnreadableError(content.rejection)
+        reads, max_megapixels = self._options.reads, self._options.max_megapixels
         try:
-            return find_digit(self.model, content.data, max_megapixels=self._max_megapixels)
+            return find(self.model, content.data, reads, max_megapixels=max_megapixels)
         except UnreadableError as error:
             return error
         except MemoryError:  # no fault of the file: it is read again when there is more
@@ -118,13 +197,18 @@ class Reader:
             return UnreadableError(f"cannot be read: {type(error).__name__}: {error}")
 
     def _paint(
-        self, content: FileContent, decoded: DecodedImage | UnreadableError, verdict: Verdict
+        self,
+        content: FileContent,
+        decoded: DecodedImage | DecodedNumber | UnreadableError,
+        verdict: Verdict,
     ) -> bytes:
         """Return the annotated picture; empty if none is wanted."""
         if self._painter is None:
             return b""
         if isinstance(decoded, UnreadableError):
             return self._painter.paint_unreadable(content.name, verdict.reason, content.data)
+        if isinstance(decoded, DecodedNumber):
+            return _paint_number(self._painter, content.name, verdict, decoded)
         return self._painter.paint(
             content.name,
             verdict,
@@ -132,6 +216,24 @@ class Reader:
             glyph=decoded.detection.glyph,
             mask=decoded.detection.mask,
         )
+
+
+def _paint_number(painter: Painter, name: str, verdict: Verdict, number: DecodedNumber) -> bytes:
+    reading = number.reading
+    runner_up = Candidate(reading.runner_up if reading else "", None)
+    if reading is not None and verdict.confidence is not None:
+        # As much less likely as the line reader says.
+        chance = verdict.confidence * math.exp(-reading.margin)
+        runner_up = Candidate(reading.runner_up, chance)
+    return painter.paint_number(
+        name,
+        verdict,
+        thumbnail=number.thumbnail,
+        strip=number.detection.strip.pixels,
+        symbols=() if reading is None else reading.symbols,
+        runner_up=runner_up,
+        mask=number.detection.mask,
+    )
 
 
 _load_reader = lru_cache(maxsize=1)(Reader)

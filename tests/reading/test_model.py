@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,9 @@ import pytest
 
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG, SHIPPED_MODEL
 from daemon.errors import ModelError
-from daemon.reading import eye, model
+from daemon.reading import eye, model, reader
 from daemon.reading.image import PREPROCESSING_VERSION, decode
-from daemon.records import DIGITS
+from daemon.records import DIGITS, ReadOptions, Reads
 
 MNIST = np.load(Path(__file__).parent.parent / "data" / "mnist-small.npz")
 
@@ -149,6 +149,16 @@ def test_weights_are_not_needed_for_reading(tmp_path: Path, found: list[eye.Dete
 def test_model_for_another_preprocessing_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"version {PREPROCESSING_VERSION + 1} of the reader"):
         model.load(altered(tmp_path, preprocessing=PREPROCESSING_VERSION + 1))
+
+
+def test_model_without_a_line_reader_reads_digits_only(tmp_path: Path) -> None:
+    path = without(tmp_path, model.LINE_MEMBER)
+    with pytest.raises(ModelError, match=r"cannot read numbers, .*line\.tflite"):
+        model.load(path).require_line()
+    options = ReadOptions(path, 50, 64, pictures=False)
+    reader.Reader(options)
+    with pytest.raises(ModelError, match="cannot read numbers"):
+        reader.Reader(replace(options, reads=Reads.NUMBER))
 
 
 def test_unknown_settings_are_refused(tmp_path: Path) -> None:
