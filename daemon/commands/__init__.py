@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from daemon.assets import SHIPPED_MODEL
+from daemon.records import Reads
 from daemon.text import escape_lines
 
 config_option = click.option(
@@ -24,6 +25,14 @@ model_option = click.option(
     default=SHIPPED_MODEL,
     type=click.Path(dir_okay=False, path_type=Path),
     help="A .keras file; default: the shipped model.",
+)
+reads_option = click.option(
+    "--reads",
+    default=Reads.DIGIT.value,
+    show_default=True,
+    type=click.Choice([each.value for each in Reads]),
+    callback=lambda _context, _option, value: Reads(value),
+    help="What an image has: one digit, or a whole number.",
 )
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from daemon import ids
-from daemon.commands import echo, model_option
+from daemon.commands import echo, model_option, reads_option
 from daemon.errors import EX_FOUND_WRONG, ConfigError
 from daemon.files import open_untrusted
 from daemon.outbox import rows
-from daemon.records import FileContent, Job, Placement, Result, Status
+from daemon.records import FileContent, Job, Placement, Reads, Result, Status
 from daemon.text import printable
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write each file's annotated picture into this folder.",
 )
+@reads_option
 @model_option
-def predict(files: tuple[Path, ...], pictures: Path | None, model: Path, *, as_json: bool) -> None:
+def predict(
+    files: tuple[Path, ...], pictures: Path | None, reads: Reads, model: Path, *, as_json: bool
+) -> None:
     """Read the given files in place, without moving them.
 
     A missing or unreadable file gets an error line. The others are still read, and the exit
@@ -47,11 +50,12 @@ def predict(files: tuple[Path, ...], pictures: Path | None, model: Path, *, as_j
     Example:
       digitd predict samples/digit1.png
       digitd predict --json --picture seen/ photo.jpg
+      digitd predict --reads number meter.jpg
     """
     from daemon.config import Config
     from daemon.reading.reader import Reader
 
-    options = replace(Config().reading, model=model, pictures=pictures is not None)
+    options = replace(Config().reading, model=model, pictures=pictures is not None, reads=reads)
     failed = False
     for row in _read_files(Reader(options), files, pictures, options.max_file_mb):
         failed |= row.verdict.status is Status.ERROR
