@@ -2,18 +2,21 @@
 
 import json
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.commands import model_option
+from daemon.commands import model_option, reads_option
 from daemon.errors import EX_FOUND_WRONG
+from daemon.records import Reads
 
 if TYPE_CHECKING:
-    from daemon.reading.model import Model
-    from daemon.training.evaluate import Case, Evaluation
+    from daemon.training.evaluate import Case, Prediction
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
@@ -112,6 +115,7 @@ def _make_bar(label: str, length: int) -> Any:  # noqa: ANN401 - click doesn't e
 
 @click.command()
 @click.argument("path", metavar="DATA", type=click.Path(exists=True, path_type=Path))
+@reads_option
 @model_option
 @click.option(
     "--skip-traits",
@@ -123,14 +127,14 @@ def _make_bar(label: str, length: int) -> Any:  # noqa: ANN401 - click doesn't e
     "--at-least",
     metavar="SHARE",
     type=click.FloatRange(0, 1),
-    help="Exit with 1 if the accuracy is below this.",
+    help="Exit with 1 if a smaller share is read right.",
 )
 @click.option(
     "--pictures",
     "folder",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Draw the confusion matrix, the worst mistakes and examples into this folder.",
+    help="Draw the worst mistakes, examples and, of digits, the confusion matrix into this folder.",
 )
 @click.option(
     "--table",
@@ -143,10 +147,11 @@ def _make_bar(label: str, length: int) -> Any:  # noqa: ANN401 - click doesn't e
     "--keras",
     "with_keras",
     is_flag=True,
-    help="Also measure the Keras network that the compiled one was made from.",
+    help="Also measure the Keras classifier that the compiled one was made from.",
 )
 def evaluate(  # noqa: PLR0913 - an argument for each option
     path: Path,
+    reads: Reads,
     model: Path,
     *,
     skip_traits: str,
@@ -158,48 +163,92 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
 ) -> None:
     """Measure a model on DATA: an .npz set, or a folder with a labels.csv (file,label).
 
+    With --reads number, a label is a number as it is written, such as 0471 or 7,5, or `none`.
+
     \b
     Example:
       digitd evaluate mnist.npz --at-least 0.993
       digitd evaluate scans/ --skip-traits hard,printed-font --pictures seen/
       digitd evaluate scans/ --json --table answers.csv
+      digitd evaluate meters/ --reads number --pictures seen/
     """
+    from daemon.training.evaluate import list_cases
+
+    if with_keras and reads is Reads.NUMBER:
+        raise click.UsageError("--keras measures the classifier of digits: omit --reads number")
+    cases = list_cases(path, [word for word in skip_traits.split(",") if word])
+    if reads is Reads.NUMBER:
+        measured = _measure_numbers(model, cases, table)
+    else:
+        measured = _measure_digits(model, cases, table, with_keras=with_keras)
+    click.echo(json.dumps(measured.figures, indent=2) if as_json else measured.text)
+    if folder is not None:
+        files = ", ".join(map(str, measured.draw(folder)))
+        click.echo(f"pictures: {files}", err=as_json)
+    if at_least is not None and measured.share_right < at_least:
+        click.echo(f"digitd: {measured.share_right:.4f} is below {at_least}", err=True)
+        sys.exit(EX_FOUND_WRONG)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What ``evaluate`` prints, and the function that draws its pictures into a folder."""
+
+    text: str
+    figures: dict[str, Any]
+    share_right: float
+    draw: Callable[[Path], list[Path]]
+
+
+def _measure_digits(
+    model: Path, cases: "list[Case]", table: Path | None, *, with_keras: bool
+) -> _Measured:
     from daemon.reading.model import load
     from daemon.training import networks, report
-    from daemon.training.evaluate import list_cases
+    from daemon.training.evaluate import evaluate
 
     # Loaded before anything is measured, because TensorFlow may be missing.
     keras = networks.load_with_keras(model) if with_keras else None
     reader = load(model)
-    cases = list_cases(path, [word for word in skip_traits.split(",") if word])
-    measured = _measure("reading", reader, cases, table)
-    measured_keras = _measure("Keras", keras, cases, None) if keras else None
-    if as_json:
-        figures = report.to_json(measured, reader.hash)
-        if measured_keras:
-            figures["keras"] = report.to_json(measured_keras, reader.hash)
-        click.echo(json.dumps(figures, indent=2))
-    else:
-        click.echo(report.format_evaluation(measured))
-        if measured_keras:
-            click.echo(f"the Keras network:\n{report.format_evaluation(measured_keras)}")
-    if folder is not None:
-        files = ", ".join(map(str, report.draw_pictures(measured, folder)))
-        click.echo(f"pictures: {files}", err=as_json)
-    if at_least is not None and measured.total.accuracy < at_least:
-        click.echo(f"digitd: {measured.total.accuracy:.4f} is below {at_least}", err=True)
-        sys.exit(EX_FOUND_WRONG)
+    with _watch("reading", len(cases), table) as on_prediction:
+        measured = evaluate(reader, cases, on_prediction)
+    text, figures = report.format_evaluation(measured), report.to_json(measured, reader.hash)
+    if keras is not None:
+        with _watch("Keras", len(cases), None) as on_prediction:
+            of_keras = evaluate(keras, cases, on_prediction)
+        text += f"\nthe Keras network:\n{report.format_evaluation(of_keras)}"
+        figures["keras"] = report.to_json(of_keras, reader.hash)
+    draw = partial(report.draw_pictures, measured)
+    return _Measured(text, figures, measured.total.accuracy, draw)
 
 
-def _measure(label: str, reader: "Model", cases: "list[Case]", table: Path | None) -> "Evaluation":
-    """Measure a model with a progress bar on a terminal, and a row per image in the table."""
+def _measure_numbers(model: Path, cases: "list[Case]", table: Path | None) -> _Measured:
+    from daemon.reading.model import load
+    from daemon.training import report_numbers
+    from daemon.training.evaluate_numbers import evaluate_numbers
+
+    reader = load(model)
+    with _watch("reading", len(cases), table) as on_prediction:
+        measured = evaluate_numbers(reader, cases, on_prediction)
+    return _Measured(
+        report_numbers.format_numbers(measured),
+        report_numbers.numbers_to_json(measured, reader.hash),
+        measured.total.accuracy,
+        partial(report_numbers.draw_number_pictures, measured),
+    )
+
+
+@contextmanager
+def _watch(
+    label: str, count: int, table: Path | None
+) -> "Iterator[Callable[[Prediction], object]]":
+    """Show a progress bar on a terminal, and write a row for each prediction into the table."""
     from daemon.training import report
-    from daemon.training.evaluate import Prediction, evaluate
 
-    with _make_bar(label, len(cases)) as bar, report.open_table(table) as write:
+    with _make_bar(label, count) as bar, report.open_table(table) as write:
 
-        def on_prediction(prediction: Prediction) -> None:
+        def on_prediction(prediction: "Prediction") -> None:
             bar.update(1)
             write(prediction)
 
-        return evaluate(reader, cases, on_prediction=on_prediction)
+        yield on_prediction

@@ -61,7 +61,7 @@ class Prediction:
 
     case: Case
     verdict: Verdict
-    image: reader.DecodedImage | None
+    image: reader.DecodedImage | reader.DecodedNumber | None
     reads: Reads = Reads.DIGIT
 
     @property
@@ -242,10 +242,10 @@ def read_cases(
     examples = set(choose_examples(range(len(cases))))
     for start in range(0, len(cases), _BATCH):
         batch = cases[start : start + _BATCH]
-        images = [_find_digit(network, case) for case in batch]
-        verdicts = reader.judge_all(network, images, network.unsure_below)
+        images = [_find(network, case, reads) for case in batch]
+        verdicts = reader.judge_all(network, images)
         for case, image, verdict in zip(batch, images, verdicts, strict=True):
-            decoded = image if isinstance(image, reader.DecodedImage) else None
+            decoded = None if isinstance(image, UnreadableError) else image
             prediction = Prediction(case, verdict, decoded, reads)
             on_prediction(prediction)
             # The images of a large folder may not fit into memory: keep those that may be drawn.
@@ -260,9 +260,11 @@ def choose_examples(cases: Sequence[T]) -> tuple[T, ...]:
     return tuple(cases[::every][:_EXAMPLES])
 
 
-def _find_digit(network: model.Model, case: Case) -> reader.DecodedImage | UnreadableError:
+def _find(
+    network: model.Model, case: Case, reads: Reads
+) -> reader.DecodedImage | reader.DecodedNumber | UnreadableError:
     try:
-        return reader.find_digit(network, case.load(), max_megapixels=_MAX_MEGAPIXELS)
+        return reader.find(network, case.load(), reads, max_megapixels=_MAX_MEGAPIXELS)
     except UnreadableError as error:
         return error
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from daemon.errors import DataError
 from daemon.outbox import rows
 from daemon.reading import model
+from daemon.reading.reader import DecodedImage
 from daemon.records import DIGITS
 from daemon.training import evaluate
 from daemon.training.evaluate import Evaluation, Prediction
@@ -277,7 +278,7 @@ def _draw_pair(prediction: Prediction, original: Axes, glyph: Axes) -> None:
     colour = RIGHT if prediction.is_right else WRONG
     original.set_title(name, fontsize=8, loc="left")
     glyph.set_title(answer, fontsize=8, loc="left", color=colour)
-    if prediction.image is not None:
+    if isinstance(prediction.image, DecodedImage):
         original.imshow(prediction.image.thumbnail)
         glyph.imshow(prediction.image.detection.glyph, cmap="gray", vmin=0, vmax=255)
 

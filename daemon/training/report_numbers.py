@@ -1,13 +1,30 @@
-"""Text of an evaluation on whole numbers."""
+"""Text and pictures of an evaluation on whole numbers."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from daemon.reading.reader import DecodedNumber
+from daemon.training.evaluate import Prediction
 from daemon.training.evaluate_numbers import NumberEvaluation, NumberTally
-from daemon.training.report import flagged_to_json, format_flagged, format_share
+from daemon.training.report import (
+    DPI,
+    RIGHT,
+    WORST,
+    WRONG,
+    describe,
+    flagged_to_json,
+    format_flagged,
+    format_share,
+    title_mistakes,
+)
 
 _FIGURES = ("count", "exact", "digit errors", "ok", "ok and right", "wrong and ok")
 _NAME_WIDTH = 20  # of the tables' first column, in characters
+_COLUMNS = 4  # predictions in a row of a sheet
 
 
 def format_numbers(measured: NumberEvaluation) -> str:
@@ -76,3 +93,40 @@ def _tally_to_json(each: NumberTally) -> dict[str, Any]:
         "coverage": each.coverage,
         "precision": each.precision,
     }
+
+
+def draw_number_pictures(measured: NumberEvaluation, folder: Path) -> list[Path]:
+    """Draw worst mistakes and examples; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.png" for name in ("mistakes", "examples")]
+    _draw_sheet(measured.mistakes[:WORST], title_mistakes(len(measured.mistakes)), files[0])
+    _draw_sheet(measured.examples, "Examples", files[1])
+    return files
+
+
+def _draw_sheet(predictions: Sequence[Prediction], title: str, path: Path) -> None:
+    """Draw four predictions a row: two lines of text, the image, what the model saw."""
+    lines = max(1, -(-len(predictions) // _COLUMNS))
+    height = 0.6 + 2.2 * lines
+    figure = Figure(figsize=(12, height))
+    figure.suptitle(title, y=1 - 0.2 / height)
+    # A thin row after each pair keeps it apart from the next one's text.
+    grid = figure.subplots(3 * lines, _COLUMNS, squeeze=False, height_ratios=[5, 2, 1.5] * lines)
+    figure.subplots_adjust(0.01, 0.0, 0.99, 1 - 0.8 / height, wspace=0.04, hspace=0.1)
+    for axes in figure.axes:
+        axes.set_anchor("NW")
+        axes.axis("off")
+    for index, prediction in enumerate(predictions):
+        row, column = divmod(index, _COLUMNS)
+        _draw_pair(prediction, grid[3 * row, column], grid[3 * row + 1, column])
+    figure.savefig(path, dpi=DPI)
+
+
+def _draw_pair(prediction: Prediction, original: Axes, strip: Axes) -> None:
+    colour = RIGHT if prediction.is_right else WRONG
+    name, answer = describe(prediction, "no number")
+    original.set_title(name, fontsize=8, loc="left")
+    original.set_title(answer, fontsize=8, loc="right", color=colour)
+    if isinstance(prediction.image, DecodedNumber):
+        original.imshow(prediction.image.thumbnail)
+        strip.imshow(prediction.image.detection.strip.pixels, cmap="gray", vmin=0, vmax=255)

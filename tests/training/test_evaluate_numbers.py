@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import cv2
+import pandas as pd
 import pytest
 
+from benchmarks.numbers.__main__ import write
+from benchmarks.pages.write import load
+from daemon.assets import SHIPPED_MODEL
+from daemon.reading import model
 from daemon.records import Reads, Status, Verdict
 from daemon.training import evaluate_numbers, report_numbers
 from daemon.training.evaluate import Case, Prediction
+from support.daemon import digitd
+
+SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
+READS_NUMBERS = model.load(SHIPPED_MODEL).read_line is not None
 
 
 def predict(
@@ -95,3 +108,32 @@ def test_edits_are_substitutions_deletions_and_insertions(
 ) -> None:
     assert evaluate_numbers.count_edits(text, label) == edits
     assert evaluate_numbers.count_edits(label, text) == edits
+
+
+@pytest.mark.skipif(not READS_NUMBERS, reason="the shipped model cannot read numbers")
+def test_evaluate_reads_numbers(tmp_path: Path) -> None:
+    drawn, table = tmp_path / "seen", tmp_path / "answers.csv"
+    names = list(write(load(SMALL), tmp_path / "numbers", each=3, seed=7))
+    said = digitd(
+        *("evaluate", tmp_path / "numbers", "--reads", "number", "--json"),
+        *("--pictures", drawn, "--table", table),
+    )
+    assert said.returncode == 0, said.stderr
+    figures = json.loads(said.stdout)
+    assert figures["count"] == len(names)
+    assert figures["exact_match"] > 0.7
+    assert figures["digit_error_rate"] < 0.2
+    assert sum(each["count"] for each in figures["per_length"].values()) == len(names)
+    assert figures["per_trait"]["touching"]["count"] == 3
+    rows = pd.read_csv(table, dtype="string")
+    assert int((rows.digit == rows.label).sum()) == figures["right"]
+    for name in ("mistakes", "examples"):
+        picture = cv2.imread(str(drawn / f"{name}.png"))
+        assert picture is not None
+        assert min(picture.shape[:2]) > 100
+
+
+def test_keras_classifier_is_not_measured_on_numbers() -> None:
+    said = digitd("evaluate", SMALL, "--reads", "number", "--keras")
+    assert said.returncode == 2
+    assert "--keras measures the classifier of digits: omit --reads number" in said.stderr
