@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from daemon.reading import model
+from daemon.assets import KNOWN_DIGIT_PNG
+from daemon.config import Config
+from daemon.reading import model, reader
 from daemon.reading.reader import judge, judge_all
-from daemon.records import Doubt, Status
+from daemon.records import Doubt, Expected, FileContent, Status
 from support.drawn import large, painted, png, read, shipped
 
 ONE = np.array([0, 1, 0, 0], np.float32)
@@ -75,3 +79,15 @@ def test_several_digits_get_no_guess() -> None:
     (verdict,) = judge_all(shipped(), [image], 0.9)
     assert (verdict.status, verdict.text, verdict.confidence) == (Status.UNSURE, None, None)
     assert verdict.reason == "several digits"
+
+
+def test_text_that_is_not_expected_is_unsure_in_verdict_and_picture() -> None:
+    seven = [FileContent(KNOWN_DIGIT_PNG.name, KNOWN_DIGIT_PNG.read_bytes())]
+    options = Config().reading
+    (expected,) = reader.read(options, seven)
+    (unexpected,) = reader.read(replace(options, expected=Expected("[0-689]")), seven)
+    assert (expected.verdict.status, expected.verdict.text) == (Status.OK, "7")
+    assert unexpected.verdict == replace(
+        expected.verdict, status=Status.UNSURE, reason="not expected"
+    )
+    assert unexpected.picture != expected.picture
