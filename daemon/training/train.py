@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class Plan:
         rate: peak learning rate.
         steps: in an epoch.
         batch: views or glyphs in a step.
+        half: whether it learns in bfloat16. The eye has few channels: a step takes 0.15 s of
+            processor time in float32 and 0.20 in bfloat16 (one core with AMX).
     """
 
     name: str
@@ -50,6 +53,7 @@ class Plan:
     rate: float
     steps: int
     batch: int
+    half: bool = True
 
 
 EYE = Plan(
@@ -59,6 +63,7 @@ EYE = Plan(
     rate=3e-3,
     steps=200,
     batch=64,
+    half=False,
 )
 CLASSIFIER = Plan(
     name="classifier",
@@ -282,7 +287,7 @@ class Learner:
         self.plan = plan
         self.epochs = epochs
         self.checkpoint = folder / f"{plan.name}.npz"
-        with frameworks.half_precision():
+        with frameworks.half_precision() if plan.half else nullcontext():
             self._learning = plan.build(seed, learning=True)
         self.network = plan.build(seed)
         self.history: list[Epoch] = []
