@@ -6,11 +6,16 @@ The modules are listed in the order in which the data pass through them:
     data           load the sets, fonts and images of other things; hold out validation data
     pens           draw digits from strokes; redraw lines with pencils and brushes; scan them
     ink_sources    all inks, digits and "not a digit", split into units of work
+    writing        what is written in one place, in layers; pens for strokes next to it
+    marks          strike a digit out, put a sign next to it, underline it
+    number_lines   write numbers: digits apart, touching or overlapping, with marks among them
     page_clutter   what else is on a page: rings, boxes, rules, dirt, shadows, the desk
+    photograph     see a page as a camera does: in perspective, cropped, with noise
     pages          compose a synthetic page of paper, clutter and ink
     eye_batches    an endless stream of pages for the eye to learn from
     glyph_batches  show all inks to the eye, cache the glyphs, draw augmented batches
     networks       build both networks; compile, save and load them
+    eye_figures    measure the eye on pages of each kind
     train          train the eye, then the classifier; compile, calibrate and save
     evaluate       measure a model on MNIST or a folder of images; fit the calibration
     report         text, tables and pictures of a training and of an evaluation

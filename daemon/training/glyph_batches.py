@@ -19,6 +19,7 @@ from daemon.reading.eye import Count
 from daemon.reading.glyph import GLYPH, Bytes
 from daemon.training import ink_sources, pages, pens
 from daemon.training.ink_sources import NOT_A_DIGIT, InkUnit
+from daemon.training.writing import Writing
 
 # Each group's share of a batch. Together with the number of glyphs in the group it determines how
 # often a glyph is repeated. MNIST has the largest share because it has its own accuracy target.
@@ -181,9 +182,9 @@ def _compose_pages(unit: InkUnit, rng: Generator) -> Iterator[tuple[pages.Synthe
             yield pages.compose_set_image(ink), label, unit.group
         if rng.random() < (0.7 if is_set else 0.4):
             group = "paper" if count is Count.ONE else unit.group
-            yield pages.compose_paper([ink], count, others, rng), label, group
+            yield pages.compose_paper(Writing(ink, count), others, (), rng), label, group
         else:
-            yield pages.compose_drawing(ink, count, rng), label, unit.group
+            yield pages.compose_drawing(Writing(ink, count), rng), label, unit.group
 
 
 class Augmenter:

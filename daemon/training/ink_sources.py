@@ -23,6 +23,9 @@ STROKES, FONTS, NOT = 36_000, 12_000, 48_000
 NO_DIGITS = "AHKLMNPRUVWXacdefhkmnprtuvwx&@#%*+=?<>{}$~^αδλμπφψωΔΣΨΩЖЮШФßæñ"
 
 
+_CAPITALS, _LETTERS = "ABCDEFGHKLMNPRSTUVWXYZ", "aabcdeeefghiijklmnnooprrsttuuvwyz"
+
+
 @dataclass(frozen=True, slots=True)
 class InkUnit:
     """One unit of work for a process.
@@ -98,11 +101,16 @@ def _copy_set(unit: InkUnit, _: Generator) -> Iterator[tuple[Bytes, int]]:
         yield image, int(label)
 
 
+def trace(images: Bytes, rng: Generator) -> NDArray[np.bool_]:
+    """Return digits (N, H, W) as one-pixel lines, (N, 64, 64), distorted a little."""
+    distorted = np.stack([pens.distort(image, rng, 0.7) for image in images])
+    return pens.thin(distorted > pens.HALF)
+
+
 def _redraw_set(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
-    distorted = np.stack([pens.distort(image, rng, 0.7) for image in unit.images])
-    for line, label in zip(pens.thin(distorted > pens.HALF), unit.labels, strict=True):
+    for line, label in zip(trace(unit.images, rng), unit.labels, strict=True):
         if line.any():
-            yield pens.redraw(line, rng), int(label)
+            yield pens.redraw(pens.break_some(line, rng), rng), int(label)
 
 
 def _draw_strokes(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
@@ -177,6 +185,20 @@ def render_letters(font: Path, rng: Generator) -> Bytes | None:
     characters = [each for each in NO_DIGITS if data.has_characters(font, each)]
     count = 1 if rng.random() < 0.85 else int(rng.integers(2, 4))
     return data.render_text(font, "".join(rng.choice(characters, count)))
+
+
+def render_words(count: int, rng: Generator) -> list[Bytes]:
+    """Render words of two to nine letters, (H, W) uint8 each, white on black."""
+    fonts = data.find_fonts()
+    words: list[Bytes] = []
+    while len(words) < count:
+        first = rng.choice(list(_CAPITALS if rng.random() < 0.5 else _LETTERS))
+        others = rng.choice(list(_LETTERS), int(rng.integers(1, 9)))
+        end = "" if rng.random() < 0.7 else str(rng.choice(list(".:,")))
+        text = data.render_text(fonts[rng.integers(len(fonts))], f"{first}{''.join(others)}{end}")
+        if text is not None:
+            words.append(text)
+    return words
 
 
 def place_side_by_side(inks: list[Bytes], rng: Generator) -> Bytes:

@@ -22,7 +22,7 @@ from daemon.errors import ModelError
 from daemon.reading import litert, model
 from daemon.reading.eye import CELL, VIEW, Count
 from daemon.reading.glyph import GLYPH
-from daemon.training.eye_batches import EyeBatch
+from daemon.training.eye_batches import UNCOUNTED, UNKNOWN
 from daemon.training.frameworks import import_keras, import_tensorflow
 
 # The eye's channels at 48, 24, 12 and 6 px, and the residual convolutions at each; 13 million
@@ -31,7 +31,6 @@ from daemon.training.frameworks import import_keras, import_tensorflow
 EYE_CHANNELS, EYE_REPEATS = (8, 16, 32, 64), (0, 1, 1, 2)
 # The mask's loss against the count's: a mean over pixels, most of which are easy.
 _MASK_WEIGHT = 5.0
-_HALF = 127  # a pixel brighter than this is ink
 
 # The classifier's channels at 28, 14 and 7 px; 36 million multiply-adds. With (24, 48, 96), 20
 # million, training and reading take half the time.
@@ -87,43 +86,19 @@ def eye_loss(answers: Any, ink: Any, counts: Any) -> Any:
 
     Args:
         answers: its logits.
-        ink: (N, 96, 96) uint8, 255 on the writing.
-        counts: (N,) int64.
+        ink: (N, 96, 96) uint8, 255 on the writing; pixels that are ``UNKNOWN`` don't count.
+        counts: (N,) int64; views that are ``UNCOUNTED`` don't count.
     """
     tf = import_tensorflow()
     cells, logits = (tf.cast(answer, tf.float32) for answer in answers)
     wanted = tf.nn.space_to_depth(scale_pixels(ink[..., None]), CELL)
-    mask = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=cells))
-    count = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=counts, logits=logits)
-    return _MASK_WEIGHT * mask + tf.reduce_mean(count)
-
-
-def measure_eye(network: Any, held: EyeBatch) -> tuple[float, float, float]:
-    """Return the loss, the share of right counts, and the mean overlap of mask and ink.
-
-    The overlap is intersection over union, the mean of views with one digit.
-    """
-    tf = import_tensorflow()
-
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def answer(pixels: Any, ink: Any, counts: Any) -> Any:
-        cells, logits = network(scale_pixels(pixels), training=False)
-        return tf.nn.depth_to_space(cells, CELL), logits, eye_loss((cells, logits), ink, counts)
-
-    losses, right, overlaps = [], [], []
-    for start in range(0, len(held.counts) - _EYE_BATCH + 1, _EYE_BATCH):
-        part = held.part(slice(start, start + _EYE_BATCH))
-        mask, logits, loss = answer(*map(tf.constant, part))
-        found, ink = mask.numpy()[..., 0] > 0, part.ink > _HALF
-        shared = (found & ink).sum(axis=(1, 2)) / np.maximum((found | ink).sum(axis=(1, 2)), 1)
-        losses.append(float(loss))
-        right.append(logits.numpy().argmax(axis=1) == part.counts)
-        overlaps.append(shared[part.counts == Count.ONE])
-    return (
-        float(np.mean(losses)),
-        float(np.mean(np.concatenate(right))),
-        float(np.mean(np.concatenate(overlaps))),
+    known = tf.nn.space_to_depth(tf.cast(ink[..., None] != UNKNOWN, tf.float32), CELL)
+    mask = tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=cells)
+    counted = tf.cast(counts != UNCOUNTED, tf.float32)
+    count = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=tf.maximum(counts, 0), logits=logits
     )
+    return _MASK_WEIGHT * tf.reduce_mean(mask * known) + tf.reduce_mean(count * counted)
 
 
 def add_probabilities(eye: Any) -> Any:

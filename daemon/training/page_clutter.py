@@ -21,6 +21,7 @@ class Sheet:
         pen: (3,) of the pen.
         written: top, bottom, left and right of the writing; ``None`` if there is none.
         ink: (N, 2), x and y of the writing's pixels.
+        cells: (N, 2), left and right of each digit's box, if it is written into boxes.
     """
 
     pixels: Floats
@@ -28,6 +29,7 @@ class Sheet:
     pen: Floats
     written: tuple[int, int, int, int] | None
     ink: Floats
+    cells: Floats | None = None
 
 
 def make_paper(height: int, width: int, colour: Floats, rng: Generator) -> Floats:
@@ -45,7 +47,11 @@ def add_print(sheet: Sheet, rng: Generator, *, may_ring: bool) -> None:
     """Draw what is printed on the paper or drawn around the digit, each at random."""
     if rng.random() < 0.22:
         _draw_rules(sheet, rng)
-    if sheet.written is not None and may_ring and rng.random() < 0.36:
+    if sheet.written is not None and rng.random() < 0.04:
+        _draw_dotted_line(sheet, sheet.written, rng)
+    if sheet.written is not None and sheet.cells is not None and rng.random() < 0.9:
+        _draw_cells(sheet, sheet.written, sheet.cells, rng)
+    elif sheet.written is not None and may_ring and rng.random() < 0.36:
         _draw_ring(sheet, sheet.written, rng)
     elif sheet.written is not None and rng.random() < 0.3:
         _draw_box(sheet, sheet.written, rng)
@@ -102,6 +108,40 @@ def _draw_box(sheet: Sheet, written: tuple[int, int, int, int], rng: Generator) 
         for side in (-2, 2):
             neighbour = middle + np.array((side * reach[0] + rng.integers(0, 2) * side * 3, 0))
             _draw_curve(sheet, neighbour + reach * corners, colour, wide, closed=True)
+
+
+def _draw_cells(
+    sheet: Sheet, written: tuple[int, int, int, int], cells: Floats, rng: Generator
+) -> None:
+    """Draw the boxes of a form, one for each digit, which the digits may touch or leave."""
+    top, bottom, *_ = written
+    size = bottom - top
+    above, below = rng.uniform(-0.06, 0.4, 2) * size
+    colour = _choose_line_colour(sheet, rng, same=0.2)
+    wide = max(1, round(rng.uniform(0.015, 0.07) * size))
+    apart = rng.uniform(0.02, 0.12) * size if rng.random() < 0.4 else 0.0
+    only_comb = rng.random() < 0.15  # open at the top
+    for left, right in cells + np.array((apart, -apart)):
+        y = (top + bottom) / 2 if only_comb else top - above
+        points = np.array(((left, y), (left, bottom + below), (right, bottom + below), (right, y)))
+        _draw_curve(sheet, points, colour, wide, closed=not only_comb)
+
+
+def _draw_dotted_line(sheet: Sheet, written: tuple[int, int, int, int], rng: Generator) -> None:
+    """Draw a dotted line to write on, across the page or a little longer than the writing."""
+    top, bottom, left, right = written
+    size = bottom - top
+    if rng.random() < 0.5:
+        left, right = 0, sheet.pixels.shape[1]
+    y = bottom + rng.uniform(-0.06, 0.25) * size
+    colour = _choose_line_colour(sheet, rng, same=0.2)
+    reach = max(0.5, rng.uniform(0.01, 0.04) * size)
+    step = reach * rng.uniform(3, 8)
+    for x in np.arange(left - rng.uniform(0, 0.5) * size, right + rng.uniform(0, 0.5) * size, step):
+        centre = (round(x * 2**_SHIFT), round(y * 2**_SHIFT))
+        cv2.circle(
+            sheet.pixels, centre, int(reach * 2**_SHIFT), colour.tolist(), -1, cv2.LINE_AA, _SHIFT
+        )
 
 
 def _draw_frame(sheet: Sheet, rng: Generator) -> None:
@@ -205,7 +245,7 @@ def _cast_shadow(pixels: Floats, rng: Generator) -> None:
     soft = rng.uniform(0, 3) if rng.random() < 0.7 else rng.uniform(3, 12)
     if soft > 0.3:
         shade = cv2.GaussianBlur(shade, (0, 0), soft)
-    pixels *= 1 - (shade * rng.uniform(0.15, 0.6))[..., None]
+    pixels *= 1 - (shade * rng.uniform(0.15, 0.7))[..., None]
 
 
 def _outline_edge(size: Floats, rng: Generator) -> Floats:

@@ -13,8 +13,9 @@ from numpy.random import Generator
 
 from daemon.reading.eye import Count
 from daemon.reading.glyph import Bytes, Floats, bounding_box
-from daemon.training import page_clutter, pens
+from daemon.training import page_clutter, pens, photograph
 from daemon.training.page_clutter import Sheet
+from daemon.training.writing import Writing, crop_ink
 
 _FAINT = 60  # grey levels; ink and paper differ by at least this much on a page
 
@@ -25,41 +26,65 @@ class SyntheticPage:
 
     Attributes:
         pixels: (H, W, 3) uint8 BGR.
-        mask: (H, W) uint8, 255 on what is written: the digit, the digits, or another thing.
+        mask: (H, W) uint8, 255 on what is written: the digit, the number, or another thing, with
+            the marks that belong to it.
         count: whether it is one digit.
+        tall: height of a line of writing, px; 0 if there is none.
     """
 
     pixels: Bytes
     mask: Bytes
     count: Count
+    tall: float = 0.0
 
 
-def compose_drawing(ink: Bytes, count: Count, rng: Generator) -> SyntheticPage:
-    """Draw ink as in a paint program: clean, mostly 28x28, any colours, often off centre.
+def compose_drawing(writing: Writing, rng: Generator) -> SyntheticPage:
+    """Draw as in a paint program: clean, mostly 28x28, any colours, often off centre.
 
     Args:
-        ink: (h, w) uint8, white on black. A small one keeps its pixels.
-        count: what the ink is.
+        writing: what is drawn. A small one keeps its pixels, and so do fine lines at times.
         rng: the random generator.
     """
-    ink = _crop(ink)
-    if max(ink.shape) > 26 or rng.random() > 0.7:
-        side = 28 if rng.random() < 0.5 else np.exp(rng.uniform(np.log(24), np.log(320)))
-        ink = _resize(ink, side * rng.uniform(0.35, 0.93))
-    canvas = _choose_canvas(ink.shape, rng)
-    room = [canvas[axis] - ink.shape[axis] for axis in (0, 1)]
+    writing = _choose_drawn_size(writing.crop(), rng)
+    shape = writing.ink.shape
+    canvas = _choose_canvas(shape, rng)
+    room = [canvas[axis] - shape[axis] for axis in (0, 1)]
     if rng.random() < 0.6:
         at = [int(np.clip(rng.normal(side / 2, max(canvas) / 20), 0, side)) for side in room]
     else:
         at = [int(rng.integers(0, side + 1)) for side in room]
-    alpha = np.zeros(canvas, np.uint8)
-    alpha[at[0] : at[0] + ink.shape[0], at[1] : at[1] + ink.shape[1]] = ink
+    margins = (at[0], room[0] - at[0]), (at[1], room[1] - at[1])
+    writing = writing.change([np.pad(layer, margins) for layer in writing.layers], cells=None)
     pen, paper = _choose_paint(rng)
     strength = rng.uniform(0.3, 1.0) if rng.random() < 0.15 else 1.0
-    pixels = _blend(np.full((*canvas, 3), paper), alpha * strength, pen)
+    pixels = np.empty((*canvas, 3), np.uint8)
+    pixels[:] = np.rint(paper)
+    pixels = _blend(pixels, writing.ink * strength, pen)
+    for layer in writing.layers[1:]:
+        other = _choose_contrasting(paper, rng) if rng.random() < 0.2 else pen
+        pixels = _blend(pixels, layer * strength, other)
+    mask = writing.mask
+    if writing.count is Count.ONE and rng.random() < 0.05:
+        pixels, mask = photograph.cut_at_edge(pixels, mask, rng)
     if rng.random() < 0.1:
         pixels = pens.compress(pixels, int(rng.integers(50, 95)))
-    return SyntheticPage(pixels, alpha, count)
+    return SyntheticPage(pixels, mask, writing.count, writing.tall)
+
+
+def _choose_drawn_size(writing: Writing, rng: Generator) -> Writing:
+    """Return a writing, cropped, in the size in which it is drawn."""
+    high, wide = writing.ink.shape
+    longest = max(high, wide)
+    is_long = writing.count is Count.SEVERAL and wide > 2 * high
+    is_small = longest <= 26 or (is_long and high <= 26)
+    is_large = longest > 110  # by a fine pen, or a brush
+    kept = 0.7 if is_small else 0.4 * is_large
+    if rng.random() < kept:
+        return writing
+    if is_long and rng.random() < 0.6:
+        return writing.resize(np.exp(rng.uniform(np.log(9), np.log(90))) / high)
+    side = 28 if rng.random() < 0.5 else np.exp(rng.uniform(np.log(24), np.log(320)))
+    return writing.resize(side * rng.uniform(0.35, 0.93) / longest)
 
 
 def _choose_canvas(ink: tuple[int, ...], rng: Generator) -> tuple[int, int]:
@@ -67,7 +92,7 @@ def _choose_canvas(ink: tuple[int, ...], rng: Generator) -> tuple[int, int]:
     longest = max(ink)
     if longest <= 28 and rng.random() < 0.85:
         return 28, 28
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 or ink[1] > 2.2 * ink[0]:
         margins = np.rint(longest * rng.uniform(0.02, 0.5, 2)).astype(int)
         return int(ink[0] + margins[0]), int(ink[1] + margins[1])
     side = round(longest / rng.uniform(0.35, 0.95))
@@ -97,33 +122,43 @@ def compose_noise(rng: Generator) -> SyntheticPage:
 
 
 def compose_paper(
-    inks: Sequence[Bytes], count: Count, others: Sequence[Bytes], rng: Generator
+    writing: Writing | None, others: Sequence[Bytes], words: Sequence[Bytes], rng: Generator
 ) -> SyntheticPage:
     """Compose a page of paper, or a board.
 
     Args:
-        inks: what is written, each (h, w) uint8, white on black: nothing, one thing, or several
-            digits from left to right.
-        count: what the inks are.
+        writing: what is written; ``None`` for an empty page.
         others: inks for the neighbours that the page's edge cuts.
+        words: inks of words near the writing.
         rng: the random generator.
     """
-    height = int(rng.integers(100, 216))
-    width = int(np.clip(height * np.exp(rng.normal(0, 0.22)), 80, 260))
+    (height, width), placed = _place(writing, rng)
     colour, pen = _choose_stationery(rng)
     pixels = page_clutter.make_paper(height, width, colour, rng)
-    alpha = _place_inks((height, width), inks, rng)
-    found = bounding_box(alpha) if alpha.any() else None
-    sheet = Sheet(pixels, colour, pen, found, np.argwhere(alpha > 0)[:, ::-1])
-    page_clutter.add_print(sheet, rng, may_ring=count is Count.ONE)
+    sheet = Sheet(pixels, colour, pen, None, np.zeros((0, 2)))
+    may_ring = False
+    if placed is not None:
+        whole = placed.whole
+        points = np.argwhere(whole > 0)[:, ::-1]
+        sheet = Sheet(pixels, colour, pen, bounding_box(whole), points, placed.cells)
+        may_ring = placed.count is Count.ONE and placed.beside is None
+    page_clutter.add_print(sheet, rng, may_ring=may_ring)
     if others and rng.random() < 0.3:
         _write_neighbours(sheet, others, rng)
-    if inks:
-        _write(sheet, alpha, rng)
+    if words:
+        _write_words(sheet, words, rng)
+    if placed is not None:
+        _write(sheet, placed, rng)
     if rng.random() < 0.12:
         page_clutter.add_specks(sheet, rng)
     page_clutter.add_light(sheet, rng)
-    return _photograph(SyntheticPage(sheet.pixels, alpha, count), rng)
+    if placed is None:
+        blank = np.zeros((height, width), np.uint8)
+        return SyntheticPage(*photograph.photograph(sheet.pixels, blank, rng), Count.NONE)
+    pixels, mask = photograph.photograph(
+        sheet.pixels, placed.mask, rng, is_one=placed.count is Count.ONE
+    )
+    return SyntheticPage(pixels, mask, placed.count, placed.tall)
 
 
 def _choose_paint(rng: Generator) -> tuple[Floats, Floats]:
@@ -162,76 +197,112 @@ def _choose_stationery(rng: Generator) -> tuple[Floats, Floats]:
             return sheet, pen
 
 
-def _crop(ink: Bytes) -> Bytes:
-    """Return ink cropped to its box, with its brightest pixel at 255."""
-    ink = cv2.convertScaleAbs(ink, alpha=255 / int(ink.max()))
-    top, bottom, left, right = bounding_box((ink > 40).astype(np.uint8))
-    return np.asarray(ink[top:bottom, left:right])
-
-
-def _resize(ink: Bytes, longest: float) -> Bytes:
-    """Return ink scaled to a longest side, with its edges as sharp as before."""
-    scale = longest / max(ink.shape)
-    size = max(2, round(ink.shape[1] * scale)), max(2, round(ink.shape[0] * scale))
-    if scale < 1:
-        # A line that gets thinner than a pixel does not fade on paper.
-        small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
-        return cv2.convertScaleAbs(small, alpha=255 / max(1, int(small.max())))
-    grown: Floats = cv2.resize(ink, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    steep = min(scale, 6.0)
-    return np.asarray(np.clip((grown - 120) * steep + 120, 0, 255), np.uint8)
-
-
-def _place_inks(page: tuple[int, int], inks: Sequence[Bytes], rng: Generator) -> Bytes:
-    """Place inks on a page, (H, W) uint8: a single one mostly near the middle, several in a row."""
-    alpha = np.zeros(page, np.uint8)
-    if not inks:
-        return alpha
-    height, width = page
+def _place(writing: Writing | None, rng: Generator) -> tuple[tuple[int, int], Writing | None]:
+    """Return a page's height and width, and the writing on it, (H, W)."""
+    if writing is not None and writing.count is Count.SEVERAL and rng.random() < 0.85:
+        return _place_line(writing, rng)
+    height = int(rng.integers(100, 216))
+    width = int(np.clip(height * np.exp(rng.normal(0, 0.22)), 80, 260))
+    if rng.random() < 0.06:  # a field for a number
+        height = int(rng.integers(50, 110))
+        width = int(height * np.exp(rng.uniform(np.log(1.3), np.log(6.0))))
+    if writing is None:
+        return (height, width), None
     share = np.exp(rng.uniform(np.log(0.2 if rng.random() < 0.9 else 0.08), np.log(0.82)))
-    tall = share * min(page)
-    turn = rng.normal(0, 7)
-    placed = []
-    for ink in inks:
-        size = 1.0 if len(inks) == 1 else rng.uniform(0.75, 1.0)
-        placed.append(_rotate(_resize(_crop(ink), tall * size), turn))
-    gap = int(rng.uniform(0.04, 0.5) * tall)
-    total = sum(ink.shape[1] for ink in placed) + gap * (len(placed) - 1)
-    if total > 0.94 * width:
-        shrink = 0.94 * width / total
-        placed = [_resize(ink, max(2.0, max(ink.shape) * shrink)) for ink in placed]
-        gap = int(gap * shrink)
-        total = sum(ink.shape[1] for ink in placed) + gap * (len(placed) - 1)
-    left = int(np.clip(rng.normal((width - total) / 2, 0.1 * width), 1, max(1, width - total - 1)))
-    middle = rng.normal(height / 2, 0.1 * height)
-    for ink in placed:
-        high, wide = ink.shape
-        top = int(np.clip(middle - high / 2 + rng.normal(0, 0.05 * tall), 1, height - high - 1))
-        there = alpha[top : top + high, left : left + wide]
-        np.maximum(there, ink[: there.shape[0], : there.shape[1]], out=there)
-        left += wide + gap
-    return alpha
+    writing = writing.crop()
+    # A number is as high as a digit, if the page is wide enough.
+    longest = max(writing.ink.shape[0], writing.ink.shape[1] / 4)
+    placed = writing.resize(share * min(height, width) / longest)
+    if placed.cells is None:
+        placed = placed.rotate(rng.normal(0, 7)).crop()
+    high, wide = placed.ink.shape
+    fit = min(1.0, 0.94 * width / wide, 0.94 * height / high)
+    if fit < 1:
+        placed = placed.resize(fit)
+    return (height, width), _paste(placed, (height, width), rng)
 
 
-def _rotate(ink: Bytes, degrees: float) -> Bytes:
-    """Return ink rotated, with a shape that holds all of it."""
-    height, width = ink.shape
-    turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
-    cos, sin = abs(turn[0, 0]), abs(turn[0, 1])
-    size = int(width * cos + height * sin) + 2, int(width * sin + height * cos) + 2
-    turn[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
-    return cv2.warpAffine(ink, turn, size)
+def _place_line(writing: Writing, rng: Generator) -> tuple[tuple[int, int], Writing]:
+    """Return a page for a line of writing, up to ten times as wide as high, and the line on it."""
+    placed = writing.crop()
+    if placed.cells is None and rng.random() < 0.6:
+        placed = placed.rotate(rng.normal(0, 5)).crop()
+    high, wide = placed.ink.shape
+    height = high * np.exp(rng.uniform(np.log(1.1), np.log(4.0)))
+    width = wide * np.exp(rng.uniform(np.log(1.03), np.log(2.2)))
+    height = max(height, width / 10)
+    area = np.exp(rng.uniform(np.log(9_000), np.log(48_000)))
+    placed = placed.resize(float(np.sqrt(area / (height * width))))
+    scale = placed.ink.shape[1] / wide
+    page = max(placed.ink.shape[0] + 3, round(height * scale)), round(width * scale) + 3
+    return page, _paste(placed, page, rng)
 
 
-def _write(sheet: Sheet, alpha: Bytes, rng: Generator) -> None:
+def _paste(writing: Writing, page: tuple[int, int], rng: Generator) -> Writing:
+    """Return writing on a page, mostly near its middle."""
+    high, wide = writing.ink.shape
+    room = page[0] - high, page[1] - wide
+    top, left = (
+        int(np.clip(rng.normal(free / 2, 0.1 * side + 0.15 * free), min(1, free), max(0, free - 1)))
+        for free, side in zip(room, (min(page), min(page)), strict=True)
+    )
+    margins = (top, room[0] - top), (left, room[1] - left)
+    cells = None if writing.cells is None else writing.cells + left
+    return writing.change([np.pad(layer, margins) for layer in writing.layers], cells=cells)
+
+
+def _write(sheet: Sheet, writing: Writing, rng: Generator) -> None:
     """Write with a pen: uneven pressure, and chalk or pencil with gaps."""
-    pressed = alpha.astype(np.float32)
     kind = rng.random()
-    if kind < 0.35:
-        least, most = (0.75, 1.0) if kind < 0.2 else (0.4, 1.3)
-        grain = rng.uniform(least, most, alpha.shape)
-        pressed *= np.minimum(grain, 1).astype(np.float32)
-    sheet.pixels[:] = _blend(sheet.pixels, pressed * rng.uniform(0.8, 1.0), sheet.pen)
+    share = rng.uniform(0.8, 1.0)
+    for layer in writing.layers:
+        pressed = layer.astype(np.float32)
+        if kind < 0.35:
+            least, most = (0.75, 1.0) if kind < 0.2 else (0.4, 1.3)
+            grain = rng.uniform(least, most, layer.shape)
+            pressed *= np.minimum(grain, 1).astype(np.float32)
+        pen = sheet.pen
+        if layer is not writing.ink and rng.random() < 0.3:
+            pen = _choose_other_pen(sheet.colour, rng)
+        sheet.pixels[:] = _blend(sheet.pixels, pressed * share, pen)
+
+
+def _choose_other_pen(paper: Floats, rng: Generator) -> Floats:
+    """Return the colour of another pen, often red."""
+    bright = paper.mean() > 110
+    if bright and rng.random() < 0.5:
+        return np.asarray(rng.uniform((10, 10, 150), (70, 70, 230)))
+    return np.asarray(rng.uniform(0, 120, 3) if bright else rng.uniform(150, 255, 3))
+
+
+def _write_words(sheet: Sheet, words: Sequence[Bytes], rng: Generator) -> None:
+    """Write or print words on the lines around the writing, clear of it."""
+    if sheet.written is None:
+        return
+    height, width = sheet.pixels.shape[:2]
+    top, bottom, left, right = sheet.written
+    size = bottom - top
+    colour = sheet.pen if rng.random() < 0.5 else _choose_other_pen(sheet.colour, rng)
+    for word in words:
+        high = size * rng.uniform(0.3, 0.9)
+        scale = high / word.shape[0]
+        ink = cv2.resize(word, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        high, wide = ink.shape
+        gap = size * rng.uniform(0.25, 1.2) + 2
+        side = int(rng.integers(4))
+        level = bottom - high + rng.normal(0, 0.08) * size
+        along = rng.uniform(-0.5 * wide, width - 0.5 * wide)
+        x, y = (
+            (left - gap - wide, level),
+            (right + gap, level),
+            (along, top - gap - high),
+            (along, bottom + gap),
+        )[side]
+        if x + wide < 3 or y + high < 3 or x > width - 3 or y > height - 3:
+            continue
+        shift = np.array(((1.0, 0, round(x)), (0, 1, round(y))))
+        layer = cv2.warpAffine(ink, shift, (width, height))
+        sheet.pixels[:] = _blend(sheet.pixels, layer, colour)
 
 
 def _write_neighbours(sheet: Sheet, others: Sequence[Bytes], rng: Generator) -> None:
@@ -244,10 +315,9 @@ def _write_neighbours(sheet: Sheet, others: Sequence[Bytes], rng: Generator) -> 
     for _ in range(int(rng.integers(1, 4))):
         # A large one shows a side as tall as the digit, which looks like another digit.
         large = rng.random() < 0.5
-        ink = _resize(
-            _crop(others[int(rng.integers(len(others)))]),
-            size * (rng.uniform(0.9, 1.5) if large else rng.uniform(0.5, 1.2)),
-        )
+        chosen = crop_ink(others[int(rng.integers(len(others)))])
+        wanted = size * (rng.uniform(0.9, 1.5) if large else rng.uniform(0.5, 1.2))
+        ink = Writing(chosen, Count.ONE).resize(wanted / max(chosen.shape)).ink
         high, wide = ink.shape
         side = int(rng.integers(4))
         shown = rng.uniform(0.12, 0.7)
@@ -268,70 +338,16 @@ def _write_neighbours(sheet: Sheet, others: Sequence[Bytes], rng: Generator) -> 
         sheet.pixels[:] = _blend(sheet.pixels, layer, sheet.pen)
 
 
-def _blend(pixels: Floats, alpha: Floats, colour: Floats) -> Bytes:
-    """Return pixels with a colour laid over them; ``alpha`` is 0 to 255."""
-    share = (alpha.astype(np.float32) / 255)[..., None]
-    laid = pixels + share * (colour.astype(np.float32) - pixels)
-    return np.asarray(np.rint(laid).clip(0, 255), np.uint8)
-
-
-def _photograph(page: SyntheticPage, rng: Generator) -> SyntheticPage:
-    """Return the page as a camera or a scanner sees it."""
-    pixels, mask = page.pixels, page.mask
-    if rng.random() < 0.35:
-        pixels, mask = _tilt(pixels, mask, rng)
-    if mask.any() and rng.random() < 0.2:
-        pixels, mask = _crop_around_writing(pixels, mask, rng)
-    if rng.random() < 0.05:
-        pixels, mask = _add_bars(pixels, mask, rng)
-    if rng.random() < 0.5:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.6)))
-    if rng.random() < 0.5:
-        channels = 3 if rng.random() < 0.5 else 1
-        grain = rng.standard_normal((*mask.shape, channels), np.float32) * rng.uniform(1, 9)
-        pixels = (pixels + grain).clip(0, 255).astype(np.uint8)
-    if rng.random() < 0.4:
-        pixels = pens.compress(pixels, int(rng.integers(30, 92)))
-    return SyntheticPage(pixels, mask, page.count)
-
-
-def _tilt(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
-    """Return pixels and mask in perspective, with the corners moved by up to 12 %."""
-    height, width = mask.shape
-    corners = np.array(((0, 0), (width, 0), (width, height), (0, height)), np.float32)
-    size = np.array((width, height), np.float32)
-    moved = corners + (rng.uniform(-0.12, 0.12, (4, 2)) * size * rng.random()).astype(np.float32)
-    to = cv2.getPerspectiveTransform(corners, moved)
-    if mask.any():
-        top, bottom, left, right = bounding_box(mask)
-        box = np.array([[(left, top), (right, top), (right, bottom), (left, bottom)]], np.float32)
-        reached = cv2.perspectiveTransform(box, to)[0]
-        if (reached < 1).any() or (reached > size - 1).any():
-            return pixels, mask
-    mode = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
-    desk = tuple(rng.uniform(10, 230, 3).tolist())
-    return (
-        cv2.warpPerspective(pixels, to, (width, height), borderMode=mode, borderValue=desk),
-        cv2.warpPerspective(mask, to, (width, height)),
-    )
-
-
-def _crop_around_writing(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
-    """Return a part of the page around what is written, as the second look takes."""
-    top, bottom, left, right = bounding_box(mask)
-    least = 4 + max(bottom - top, right - left)
-    margin = int(least * rng.uniform(0.1, 0.6))
-    rows = slice(max(0, top - margin), bottom + margin)
-    columns = slice(max(0, left - margin), right + margin)
-    return np.ascontiguousarray(pixels[rows, columns]), np.ascontiguousarray(mask[rows, columns])
-
-
-def _add_bars(pixels: Bytes, mask: Bytes, rng: Generator) -> tuple[Bytes, Bytes]:
-    """Return the page between two bars of one colour, like a photo with another aspect ratio."""
-    first, last = (int(side) for side in rng.uniform(0, 0.8, 2) * max(mask.shape))
-    bars = (first, last, 0, 0) if rng.random() < 0.5 else (0, 0, first, last)
-    colour = (0.0, 0.0, 0.0) if rng.random() < 0.6 else tuple(rng.uniform(0, 256, 3).tolist())
-    return (
-        cv2.copyMakeBorder(pixels, *bars, cv2.BORDER_CONSTANT, value=colour),
-        cv2.copyMakeBorder(mask, *bars, cv2.BORDER_CONSTANT),
-    )
+def _blend(pixels: Bytes, alpha: Floats, colour: Floats) -> Bytes:
+    """Return pixels, uint8, with a colour laid over them; ``alpha`` is 0 to 255."""
+    seen = (alpha > 0).astype(np.uint8)
+    if not seen.any():
+        return pixels
+    # Most of a page is paper: the box around the ink has a third of its pixels.
+    top, bottom, left, right = bounding_box(seen)
+    laid = pixels.copy()
+    part = laid[top:bottom, left:right]
+    share = np.multiply(alpha[top:bottom, left:right], 1 / 255, dtype=np.float32)[..., None]
+    mixed = part + share * (colour.astype(np.float32) - part)
+    part[:] = np.rint(mixed).clip(0, 255)
+    return laid

@@ -113,13 +113,13 @@ def distort(ink: Bytes, rng: Generator, strength: float = 1.0) -> Bytes:
     return cv2.remap(ink, across.astype(np.float32), down.astype(np.float32), cv2.INTER_LINEAR)
 
 
-def warp_field(side: int, strength: float, rng: Generator) -> Floats:
-    """Return smooth random displacements in px, (side, side) float32 (Simard et al. 2003).
+def warp_field(side: int, strength: float, rng: Generator, wide: int | None = None) -> Floats:
+    """Return smooth random displacements in px, (side, wide) float32 (Simard et al. 2003).
 
-    They are interpolated from a 5x5 grid.
+    They are interpolated from a 5x5 grid. ``wide`` is ``side`` if not given.
     """
     coarse = rng.normal(0, strength, (5, 5)).astype(np.float32)
-    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(coarse, (wide or side, side), interpolation=cv2.INTER_CUBIC)
 
 
 def thin(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -163,12 +163,34 @@ def _find_removable(padded: NDArray[np.bool_], *, first: bool) -> NDArray[np.boo
     return removable
 
 
-def redraw(line: NDArray[np.bool_], rng: Generator) -> Bytes:
-    """Draw a line (64, 64) with a random tool."""
+def break_some(line: NDArray[np.bool_], rng: Generator) -> NDArray[np.bool_]:
+    """Return a one-pixel line (64, 64), in 8 % of the cases with one gap or two.
+
+    A hasty hand writes a cursive 2 or 5 in pieces.
+    """
+    if rng.random() >= 0.08:
+        return line
+    broken = line.astype(np.uint8)
+    for _ in range(int(rng.integers(1, 3))):
+        places = np.argwhere(broken)
+        if len(places) < 30:
+            break
+        y, x = places[rng.integers(len(places))]
+        cv2.circle(broken, (int(x), int(y)), int(rng.integers(2, 6)), 0, -1)
+    return broken > 0
+
+
+def redraw(line: NDArray[np.bool_], rng: Generator, thickest: float = 15.0) -> Bytes:
+    """Draw a line (64, W) with a random tool; W is 64, or more for a number.
+
+    ``thickest`` is the width of the widest brush, px.
+    """
     tool = rng.random()
+    if tool < 0.06:
+        return draw_with_fine_pen(line, rng)
     if tool < 0.55:
         return draw_with_pencil(line, rng)
-    ink = draw_with_brush(line, rng)
+    ink = draw_with_brush(line, rng, thickest)
     return scan(ink, rng) if tool < 0.75 else ink
 
 
@@ -179,11 +201,25 @@ def draw_with_pencil(line: NDArray[np.bool_], rng: Generator) -> Bytes:
     large canvas the line is a hairline.
     """
     canvas = 28 if rng.random() < 0.8 else int(np.exp(rng.uniform(np.log(29), np.log(240))))
-    size = canvas * rng.uniform(0.36, 0.92)
-    ink: Bytes = np.zeros((canvas, canvas), np.uint8)
+    # A number is as high as a digit, and longer.
+    long = max(1.0, line.shape[1] / line.shape[0])
+    size = canvas * rng.uniform(0.36, 0.92) * long
+    ink: Bytes = np.zeros((canvas, round(canvas * long)), np.uint8)
     cv2.polylines(ink, list(_trace_segments(line, size)), isClosed=False, color=255)
     if rng.random() < 0.2:
         ink = cv2.dilate(ink, np.ones((2, 2), np.uint8))
+    return ink
+
+
+def draw_with_fine_pen(line: NDArray[np.bool_], rng: Generator) -> Bytes:
+    """Draw a one-pixel line on a large canvas with a pen of 0.3 to 1.3 % of its side."""
+    canvas = int(np.exp(rng.uniform(np.log(120), np.log(420))))
+    long = max(1.0, line.shape[1] / line.shape[0])
+    size = canvas * rng.uniform(0.4, 0.95) * long
+    wide = max(1, round(canvas * np.exp(rng.uniform(np.log(0.003), np.log(0.013)))))
+    ink: Bytes = np.zeros((canvas, round(canvas * long)), np.uint8)
+    kind = cv2.LINE_AA if rng.random() < 0.6 else cv2.LINE_8
+    cv2.polylines(ink, list(_trace_segments(line, size)), False, 255, wide, kind)  # noqa: FBT003
     return ink
 
 
@@ -211,20 +247,20 @@ def _trace_segments(line: NDArray[np.bool_], size: float) -> NDArray[np.int32]:
     return np.asarray(np.rint(np.concatenate(ends)[..., ::-1]), np.int32)
 
 
-def draw_with_brush(line: NDArray[np.bool_], rng: Generator) -> Bytes:
-    """Draw a line (64, 64) with a pen or brush of nearly constant width, thin to very thick."""
-    width = np.exp(rng.uniform(np.log(2.5), np.log(15.0)))
+def draw_with_brush(line: NDArray[np.bool_], rng: Generator, thickest: float = 15.0) -> Bytes:
+    """Draw a line (64, W) with a pen or brush of nearly constant width, thin to very thick."""
+    width = np.exp(rng.uniform(np.log(2.5), np.log(thickest)))
     margin = 12
     line = np.pad(line, margin)
     away = cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, 5)
-    uneven = 1 + warp_field(line.shape[0], 0.12, rng)
+    uneven = 1 + warp_field(line.shape[0], 0.12, rng, line.shape[1])
     covered: Floats = np.clip(width / 2 * uneven + 0.5 - away, 0, 1)
     return (covered * 255).astype(np.uint8)
 
 
 def scan(ink: Bytes, rng: Generator) -> Bytes:
     """Return ink blurred, downscaled, dimmed and compressed like a photo or a scan."""
-    side = max(ink.shape)
+    side = ink.shape[0]
     ink = cv2.GaussianBlur(ink, (0, 0), side / 64 * rng.uniform(0.3, 1.6))
     scale = rng.uniform(18, 48) / side
     ink = cv2.resize(ink, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -49,12 +49,24 @@ def announce(settings: TrainSettings, out: Path, folder: Path, *, resume: bool) 
 
 
 def format_epoch(epoch: Epoch) -> str:
-    """Return the figures of an epoch as one line."""
+    """Return the figures of an epoch as one line, and those of the eye's pages as another."""
     overlap = "" if epoch.held_overlap is None else f", overlap {epoch.held_overlap:.1%}"
     return (
         f"{epoch.network}, epoch {epoch.epoch}: loss {epoch.loss:.3f}, "
         f"validation {epoch.held_loss:.4f} {epoch.held_accuracy:.2%}{overlap}"
+        f"{_format_kinds(epoch)}"
     )
+
+
+def _format_kinds(epoch: Epoch) -> str:
+    """Return accuracy of the count and overlap of the ink on each kind of pages."""
+    if epoch.held_kinds is None:
+        return ""
+    kinds = []
+    for kind, (_, *shares) in epoch.held_kinds.items():
+        known = [f"{share:.1%}" for share in shares if share is not None]
+        kinds.append(" ".join((kind, *known)))
+    return f"\n  {', '.join(kinds)}"
 
 
 def report_training(trained: Trained, out: Path, folder: Path) -> str:

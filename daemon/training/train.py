@@ -12,12 +12,21 @@ from numpy.typing import NDArray
 
 from daemon.errors import DataError
 from daemon.reading import litert, model
-from daemon.training import data, eye_batches, frameworks, glyph_batches, ink_sources, networks
+from daemon.training import (
+    data,
+    eye_batches,
+    eye_figures,
+    frameworks,
+    glyph_batches,
+    ink_sources,
+    networks,
+)
 from daemon.training.calibration import fit_calibration, log_loss
 from daemon.training.glyph_batches import GlyphCache
 
 HELD_OUT = 0.04  # share of each data set that is never trained on: its last images
-HELD_UNITS = 4  # units of views that the eye is validated on
+# What the pages have on them that the eye is validated on, a unit of views each.
+HELD_CONTENTS = tuple(eye_batches.CONTENTS)
 EXAMPLES = 500  # training inputs on which the ranges for 8 bits are measured
 # During the cool-down the strength of augmentation falls to this share, as real input is not
 # augmented.
@@ -109,8 +118,9 @@ class Epoch:
         loss: on the training data.
         held_loss: on the validation data.
         held_accuracy: share of the digits, or of the counts, that is right.
-        held_overlap: of the eye's mask and the ink: intersection over union, the mean of pages
-            with one digit.
+        held_overlap: of the eye's mask and the ink: intersection over union, the mean of views
+            with ink.
+        held_kinds: of the eye: loss, accuracy and overlap for each kind of page.
     """
 
     network: str
@@ -119,6 +129,7 @@ class Epoch:
     held_loss: float
     held_accuracy: float
     held_overlap: float | None = None
+    held_kinds: dict[str, eye_figures.Figures] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +210,18 @@ def _train_eye(
     if run.resume:
         learner.restore()
     # A different seed, so that no page of validation is a page of training.
-    units = [eye_batches.compose_unit(held, seed + 1, number) for number in range(HELD_UNITS)]
-    views = eye_batches.concatenate(units)
-    first = len(learner.history) * EYE.steps * EYE.batch // eye_batches.UNIT
+    views = {
+        content: eye_batches.compose_unit(held, seed + 1, number, content)
+        for number, content in enumerate(HELD_CONTENTS)
+    }
+    first = len(learner.history) * EYE.steps * EYE.batch // (eye_batches.UNIT * eye_batches.SHOWN)
     with eye_batches.EyeStream(training, seed, first) as stream:
 
         def batches(_: int) -> Iterator[Batch]:
             for _ in range(EYE.steps):
                 yield stream.take(EYE.batch)
 
-        _learn(run, learner, batches, lambda: networks.measure_eye(learner.network, views))
+        _learn(run, learner, batches, lambda: eye_figures.measure(learner.network, views))
         examples = stream.take(EXAMPLES).pixels
     eye = networks.add_probabilities(learner.network)
     return networks.compile_for_litert(eye, examples), learner.history
@@ -250,7 +263,7 @@ def _learn(
     run: _Run,
     learner: "Learner",
     batches: Callable[[int], Iterable[Batch]],
-    measure: Callable[[], tuple[float, ...]],
+    measure: Callable[[], tuple[Any, ...]],
 ) -> None:
     """Train a network for the epochs that its history lacks, and add them to it.
 
@@ -258,7 +271,7 @@ def _learn(
         run: the training.
         learner: the network.
         batches: returns an epoch's batches.
-        measure: returns loss, accuracy and, of the eye, overlap on the validation data.
+        measure: returns an epoch's figures on the validation data, in the order of ``Epoch``.
     """
     plan, history = learner.plan, learner.history
     run.callbacks.on_stage(plan.name, learner.epochs * plan.steps, len(history) * plan.steps)

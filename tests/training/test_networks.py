@@ -1,4 +1,4 @@
-"""Compiling: one set of weights for strips of all widths."""
+"""Compiling one set of weights for strips of all widths; the eye's loss."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from daemon.reading import line, litert
-from daemon.training import networks
+from daemon.reading.eye import CELL, GRID, VIEW, Count
+from daemon.training import eye_batches, networks
 from daemon.training.frameworks import import_keras
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
@@ -65,3 +66,19 @@ def test_other_networks_are_no_line_readers() -> None:
     for network in (build_line_reader(32, classes=5), build_line_reader(None, classes=5)):
         with pytest.raises(ValueError, match="it maps"):
             litert.load_line(networks.compile_for_litert(network, examples))
+
+
+def test_what_is_unknown_does_not_change_the_eyes_loss() -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.normal(0, 1, (2, GRID, GRID, CELL * CELL)).astype(np.float32)
+    logits = rng.normal(0, 1, (2, len(Count))).astype(np.float32)
+    ink = np.zeros((2, VIEW, VIEW), np.uint8)
+    ink[0, :, :20] = eye_batches.UNKNOWN
+    counts = np.array([Count.ONE, eye_batches.UNCOUNTED])
+    first = float(networks.eye_loss((cells, logits), ink, counts))
+    for unknown in (True, False):
+        other, answer = cells.copy(), logits.copy()
+        other[0 if unknown else 1, :, : 20 // CELL] += 5
+        answer[1 if unknown else 0, Count.MARKED] += 5
+        loss = float(networks.eye_loss((other, answer), ink, counts))
+        assert (loss == pytest.approx(first)) == unknown

@@ -20,6 +20,7 @@ from daemon.assets import SHIPPED_MODEL
 from daemon.cli import main
 from daemon.errors import DataError
 from daemon.reading import model
+from daemon.reading.eye import Count
 from daemon.training import (
     data,
     eye_batches,
@@ -45,7 +46,7 @@ SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "CLASSIFIER", replace(train.CLASSIFIER, steps=8))
     monkeypatch.setattr(train, "EYE", replace(train.EYE, steps=4))
-    monkeypatch.setattr(train, "HELD_UNITS", 1)
+    monkeypatch.setattr(train, "HELD_CONTENTS", ("digit", "tile"))
     monkeypatch.setattr(train, "EXAMPLES", 50)
     monkeypatch.setattr(eye_batches, "UNIT", 128)
 
@@ -205,7 +206,7 @@ def test_each_unit_of_views_is_repeatable_and_differs_from_the_next() -> None:
     assert np.array_equal(first.ink, again.ink)
     assert not np.array_equal(first.pixels, second.pixels)
     assert first.pixels.shape == (128, 96, 96, 3)
-    assert set(first.counts) == {0, 1, 2}
+    assert set(first.counts) == {eye_batches.UNCOUNTED, *Count}
     # A page without writing has no ink; a page with one digit or more has.
     has_ink = np.array([(ink > 127).any() for ink in first.ink])
     assert has_ink[first.counts > 0].all()
