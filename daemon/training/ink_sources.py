@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from daemon.reading.glyph import Bytes, bounding_box
 from daemon.records import DIGITS
-from daemon.training import data, pens
+from daemon.training import data, marks, pens
+from daemon.training.writing import Ink
 
 NOT_A_DIGIT = DIGITS  # the label
 CHUNK = 1000  # inks per unit of work; each unit has its own random stream
 REDRAWN = 2  # how often each set except MNIST is redrawn with other tools
-STROKES, FONTS, NOT = 36_000, 12_000, 48_000
+STROKES, FONTS, NOT, MARKED = 36_000, 12_000, 48_000, 20_000
 # Letters and symbols that nobody would mistake for a digit. Characters that many people write
 # like a digit are excluded: O o D Q (0), I l i | (1), Z z (2), E (3, mirrored), S s (5), b G (6),
 # T F (7), B (8), g q (9), y Y (4), J j, and similar ones.
@@ -83,6 +84,10 @@ def plan(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[InkUnit
     few = data.load_fashion()[: round(NOT * scale / 12)]
     add_given("as it is", "not a digit", few, np.full(len(few), NOT_A_DIGIT))
     add_generated("doodles", "not a digit", NOT // 4)
+    count = round(MARKED * scale / len(sets))
+    for drawings in sets:
+        order = np.random.default_rng(seed + 1).integers(0, len(drawings.labels), count)
+        add_given("marked", "marked", drawings.images[order], drawings.labels[order])
     for drawings in sets:
         count = round(NOT * scale / 3 / len(sets))
         order = np.random.default_rng(seed).integers(0, len(drawings.labels), count)
@@ -161,6 +166,13 @@ def _draw_doodles(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
         yield pens.redraw(line, rng), NOT_A_DIGIT
 
 
+def _draw_marked(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
+    for (image, label), line in zip(_copy_set(unit, rng), trace(unit.images, rng), strict=True):
+        ink = pens.redraw(line, rng) if line.any() and rng.random() < 0.7 else image
+        if ink.max() > pens.HALF:
+            yield marks.mark(Ink(ink, label), rng).mask, NOT_A_DIGIT
+
+
 def _draw_groups(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:
     for image in unit.images:
         more = 1 if rng.random() < 0.8 else 2
@@ -177,6 +189,7 @@ _MAKERS: dict[str, Callable[[InkUnit, Generator], Iterator[tuple[Bytes, int]]]] 
     "letters": _draw_letters,
     "doodles": _draw_doodles,
     "beside": _draw_groups,
+    "marked": _draw_marked,
 }
 
 

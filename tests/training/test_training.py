@@ -178,9 +178,10 @@ def test_glyph_cache_has_every_group_and_is_cached(tmp_path: Path) -> None:
     told: list[int] = []
     made = glyph_batches.gather(work, look, tmp_path, told.append)
     assert sum(told) == len(work)
-    assert {"mnist", "paper", "pencil", "strokes", "not a digit"} <= set(made.groups)
+    assert {"mnist", "paper", "pencil", "strokes", "not a digit", "marked"} <= set(made.groups)
     assert made.glyphs.shape == (len(made.labels), 28, 28)
-    assert set(made.labels[made.groups == "not a digit"]) == {ink_sources.NOT_A_DIGIT}
+    for group in ("not a digit", "marked"):
+        assert set(made.labels[made.groups == group]) == {ink_sources.NOT_A_DIGIT}
     assert made.glyphs.any(axis=(1, 2)).all()
     told.clear()
     (cached,) = tmp_path.iterdir()
