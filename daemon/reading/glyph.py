@@ -32,8 +32,11 @@ def make_glyph(pixels: Bytes, mask: Floats) -> Bytes:
 
 def bounding_box(mask: Bytes) -> tuple[int, int, int, int]:
     """Return (top, bottom, left, right) of the box around the nonzero pixels of (H, W)."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    if mask.dtype != np.uint8:
+        mask = (mask != 0).astype(np.uint8)
+    # 1 us for 28x28 pixels and 2 for 96x96, where numpy's any() takes 7 and 11.
+    left, top, width, height = cv2.boundingRect(mask)
+    return top, top + height, left, left + width
 
 
 _QUANTILE = 0.6  # the contrast of the ink is this quantile of that of the pixels inside strokes
@@ -136,15 +139,18 @@ def measure_stroke(ink: Floats) -> float:
     """
     core: Bytes = (ink > CORE).astype(np.uint8)
     core = cv2.copyMakeBorder(core, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    distance = cv2.distanceTransform(core, cv2.DIST_L2, 3)
-    inside = distance[core > 0]
-    return 4 * float(inside.mean()) - 2 if inside.size else 0.0
+    inside = cv2.countNonZero(core)
+    if not inside:
+        return 0.0
+    # The distance is 0 outside, so the sum over all pixels is that over those inside.
+    return 4 * cv2.sumElems(cv2.distanceTransform(core, cv2.DIST_L2, 3))[0] / inside - 2
 
 
 def thicken(ink: Floats, by: float) -> Floats:
     """Return ink with strokes grown by ``by`` px on each side, with round ends and soft edges."""
     margin = int(np.ceil(by)) + 1
-    ink = np.pad(ink, margin)
+    # np.pad takes six times as long.
+    ink = cv2.copyMakeBorder(ink, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
     away = cv2.distanceTransform((ink <= CORE).astype(np.uint8), cv2.DIST_L2, 5)
     thick: Floats = np.maximum(ink, np.clip(by + 1 - away, 0, 1))
     return thick
@@ -153,11 +159,11 @@ def thicken(ink: Floats, by: float) -> Floats:
 def _centre(ink: Floats) -> Bytes:
     """Return the glyph with ink (at most 28x28) centred by mass, or as near to that as fits."""
     height, width = ink.shape
-    total = float(ink.sum()) or 1.0
-    down = float(ink.sum(axis=1) @ np.arange(height)) / total
-    across = float(ink.sum(axis=0) @ np.arange(width)) / total
+    moments = cv2.moments(ink)
+    total = moments["m00"] or 1.0
+    down, across = moments["m01"] / total, moments["m10"] / total
     top = min(max(round(GLYPH / 2 - 0.5 - down), 0), GLYPH - height)
     left = min(max(round(GLYPH / 2 - 0.5 - across), 0), GLYPH - width)
-    glyph = np.zeros((GLYPH, GLYPH), np.float32)
-    glyph[top : top + height, left : left + width] = ink
-    return np.rint(glyph * 255).astype(np.uint8)
+    glyph = np.zeros((GLYPH, GLYPH), np.uint8)
+    glyph[top : top + height, left : left + width] = cv2.convertScaleAbs(ink, alpha=255)
+    return glyph
