@@ -181,6 +181,16 @@ def test_pages_show_numbers_and_new_rows(site: Site, server: Server, page: Page)
     assert page.locator("#seen").is_hidden()
 
 
+def test_guess_without_confidence_is_announced_as_text(browser: Browser, site: Site) -> None:
+    site.configure(reads="number")
+    site.add("near.png", Verdict(Status.UNSURE, "0471", reason="not expected: read 0411"))
+    with Server(site) as server:
+        server.wait_for_rows(1)
+        for page in opened(browser, server):
+            shows(page, "near.png")
+            assert page.text_content("#said") == ("near.png: perhaps 0471, not expected: read 0411")
+
+
 def test_key_of_a_page_from_before_the_change_stores_nothing(browser: Browser, site: Site) -> None:
     first, *_ = add_numbers(site)
     with Server(site) as server:

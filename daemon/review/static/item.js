@@ -58,9 +58,9 @@ function bars(item) {
 }
 
 function say(item) {
-  const guess = item.digit ? `perhaps ${item.digit}, ${percent(item.confidence)}` : "no guess";
-  const label = item.label ? `, answered ${named(item.label)}` : "";
-  by("said").textContent = `${item.file}: ${guess}, ${item.reason}${label}`;
+  const guess = item.digit ? [`perhaps ${item.digit}`, percent(item.confidence)] : ["no guess"];
+  const label = item.label && `answered ${named(item.label)}`;
+  by("said").textContent = `${item.file}: ${[...guess, item.reason, label].filter(Boolean).join(", ")}`;
 }
 
 by("seen").querySelector("img").addEventListener("error", () => { by("seen").hidden = true; });
