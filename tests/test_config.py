@@ -160,12 +160,12 @@ def test_pattern_that_cannot_match_is_refused(tmp_path: Path, text: str) -> None
         ),
         ("expect: 'a+'", "but it matches no number: write one that matches numbers such as 0471"),
         ("expect: ''", "expect: '' is not allowed; it must be a regular expression, but it match"),
-        ("expect: '(?!0)[0-9]'", "but (?!0)[0-9] is not supported: write it with characters, sets"),
+        ("expect: '(?!0)[0-9]'", "but (?! is not supported: write it with characters, sets"),
         (
             "expect: 12",
             "expect: 12 is not allowed; it must be a regular expression in quotes, such",
         ),
-        ("expect: |\n  [0-9]+", "but it matches no number"),
+        ("expect: |\n  [0-9]+", "but it has a space or a line break, and no number has one"),
         (
             "expect: [0-9]",
             "expect: [0-9] is not allowed; it must be a regular expression in quotes",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from daemon.expected import check_verdict, find_fault, load_values
 from daemon.records import LONGEST_NUMBER, Expected, Status, Verdict
@@ -107,6 +110,26 @@ def test_other_verdicts_stay(verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "text", "is_expected"),
+    [
+        ("(?:[0-9]?){30}-", "1" * 30, False),
+        ("([0-9]+)+,", "1" * 32, False),
+        ("([0-9]*)*([0-9]*)*([0-9]*)*-", "1" * 32, False),
+        ("([0-9]|[0-9][0-9])*-", "1" * 32, False),
+        ("[0-9]*" * 33 + "-", "1" * 32, False),
+        ("(?:[0-9]?){1000}-", "1" * 32, False),
+        ("(?:(?:[0-9]?){31}-?){31}x", "1" * 32, False),
+        ("(" * 60 + "." + ")*" * 60, "1" * 32, True),
+    ],
+)
+def test_pattern_that_backtracks_for_ever_elsewhere_ends(
+    pattern: str, text: str, *, is_expected: bool
+) -> None:
+    assert find_fault(pattern) == ""
+    assert (check_verdict(ok(text), Expected(pattern)) == ok(text)) is is_expected
+
+
+@pytest.mark.parametrize(
     "pattern",
     [
         "[0-9]{2,3}",
@@ -117,32 +140,81 @@ def test_other_verdicts_stay(verdict: Verdict) -> None:
         r"(0[1-9]|1[0-2])/\d{4}",
         "x|7",
         "[^a]{3}",
+        ".*7",
+        "[a-z]*7",
+        r"\pN{2,}",
+        r"\x{37}|\{",
+        "|".join(f"{number:05}" for number in range(0, 100_000, 50)),
     ],
 )
 def test_pattern_that_matches_a_number_has_no_fault(pattern: str) -> None:
     assert find_fault(pattern) == ""
 
 
+NUMBERS = ["0", "9", "-0", "-1", "09", "10", "990", "7,5", "0,9", "-9,0", "9-9", "9,9,9,0"]
+PARTS = st.sampled_from(
+    ["0", "9", ",", "-", r"\d", r"\D", ".", "[^0]", "[0-9,]", "[a-z]", "x", "^", "$", ""]
+)
+COUNTS = st.sampled_from(["*", "+", "?", "{2}", "{1,2}", "{2,}", "{0}", "*?"])
+PATTERNS = st.recursive(
+    PARTS,
+    lambda inner: (
+        st.builds("{}{}".format, inner, inner)
+        | st.builds("({}|{})".format, inner, inner)
+        | st.builds("(?:{}){}".format, inner, COUNTS)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(PATTERNS)
+def test_pattern_that_matches_in_python_matches_and_has_no_fault(pattern: str) -> None:
+    matched = [n for n in NUMBERS if check_verdict(ok(n), Expected(pattern)) == ok(n)]
+    assert matched == [n for n in NUMBERS if pattern and re.fullmatch(pattern, n)]
+    assert not (matched and find_fault(pattern))
+
+
 @pytest.mark.parametrize(
-    "pattern",
+    "pattern", ["", "^$", "a", "x[0-9]+", "'[0-9]+'", '"7"', "ID[0-9]|x", ",5", "[(]7", "\u0667"]
+)
+def test_pattern_that_cannot_begin_a_number_is_refused(pattern: str) -> None:
+    assert find_fault(pattern).startswith("it matches no number: write one that")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
     [
-        *(
-            "",
-            "^$",
-            "a",
-            "x[0-9]+",
-            "'[0-9]+'",
-            "[0-9]+ ",
-            "-",
-            "--[0-9]",
-            "[0-9],",
-            "[0-9],,[0-9]",
-        ),
-        *(",5", f"[0-9]{{{LONGEST_NUMBER + 1}}}", "1$2", "[.,/:-]+", "[0-9]+-{2}[0-9]"),
+        ("[0-9", "it is broken (missing ]: [0-9): correct it"),
+        ("([0-9]", "it is broken (missing ): ([0-9]): correct it"),
+        ("[0-9])", "it is broken (unexpected ): [0-9])): correct it"),
+        ("*", "it is broken (no argument for repetition operator: *): correct it"),
+        ("7\\", "it is broken (trailing \\): correct it"),
+        ("[9-0]", "it is broken (invalid character class range: 9-0): correct it"),
+        ("[\x1b-\x07]", r"it is broken (invalid character class range: \x1b-\x07): correct it"),
+        ("\ud800", "it is broken ('utf-8' codec can't encode character"),
+        ("[0-9]{3,2}", "it is broken (invalid repetition size: {3,2}): correct it"),
+        ("[0-9]{1000000}", "it is broken (invalid repetition size: {1000000}): correct it"),
+        ("(((.{1,32}){1,32}){1,32}){1,32}-", "it is broken (invalid repetition size: {1,32})"),
+        (r"(\pL|\pN){500}", "it is too large: write a shorter one, with smaller counts"),
+        ("0" * 100_000, "it is too large: write a shorter one, with smaller counts"),
+        ("(?!0)[0-9]+", "(?! is not supported: write it with characters, sets, groups"),
+        ("(?<=0)[0-9]", "(?<= is not supported"),
+        (r"([0-9])\1", r"\1 is not supported: write it with characters, sets, groups"),
+        ("[0-9]++", "++ is not supported"),
+        (r"[0-9]\Z", r"\Z is not supported"),
+        ("[0-9]{2", "it has a { that begins no count: write counts such as {2}, {2,} and {0,3}"),
+        ("[0-9]{,3}", "it has a { that begins no count"),
+        ("[0-9]{4294967296}", "it has a { that begins no count"),
+        ("[0-9]+\n", "it has a space or a line break, and no number has one: remove it"),
+        ("7| 8", "it has a space or a line break"),
     ],
 )
-def test_pattern_that_matches_no_number_is_found(pattern: str) -> None:
-    assert find_fault(pattern).startswith("it matches no number: write one that")
+def test_pattern_that_cannot_be_used_is_refused(
+    pattern: str, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert find_fault(pattern).startswith(said)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
