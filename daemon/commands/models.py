@@ -50,6 +50,13 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     type=click.IntRange(1),
     help="Epochs of the classifier, of 51,200 glyphs each.",
 )
+@click.option(
+    "--line-epochs",
+    default=45,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Epochs of the line reader, of about 15,000 strips each.",
+)
 @click.option("--seed", default=0, show_default=True, type=int, help="Seed of all random numbers.")
 @click.option(
     "--scale",

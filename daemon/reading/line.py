@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -120,7 +120,7 @@ def make_strip(pixels: Bytes, mask: Floats) -> Strip:
         way = cv2.INTER_AREA if mask.shape[0] > pixels.shape[0] else cv2.INTER_LINEAR
         mask = cv2.resize(mask, pixels.shape[1::-1], interpolation=way)
     ink = measure_ink(pixels, mask, int(_REACH * height) + 4)
-    return Strip(_fit(ink) if ink.any() else np.zeros((HEIGHT, ROUND), np.uint8))
+    return Strip(fit(ink) if ink.any() else np.zeros((HEIGHT, ROUND), np.uint8))
 
 
 def find_line(ink: Bytes) -> Line:
@@ -149,7 +149,7 @@ def find_line(ink: Bytes) -> Line:
     )
 
 
-def _fit(ink: Floats) -> Bytes:
+def fit(ink: Floats) -> Bytes:
     """Return a strip's pixels: ink levelled, scaled to 26 px high, thin strokes thickened.
 
     Args:
@@ -174,7 +174,7 @@ def _fit(ink: Floats) -> Bytes:
     shrink = _INK_HEIGHT / max(len(fine), _FLATTEST * stroke)
     high, wide = (max(1, round(side * shrink)) for side in fine.shape)
     small = cv2.resize(fine, (wide, high), interpolation=cv2.INTER_AREA)
-    width = -(-(wide + 2 * _SIDE) // ROUND) * ROUND
+    width = pad_width(_SIDE + wide)
     pixels = np.zeros((HEIGHT, width), np.uint8)
     top = (HEIGHT - high) // 2
     scaled = np.minimum(small * (255 / max(float(small.max()), CORE)), 255)
@@ -187,10 +187,13 @@ _SINGLES = [*((digit,) for digit in range(DIGITS)), ()]
 _TEXTS = 6  # the most probable texts that are compared: the beam of the search
 
 
+def pad_width(end: int) -> int:
+    """Return the width of a strip whose ink ends before a column, px."""
+    return -(-(end + _SIDE) // ROUND) * ROUND
+
+
 def decode(logits: NDArray[np.float32]) -> LineReading:
     """Return what the network read.
-
-    A full stop at the end is not part of a number: with and without one, a text is the same.
 
     Args:
         logits: (T, 17), the network's answer to a strip of 4 T columns.
@@ -201,7 +204,7 @@ def decode(logits: NDArray[np.float32]) -> LineReading:
     chances = ctc.measure(steps, [*found, *_SINGLES])
     texts: dict[str, float] = {}
     for symbols, chance in zip(found, chances.tolist(), strict=False):
-        text = "".join(_CHARACTERS[each] for each in symbols).removesuffix(".")
+        text = spell(symbols)
         texts[text] = texts.get(text, 0.0) + chance
     (best, first), *others = sorted(texts.items(), key=lambda entry: entry[1], reverse=True)
     columns = (ctc.locate(steps, [_CHARACTERS.index(each) for each in best]) + 0.5) * STEP
@@ -214,6 +217,14 @@ def decode(logits: NDArray[np.float32]) -> LineReading:
         runner_up_log_probability=_log(second),
         singles=chances[len(found) :],
     )
+
+
+def spell(symbols: Iterable[int]) -> str:
+    """Return the text of symbols' classes, "?" for each one that is not in the alphabet.
+
+    A full stop at the end is not part of a number: with and without one, a text is the same.
+    """
+    return "".join(_CHARACTERS[each] for each in symbols).removesuffix(".")
 
 
 def _log(chance: float) -> float:

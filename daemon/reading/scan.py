@@ -20,7 +20,10 @@ from daemon.reading.pixels import halve
 # tiles and on 50 % without; with _LOW at 40, and with strides of 40 and 52 px, as often.
 _LOW, _IN_TILE = 30, 40
 _STRIDE = 50  # most columns from one tile to the next, px; six digits take four tiles
-_BESIDE = 0.6  # heights of the line, to its left and right, that are looked at as well
+# What is looked at as well to the left and right of a line: so many of its heights, or so many
+# times the widest gap in it. If there is ink as near as that to the end of what was looked at, the
+# eye looks four times as far, at most so often.
+_BESIDE, _GAPS, _LONGER = 0.8, 1.5, 4
 _MOST_TILES = 64
 # A page that is longer than high by _LONG may have a line that is too small to be seen in the view
 # of the whole page. Without one, the eye looks along the page as if a line had this share of its
@@ -76,7 +79,8 @@ def detect_line(segment: Segment, pixels: Bytes) -> LineDetection:
     found = _clean(_Ink(segmentation.ink[view.inside], view.region))
     line = _choose_line(found, height, width)
     if line is not None and line.height < _LOW * view.scale:
-        found = _clean(_look_along(segment, pixels, line)) or found
+        gap = 0.0 if found is None else _measure_gap(found) * view.scale
+        found = _look_to_the_ends(segment, pixels, line, gap) or found
     if found is None:
         return LineDetection(make_strip(pixels, mask), mask, segmentation.counts)
     part = _crop(found)
@@ -105,14 +109,53 @@ def _choose_line(found: _Ink | None, height: int, width: int) -> Line | None:
     return Line(0.0, height * (1 - _USUAL) / 2, height * _USUAL, slice(0, width))
 
 
-def _look_along(segment: Segment, pixels: Bytes, line: Line) -> _Ink:
+def _look_to_the_ends(segment: Segment, pixels: Bytes, line: Line, gap: float) -> _Ink | None:
+    """Return the ink along a line, of which the view of the whole page may show only a part.
+
+    Args:
+        segment: the eye.
+        pixels: (H, W, 3) uint8 BGR, the page.
+        line: in pixels of the page.
+        gap: the widest one between the digits that are known, px.
+    """
+    near = beside = max(_BESIDE * line.height, _GAPS * gap)
+    found = None
+    for _ in range(_LONGER):
+        found = _clean(_look_along(segment, pixels, line, beside))
+        if found is None:
+            break
+        looked, scale = found.region[1], line.height / _IN_TILE
+        *_, first, last = bounding_box(found.ink > INK)
+        start, stop = looked.start + first * scale, looked.start + last * scale
+        is_cut_left = looked.start > 0 and start < looked.start + near
+        is_cut_right = looked.stop < pixels.shape[1] and stop > looked.stop - near
+        if not is_cut_left and not is_cut_right:
+            break
+        near = max(near, _GAPS * _measure_gap(found) * scale)
+        beside = max(4 * beside, near)
+    return found
+
+
+def _measure_gap(found: _Ink) -> int:
+    """Return the most columns in a row without ink between columns with ink."""
+    columns = np.flatnonzero((found.ink > INK).any(axis=0))
+    return int(np.diff(columns).max(initial=1)) - 1
+
+
+def _look_along(segment: Segment, pixels: Bytes, line: Line, beside: float) -> _Ink:
     """Return the ink along a line, which the eye looks at in tiles.
 
     A digit that a tile cuts may be missed there. Where tiles overlap, each counts the less, the
     nearer a pixel is to its left or right edge.
+
+    Args:
+        segment: the eye.
+        pixels: (H, W, 3) uint8 BGR, the page.
+        line: in pixels of the page.
+        beside: so much to the left and right of the line is looked at as well, px.
     """
     scale = line.height / _IN_TILE
-    region = _reach_around(line, VIEW * scale, pixels.shape[:2])
+    region = _reach_around(line, beside, VIEW * scale, pixels.shape[:2])
     band = _resize(pixels[region], scale)
     high, wide = band.shape[:2]
     room = max(0, wide - VIEW)
@@ -132,10 +175,12 @@ def _look_along(segment: Segment, pixels: Bytes, line: Line) -> _Ink:
     return _Ink(total / np.maximum(weights, 1), region)
 
 
-def _reach_around(line: Line, side: float, page: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the part of a page that has tiles of a side, px, along a line."""
+def _reach_around(
+    line: Line, beside: float, side: float, page: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Return the part of a page that has tiles of a side, px, along a line and beside it."""
     height, width = page
-    spare = max(_BESIDE * line.height, (side - line.columns.stop + line.columns.start) / 2)
+    spare = max(beside, (side - line.columns.stop + line.columns.start) / 2)
     left, right = int(line.columns.start - spare), ceil(line.columns.stop + spare)
     left, right = max(0, min(left, width - ceil(side))), min(width, max(right, ceil(side)))
     ends = _middle(line, left), _middle(line, right)

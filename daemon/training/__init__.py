@@ -14,9 +14,14 @@ The modules are listed in the order in which the data pass through them:
     pages          compose a synthetic page of paper, clutter and ink
     eye_batches    an endless stream of pages for the eye to learn from
     glyph_batches  show all inks to the eye, cache the glyphs, draw augmented batches
-    networks       build both networks; compile, save and load them
+    number_texts   choose the texts that the line reader learns
+    line_writing   write a text as ink along a line, and degrade it
+    strips         an endless stream of strips for the line reader to learn from
+    networks       build all networks; compile, save and load them
     eye_figures    measure the eye on pages of each kind
-    train          train the eye, then the classifier; compile, calibrate and save
+    shown_strips   show pages with numbers to the eye, cache its strips
+    learner        train one network: optimizer, schedule, averaged weights, checkpoint
+    train          train the eye, the classifier and the line reader; compile, calibrate and save
     evaluate       measure a model on MNIST or a folder of images; fit the calibration
     report         text, tables and pictures of a training and of an evaluation
 """

@@ -1,6 +1,5 @@
 """Show all inks to the trained eye, cache its glyphs, and draw augmented batches from them."""
 
-import hashlib
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +115,7 @@ def gather(
         folder: the cache.
         on_unit: called with the number of units that are done.
     """
-    cached = folder / f"pool-{_cache_key(units, network)}.npz"
+    cached = folder / f"pool-{ink_sources.cache_key(units, network)}.npz"
     if cached.exists():
         on_unit(len(units))
     else:
@@ -133,14 +132,6 @@ def gather(
         whole.replace(cached)
     with np.load(cached) as stored:
         return GlyphCache(**stored)
-
-
-def _cache_key(units: Sequence[InkUnit], network: bytes) -> str:
-    key = hashlib.sha256(network)
-    for unit in units:
-        key.update(f"{unit.maker} {unit.count} {unit.seed}".encode())
-        key.update(np.ascontiguousarray(unit.images).tobytes())
-    return key.hexdigest()[:12]
 
 
 _load_eye = lru_cache(maxsize=1)(litert.load_eye)  # once in each worker process

@@ -1,5 +1,6 @@
 """Where ink comes from: digits of the sets, redrawn, from strokes and fonts; and "not a digit"."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,15 @@ def plan(sets: Sequence[data.Drawings], seed: int, scale: float) -> list[InkUnit
         images = drawings.images[order]
         add_given("beside", "not a digit", images, np.full(count, NOT_A_DIGIT))
     return units
+
+
+def cache_key(units: Sequence[InkUnit], network: bytes = b"") -> str:
+    """Return the key of what is made of units, and with a compiled network."""
+    key = hashlib.sha256(network)
+    for unit in units:
+        key.update(f"{unit.maker} {unit.count} {unit.seed}".encode())
+        key.update(np.ascontiguousarray(unit.images).tobytes())
+    return key.hexdigest()[:12]
 
 
 def draw_inks(unit: InkUnit, rng: Generator) -> Iterator[tuple[Bytes, int]]:

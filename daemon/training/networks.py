@@ -1,4 +1,4 @@
-"""The two networks: built with Keras, compiled for LiteRT, saved in one model file.
+"""The three networks: built with Keras, compiled for LiteRT, saved in one model file.
 
 Each has a function that builds it, with ``learning=True`` for the copy that learns. That copy has
 the same variables in the same order, normalises by the batch in one fused operation, and computes
@@ -10,8 +10,8 @@ import json
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import ModelError
-from daemon.reading import litert, model
+from daemon.reading import line, litert, model
 from daemon.reading.eye import CELL, VIEW, Count
 from daemon.reading.glyph import GLYPH
 from daemon.training.eye_batches import UNCOUNTED, UNKNOWN
 from daemon.training.frameworks import import_keras, import_tensorflow
+from daemon.training.strips import StripBatch
 
 # The eye's channels at 48, 24, 12 and 6 px, and the residual convolutions at each; 13 million
 # multiply-adds. Separable convolutions with as many took as long and learnt more slowly
@@ -36,6 +37,12 @@ _MASK_WEIGHT = 5.0
 # million, training and reading take half the time.
 CHANNELS = (32, 64, 128)
 SMOOTHING = 0.05  # share of each label given to the other classes (Szegedy et al. 2016)
+
+# The line reader's channels at 16, 8 and 4 px of height, and of the time steps; 75 million
+# multiply-adds for 128 columns.
+LINE_CHANNELS = (32, 64, 96, 128)
+
+LINE_KERAS = "line.keras"  # the member of a model file that has the line reader as Keras saves it
 
 # Batch sizes of validation; the networks are compiled for these only.
 _EYE_BATCH, _BATCH = 64, 256
@@ -163,6 +170,71 @@ def run_with_keras(classifier: Any) -> litert.Forward:
     return answer
 
 
+def build_line(seed: int, *, learning: bool = False) -> Any:
+    """Build the line reader, a residual network for CTC (Graves et al. 2006).
+
+    It maps (N, 32, W, 1) float32 to (N, W/4, 17) logits, see ``reading.line``; W is a multiple
+    of 4.
+
+    Args:
+        seed: of the first weights.
+        learning: return the copy that learns.
+    """
+    keras = import_keras()
+    layers = keras.layers
+    keras.utils.set_random_seed(seed)
+    convolution = _make_convolution(learning=learning)
+
+    def residual(x: Any) -> Any:
+        inner = layers.ReLU()(convolution(x, x.shape[-1], 3))
+        return layers.ReLU()(layers.Add()([x, convolution(inner, x.shape[-1], 3)]))
+
+    x = strip = keras.Input((line.HEIGHT, None, 1))
+    *pictures, last = LINE_CHANNELS
+    for channels, stride in zip(pictures, (2, 2, (2, 1)), strict=True):
+        x = residual(layers.ReLU()(convolution(x, channels, 3, stride=stride)))
+    # Where a stroke lies above or below matters: each row of pixels has weights of its own.
+    x = layers.ZeroPadding2D((0, 1))(x)
+    x = layers.Conv2D(last, (x.shape[1], 3), use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.97)(x))
+    x = layers.Conv2D(line.CLASSES, 1)(layers.Dropout(0.2)(x))
+    return keras.Model(strip, layers.Reshape((-1, line.CLASSES))(x))
+
+
+def line_loss(answers: Any, texts: Any) -> Any:
+    """Return the line reader's loss on a batch: logits (N, T, 17), texts (N, L) padded with -1."""
+    tf = import_tensorflow()
+    logits = tf.cast(answers, tf.float32)
+    steps = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
+    where = tf.where(texts >= 0)
+    shape = tf.shape(texts, out_type=tf.int64)
+    labels = tf.SparseTensor(where, tf.gather_nd(texts, where), shape)
+    losses = tf.nn.ctc_loss(
+        labels, logits, None, steps, logits_time_major=False, blank_index=line.BLANK
+    )
+    return tf.reduce_mean(losses)
+
+
+def measure_line(network: Any, batches: Sequence[StripBatch]) -> tuple[float, float]:
+    """Return the loss, and the share of the texts that the most probable path reads right."""
+    tf = import_tensorflow()
+
+    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def answer(pixels: Any, texts: Any) -> Any:
+        logits = network(scale_pixels(pixels), training=False)
+        return tf.argmax(logits, axis=2), line_loss(logits, texts)
+
+    losses, right, count = 0.0, 0, 0
+    for pixels, texts in batches:
+        paths, loss = answer(tf.constant(pixels), tf.constant(texts))
+        losses += float(loss) * len(texts)
+        count += len(texts)
+        for path, text in zip(paths.numpy(), texts, strict=True):
+            changes = path[np.flatnonzero(np.diff(path, prepend=-1))]
+            right += changes[changes != line.BLANK].tolist() == text[text >= 0].tolist()
+    return losses / count, right / count
+
+
 def _make_convolution(*, learning: bool) -> Callable[..., Any]:
     """Return a function that applies a convolution and normalises by the batch."""
     layers = import_keras().layers
@@ -231,20 +303,35 @@ def compile_for_litert(network: Any, examples: Iterable[NDArray[np.uint8]]) -> b
         return bytes(converter.convert())
 
 
-def save(
-    classifier: Any, flatbuffer: bytes, eye: bytes, settings: model.Settings, path: Path
-) -> None:
-    """Save the classifier, its compiled form, the compiled eye and the settings as one file.
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """What a model file contains.
 
-    The file is written whole or not at all.
+    Attributes:
+        classifier, line: Keras networks, kept so that they can learn more.
+        compiled_classifier, compiled_eye, compiled_line: LiteRT flatbuffers.
     """
+
+    classifier: Any
+    compiled_classifier: bytes
+    compiled_eye: bytes
+    line: Any
+    compiled_line: bytes
+
+
+def save(trained: Networks, settings: model.Settings, path: Path) -> None:
+    """Save the networks and the settings as one file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / path.name
-        classifier.save(whole)
+        trained.classifier.save(whole)
+        line_file = Path(folder) / LINE_KERAS
+        trained.line.save(line_file)
         with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(model.NETWORK_MEMBER, flatbuffer)
-            archive.writestr(model.EYE_MEMBER, eye)
+            archive.writestr(model.NETWORK_MEMBER, trained.compiled_classifier)
+            archive.writestr(model.EYE_MEMBER, trained.compiled_eye)
+            archive.writestr(model.LINE_MEMBER, trained.compiled_line)
+            archive.write(line_file, LINE_KERAS)
             archive.writestr(model.SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
         whole.replace(path)
 

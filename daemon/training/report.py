@@ -18,11 +18,12 @@ from daemon.reading.reader import DecodedImage
 from daemon.records import DIGITS
 from daemon.training import evaluate
 from daemon.training.evaluate import Evaluation, Prediction
-from daemon.training.train import CLASSIFIER, EYE, Epoch, Trained, TrainSettings
+from daemon.training.learner import Epoch
+from daemon.training.train import CLASSIFIER, EYE, LINE, Trained, TrainSettings
 
 # Seconds that an epoch of each network takes, and showing all inks to the eye: the training of the
 # shipped model, see docs/training.md.
-_EYE_SECONDS, _GLYPHS_SECONDS, _CLASSIFIER_SECONDS = 33, 540, 70
+_EYE_SECONDS, _GLYPHS_SECONDS, _CLASSIFIER_SECONDS, _LINE_SECONDS = 33, 540, 70, 45
 
 _TABLE_COLUMNS = ("file", "label", "status", "digit", "confidence", *rows.PROBABILITIES, "reason")
 _LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
@@ -38,11 +39,12 @@ def announce(settings: TrainSettings, out: Path, folder: Path, *, resume: bool) 
         settings.eye_epochs * _EYE_SECONDS
         + settings.scale * _GLYPHS_SECONDS
         + settings.epochs * _CLASSIFIER_SECONDS
+        + settings.line_epochs * _LINE_SECONDS
     )
     minutes = f"{'at most' if resume else 'about'} {max(1, round(seconds / 60))} min"
     return (
-        f"epochs of the eye: {settings.eye_epochs}, of the classifier: {settings.epochs}; "
-        f"the model is written to {out}\n"
+        f"epochs of the eye: {settings.eye_epochs}, of the classifier: {settings.epochs}, "
+        f"of the line reader: {settings.line_epochs}; the model is written to {out}\n"
         f"this takes {minutes} on 2 cores with AVX-512, and twice as long with AVX2\n"
         f"if it is interrupted, --resume continues from the checkpoints in {folder}"
     )
@@ -210,16 +212,18 @@ def title_mistakes(count: int) -> str:
 
 
 def draw_curves(history: Sequence[Epoch], path: Path) -> None:
-    """Plot loss and error rate per epoch: the eye above, the classifier below."""
-    figure = Figure(figsize=(10, 7.4), layout="constrained")
-    panels = figure.subplots(2, 2)
-    for name, (losses, errors) in zip((EYE.name, CLASSIFIER.name), panels, strict=True):
+    """Plot loss and error rate per epoch, a row for each network that was trained."""
+    trained = {epoch.network for epoch in history}
+    names = [plan.name for plan in (EYE, CLASSIFIER, LINE) if plan.name in trained]
+    figure = Figure(figsize=(10, 3.7 * len(names)), layout="constrained")
+    panels = figure.subplots(len(names), 2, squeeze=False)
+    for name, (losses, errors) in zip(names, panels, strict=True):
         epochs = [epoch for epoch in history if epoch.network == name]
         _plot(losses, epochs, "training", QUIET, [epoch.loss for epoch in epochs])
         _plot(losses, epochs, "validation", "#1565c0", [epoch.held_loss for epoch in epochs])
         losses.set(ylabel="loss (nats)", title=f"{name}: loss")
         wrong = [100 * (1 - epoch.held_accuracy) for epoch in epochs]
-        what = "number of digits" if name == EYE.name else "digit"
+        what = {EYE.name: "number of digits", CLASSIFIER.name: "digit", LINE.name: "text"}[name]
         _plot(errors, epochs, f"{what}, validation", "#1565c0", wrong)
         missed = [100 * (1 - e.held_overlap) for e in epochs if e.held_overlap is not None]
         if missed:

@@ -1,68 +1,50 @@
-"""Train a model: data, eye, glyphs, classifier; then compile, calibrate and save it."""
+"""Train a model: eye, glyphs, classifier, line reader; then compile, calibrate and save it."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.errors import DataError
-from daemon.reading import litert, model
+from daemon.reading import line, litert, model
+from daemon.reading.glyph import Bytes
+from daemon.records import is_number
 from daemon.training import (
     data,
     eye_batches,
     eye_figures,
-    frameworks,
     glyph_batches,
     ink_sources,
     networks,
+    shown_strips,
+    strips,
 )
-from daemon.training.calibration import fit_calibration, log_loss
+from daemon.training.calibration import (
+    NumberReadings,
+    fit_calibration,
+    fit_number_calibration,
+    log_loss,
+)
 from daemon.training.glyph_batches import GlyphCache
+from daemon.training.learner import Epoch, Learner, Plan, cool_down
+from daemon.training.shown_strips import ShownStrips
 
 HELD_OUT = 0.04  # share of each data set that is never trained on: its last images
 # What the pages have on them that the eye is validated on, a unit of views each.
 HELD_CONTENTS = tuple(eye_batches.CONTENTS)
+HELD_STRIPS = 3  # units of strips that the line reader is validated on
+SHOWN_UNITS, HELD_SHOWN = 80, 12  # units of pages that are shown to the eye
+SHOWN_SHARE = 0.5  # of the batches during the cool-down
+STRIP_INKS = 0.7  # times as many inks are drawn for strips as for glyphs
 EXAMPLES = 500  # training inputs on which the ranges for 8 bits are measured
 # During the cool-down the strength of augmentation falls to this share, as real input is not
 # augmented.
 LEAST_AUGMENTED = 0.6
-WEIGHT_DECAY = 0.01  # of AdamW (Loshchilov and Hutter 2019)
-# Share of the epochs over which the learning rate falls to zero (Hu et al. 2024, "WSD"). A run
-# that is resumed with more epochs rises again to the peak.
-COOL_DOWN = 0.3
-AVERAGED = 0.998  # share of the averaged weights that stays at each step (Polyak)
-
 Batch = tuple[NDArray[Any], ...]
 """A network's input, uint8, and the targets that its loss takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How a network learns.
-
-    Attributes:
-        name: ``eye`` or ``classifier``.
-        build: returns the network from a seed; with ``learning=True`` the copy that learns.
-        loss: of a batch: takes the network's answers and the targets.
-        rate: peak learning rate.
-        steps: in an epoch.
-        batch: views or glyphs in a step.
-        half: whether it learns in bfloat16. The eye has few channels: a step takes 0.15 s of
-            processor time in float32 and 0.20 in bfloat16 (one core with AMX).
-    """
-
-    name: str
-    build: Callable[..., Any]
-    loss: Callable[..., Any]
-    rate: float
-    steps: int
-    batch: int
-    half: bool = True
 
 
 EYE = Plan(
@@ -82,6 +64,14 @@ CLASSIFIER = Plan(
     steps=400,
     batch=128,
 )
+LINE = Plan(
+    name="line",
+    build=networks.build_line,
+    loss=networks.line_loss,
+    rate=2e-3,
+    steps=300,
+    batch=64,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +82,7 @@ class TrainSettings:
         data: ``.npz`` sets; none means MNIST through ``keras.datasets``.
         eye_epochs: of 12,800 views each.
         epochs: of the classifier, of 51,200 glyphs each.
+        line_epochs: of the line reader, of about 15,000 strips each.
         seed: of all randomness.
         scale: multiplies the number of generated inks.
     """
@@ -99,6 +90,7 @@ class TrainSettings:
     data: tuple[Path, ...]
     eye_epochs: int
     epochs: int
+    line_epochs: int
     seed: int = 0
     scale: float = 1.0
 
@@ -106,30 +98,6 @@ class TrainSettings:
         """Describe for the model file: names, not paths, of the sets."""
         names = [path.stem for path in self.data] or ["keras.datasets.mnist"]
         return asdict(self) | {"data": names}
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """The figures of an epoch; the held-out ones are those of the averaged weights.
-
-    Attributes:
-        network: ``eye`` or ``classifier``.
-        epoch: from 1 on.
-        loss: on the training data.
-        held_loss: on the validation data.
-        held_accuracy: share of the digits, or of the counts, that is right.
-        held_overlap: of the eye's mask and the ink: intersection over union, the mean of views
-            with ink.
-        held_kinds: of the eye: loss, accuracy and overlap for each kind of page.
-    """
-
-    network: str
-    epoch: int
-    loss: float
-    held_loss: float
-    held_accuracy: float
-    held_overlap: float | None = None
-    held_kinds: dict[str, eye_figures.Figures] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +154,22 @@ def train(
     held_glyphs = _gather_glyphs(run, held, eye, HELD_OUT * settings.scale)
     classifier, history = _train_classifier(run, glyphs, held_glyphs)
     flatbuffer = networks.compile_for_litert(classifier, glyphs.choose_examples(EXAMPLES))
-    calibrated = _calibrate(flatbuffer, held_glyphs, settings)
-    networks.save(classifier, flatbuffer, eye, calibrated, out)
-    return Trained(calibrated, (*eye_history, *history), sets.test)
+    pool = _draw_inks(run, training, settings.scale)
+    held_pool = _draw_inks(run, held, HELD_OUT * settings.scale)
+    inks = strips.load_pool(held_pool)
+    units = (strips.compose_unit(inks, settings.seed + 1, each) for each in range(HELD_STRIPS))
+    held_strips = [batch for unit in units for batch in unit]
+    reader, compiled_line, line_history = _train_line(run, pool, held_strips, eye)
+    shown = _show_strips(run, held_pool, eye, settings.seed + 1, HELD_SHOWN)
+    calibrated = _calibrate(flatbuffer, held_glyphs, compiled_line, shown, held_strips, settings)
+    trained = networks.Networks(classifier, flatbuffer, eye, reader, compiled_line)
+    networks.save(trained, calibrated, out)
+    return Trained(calibrated, (*eye_history, *history, *line_history), sets.test)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What the training of both networks has in common; see ``train``."""
+    """What the training of all networks has in common; see ``train``."""
 
     settings: TrainSettings
     folder: Path
@@ -259,9 +235,45 @@ def _train_classifier(run: _Run, glyphs: GlyphCache, held: GlyphCache) -> tuple[
     return learner.network, learner.history
 
 
+def _train_line(
+    run: _Run, pool: Path, held: Sequence[strips.StripBatch], eye: bytes
+) -> tuple[Any, bytes, list[Epoch]]:
+    """Train the line reader; returns its Keras network, the compiled one, and the history."""
+    seed, epochs = run.settings.seed, run.settings.line_epochs
+    learner = Learner(LINE, epochs, seed, run.folder)
+    if run.resume and learner.checkpoint.exists():
+        learner.restore()
+    shown = _show_strips(run, pool, eye, seed, max(1, round(SHOWN_UNITS * run.settings.scale)))
+    first = len(learner.history) * LINE.steps * LINE.batch // strips.UNIT
+    with strips.StripStream(pool, seed, first) as stream:
+
+        def batches(epoch: int) -> Iterator[strips.StripBatch]:
+            # Towards the end it learns from what the workers will give it.
+            share = SHOWN_SHARE if cool_down(epoch, epochs) < 1 else 0.0
+            rng = np.random.default_rng((seed, epoch))
+            return islice(shown_strips.mix(iter(stream), shown, rng, share), LINE.steps)
+
+        _learn(run, learner, batches, lambda: networks.measure_line(learner.network, held))
+        examples = strips.take(batches(epochs), EXAMPLES)
+    return learner.network, networks.compile_for_litert(learner.network, examples), learner.history
+
+
+def _show_strips(run: _Run, pool: Path, eye: bytes, seed: int, units: int) -> ShownStrips:
+    """Show pages with numbers to the eye."""
+    run.callbacks.on_stage("strips", units, 0)
+    return shown_strips.gather(pool, eye, seed, units, run.folder, run.callbacks.on_progress)
+
+
+def _draw_inks(run: _Run, sets: tuple[data.Drawings, ...], scale: float) -> Path:
+    """Draw the inks that strips are composed of; returns the file of their pool."""
+    units = ink_sources.plan(sets, run.settings.seed, scale * STRIP_INKS)
+    run.callbacks.on_stage("inks", len(units), 0)
+    return strips.draw_pool(units, run.folder, run.callbacks.on_progress)
+
+
 def _learn(
     run: _Run,
-    learner: "Learner",
+    learner: Learner,
     batches: Callable[[int], Iterable[Batch]],
     measure: Callable[[], tuple[Any, ...]],
 ) -> None:
@@ -285,113 +297,61 @@ def _learn(
         run.callbacks.on_epoch(history[-1])
 
 
-class Learner:
-    """A network that learns, its optimizer, and the network of its averaged weights.
-
-    Attributes:
-        plan: how it learns.
-        epochs: in total.
-        checkpoint: the file that it is saved in after each epoch.
-        network: of the averaged weights.
-        history: the epochs that are done.
-    """
-
-    def __init__(self, plan: Plan, epochs: int, seed: int, folder: Path) -> None:
-        self.plan = plan
-        self.epochs = epochs
-        self.checkpoint = folder / f"{plan.name}.npz"
-        with frameworks.half_precision() if plan.half else nullcontext():
-            self._learning = plan.build(seed, learning=True)
-        self.network = plan.build(seed)
-        self.history: list[Epoch] = []
-        keras = frameworks.import_keras()
-        self._optimizer = keras.optimizers.AdamW(plan.rate, weight_decay=WEIGHT_DECAY)
-        # Weight decay would counteract scales and offsets.
-        self._optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        self._optimizer.build(self._learning.trainable_variables)
-        self._taken = 0  # steps
-        self._compiled_step = self._compile_step()
-
-    def step(self, inputs: NDArray[np.uint8], *targets: NDArray[Any]) -> float:
-        """Learn from one batch; returns its loss."""
-        tf = frameworks.import_tensorflow()
-        done = self._taken / self.plan.steps
-        warm_up = (self._taken + 1) / (self.plan.steps / 2)  # half an epoch until the peak
-        rate = self.plan.rate * min(warm_up, cool_down(done, self.epochs))
-        self._optimizer.learning_rate.assign(rate)
-        # A young average follows fast, or it would keep the first random weights for long.
-        keep = min(AVERAGED, (1 + self._taken) / (10 + self._taken))
-        self._taken += 1
-        loss = self._compiled_step(
-            tf.constant(inputs), tuple(map(tf.constant, targets)), tf.constant(keep, tf.float32)
-        )
-        return float(loss)
-
-    def _compile_step(self) -> Any:
-        """Return a function of inputs, targets and ``keep`` that changes the weights."""
-        tf = frameworks.import_tensorflow()
-        weights = self._learning.trainable_variables
-        averaging = list(zip(self.network.weights, self._learning.weights, strict=True))
-
-        @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-        def step(inputs: Any, targets: Any, keep: Any) -> Any:
-            with tf.GradientTape() as tape:
-                answers = self._learning(networks.scale_pixels(inputs), training=True)
-                loss = self.plan.loss(answers, *targets)
-            self._optimizer.apply(tape.gradient(loss, weights), weights)
-            for average, weight in averaging:
-                average.assign(keep * average + (1 - keep) * weight)
-            return loss
-
-        return step
-
-    def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
-        arrays: dict[str, Any] = {f"v{i}": v.numpy() for i, v in enumerate(self._variables())}
-        whole = self.checkpoint.with_suffix(".part.npz")
-        epochs = json.dumps([asdict(epoch) for epoch in self.history])
-        np.savez(whole, taken=self._taken, history=epochs, **arrays)
-        whole.replace(self.checkpoint)
-
-    def restore(self) -> None:
-        """Continue from the checkpoint.
-
-        Raises:
-            DataError: there is none, or it is of another network.
-        """
-        try:
-            with np.load(self.checkpoint) as arrays:
-                for index, variable in enumerate(self._variables()):
-                    variable.assign(arrays[f"v{index}"])
-                self._taken = int(arrays["taken"])
-                self.history = [Epoch(**each) for each in json.loads(str(arrays["history"]))]
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise DataError(
-                f"{self.checkpoint}: cannot be resumed from: {error}: "
-                "train without --resume, or name another --work"
-            ) from error
-
-    def _variables(self) -> list[Any]:
-        return [*self._learning.variables, *self._optimizer.variables, *self.network.weights]
-
-
-def cool_down(done: float, epochs: int) -> float:
-    """Return the share of the cool-down that is left after ``done`` epochs; 1 until it begins."""
-    return min(1.0, max(0.0, (epochs - done) / (COOL_DOWN * epochs)))
-
-
-def _calibrate(flatbuffer: bytes, held: GlyphCache, settings: TrainSettings) -> model.Settings:
-    """Calibrate the compiled classifier's answers on the validation data."""
+def _calibrate(
+    flatbuffer: bytes,
+    held: GlyphCache,
+    compiled_line: bytes,
+    shown: ShownStrips,
+    held_strips: Sequence[strips.StripBatch],
+    settings: TrainSettings,
+) -> model.Settings:
+    """Calibrate the compiled networks' answers on the validation data."""
     logits = litert.load_classifier(flatbuffer)(held.glyphs)
     fitted = fit_calibration(logits, held.counts, held.labels)
+    # What the eye missed cannot be seen in a strip.
+    found = [(pixels, symbols) for pixels, symbols, is_found in shown if is_found]
+    composed = strips.unstack(held_strips)
+    read_line = litert.load_line(compiled_line)
+    numbers, share = _read_strips(read_line, chain(found, composed))
     return model.Settings(
         temperature=fitted.temperature,
         unsure_below=fitted.unsure_below,
+        line=fit_number_calibration(numbers),
         training=settings.describe(),
         scores={
             "held_accuracy": _accuracy(logits, held.labels),
             "held_calibration_error": fitted.calibration_error,
+            "held_numbers": share,
         },
+    )
+
+
+def _read_strips(
+    read: litert.ReadLine, labelled: Iterable[tuple[Bytes, list[int]]]
+) -> tuple[NumberReadings, float]:
+    """Read strips, (32, W) uint8 each, whose symbols are known.
+
+    Returns:
+        The readings that are numbers, since others are never ``ok``; and how many of the strips
+        that are numbers are read right, as a share.
+    """
+    readings, right = [], []
+    numbers = hits = 0
+    for pixels, symbols in labelled:
+        reading, label = line.decode(read(line.Strip(pixels))), line.spell(symbols)
+        numbers += is_number(label)
+        hits += is_number(label) and reading.text == label
+        if is_number(reading.text):
+            readings.append(reading)
+            right.append(reading.text == label)
+    return (
+        NumberReadings(
+            np.array([reading.log_probability for reading in readings]),
+            np.array([reading.margin for reading in readings]),
+            np.array([len(reading.text) for reading in readings]),
+            np.array(right, np.bool_),
+        ),
+        hits / max(1, numbers),
     )
 
 

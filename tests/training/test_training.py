@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from daemon.assets import SHIPPED_MODEL
 from daemon.cli import main
 from daemon.errors import DataError
-from daemon.reading import model
+from daemon.reading import line, model
 from daemon.reading.eye import Count
 from daemon.training import (
     data,
@@ -28,9 +31,11 @@ from daemon.training import (
     ink_sources,
     pens,
     report,
+    strips,
     train,
 )
 from daemon.training.glyph_batches import Augmenter
+from daemon.training.learner import Epoch, Learner
 from support.daemon import DIGITD, ROOT, Terminal
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
@@ -44,86 +49,132 @@ SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "CLASSIFIER", replace(train.CLASSIFIER, steps=8))
     monkeypatch.setattr(train, "EYE", replace(train.EYE, steps=4))
     monkeypatch.setattr(train, "HELD_CONTENTS", ("digit", "tile"))
+    monkeypatch.setattr(train, "LINE", replace(train.LINE, steps=4))
     monkeypatch.setattr(train, "EXAMPLES", 50)
     monkeypatch.setattr(eye_batches, "UNIT", 128)
+    monkeypatch.setattr(strips, "UNIT", 64)
 
 
-def call(on_epoch: Callable[[train.Epoch], None]) -> train.TrainCallbacks:
+@dataclass(frozen=True)
+class Run:
+    """A training by the command: its folder, and what it wrote to stdout and to the terminal."""
+
+    folder: Path
+    output: str
+    terminal: str
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs")
+    arguments = ["train", "--data", SMALL, "--work", folder, "--scale", 0.02]
+    for network in ("--eye-epochs", "--epochs", "--line-epochs"):
+        arguments += [network, 1]
+    output = io.StringIO()
+    # It would keep the terminal open, as the stderr of the first process that needs it.
+    resource_tracker.ensure_running()
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        Terminal() as terminal,
+        os.fdopen(os.dup(terminal.programs), "w") as stderr,
+    ):
+        shorten(monkeypatch)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with redirect_stdout(output):
+            main([str(argument) for argument in arguments], standalone_mode=False)
+    return Run(folder, output.getvalue(), terminal.text)
+
+
+def call(on_epoch: Callable[[Epoch], None]) -> train.TrainCallbacks:
     return train.TrainCallbacks(
         on_stage=lambda *_: None, on_progress=lambda _: None, on_epoch=on_epoch
     )
 
 
 def settings(epochs: int = 1, eye_epochs: int = 1) -> train.TrainSettings:
-    return train.TrainSettings((SMALL,), eye_epochs=eye_epochs, epochs=epochs, scale=0.02)
-
-
-def test_training_learns_resumes_and_records_its_settings(tmp_path: Path) -> None:
-    epochs: list[train.Epoch] = []
-    out = tmp_path / "new.keras"
-    train.train(settings(), out, tmp_path, call(epochs.append))
-    assert [(epoch.network, epoch.epoch) for epoch in epochs] == [("eye", 1), ("classifier", 1)]
-    first = model.load(out)
-    assert first.settings.training["data"] == ["mnist-small"]
-    assert first.settings.training["epochs"] == 1
-
-    # The eye's epochs are done, so only the classifier goes on.
-    train.train(settings(epochs=2), out, tmp_path, call(epochs.append), resume=True)
-    assert [(epoch.network, epoch.epoch) for epoch in epochs[2:]] == [("classifier", 2)]
-    assert epochs[2].loss < epochs[1].loss < 3
-    assert model.load(out).hash != first.hash
-
-
-def test_interrupted_training_of_the_eye_is_resumed(tmp_path: Path) -> None:
-    epochs: list[train.Epoch] = []
-
-    def stop(epoch: train.Epoch) -> None:
-        epochs.append(epoch)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train.train(settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, call(stop))
-    train.train(
-        settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, call(epochs.append), resume=True
+    return train.TrainSettings(
+        (SMALL,), eye_epochs=eye_epochs, epochs=epochs, line_epochs=1, scale=0.02
     )
-    done = [(epoch.network, epoch.epoch) for epoch in epochs]
-    assert done == [("eye", 1), ("eye", 2), ("classifier", 1)]
 
 
-def test_train_command_writes_a_model_and_plots(tmp_path: Path) -> None:
-    work = tmp_path / "runs"
-    arguments = ["train", "--data", SMALL, "--work", work, "--epochs", 1, "--eye-epochs", 1]
-    arguments += ["--scale", 0.02]
-    said = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert said.exit_code == 0, said.output
-    assert said.output.startswith("epochs of the eye: 1, of the classifier: 1;")
-    assert "this takes about 2 min" in said.output
-    assert "eye, epoch 1: loss" in said.output
-    assert "classifier, epoch 1: loss" in said.output
-    assert model.load(work / "model.keras").settings.training["epochs"] == 1
+def test_train_command_writes_a_model_and_plots(trained: Run) -> None:
+    assert trained.output.startswith("epochs of the eye: 1, of the classifier: 1, of the line")
+    assert "this takes about 3 min" in trained.output
+    for network in ("eye", "classifier", "line"):
+        assert f"{network}, epoch 1: loss" in trained.output
+    written = model.load(trained.folder / "model.keras")
+    assert written.settings.training["data"] == ["mnist-small"]
+    assert written.settings.training["line_epochs"] == 1
     for name in ("curves", "confusion", "mistakes", "examples"):
-        picture = cv2.imread(str(work / f"{name}.png"))
+        picture = cv2.imread(str(trained.folder / f"{name}.png"))
         assert picture is not None
         assert min(picture.shape[:2]) > 100
 
 
-def test_training_progress_bar_starts_empty_and_ends_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ["train", "--data", SMALL, "--work", tmp_path, "--epochs", 1, "--eye-epochs", 1]
-    arguments += ["--scale", 0.02]
-    with Terminal() as terminal, os.fdopen(os.dup(terminal.programs), "w") as stderr:
-        monkeypatch.setattr(sys, "stderr", stderr)
-        main([str(argument) for argument in arguments], standalone_mode=False)
-        monkeypatch.undo()
-    text = terminal.text
-    for stage in ("eye", "glyphs", "classifier"):
-        shares = [int(share) for share in re.findall(rf"{stage}  [^\r]*?(\d+)%", text)]
+def test_training_progress_bar_starts_empty_and_ends_full(trained: Run) -> None:
+    for stage in ("eye", "glyphs", "classifier", "inks", "line"):
+        shares = [int(share) for share in re.findall(rf"{stage}  [^\r]*?(\d+)%", trained.terminal)]
         assert shares[0] < 50
         assert shares[-1] == 100
+
+
+def test_finished_training_continues_with_more_epochs(trained: Run, tmp_path: Path) -> None:
+    shutil.copytree(trained.folder, tmp_path, dirs_exist_ok=True)
+    out = tmp_path / "model.keras"
+    before = model.load(out).hash
+    epochs: list[Epoch] = []
+    # The epochs of the eye and of the line reader are done, so only the classifier goes on.
+    train.train(settings(epochs=2), out, tmp_path, call(epochs.append), resume=True)
+    assert [(epoch.network, epoch.epoch) for epoch in epochs] == [("classifier", 2)]
+    assert epochs[0].loss < 3
+    assert model.load(out).hash != before
+
+
+def test_interrupted_training_of_the_eye_is_resumed(tmp_path: Path) -> None:
+    epochs: list[Epoch] = []
+
+    def stop(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        raise KeyboardInterrupt
+
+    for resume in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            train.train(
+                settings(eye_epochs=2), tmp_path / "new.keras", tmp_path, call(stop), resume=resume
+            )
+    assert [(epoch.network, epoch.epoch) for epoch in epochs] == [("eye", 1), ("eye", 2)]
+
+
+def test_line_reader_learns_a_few_strips_by_heart(trained: Run) -> None:
+    pool = strips.load_pool(next(trained.folder.glob("inks-*.npz")))
+    batches = strips.compose_unit(pool, seed=0, number=0)[:1]
+    plan = replace(train.LINE, steps=60)
+    learner = Learner(plan, 1, 0, trained.folder)
+    losses = [learner.step(*batches[0]) for _ in range(plan.steps)]
+    assert losses[-1] < 0.5 * losses[2]
+
+
+def test_each_unit_of_strips_is_repeatable_and_differs_from_the_next(trained: Run) -> None:
+    pool = strips.load_pool(next(trained.folder.glob("inks-*.npz")))
+    first, again, following = (strips.compose_unit(pool, 3, number) for number in (0, 0, 1))
+    assert [batch.pixels.tobytes() for batch in first] == [b.pixels.tobytes() for b in again]
+    assert [batch.pixels.tobytes() for batch in first] != [b.pixels.tobytes() for b in following]
+    for pixels, texts in first:
+        assert pixels.shape[1:3] == (line.HEIGHT, pixels.shape[2])
+        assert pixels.shape[2] % line.ROUND == 0
+        assert texts.min() >= -1
+        assert texts.max() <= line.OTHER
+        # CTC needs a step for each symbol, and one between two that are the same.
+        repeats = (texts[:, 1:] == texts[:, :-1]) & (texts[:, 1:] >= 0)
+        needed = (texts >= 0).sum(axis=1) + repeats.sum(axis=1)
+        assert needed.max() <= pixels.shape[2] // line.STEP
 
 
 @pytest.mark.parametrize(
@@ -158,7 +209,7 @@ def test_without_tensorflow_one_message_names_the_remedy(
 
 def test_single_epoch_is_visible_in_the_curves(tmp_path: Path) -> None:
     file = tmp_path / "curves.png"
-    history = [train.Epoch("eye", 1, 0.9, 0.2, 0.95, 0.8), train.Epoch("classifier", 1, 1, 1, 0.9)]
+    history = [Epoch("eye", 1, 0.9, 0.2, 0.95, 0.8), Epoch("classifier", 1, 1, 1, 0.9)]
     report.draw_curves(history, file)
     picture = cv2.imread(str(file))
     assert picture is not None

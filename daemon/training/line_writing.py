@@ -1,0 +1,296 @@
+"""Write numbers as ink along a line, and degrade it as pages, cameras and the eye's mask do."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from daemon.reading.glyph import Bytes, Floats, bounding_box
+
+TALL = 40  # height of a digit while strips are composed, px; in the strip it has 26
+_DROP = 24  # px of the canvas above and below a digit
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """How far apart the symbols of a text are, as shares of a digit's height."""
+
+    least: float
+    most: float
+    is_touching: bool
+
+    def choose(self, rng: Generator) -> float:
+        """Return a gap, px."""
+        return float(rng.uniform(self.least, self.most)) * TALL
+
+
+def choose_gap(rng: Generator) -> Gap:
+    """Return how a number is spaced: apart, close, touching, in boxes."""
+    kind = rng.random()
+    if kind < 0.3:
+        return Gap(0.12, 0.45, is_touching=False)
+    if kind < 0.55:
+        return Gap(0.02, 0.18, is_touching=bool(rng.random() < 0.5))
+    if kind < 0.8:
+        return Gap(-0.1, 0.03, is_touching=True)
+    if kind < 0.93:
+        return Gap(0.3, 0.9, is_touching=False)
+    return Gap(0.6, 1.8, is_touching=False)
+
+
+class Canvas:
+    """A line of writing that grows to the right."""
+
+    def __init__(self, symbols: int) -> None:
+        self._pixels = np.zeros((TALL + 2 * _DROP, 200 + 130 * symbols), np.uint8)
+        self._end = 20  # the right edge of the ink
+        self._edge = np.full(len(self._pixels), 20)  # the same in each row
+
+    def add(self, ink: Bytes, gap: float, size: float, drift: float, *, touching: bool) -> None:
+        """Add a symbol; its gap is that between the boxes, or the smallest in a row of pixels."""
+        height, width = ink.shape
+        high = int(np.clip(round(height * size), 3, TALL + _DROP))
+        wide = max(2, round(width * size))
+        ink = cv2.resize(ink, (wide, high), interpolation=cv2.INTER_LINEAR)
+        # Digits stand on the line; a mark's canvas reaches as far below it as above.
+        below = (height - TALL) / 2
+        bottom = int(np.clip(_DROP + TALL + below + drift, high, len(self._pixels)))
+        top = bottom - high
+        left = self._end + round(gap)
+        core = ink > 100
+        rows = core.any(axis=1)
+        if touching and rows.any():
+            first = np.where(rows, core.argmax(axis=1), wide)
+            edge = self._edge[top:bottom]
+            # Ink of neighbouring rows touches as well.
+            near = np.maximum(edge, np.maximum(np.roll(edge, 1), np.roll(edge, -1)))
+            left = round(float((near - first)[rows].max()) + gap)
+            # A thin digit must not vanish in the curve of its neighbour.
+            left = max(left, self._end - round(0.3 * min(wide, 0.6 * TALL)))
+        left = max(4, left)
+        there = self._pixels[top:bottom, left : left + wide]
+        np.maximum(there, ink, out=there)
+        last = np.where(rows, left + wide - core[:, ::-1].argmax(axis=1), 0)
+        np.maximum(self._edge[top:bottom], last, out=self._edge[top:bottom])
+        self._end = max(self._end, left + wide)
+
+    def ink(self) -> Bytes:
+        """Return the ink, (h, w) uint8."""
+        return self._pixels[:, : self._end + 20]
+
+
+def draw_mark(character: str, stroke: float, rng: Generator) -> Bytes:
+    """Draw a mark on a canvas of which the middle 40 rows are as high as a digit."""
+    high = TALL + 2 * _DROP
+    canvas = np.zeros((high, 80), np.uint8)
+    base = _DROP + TALL
+
+    def lines(*points: tuple[float, float], wide: float = 1.0) -> None:
+        thick = max(1, round(stroke * wide))
+        shaped = np.rint(np.array(points) * 8).astype(np.int32)
+        cv2.polylines(
+            canvas,
+            [shaped],
+            isClosed=False,
+            color=255,
+            thickness=thick,
+            lineType=cv2.LINE_AA,
+            shift=3,
+        )
+
+    def dot(x: float, y: float) -> None:
+        radius = max(1.0, stroke * rng.uniform(0.45, 0.95))
+        if rng.random() < 0.3:
+            lines((x, y), (x + rng.uniform(-2, 3), y + rng.uniform(-1, 3)), wide=1.1)
+        else:
+            cv2.circle(
+                canvas, (round(x * 8), round(y * 8)), round(radius * 8), 255, -1, cv2.LINE_AA, 3
+            )
+
+    x = 40.0
+    if character == ".":
+        dot(x, base - rng.uniform(-0.08, 0.14) * TALL)
+    elif character == ":":
+        dot(x, base - rng.uniform(0.0, 0.25) * TALL)
+        dot(x + rng.normal(0, 2), base - rng.uniform(0.5, 0.85) * TALL)
+    elif character == ",":
+        length = rng.uniform(0.16, 0.45) * TALL
+        top = base - rng.uniform(0.0, 0.2) * TALL
+        lean = rng.uniform(-0.05, 0.7)
+        lines(
+            (x, top),
+            (x + rng.uniform(-0.05, 0.15) * length, top + length / 2),
+            (x - lean * length, top + length),
+        )
+    elif character == "-":
+        length = rng.uniform(0.22, 0.8) * TALL
+        tilt = rng.normal(0, 0.08) * length
+        y = base - rng.uniform(0.35, 0.65) * TALL
+        lines((x - length / 2, y + tilt), (x, y + rng.normal(0, 1)), (x + length / 2, y - tilt))
+    else:  # a slash
+        length = rng.uniform(0.9, 1.5) * TALL
+        lean = rng.uniform(0.15, 0.75)
+        y = base - TALL / 2
+        lines(
+            (x - lean * length / 2, y + length / 2),
+            (x + rng.normal(0, 1.5), y),
+            (x + lean * length / 2, y - length / 2),
+        )
+    _, _, left, right = bounding_box(canvas)
+    return canvas[:, left:right]
+
+
+def strike(ink: Bytes, digit: int, stroke: float, rng: Generator) -> Bytes:
+    """Return a digit, (40, w) uint8, struck out: by one or two lines, a cross or a scribble."""
+    margin = int(rng.uniform(0.1, 0.5) * TALL)
+    wide = ink.shape[1] + 2 * margin
+    struck = np.zeros((TALL + 2 * _DROP, wide), np.uint8)
+    struck[_DROP : _DROP + TALL, margin : margin + ink.shape[1]] = ink
+    middle, half = _DROP + TALL / 2, TALL * rng.uniform(0.4, 0.65)
+    kind = rng.random()
+    # One line through a 0 or a 7 is a way of writing.
+    if kind < 0.35 and digit not in {0, 7}:
+        if rng.random() < 0.5:
+            lines = [_level(rng.uniform(0.3, 0.7), wide, margin, rng)]
+        else:
+            way = 1 if rng.random() < 0.7 else -1
+            lines = [_bend((0, middle + way * half), (wide, middle - way * half), rng)]
+    elif kind < 0.6:
+        places = rng.uniform(0.2, 0.5), rng.uniform(0.5, 0.8)
+        lines = [_level(at, wide, margin, rng) for at in places]
+    elif kind < 0.8:
+        rising = _bend((0, middle - half), (wide, middle + half), rng)
+        lines = [rising, _bend((0, middle + half), (wide, middle - half), rng)]
+    else:
+        lines = [_scribble(wide, middle, half, rng)]
+    thick = max(1, round(stroke * rng.uniform(0.6, 1.3)))
+    points = [np.rint(each).astype(np.int32) for each in lines]
+    cv2.polylines(struck, points, isClosed=False, color=255, thickness=thick, lineType=cv2.LINE_AA)
+    return struck
+
+
+def _bend(start: tuple[float, float], end: tuple[float, float], rng: Generator) -> Floats:
+    """Return a stroke, (3, 2), that is not quite straight."""
+    first, last = np.array(start), np.array(end)
+    return np.stack((first, (first + last) / 2 + rng.normal(0, 1.5, 2), last))
+
+
+def _level(at: float, wide: int, margin: int, rng: Generator) -> Floats:
+    """Return a nearly level stroke at a share of a digit's height."""
+    y, tilt = _DROP + at * TALL, rng.normal(0, 0.18) * wide
+    reach = rng.uniform(0, 0.3) * margin
+    return _bend((reach, y + tilt), (wide - reach, y - tilt), rng)
+
+
+def _scribble(wide: int, middle: float, half: float, rng: Generator) -> Floats:
+    """Return a zigzag, (N, 2), from top to bottom or from left to right."""
+    count = int(rng.integers(5, 12))
+    along = np.linspace(-1, 1, count)
+    across = np.where(np.arange(count) % 2, 1.0, -1.0)
+    if rng.random() < 0.5:
+        along, across = 0.9 * across, along
+    x, y = wide / 2 + (wide / 2 - 2) * across, middle + half * along
+    return np.stack((x, y), axis=1) + rng.normal(0, 2, (count, 2))
+
+
+def degrade(ink: Floats, rng: Generator) -> Floats:
+    """Return ink as it comes out of a page: slanted, gappy, blurred, coarse, with residues."""
+    ink = _slant(ink, rng)
+    if rng.random() < 0.25:
+        ink = _warp(ink, rng)
+    pen = rng.random()
+    if pen < 0.12:
+        ink = cv2.dilate(ink, np.ones((3, 3) if pen < 0.06 else (2, 2), np.uint8))
+    elif pen < 0.22:
+        ink = cv2.erode(ink, np.ones((2, 2), np.uint8))
+    if rng.random() < 0.2:
+        _leave_residues(ink, rng)
+    if rng.random() < 0.1:
+        _tear(ink, rng)
+    return _photograph(ink, rng)
+
+
+def _slant(ink: Floats, rng: Generator) -> Floats:
+    """Return ink whose digits lean, and whose line rises or falls."""
+    height, width = ink.shape
+    lean = rng.normal(0, 0.14)
+    slope = rng.normal(0, 0.02) if rng.random() < 0.7 else rng.uniform(-0.2, 0.2)
+    wide = width + int(abs(lean) * height) + 8
+    high = height + int(abs(slope) * width) + 8
+    to = np.array(
+        ((1, lean, 4 + max(0, -lean) * height), (slope, 1, 4 + max(0, -slope) * width)), np.float32
+    )
+    return cv2.warpAffine(ink, to, (wide, high), flags=cv2.INTER_LINEAR)
+
+
+def _photograph(ink: Floats, rng: Generator) -> Floats:
+    """Return ink that is unevenly dark, coarse, blurred, noisy or without grey levels."""
+    if rng.random() < 0.3:
+        coarse = rng.uniform(0.5, 1.0, (3, max(3, ink.shape[1] // 30))).astype(np.float32)
+        field: Floats = cv2.resize(coarse, (ink.shape[1], ink.shape[0]))
+        ink = ink * np.minimum(field * rng.uniform(1.0, 1.6), 1)
+    if rng.random() < 0.35:
+        scale = float(np.exp(rng.uniform(np.log(0.3), np.log(0.9))))
+        small: Floats = cv2.resize(ink, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        ink = small / max(float(small.max()), 0.3)
+    if rng.random() < 0.25:
+        ink = cv2.GaussianBlur(ink, (0, 0), float(rng.uniform(0.4, 1.4)) * ink.shape[0] / 90)
+    if rng.random() < 0.15:
+        ink = (ink > rng.uniform(0.3, 0.6)).astype(np.float32)
+    elif rng.random() < 0.3:
+        noise = rng.standard_normal(ink.shape, np.float32) * np.float32(rng.uniform(0.02, 0.15))
+        ink = np.clip(ink + noise * (ink > 0.1), 0, 1)
+    return ink
+
+
+def _warp(ink: Floats, rng: Generator) -> Floats:
+    """Return ink with smooth random displacements of a few pixels."""
+    height, width = ink.shape
+    grid = 4, max(4, width // 16)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    strength = rng.uniform(0.5, 1.8)
+
+    def displace() -> Floats:
+        coarse = rng.normal(0, strength, grid).astype(np.float32)
+        return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    return cv2.remap(ink, x + displace(), y + displace(), cv2.INTER_LINEAR)
+
+
+def _leave_residues(ink: Floats, rng: Generator) -> None:
+    """Leave pieces of lines, specks and neighbours that the eye did not drop."""
+    _, width = ink.shape
+    if float(ink.max()) < 0.5:
+        return
+    top, bottom, left, right = bounding_box((ink > 0.4).astype(np.uint8))
+    kind = rng.random()
+    shade = float(rng.uniform(0.15, 0.9))
+    if kind < 0.35:  # short pieces of a rule or of a box's lower and upper side
+        for _ in range(int(rng.integers(1, 4))):
+            y = int(rng.choice((top, bottom)) + rng.normal(0, 2))
+            x = int(rng.integers(left, right))
+            end = x + int(rng.uniform(0.1, 0.6) * TALL)
+            cv2.line(ink, (x, y), (end, y), shade, int(rng.integers(1, 3)))
+    elif kind < 0.7:
+        for _ in range(int(rng.integers(1, 6))):
+            at = int(rng.integers(left, right)), int(rng.integers(top, bottom))
+            cv2.circle(ink, at, int(rng.integers(0, 2)), shade, -1)
+    else:  # a short piece of something at an end, well away from the text
+        x = right + int(rng.uniform(0.1, 0.4) * TALL) if rng.random() < 0.5 else left - 6
+        if 2 < x < width - 3:
+            y = int(rng.integers(top, max(top + 1, bottom - 8)))
+            cv2.line(
+                ink, (x, y), (x + int(rng.integers(-1, 2)), y + int(rng.integers(2, 9))), shade, 2
+            )
+
+
+def _tear(ink: Floats, rng: Generator) -> None:
+    """Erase small pieces, as a mask that misses them does."""
+    rows, columns = np.nonzero(ink > 0.5)
+    if not len(rows):
+        return
+    for _ in range(int(rng.integers(1, 4))):
+        which = int(rng.integers(len(rows)))
+        radius = int(rng.integers(1, 3))
+        cv2.circle(ink, (int(columns[which]), int(rows[which])), radius, 0.0, -1)

@@ -1,0 +1,161 @@
+"""Show composed pages with numbers to the trained eye: strips as the workers make them.
+
+The line reader learns from them as well as from strips that are composed without a page, and its
+confidence is fitted to them.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from hashlib import sha256
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from daemon.reading import litert
+from daemon.reading.eye import Count
+from daemon.reading.glyph import Bytes
+from daemon.reading.scan import detect_line
+from daemon.training import line_writing, pages, strips
+from daemon.training.strips import Composer, StripBatch, load_pool
+from daemon.training.writing import Writing
+
+PAGES = 250  # in a unit of work
+_DRAWN = 0.35  # share of the pages that are drawings; the others are paper
+_NEIGHBOURED = 0.5  # share of the sheets of paper that may have neighbours which the edge cuts
+# A strip is learnt from if so much of the writing was found, and so little else, as a share of it.
+_FOUND, _ELSE = 0.8, 0.3
+_HALF = 127
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStrips:
+    """The eye's strips of composed pages.
+
+    Attributes:
+        columns: (32, sum of all widths) uint8, the strips side by side.
+        widths: (N,) of the strips, px.
+        texts: (N, L) int32, the symbols' classes, padded with -1.
+        is_found: (N,) bool, whether the eye found the writing and little else.
+    """
+
+    columns: Bytes
+    widths: NDArray[np.int64]
+    texts: NDArray[np.int32]
+    is_found: NDArray[np.bool_]
+
+    def __iter__(self) -> Iterator[tuple[Bytes, list[int], bool]]:
+        """Return each strip, (32, W) uint8, with its symbols and whether it was found."""
+        ends = np.cumsum(self.widths)
+        for end, width, text, is_found in zip(
+            ends, self.widths, self.texts, self.is_found, strict=True
+        ):
+            yield self.columns[:, end - width : end], text[text >= 0].tolist(), bool(is_found)
+
+    def draw_batches(self, rng: Generator) -> list[StripBatch]:
+        """Return the strips that were found in batches, in random order."""
+        found = [(strip, symbols) for strip, symbols, is_found in self if is_found]
+        return strips.batch_by_width(found, rng)
+
+
+def gather(
+    pool: Path, eye: bytes, seed: int, units: int, folder: Path, on_unit: Callable[[int], None]
+) -> ShownStrips:
+    """Return the eye's strips: from the cache in ``folder``, or made and cached there.
+
+    Args:
+        pool: the file of the inks.
+        eye: compiled for LiteRT.
+        seed: of all pages.
+        units: of 250 pages each.
+        folder: the cache.
+        on_unit: called with the number of units that are done.
+    """
+    key = sha256(eye + f"{pool.name} {seed} {units}".encode()).hexdigest()[:12]
+    cached = folder / f"strips-{key}.npz"
+    if cached.exists():
+        on_unit(units)
+    else:
+        # Spawn, because TensorFlow's threads may not survive a fork.
+        spawn = multiprocessing.get_context("spawn")
+        shown: list[tuple[Bytes, list[int], bool]] = []
+        with ProcessPoolExecutor(mp_context=spawn) as workers:
+            for part in workers.map(partial(_show_unit, pool, eye, seed), range(units)):
+                shown.extend(part)
+                on_unit(1)
+        whole = cached.with_suffix(".part.npz")
+        longest = max(len(symbols) for _, symbols, _ in shown)
+        np.savez_compressed(
+            whole,
+            columns=np.concatenate([strip for strip, _, _ in shown], axis=1),
+            widths=np.array([strip.shape[1] for strip, _, _ in shown]),
+            texts=np.array(
+                [symbols + [-1] * (longest - len(symbols)) for _, symbols, _ in shown], np.int32
+            ),
+            is_found=np.array([is_found for _, _, is_found in shown]),
+        )
+        whole.replace(cached)
+    with np.load(cached) as stored:
+        return ShownStrips(**stored)
+
+
+# Once in each worker process.
+_load_eye = lru_cache(maxsize=1)(litert.load_eye)
+_load_composer = lru_cache(maxsize=1)(lambda pool: Composer(load_pool(pool)))
+
+
+def _show_unit(
+    pool: Path, eye: bytes, seed: int, number: int
+) -> list[tuple[Bytes, list[int], bool]]:
+    """Show a unit's pages to the eye; those on which it finds no ink are left out."""
+    cv2.setNumThreads(1)
+    segment, composer = _load_eye(eye), _load_composer(pool)
+    rng = np.random.default_rng((seed, number))
+    shown = []
+    for _ in range(PAGES):
+        ink, symbols = composer.write(rng)
+        page = _compose_page(ink, len(symbols), composer, rng)
+        found = detect_line(segment, page.pixels)
+        strip = found.strip.pixels
+        if strip.any() and strips.has_room(symbols, strip.shape[1]):
+            shown.append((strip, symbols, _is_found(found.mask, page.mask)))
+    return shown
+
+
+def _compose_page(
+    ink: Bytes, symbols: int, composer: Composer, rng: Generator
+) -> pages.SyntheticPage:
+    count = Count.ONE if symbols == 1 else Count.SEVERAL
+    writing = Writing(ink, count, tall=float(line_writing.TALL))
+    if rng.random() < _DRAWN:
+        return pages.compose_drawing(writing, rng)
+    others = composer.choose_inks(3, rng) if rng.random() < _NEIGHBOURED else []
+    return pages.compose_paper(writing, others, [], rng)
+
+
+def _is_found(mask: Bytes, target: Bytes) -> bool:
+    """Return whether a mask covers the target, (H, W) uint8, and little else."""
+    wanted, found = target > _HALF, mask > 0
+    near = cv2.dilate(wanted.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    whole = max(1, int(wanted.sum()))
+    return bool((wanted & found).sum() >= _FOUND * whole and (found & ~near).sum() <= _ELSE * whole)
+
+
+def mix(
+    composed: Iterator[StripBatch], shown: ShownStrips, rng: Generator, share: float
+) -> Iterator[StripBatch]:
+    """Return an endless stream of batches, a share of which are of the eye's strips."""
+    left: Sequence[StripBatch] = []
+    while True:
+        if rng.random() >= share:
+            yield next(composed)
+            continue
+        if not left:
+            left = shown.draw_batches(rng)
+        *left, batch = left
+        yield batch

@@ -1,0 +1,331 @@
+"""Compose strips of numbers for the line reader to learn from.
+
+A strip is composed from digits of one hand: a text is chosen, its digits and marks are placed along
+a line of writing, and the result is degraded as pages, cameras and the eye's mask degrade it.
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, fields, replace
+from itertools import chain, pairwise, zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from daemon.reading import line
+from daemon.reading.glyph import Bytes, bounding_box, measure_stroke
+from daemon.records import DIGITS
+from daemon.training import ink_sources, line_writing, number_texts
+from daemon.training.ink_sources import NOT_A_DIGIT, InkUnit
+from daemon.training.line_writing import TALL
+
+_WIDEST = 64  # px; inks that are wider are left out
+# Share of the strings whose digits come from each group of inks; see glyph_batches.SHARES. A group
+# that is not listed gets _OTHER_SHARE.
+_SHARES = {"mnist": 0.42, "pencil": 0.16, "strokes": 0.12, "fonts": 0.06}
+_OTHER_SHARE = 0.06
+_MIXED = 0.1  # share of the strings whose digits come from all groups
+_FAINTEST = 0.2  # an ink must be brighter than this somewhere
+UNIT = 1024  # strips in a unit of work
+_AHEAD = 4  # units that are composed ahead of training
+COLUMNS = 8192  # of the strips in a batch, together
+
+
+class StripBatch(NamedTuple):
+    """Strips of one width with their texts.
+
+    Attributes:
+        pixels: (N, 32, W, 1) uint8.
+        texts: (N, L) int32, the symbols' classes; padded with -1.
+    """
+
+    pixels: Bytes
+    texts: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class InkPool:
+    """Inks to compose strips of, each scaled to a height of 40 px.
+
+    Attributes:
+        pixels: (N, 40, 64) uint8, white on black, at the left.
+        widths: (N,) of the inks, px.
+        strokes: (N,) mean widths of their strokes, px.
+        labels: (N,) 0 to 10, the last one for letters and scribbles.
+        groups: (N,) the group of each.
+    """
+
+    pixels: Bytes
+    widths: NDArray[np.int64]
+    strokes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.str_]
+
+
+def load_pool(path: Path) -> InkPool:
+    """Return a pool that ``draw_pool`` has written."""
+    with np.load(path) as stored:
+        return InkPool(**stored)
+
+
+def draw_pool(units: Sequence[InkUnit], folder: Path, on_unit: Callable[[int], None]) -> Path:
+    """Draw the inks of units, but for those that are too wide.
+
+    Args:
+        units: only inks that stand for themselves are drawn: no pairs, no photographs of things.
+        folder: where the pool is cached.
+        on_unit: called with the number of units that are done.
+
+    Returns:
+        The file of the pool.
+    """
+    cached = folder / f"inks-{ink_sources.cache_key(units)}.npz"
+    if cached.exists():
+        on_unit(len(units))
+        return cached
+    parts = []
+    # Spawn, because TensorFlow's threads may not survive a fork.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=spawn) as workers:
+        for part in workers.map(_draw_unit, units):
+            parts.append(part)
+            on_unit(1)
+    whole = cached.with_suffix(".part.npz")
+    arrays: dict[str, Any] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(InkPool)
+    }
+    np.savez_compressed(whole, **arrays)
+    whole.replace(cached)
+    return cached
+
+
+def _draw_unit(unit: InkUnit) -> InkPool:
+    """Draw a unit's inks."""
+    pixels, widths, strokes, labels = [], [], [], []
+    if not _stands_alone(unit):
+        unit = replace(unit, maker="as it is", images=unit.images[:0], labels=unit.labels[:0])
+    for ink, label in ink_sources.draw_inks(unit, np.random.default_rng(unit.seed)):
+        if ink.max() < 60:
+            continue
+        bright = cv2.convertScaleAbs(ink, alpha=255 / int(ink.max()))
+        top, bottom, left, right = bounding_box((bright > 50).astype(np.uint8))
+        cut = bright[top:bottom, left:right]
+        scale = TALL / cut.shape[0]
+        width = max(2, round(cut.shape[1] * scale))
+        if width > _WIDEST:
+            continue
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        there = np.zeros((TALL, _WIDEST), np.uint8)
+        small = cv2.resize(cut, (width, TALL), interpolation=way)
+        # A fine line that is scaled down would be fainter than the other digits of its number.
+        there[:, :width] = cv2.convertScaleAbs(small, alpha=255 / max(1, int(small.max())))
+        pixels.append(there)
+        widths.append(width)
+        strokes.append(max(1.0, measure_stroke(there / np.float32(255))))
+        labels.append(label)
+    return InkPool(
+        np.array(pixels, np.uint8).reshape(-1, TALL, _WIDEST),
+        np.array(widths, np.int64),
+        np.array(strokes, np.float64),
+        np.array(labels, np.int64),
+        np.full(len(labels), unit.group),
+    )
+
+
+def _stands_alone(unit: InkUnit) -> bool:
+    is_thing = unit.group == "not a digit" and unit.maker == "as it is"
+    return unit.maker != "beside" and not is_thing
+
+
+class Composer:
+    """Composes strips from a pool of inks."""
+
+    def __init__(self, pool: InkPool) -> None:
+        self._pool = pool
+        groups = np.unique(pool.groups[pool.labels < DIGITS])
+        shares = np.array([_SHARES.get(str(group), _OTHER_SHARE) for group in groups])
+        self._shares = shares / shares.sum()
+        order = np.lexsort((pool.labels, pool.groups))
+        self._members = [
+            [order[(pool.groups[order] == g) & (pool.labels[order] == d)] for d in range(DIGITS)]
+            for g in groups
+        ]
+        self._others = np.flatnonzero(pool.labels == NOT_A_DIGIT)
+
+    def compose(self, rng: Generator) -> tuple[Bytes, list[int]]:
+        """Compose one strip; returns its pixels, (32, W) uint8, and its symbols' classes."""
+        while True:
+            written, symbols = self.write(rng)
+            ink = line_writing.degrade(written / np.float32(255), rng)
+            if float(ink.max()) > _FAINTEST:
+                strip = line.fit(ink)
+                if has_room(symbols, strip.shape[1]):
+                    return strip, symbols
+
+    def choose_inks(self, count: int, rng: Generator) -> list[Bytes]:
+        """Return some inks, (40, w) uint8 each."""
+        chosen = rng.integers(len(self._pool.labels), size=count)
+        return [self._pool.pixels[which, :, : self._pool.widths[which]] for which in chosen]
+
+    def write(self, rng: Generator) -> tuple[Bytes, list[int]]:
+        """Write a text along a line.
+
+        Returns:
+            (h, w) uint8, white on black, and the classes of the symbols.
+        """
+        text = number_texts.choose(rng)
+        group = int(rng.choice(len(self._shares), p=self._shares))
+        is_mixed = rng.random() < _MIXED
+        gap = line_writing.choose_gap(rng)
+        size = 1.0
+        symbols: list[int] = []
+        canvas = line_writing.Canvas(len(text))
+        stroke = 4.0
+        wave = rng.normal(0, 0.03) if rng.random() < 0.5 else 0.0
+        for index, character in enumerate(text):
+            drift = wave * TALL * np.sin(index / 2) + rng.normal(0, 0.03) * TALL
+            size = 1 + rng.normal(0, 0.07)
+            if character.isdigit() or character in "xX":
+                if is_mixed:
+                    group = int(rng.choice(len(self._shares), p=self._shares))
+                ink, wide = self._choose_ink(character, group, rng)
+                stroke = wide
+            else:
+                ink = line_writing.draw_mark(character, stroke * rng.uniform(0.8, 1.3), rng)
+                size = 1.0
+            canvas.add(ink, gap.choose(rng), size, drift, touching=gap.is_touching)
+            kind = line.ALPHABET.find(character) if character not in "xX" else line.OTHER
+            if kind != line.OTHER or symbols[-1:] != [line.OTHER]:
+                symbols.append(kind)
+        return canvas.ink(), symbols
+
+    def _choose_ink(self, character: str, group: int, rng: Generator) -> tuple[Bytes, float]:
+        """Return an ink, (h, w) uint8, and the width of its strokes."""
+        if character == "x" and len(self._others):
+            which = int(rng.choice(self._others))
+        else:
+            digit = int(rng.integers(DIGITS)) if character in "xX" else int(character)
+            members = self._members[group][digit]
+            while not len(members):
+                members = self._members[int(rng.integers(len(self._members)))][digit]
+            which = int(members[rng.integers(len(members))])
+        ink = self._pool.pixels[which, :, : self._pool.widths[which]]
+        stroke = float(self._pool.strokes[which])
+        if character == "X":
+            ink = line_writing.strike(ink, int(self._pool.labels[which]), stroke, rng)
+        return ink, stroke
+
+
+def compose_unit(pool: InkPool, seed: int, number: int) -> list[StripBatch]:
+    """Return one unit of strips in batches; the same seed and number give the same unit."""
+    return _batch(Composer(pool), np.random.default_rng((seed, number)))
+
+
+def _batch(composer: Composer, rng: Generator) -> list[StripBatch]:
+    return batch_by_width([composer.compose(rng) for _ in range(UNIT)], rng)
+
+
+def batch_by_width(strips: Iterable[tuple[Bytes, list[int]]], rng: Generator) -> list[StripBatch]:
+    """Return strips in batches of about the same width, in random order."""
+    batches: list[StripBatch] = []
+    batch: list[tuple[Bytes, list[int]]] = []
+    for strip in sorted(strips, key=lambda strip: strip[0].shape[1]):
+        if strip[0].shape[1] * (len(batch) + 1) > COLUMNS:
+            batches.append(stack(batch))
+            batch = []
+        batch.append(strip)
+    batches.append(stack(batch))
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def has_room(symbols: Sequence[int], width: int) -> bool:
+    """Return whether CTC can read the symbols in a strip of this width.
+
+    It needs a step for each symbol, and one between two that are the same.
+    """
+    repeats = sum(one == following for one, following in pairwise(symbols))
+    return len(symbols) + repeats <= width // line.STEP
+
+
+def stack(strips: Sequence[tuple[Bytes, list[int]]]) -> StripBatch:
+    """Join strips; the narrower ones are padded with black."""
+    width = max(pixels.shape[1] for pixels, _ in strips)
+    longest = max(len(symbols) for _, symbols in strips)
+    texts = np.full((len(strips), max(1, longest)), -1, np.int32)
+    pixels = np.zeros((len(strips), line.HEIGHT, width, 1), np.uint8)
+    for index, (strip, symbols) in enumerate(strips):
+        pixels[index, :, : strip.shape[1], 0] = strip
+        texts[index, : len(symbols)] = symbols
+    return StripBatch(pixels, texts)
+
+
+def unstack(batches: Iterable[StripBatch]) -> Iterator[tuple[Bytes, list[int]]]:
+    """Yield the strips of batches, (32, W) uint8 each, without padding, and their symbols."""
+    for batch in batches:
+        for padded, text in zip(batch.pixels[..., 0], batch.texts, strict=True):
+            end = line.pad_width(int(np.flatnonzero(padded.any(axis=0))[-1]) + 1)
+            yield np.ascontiguousarray(padded[:, :end]), text[text >= 0].tolist()
+
+
+class StripStream:
+    """An endless stream of batches of fresh strips, which another process composes ahead.
+
+    Args:
+        pool: the file of the inks.
+        seed: of all units.
+        first: number of the first unit, to continue a stream.
+    """
+
+    def __init__(self, pool: Path, seed: int, first: int) -> None:
+        self._seed = seed
+        self._number = first
+        self._pending: deque[Future[list[StripBatch]]] = deque()
+        # Spawn, because TensorFlow's threads may not survive a fork.
+        spawn = multiprocessing.get_context("spawn")
+        self._worker = ProcessPoolExecutor(1, spawn, _open_composer, (pool,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[StripBatch]:
+        before: list[StripBatch] = []
+        while True:
+            while len(self._pending) <= _AHEAD:
+                self._pending.append(self._worker.submit(_compose, self._seed, self._number))
+                self._number += 1
+            unit = self._pending.popleft().result()
+            # Each strip is learnt twice: composing one takes as long as learning it.
+            yield from chain.from_iterable(zip_longest(unit, before, fillvalue=unit[0]))
+            before = unit
+
+
+def take(stream: Iterable[StripBatch], count: int) -> list[Bytes]:
+    """Return the next strips of a stream, (32, W) uint8."""
+    strips: list[Bytes] = []
+    for batch in stream:
+        strips.extend(batch.pixels[..., 0])
+        if len(strips) >= count:
+            break
+    return strips[:count]
+
+
+_composer: list[Composer] = []  # of a worker process
+
+
+def _open_composer(pool: Path) -> None:
+    cv2.setNumThreads(1)  # a strip is too small to share
+    _composer.append(Composer(load_pool(pool)))
+
+
+def _compose(seed: int, number: int) -> list[StripBatch]:
+    return _batch(_composer[0], np.random.default_rng((seed, number)))
