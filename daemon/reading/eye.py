@@ -109,10 +109,18 @@ def detect(segment: Segment, pixels: Bytes) -> Detection:
         no_glyph = np.zeros((GLYPH, GLYPH), np.uint8)
         return Detection(no_glyph, np.zeros((height, width), np.uint8), segmentation.counts)
     closer = _zoom_in(pixels, whole, ink)
-    if closer is not None and (nearer := _clean(segment(closer.pixels), closer)) is not None:
-        shown, ink = closer, nearer
+    counts = segmentation.counts
+    if closer is not None:
+        seen = segment(closer.pixels)
+        nearer = _clean(seen, closer)
+        if nearer is not None:
+            shown, ink = closer, nearer
+        # Fine strokes can be seen from closer by: of 250 validation pages with a marked digit, 68 %
+        # are recognized instead of 64 %, and of 250 with another digit, 1.6 % in both cases.
+        if seen.counts[Count.MARKED] > counts[Count.MARKED]:
+            counts = seen.counts
     mask = _make_mask(ink, shown, (height, width))
-    return Detection(_extract_glyph(pixels, shown, ink), mask, segmentation.counts)
+    return Detection(_extract_glyph(pixels, shown, ink), mask, counts)
 
 
 def crop_view(pixels: Bytes, region: tuple[slice, slice]) -> View:

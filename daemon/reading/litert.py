@@ -50,19 +50,14 @@ def load_eye(network: bytes) -> Segment:
         ValueError: LiteRT cannot load it, or it does not map a view to a mask and a count.
     """
     takes, mask = (1, VIEW, VIEW, 3), (1, GRID, GRID, CELL * CELL)
-    try:
-        run = _load(network, takes, [mask, (1, len(Count))])
-    except ValueError:  # one that was trained before MARKED was counted
-        run = _load(network, takes, [mask, (1, Count.MARKED)])
+    run = _load(network, takes, [mask, (1, len(Count))])
 
     def segment(pixels: NDArray[np.uint8]) -> Segmentation:
-        cells, answers = run(pixels[None])
+        cells, counts = run(pixels[None])
         # The CELL floats side by side in a cell are copied as one number: 3 us instead of 25.
         pairs = cells.view(_CELL_ROW).reshape(GRID, GRID, CELL)
         ink = pairs.transpose(0, 2, 1).reshape(VIEW, GRID).view(np.float32)
-        counts = np.zeros(len(Count), np.float32)
-        counts[: answers.shape[1]] = answers[0]
-        return Segmentation(ink, counts)
+        return Segmentation(ink, counts[0])
 
     return segment
 
