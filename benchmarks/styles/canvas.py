@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from benchmarks.styles.shapes import Array, Shape, add_tremor, happens
 
 _SMALL = 28  # px, the side of the paint program's canvas
+_TRIES = 500  # drawings with one pen
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,16 @@ def _draw_legible(
 ) -> tuple[Array, Pen]:
     """Return the ink of one digit, and its pen; draw again until a person could read it.
 
-    The kind of pen stays the same meanwhile, or wide pens would become rare.
+    The kind of pen stays the same meanwhile, or wide pens would become rare. Only a brush that
+    closes the gaps of each shape becomes narrower.
     """
     paint_pen, share = _paint_pen(chance), chance.uniform(0.03, 0.12)
     taper = chance.uniform(0, 0.5)
+    tries = 0
     while True:
+        tries += 1
+        if tries % _TRIES == 0:
+            paint_pen = replace(paint_pen, width=max(1.0, paint_pen.width - 1))
         shape = draw(chance)
         strokes = add_tremor(shape.strokes, chance)
         points = np.concatenate(strokes)
