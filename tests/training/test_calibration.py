@@ -19,7 +19,7 @@ def test_overconfident_scores_are_calibrated() -> None:
     before = model.softmax(logits, 1.0).max(axis=1)
     assert calibration.calibration_error(before, said == labels) > 0.15
     fitted = calibration.fit_calibration(
-        logits, np.tile(np.array([0, 1, 0], np.float32), (4000, 1)), labels
+        logits, np.tile(np.array([0, 1, 0, 0], np.float32), (4000, 1)), labels
     )
     assert fitted.temperature > 2
     assert fitted.calibration_error < 0.1
@@ -54,7 +54,7 @@ def test_confidence_of_numbers_is_how_often_they_are_right() -> None:
     assert calibration.calibration_error(confidence, others.right) < 0.03
 
 
-def test_threshold_of_numbers_leaves_one_wrong_in_a_hundred() -> None:
+def test_threshold_of_numbers_leaves_few_that_are_wrong() -> None:
     readings = draw_readings(8000, (2.0, 0.4, -0.1, 0.5))
     fitted = calibration.fit_number_calibration(readings)
     confidence = confidences(fitted, readings)
@@ -62,7 +62,8 @@ def test_threshold_of_numbers_leaves_one_wrong_in_a_hundred() -> None:
     def wrong(threshold: float) -> float:
         return float((~readings.right[confidence >= threshold]).mean())
 
-    assert wrong(fitted.unsure_below) <= 0.01 < wrong(fitted.unsure_below - 0.011)
+    most = calibration.WRONG_NUMBERS_AT_MOST
+    assert wrong(fitted.unsure_below) <= most < wrong(fitted.unsure_below - 0.011)
 
 
 @pytest.mark.parametrize(

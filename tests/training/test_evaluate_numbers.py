@@ -120,10 +120,12 @@ def test_evaluate_reads_numbers(tmp_path: Path) -> None:
     )
     assert said.returncode == 0, said.stderr
     figures = json.loads(said.stdout)
-    assert figures["count"] == len(names)
+    # A struck number is none, and counts apart.
+    numbers = [name for name in names if not name.startswith("struck")]
+    assert figures["count"] == len(numbers)
     assert figures["exact_match"] > 0.7
     assert figures["digit_error_rate"] < 0.2
-    assert sum(each["count"] for each in figures["per_length"].values()) == len(names)
+    assert sum(each["count"] for each in figures["per_length"].values()) == len(numbers)
     assert figures["per_trait"]["touching"]["count"] == 3
     rows = pd.read_csv(table, dtype="string")
     assert int((rows.digit == rows.label).sum()) == figures["right"]
