@@ -283,7 +283,7 @@ class Bench:
             not missing
             and not self.unpublished()
             and not self.waiting()
-            and read_health(self._config) == State.RUNNING
+            and read_health(self._config).state is State.RUNNING
         )
 
     def check(self) -> None:

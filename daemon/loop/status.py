@@ -41,6 +41,17 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """What the daemon is doing, and why if it is paused."""
+
+    state: State
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.why}" if self.why else str(self.state)
+
+
+@dataclass(frozen=True, slots=True)
 class StatusSnapshot:
     """The part of the status that only the running daemon knows. Times are ISO 8601 UTC.
 
@@ -160,13 +171,19 @@ def read_status(config: Config) -> dict[str, Any]:
     }
 
 
-def read_health(config: Config) -> str:
-    """Return what the digitd with this config is doing: its state, and why if it is paused."""
+def read_health(config: Config) -> Health:
+    """Return what the digitd with this config is doing.
+
+    Raises:
+        StorageError: a lock file may not be opened by this user.
+    """
     if not is_running(config.inbox, config.outbox):
-        return State.STOPPED
+        return Health(State.STOPPED)
     page = _read_page(config)
-    state, why = page.get("state", State.STARTING), page.get("why", "")
-    return f"{state}: {why}" if why else str(state)
+    try:
+        return Health(State(page.get("state", State.STARTING)), str(page.get("why", "")))
+    except ValueError:  # of a newer version
+        return Health(State.STARTING)
 
 
 def own_daemon(config: Config) -> int | None:

@@ -208,7 +208,9 @@ class Api:
         try:
             yield "retry: 1000\n\n"
             while not self._state.is_stopping():
-                now = follower.version, follower.percent
+                if self._state.activity.is_due:
+                    await anyio.to_thread.run_sync(self._state.activity.current)
+                now = follower.version, follower.percent, self._state.activity.last
                 if now != version:
                     version, quiet = now, 0.0
                     try:
@@ -259,7 +261,8 @@ class Api:
     def health(self, _request: Request) -> Response:
         """Return 200 if the daemon is reading files, or else 503 with what it does instead."""
         health = status.read_health(self._state.config)
-        return PlainTextResponse(f"{health}\n", 200 if health == status.State.RUNNING else 503)
+        code = 200 if health.state is status.State.RUNNING else 503
+        return PlainTextResponse(f"{health}\n", code)
 
 
 async def _read_json(request: Request) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -160,7 +160,7 @@ class Pages:
         now = datetime.now(UTC)
         return {
             "counts": queries.counts(db),
-            "last_minute": queries.count_received(db, now - timedelta(minutes=1), now),
+            "last_minute": queries.count_last_minute(db),
             "accuracy": queries.accuracy(db),
             "histogram": queries.histogram(db),
             "hours": queries.hours(db, now, _HOURS),

@@ -4,10 +4,12 @@ import json
 import math
 import re
 import sqlite3
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from enum import StrEnum
 from typing import Self
 
@@ -230,9 +232,10 @@ def counts(db: sqlite3.Connection) -> dict[str, int]:
     }
 
 
-def count_received(db: sqlite3.Connection, since: datetime, until: datetime) -> int:
-    """Return the number of rows that were received between two moments."""
-    limits = since.timestamp(), until.timestamp()
+def count_last_minute(db: sqlite3.Connection) -> int:
+    """Return the number of rows whose files were received in the last minute."""
+    now = time.time()
+    limits = now - 60, now
     found = db.execute("SELECT count(*) FROM rows WHERE received > ? AND received <= ?", limits)
     return int(found.fetchone()[0])
 
@@ -297,4 +300,4 @@ def _condition(wanted: Filter) -> tuple[str, list[object]]:
 
 def _first_second(day: date) -> int:
     """Return the start of a day (UTC) in Unix seconds."""
-    return int(datetime.combine(day, time(), UTC).timestamp())
+    return int(datetime.combine(day, time_of_day(), UTC).timestamp())

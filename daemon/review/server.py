@@ -27,6 +27,8 @@ from daemon.inbox import put
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
 from daemon.locks import Lock
 from daemon.outbox.table import check_header
+from daemon.review import queries
+from daemon.review.activity import ActivityWatch
 from daemon.review.address import Address
 from daemon.review.answers import Answers, UnknownRowError
 from daemon.review.api import Api
@@ -169,6 +171,7 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
             images=images,
             answers=Answers(config.outbox, follower),
             user=user,
+            activity=ActivityWatch(config, lambda: queries.count_last_minute(index.reader())),
             reads_setting=ReadsSetting(config),
             is_stopping=lambda: server is not None and server.should_exit,
         )

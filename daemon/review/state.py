@@ -3,13 +3,14 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from daemon import config
 from daemon.config import Config
 from daemon.errors import DigitdError
 from daemon.records import Reads, Stamp
 from daemon.review import queries
+from daemon.review.activity import ActivityWatch
 from daemon.review.answers import Answers
 from daemon.review.follow import Follower
 from daemon.review.images import Images
@@ -45,6 +46,7 @@ class AppState:
 
     Attributes:
         user: the name in labels.csv of a person who gave none.
+        activity: says what the daemon is doing.
         reads_setting: says whether images have digits or numbers.
         is_stopping: returns whether the server is about to end.
     """
@@ -55,6 +57,7 @@ class AppState:
     images: Images
     answers: Answers
     user: str
+    activity: ActivityWatch
     reads_setting: ReadsSetting
     is_stopping: Callable[[], bool]
 
@@ -73,10 +76,11 @@ class AppState:
         """Whether many rows are being indexed, so that no page of the gallery can be shown."""
         return self.follower.percent is not None
 
-    def counts(self) -> dict[str, int | None]:
-        """Return the counts that every page shows.
+    def counts(self) -> dict[str, int | str | None]:
+        """Return what every page shows: the counts of rows, and what the daemon is doing.
 
         Raises:
             sqlite3.Error: the index is being rebuilt.
         """
-        return queries.counts(self.db) | {"indexing": self.follower.percent}
+        counts = queries.counts(self.db)
+        return {**counts, **asdict(self.activity.current()), "indexing": self.follower.percent}

@@ -3,10 +3,26 @@
 import { at } from "./api.js";
 
 const listeners = [];
+const state = document.getElementById("state");
+const word = document.getElementById("daemon");
+const notice = document.getElementById("notice");
 let source = null;
 
 export function listen(listener) {
   listeners.push(listener);
+}
+
+// What the daemon is doing: reading, paused, stopped, starting or unknown.
+export function daemon() {
+  return state.dataset.state;
+}
+
+function showDaemon(what, said) {
+  state.dataset.state = what;
+  // Only if it changes: a screen reader may read it again otherwise.
+  if (word.textContent !== what) word.textContent = what;
+  if (notice.textContent !== said) notice.textContent = said;
+  notice.hidden = said === "";
 }
 
 function open() {
@@ -19,12 +35,14 @@ function open() {
       const value = data.state[place.dataset.count];
       if (value !== null) place.textContent = value.toLocaleString("en");
     }
+    showDaemon(data.state.daemon, data.state.notice);
     document.getElementById("indexing").hidden = data.state.indexing === null;
     for (const listener of listeners) listener(data);
   };
   source.onerror = (event) => {
     if (event.target !== source) return; // the page is being left
     document.getElementById("offline").hidden = false;
+    showDaemon("unknown", "");
     if (source.readyState === EventSource.CLOSED) {
       source = null;
       setTimeout(open, 2000);
