@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import re
@@ -63,12 +64,13 @@ def _lines(count: int) -> Iterator[str]:
             status, confidence, reason = Status.OK, f"{chance.uniform(0.9, 1):.6f}", ""
         folder = "failed" if status is Status.ERROR else "originals"
         name = f"digit{number}.png"
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
         moment = "2026-11-25T09:00:00.000Z"
         yield rows.csv_line(
             [
                 ids.encode((_START_MS + number * _STEP_MS) << 12),
                 *(name, status.value, digit, confidence, *probabilities, reason),
-                *(f"annotated/{name}", f"{folder}/{name}", "ab" * 32, "model1", moment, moment),
+                *(f"annotated/{name}", f"{folder}/{name}", sha256, "model1", moment, moment),
             ]
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,8 +83,10 @@ def row(
     model: str = "model1",
     at: datetime = NOW,
     picture: str = "",
+    sha256: str = "",
 ) -> Row:
-    """Return a row whose files do not exist."""
+    """Return a row whose files do not exist; without ``sha256``, no other row has its content."""
     made = job(name, job_id=job_id, received_at=at)
-    read = Result(made, verdict, SHA256, model, has_picture=bool(picture))
+    sha256 = sha256 or hashlib.sha256(made.id.encode()).hexdigest()
+    read = Result(made, verdict, sha256, model, has_picture=bool(picture))
     return Row(read, Placement(picture, f"originals/{name}"), at)

@@ -55,7 +55,7 @@ class Site(Box):
     def add(self, name: str, verdict: Verdict = SURE, data: bytes | None = None) -> str:
         """Add a row that is not in the random sample, and its files, as the daemon would.
 
-        Return its id.
+        Without ``data``, no two files have the same content. Return the row's id.
         """
         (job_id,) = self.add_all([(name, verdict)], data, with_sample=False)
         return job_id
@@ -76,7 +76,8 @@ class Site(Box):
             while is_sampled(ids.decode(job_id)) and not with_sample:
                 job_id = self.ids.next()
             path = work / job_id
-            content = png(verdict.text or "0") if data is None else data
+            # Decoders ignore what follows the end of a PNG.
+            content = png(verdict.text or "0") + job_id.encode() if data is None else data
             path.write_bytes(content)
             sha256 = hashlib.sha256(content).hexdigest()
             job = Job(path.name, name, path, path.stat().st_size, datetime.now(UTC))
