@@ -42,7 +42,7 @@ _FORM = {
     "status": ("", "ok", "unsure", "error"),
     "value": ("any", "7", "none", ""),
     "answered": ("", "yes", "no"),
-    "name": ("", "digit", "digit77"),  # all rows, 1 in 90
+    "name": ("", "digit", "git77", "zzz"),  # all rows, 1 in 90, none
     "since": ("", "2026-03-01"),
     "sort": ("newest", "oldest", "least", "most"),
 }

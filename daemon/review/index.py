@@ -6,6 +6,7 @@ its table. No answer depends on it: labels.csv is the truth.
 
 import sqlite3
 import threading
+import unicodedata
 import zlib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
@@ -27,6 +28,7 @@ END"""
 _OLD_BIN = _BIN.replace("new.", "old.")
 
 # ``value`` is the person's answer if there is one, else the model's digit, which may be empty.
+# ``folded`` is the file's name as ``fold`` returns it.
 # ``priority`` is the row's place in the queue while it waits for a person.
 # ``received`` is in Unix seconds, 0 if somebody edited the cell. Ids don't have times.
 # Counting a million rows takes 0.6 s, so triggers keep ``counts`` and ``hours``.
@@ -44,7 +46,7 @@ CREATE TABLE answers (
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, file TEXT COLLATE NOCASE, status TEXT, digit TEXT, value TEXT,
     answered INTEGER, confidence REAL, priority REAL, number INTEGER, position INTEGER,
-    sha256 BLOB, received INTEGER
+    sha256 BLOB, received INTEGER, folded TEXT
 );
 CREATE TABLE counts (
     status TEXT, answered INTEGER, bin INTEGER, rows INTEGER, PRIMARY KEY (status, answered, bin)
@@ -65,13 +67,13 @@ WHEN old.answered != new.answered BEGIN
         ON CONFLICT DO UPDATE SET rows = rows + 1;
 END;
 """  # noqa: S608 - only numbers and names
-# The first three cover all filters and are in the order of a page, or of names: a filter that no
-# row matches scans one of them, 0.1 s for a million rows (see ``queries.page``). Many rows are
+# The first two cover all filters and are in the order of a page: a filter that no row matches scans
+# one of them, 0.1 s for a million rows (see ``queries.page``). A full-text index of trigrams finds
+# names faster, but takes over 20 s to build for a million rows. Many rows are
 # added without these indexes.
 _BULK_INDEXES = {
-    "by_arrival": "rows (id, status, value, answered, received)",
-    "by_confidence": "rows (confidence, id, status, value, answered, received)",
-    "by_name": "rows (file, id, status, value, answered, confidence, received)",
+    "by_arrival": "rows (id, status, value, answered, received, folded)",
+    "by_confidence": "rows (confidence, id, status, value, answered, received, folded)",
     "by_sha256": "rows (sha256)",
     "by_received": "rows (received)",
 }
@@ -192,7 +194,7 @@ class Index:
         numbers = [value[0] for value in values]
         with self._writer:
             self._writer.executemany(
-                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
             )
             # Answers may be indexed before their rows.
             given = self._writer.execute(
@@ -250,6 +252,13 @@ def is_sampled(number: int) -> bool:
     return _random_order(number) % _SAMPLE_ONE_IN == 0
 
 
+def fold(name: str) -> str:
+    """Return a file's name so that upper and lower case, and both forms of é, are the same."""
+    if name.isascii():  # a tenth of the time
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def _connect(path: Path, mode: str, cache_kb: int) -> sqlite3.Connection:
     """Return a connection; ``mode`` is rw, or rwc to create a missing file."""
     name = f"{path.absolute().as_uri()}?mode={mode}"
@@ -286,7 +295,7 @@ def _values(number: int, offset: int, cells: list[str]) -> tuple[int, *tuple[obj
     moment = rows.parse_timestamp(cells[_RECEIVED_AT])
     received = 0 if moment is None else int(moment.timestamp())
     priority = _priority(row_id, status, confidence)
-    place = number, offset, sha256, received
+    place = number, offset, sha256, received, fold(cells[_FILE])
     return row_id, cells[_FILE], status, digit, digit, False, confidence, priority, *place
 
 

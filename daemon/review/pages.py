@@ -1,9 +1,11 @@
 """The HTML pages: check, gallery, live, one row, log in; and the static files."""
 
+import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -20,16 +22,15 @@ from daemon.inbox import put
 from daemon.layout import FAILED
 from daemon.outbox import drift, labels
 from daemon.records import Status
-from daemon.review import queries
+from daemon.review import charts, queries
 from daemon.review.answers import UnknownRowError
 from daemon.review.html import render
-from daemon.review.queries import Card, Cursor, Filter, Sort
+from daemon.review.queries import Bucket, Card, Cursor, Filter, Sort, Span
 from daemon.review.security import LOGIN_PATH, read_body, with_cookie
 from daemon.review.state import AppState
 
 _HERE = Path(__file__).parent
 _PER_PAGE = 60
-_HOURS = 72
 _ERRORS = 50
 _WRONG_PASSWORD_SECONDS = 1.0
 _LONGEST_NAME = 255
@@ -38,6 +39,13 @@ _REVERSED = {
     Sort.OLDEST: Sort.NEWEST,
     Sort.LEAST: Sort.MOST,
     Sort.MOST: Sort.LEAST,
+}
+# A line of ``drift.differences`` begins with one of these names.
+_DRIFT_WORDS = {
+    "unsure": "Another share of the files needs a person",
+    "error": "Another share of the files cannot be read",
+    "confidence": "digitd is not as sure as it was",
+    "digits": "Other digits come than before",
 }
 
 
@@ -48,11 +56,13 @@ def _parse_value(text: str) -> str:
 
 
 # The fields of the gallery's form, and what returns a value of ``Filter`` for an allowed text.
+# ``number`` is a value that is typed: an empty one allows all, an empty ``value`` is "no guess".
 _FIELDS: dict[str, Callable[[str], Any]] = {
     "status": Status,
     "value": _parse_value,
     "answered": {"yes": True, "no": False}.__getitem__,
     "name": str,
+    "number": str.strip,
     "since": date.fromisoformat,
     "until": date.fromisoformat,
     "sort": Sort,
@@ -99,6 +109,8 @@ class Pages:
             cards=cards,
             form=_EMPTY_FORM | form,
             query=urlencode(form),
+            change=partial(_change_query, form),
+            is_filtered=any(form.get(name, text) != text for name, text in _EMPTY_FORM.items()),
             next_query=next_query,
             is_first=after is None,
         )
@@ -118,13 +130,13 @@ class Pages:
         data = item.as_json() | {"neighbours": neighbours, "query": urlencode(form)}
         return self._page("review.html", item=data, section="gallery")
 
-    def live(self, _request: Request) -> Response:
+    def live(self, request: Request) -> Response:
         """Return the page of counts, charts and errors."""
-        return self._page("live.html", section="live", **self._figures())
+        return self._page("live.html", section="live", **self._figures(request.query_params))
 
-    def figures(self, _request: Request) -> Response:
+    def figures(self, request: Request) -> Response:
         """Return the changing part of the live page."""
-        return HTMLResponse(self._render("figures.html", **self._figures()))
+        return HTMLResponse(self._render("figures.html", **self._figures(request.query_params)))
 
     async def login(self, request: Request) -> Response:
         """Ask for the password, and check it."""
@@ -155,17 +167,26 @@ class Pages:
     def _render(self, name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values
         return render(name, root=self._state.access.path, **values)
 
-    def _figures(self) -> dict[str, Any]:
+    def _figures(self, params: QueryParams) -> dict[str, Any]:
         db = self._state.db
         now = datetime.now(UTC)
+        span, buckets = _choose_span(db, params.get("span", ""), now)
+        record = drift.load(self._state.config.outbox)
         return {
             "counts": queries.counts(db),
             "last_minute": queries.count_last_minute(db),
             "accuracy": queries.accuracy(db),
-            "histogram": queries.histogram(db),
-            "hours": queries.hours(db, now, _HOURS),
+            "span": span.name.lower(),
+            "spans": {one.name.lower(): one.words for one in Span},
+            "charts": (
+                charts.files_over_time(buckets, span),
+                charts.unsure_over_time(buckets, span),
+                charts.histogram(queries.histogram(db)),
+            ),
             "errors": self._errors(),
-            "differences": drift.differences(drift.load(self._state.config.outbox)),
+            "differences": [_describe_difference(line) for line in drift.differences(record)],
+            "reference": min(record.reference.rows, drift.REFERENCE_ROWS),
+            "reference_rows": drift.REFERENCE_ROWS,
         }
 
     def _errors(self) -> list[dict[str, Any]]:
@@ -195,6 +216,33 @@ def read_form(params: QueryParams) -> dict[str, str]:
     return form
 
 
+def _change_query(form: Mapping[str, str], name: str, value: str) -> str:
+    """Return the gallery's query with one field changed; a value takes the place of a number."""
+    changed = {**form, name: value}
+    if name == "value":
+        changed.pop("number", None)
+    return urlencode({key: text for key, text in changed.items() if text != _EMPTY_FORM[key]})
+
+
 def make_filter(form: Mapping[str, str]) -> Filter:
     """Return what the fields of the gallery's form ask for."""
-    return Filter(**{name: _FIELDS[name](text) for name, text in form.items()})
+    values = {name: _FIELDS[name](text) for name, text in form.items()}
+    if number := values.pop("number", ""):
+        values["value"] = number
+    return Filter(**values)
+
+
+def _describe_difference(line: str) -> str:
+    """Return a line of ``drift.differences`` in words that need no statistics."""
+    name, _, figures = line.partition(": ")
+    return f"{_DRIFT_WORDS.get(name, name)}: {figures}."
+
+
+def _choose_span(db: sqlite3.Connection, asked: str, now: datetime) -> tuple[Span, list[Bucket]]:
+    """Return the span that is asked for, or else the shortest that has rows; with its buckets."""
+    for span in Span:
+        buckets = queries.timeline(db, span, now)
+        has_rows = any(bucket.rows for bucket in buckets)
+        if asked == span.name.lower() or (asked.upper() not in Span.__members__ and has_rows):
+            return span, buckets
+    return Span.DAY, queries.timeline(db, Span.DAY, now)

@@ -10,18 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from datetime import time as time_of_day
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Self
 
 from daemon import ids
 from daemon.outbox.labels import NOT_A_DIGIT, UNDO, Source
 from daemon.records import Status
-from daemon.review.index import BINS, HOUR, NO_CONFIDENCE, SAMPLE_PRIORITY
+from daemon.review.index import BINS, HOUR, NO_CONFIDENCE, SAMPLE_PRIORITY, fold
 from daemon.text import cell
 
-_AFTER_ALL_NAMES = "\U0010ffff"
 _UPLOAD = re.compile(rf"({ids.PATTERN.pattern})-([0-9a-f]{{64}})-(.+)", re.DOTALL)
-_TRIED = 5000  # rows
 _DAY = 86400  # seconds
 _LISTED = "id IN (SELECT value FROM json_each(?))"
 _Z = 1.959964  # of a 95 % interval
@@ -43,7 +41,7 @@ class Filter:
     Attributes:
         value: a label or empty; a person's answer takes precedence over the model's.
         answered: whether a person has answered.
-        name: a prefix of the file's name, in any case.
+        name: a part of the file's name, in any case.
         since, until: days, UTC, both included.
     """
 
@@ -123,12 +121,35 @@ class Card:
         return Cursor.of(self.id, self.confidence)
 
 
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """The rows of one hour, and the share of them that is unsure."""
+class Span(Enum):
+    """A time range of the live page, shortest first; it ends now and consists of buckets.
 
+    Attributes:
+        words: how a person calls it.
+        bucket_name: the same of a bucket.
+        bucket_hours: the length of a bucket.
+        buckets: their number.
+    """
+
+    DAY = "24 hours", "hour", 1, 24
+    WEEK = "7 days", "6 hours", 6, 28
+    MONTH = "30 days", "day", 24, 30
+    YEAR = "52 weeks", "week", 168, 52
+
+    def __init__(self, words: str, bucket_name: str, bucket_hours: int, buckets: int) -> None:
+        self.words = words
+        self.bucket_name = bucket_name
+        self.bucket_hours = bucket_hours
+        self.buckets = buckets
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How many rows were received in a part of a span, and are unsure; ``start``: Unix seconds."""
+
+    start: int
     rows: int
-    share: float
+    unsure: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +176,8 @@ def queue(db: sqlite3.Connection, after: Cursor | None, limit: int) -> list[Curs
 def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: int) -> list[Card]:
     """Return the rows on one page of the gallery.
 
-    An index has the order, and is scanned until the page is full. With a name, the first rows in
-    this order are tried, as sorting a million rows that have it takes 0.2 s. If too few have it,
-    they are sorted. Each takes at most about 0.1 s for a million rows.
+    A covering index has the order, and is scanned until the page is full: at worst all of it,
+    0.06 s for a million rows, and 0.12 s with a name (2-core x86).
     """
     # Ids are in the order of arrival even if the clock was wrong, ``received`` is not.
     is_by_arrival = wanted.sort in {Sort.NEWEST, Sort.OLDEST}
@@ -171,19 +191,9 @@ def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: in
         place = f"id {sign} ?" if is_by_arrival else f"(confidence, id) {sign} (?, ?)"
         condition += f" AND {place}"
         values += [after.number] if is_by_arrival else [after.key, after.number]
-    # Each index has all columns that its SELECT needs; only the rows of the page are read.
-    scan = f"SELECT id FROM rows INDEXED BY {{}} WHERE {{}} ORDER BY {order} LIMIT ?"  # noqa: S608 - no text of a user's
-    if not wanted.name:
-        in_order = f"id IN ({scan.format(index, condition)})"
-        return _cards(db, f"{in_order} ORDER BY {order}", (*values, limit))
-    named, names = "file >= ? AND file < ?", (wanted.name, wanted.name + _AFTER_ALL_NAMES)
-    first = db.execute(scan.format(index, condition), (*values, _TRIED)).fetchall()
-    tried = json.dumps([number for (number,) in first])
-    found = _cards(db, f"{_LISTED} AND {named} ORDER BY {order} LIMIT ?", (tried, *names, limit))
-    if len(found) < limit and len(first) == _TRIED:
-        by_name = f"id IN ({scan.format('by_name', f'{named} AND {condition}')})"
-        found = _cards(db, f"{by_name} ORDER BY {order}", (*names, *values, limit))
-    return found
+    # The index has all columns that this needs; only the rows of the page are read.
+    scan = f"SELECT id FROM rows INDEXED BY {index} WHERE {condition} ORDER BY {order} LIMIT ?"  # noqa: S608 - no text of a user's
+    return _cards(db, f"id IN ({scan}) ORDER BY {order}", (*values, limit))
 
 
 def cards(db: sqlite3.Connection, numbers: Collection[int]) -> list[Card]:
@@ -247,13 +257,18 @@ def histogram(db: sqlite3.Connection) -> list[int]:
     return [by_bin.get(number, 0) for number in range(BINS)]
 
 
-def hours(db: sqlite3.Connection, now: datetime, limit: int) -> list[Hour]:
-    """Return the last hours that have rows, oldest first; none after ``now``, none without date."""
+def timeline(db: sqlite3.Connection, span: Span, now: datetime) -> list[Bucket]:
+    """Return the rows of a span that ends at ``now``; rows with a later time are in none."""
+    size = span.bucket_hours * HOUR
+    last = int(now.timestamp()) // size * size
+    first = last - (span.buckets - 1) * size
     found = db.execute(
-        "SELECT rows, unsure FROM hours WHERE hour > 0 AND hour <= ? ORDER BY hour DESC LIMIT ?",
-        (now.timestamp() // HOUR, limit),
+        "SELECT hour * ? / ?, sum(rows), sum(unsure) FROM hours WHERE hour >= ? AND hour <= ? "
+        "GROUP BY 1",
+        (HOUR, size, first // HOUR, now.timestamp() // HOUR),
     )
-    return [Hour(rows, unsure / rows) for rows, unsure in found][::-1]
+    counts = {number * size: (rows, unsure) for number, rows, unsure in found}
+    return [Bucket(start, *counts.get(start, (0, 0))) for start in range(first, last + size, size)]
 
 
 def accuracy(db: sqlite3.Connection) -> Accuracy | None:
@@ -286,13 +301,14 @@ def _cards(db: sqlite3.Connection, condition: str, values: Sequence[object]) -> 
 
 
 def _condition(wanted: Filter) -> tuple[str, list[object]]:
-    """Return a filter, but for the name, as SQL with its values."""
+    """Return a filter as SQL with its values."""
     terms: list[tuple[str, object]] = [
         ("status = ?", wanted.status or None),
         ("value = ?", wanted.value),
         ("answered = ?", wanted.answered),
         ("received >= ?", wanted.since and _first_second(wanted.since)),
         ("received < ?", wanted.until and _first_second(wanted.until) + _DAY),
+        ("instr(folded, ?)", fold(wanted.name) or None),  # last, as it takes longest
     ]
     used = [(term, value) for term, value in terms if value is not None]
     return " AND ".join(["1", *(term for term, _ in used)]), [value for _, value in used]

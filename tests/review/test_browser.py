@@ -312,8 +312,7 @@ def test_gallery_is_filtered_and_a_row_answered(
 ) -> None:
     page.goto(f"{server.base}/gallery")
     assert page.locator(".card").count() == 9
-    page.select_option("[name=status]", "ok")
-    page.click("button:text-is('Show')")
+    page.click(".chip:text-is('Sure')")
     page.wait_for_url(re.compile("status=ok"))
     assert page.locator(".card").count() == 1
     page.click(".card a")

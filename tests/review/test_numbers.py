@@ -166,7 +166,7 @@ def test_numbers_are_checked_with_the_keyboard(site: Site, page: Page, eight: li
 
 def test_pages_show_numbers_and_new_rows(site: Site, server: Server, page: Page) -> None:
     page.goto(f"{server.base}/live")
-    assert page.locator(".chart").count() == 2
+    assert page.locator(".chart").count() == 3
     site.add("struck.png", STRUCK)
     site.add("late.png", number("19/10/2023"))
     page.wait_for_selector("#arrivals b:text('ok 19/10/2023')")

@@ -294,7 +294,12 @@ def test_address_in_use_is_reported(site: Site, server: Server, tmp_path: Path) 
         ("value=", ["digit8.png", "digit1.png"]),
         ("name=DIGIT2", ["digit2.png"]),
         ("name=digit&sort=most&status=unsure", ["digit3.png", "digit2.png", "digit1.png"]),
-        ("name=igit", []),
+        ("name=GIT9.p", ["digit9.png"]),
+        ("name=igitt", []),
+        ("number=3", ["digit3.png"]),
+        ("number=+3+&value=7", ["digit3.png"]),
+        ("number=&status=error", ["digit8.png"]),
+        ("number=33", []),
         ("name=%25", []),
         ("answered=yes", []),
         ("answered=no&status=ok", ["digit9.png"]),
@@ -576,7 +581,7 @@ def test_only_a_failed_file_is_put_back(site: Site, server: Server, three: list[
 
 def test_live_page_has_counts_charts_and_errors(server: Server) -> None:
     page = server.request("/live").text
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert "text, not an image" in page
     assert "Not measured yet" in page
 

@@ -1,15 +1,114 @@
-// The gallery: tells when there are new files.
+// The gallery: filters that act at once, arrow keys between cards, and word of new files.
 
 import { listen } from "./events.js";
+import { isCommand } from "./keyboard.js";
 import "./drop.js";
 
+const PAUSE_MS = 150; // after the last key press in a field
+const gallery = document.getElementById("gallery");
+const filter = document.getElementById("filter");
 let wasIndexing = !document.getElementById("indexing").hidden;
+let wanted = "";
+let timer = null;
 
-for (const image of document.querySelectorAll(".card img")) {
-  const hide = () => { image.style.visibility = "hidden"; };
-  image.addEventListener("error", hide);
-  if (image.complete && image.naturalWidth === 0) hide(); // it failed before this ran
+// Show what an address shows, and keep the place of whoever types or chooses.
+async function show(url) {
+  clearTimeout(timer);
+  wanted = url;
+  try {
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(response.statusText);
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (wanted !== url) return; // a newer filter
+    const focused = document.activeElement?.id;
+    for (const id of ["chips", "found"]) {
+      document.getElementById(id).replaceWith(page.getElementById(id));
+    }
+    if (focused && document.activeElement === document.body) {
+      document.getElementById(focused)?.focus();
+    }
+  } catch {
+    location.href = url; // shows what is wrong
+    return;
+  }
+  history.replaceState(null, "", url);
+  document.querySelector("#new-rows a").href = url;
+  document.getElementById("new-rows").hidden = true;
+  document.getElementById("said").textContent = document.querySelector(".cards").dataset.said;
+  hideBroken();
 }
+
+// Return the address of an answer and a status, with what the fields have now.
+function address(chosen) {
+  const query = new URLSearchParams();
+  for (const name of ["status", "answered", "value"]) {
+    if (chosen.has(name)) query.append(name, chosen.get(name)); // an empty value: no guess
+  }
+  for (const field of filter.querySelectorAll(".fields [name]")) {
+    const isDefault = field.value === (field.name === "sort" ? "newest" : "");
+    if (!isDefault) query.append(field.name, field.value);
+  }
+  return `${filter.action}${query.size ? "?" : ""}${query}`;
+}
+
+function hideBroken() {
+  for (const image of document.querySelectorAll(".card img")) {
+    const hide = () => { image.style.visibility = "hidden"; };
+    image.addEventListener("error", hide);
+    if (image.complete && image.naturalWidth === 0) hide(); // it failed before this ran
+  }
+}
+
+// Return the card that an arrow key leads to.
+function neighbour(cards, index, key) {
+  if (key === "ArrowLeft") return cards[index - 1];
+  if (key === "ArrowRight") return cards[index + 1];
+  const columns = cards.filter((card) => card.offsetTop === cards[0].offsetTop).length;
+  return cards[index + (key === "ArrowUp" ? -columns : columns)];
+}
+
+filter.classList.add("is-instant");
+filter.addEventListener("submit", (event) => {
+  event.preventDefault();
+  show(address(new FormData(filter)));
+});
+filter.addEventListener("input", (event) => {
+  if (event.target.name === "number") { // it takes the place of a value
+    document.querySelector("#chips [name=value]")?.remove();
+  }
+  clearTimeout(timer);
+  timer = setTimeout(() => show(address(new FormData(filter))), PAUSE_MS);
+});
+filter.addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (link === null || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  const isClear = link.id === "clear";
+  if (isClear) {
+    for (const field of filter.querySelectorAll("input")) field.value = "";
+    filter.elements.sort.value = "newest";
+  }
+  if (link.id.startsWith("value-") && filter.elements.number) filter.elements.number.value = "";
+  show(address(new URL(link.href).searchParams));
+  if (isClear) filter.elements.name.focus();
+});
+
+document.addEventListener("keydown", (event) => {
+  if (isCommand(event) || event.target.matches("input, select")) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    filter.elements.name.select();
+  } else if (event.key.startsWith("Arrow")) {
+    const cards = [...document.querySelectorAll(".card a")];
+    const index = cards.indexOf(document.activeElement);
+    const next = index < 0 ? cards[0] : neighbour(cards, index, event.key);
+    if (index < 0 && event.target !== document.body) return;
+    if (next === undefined) return;
+    event.preventDefault();
+    next.focus();
+  }
+});
+
 listen((data) => {
   if (wasIndexing && data.state.indexing === null) location.reload();
   wasIndexing = data.state.indexing !== null;
@@ -18,3 +117,5 @@ listen((data) => {
   }
 });
 document.querySelector("#new-rows a").href = location.href;
+gallery.dataset.ready = ""; // keys and filters act from now on
+hideBroken();

@@ -13,13 +13,13 @@ let due = null;
 
 async function draw() {
   due = null;
-  // Not while a button has focus: the person would lose their place.
-  if (figures.contains(document.activeElement) && document.activeElement !== document.body) {
+  // Not while a button has focus or a bar is pointed at: the person would lose their place.
+  if (figures.contains(document.activeElement) || figures.querySelector(".place:hover")) {
     later();
     return;
   }
   try {
-    const response = await fetch(at("/live/figures"));
+    const response = await fetch(at(`/live/figures${location.search}`));
     if (!response.ok) return;
     figures.innerHTML = await response.text(); // every value in it is escaped
     localise();
@@ -50,6 +50,17 @@ listen((data) => {
   while (arrivals.childElementCount > SHOWN) arrivals.lastElementChild.remove();
   later();
 });
+
+// Say a bar's values as soon as it is pointed at; its own title takes a second.
+for (const kind of ["pointerover", "pointerout"]) {
+  figures.addEventListener(kind, (event) => {
+    const place = event.target.closest(".place");
+    if (place === null) return;
+    const said = place.closest(".chart").querySelector(".reading");
+    const text = kind === "pointerover" ? place.textContent : said.dataset.summary;
+    said.textContent = text;
+  });
+}
 
 figures.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-retry]");

@@ -1,0 +1,83 @@
+"""The charts of the live page: axes, values, time ranges; in a real browser, too."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.review import charts
+from daemon.review.queries import Bucket, Span
+from support.factories import SURE, doubtful
+from support.site import Server, Site
+from tests.review.test_browser import opened
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+START = int(datetime(2026, 11, 24, 16, tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("most", "labels"),
+    [
+        (0, ("2", "1", "0")),
+        (1, ("2", "1", "0")),
+        (7, ("8", "4", "0")),
+        (10, ("10", "5", "0")),
+        (11, ("20", "10", "0")),
+        (1234, ("2,000", "1,000", "0")),
+        (1_000_000, ("1,000,000", "500,000", "0")),
+    ],
+)
+def test_axis_ends_at_a_round_number_above_all_bars(most: int, labels: tuple[str, ...]) -> None:
+    chart = charts.files_over_time([Bucket(START, most, 0)], Span.DAY)
+    assert chart.y_labels == labels
+    parts = [part for bar in chart.bars for part in bar.parts]
+    assert all(0 <= part.y <= 100 for part in parts)
+    assert sum(part.height for part in parts) == pytest.approx(
+        100 * most / int(labels[0].replace(",", ""))
+    )
+
+
+def test_bars_say_their_hour_counts_and_share() -> None:
+    buckets = [Bucket(START, 8, 2), Bucket(START + 3600, 0, 0), Bucket(START + 7200, 1, 0)]
+    chart = charts.unsure_over_time(buckets, Span.DAY)
+    assert [bar.text for bar in chart.bars] == [
+        "24 Nov 16:00 UTC: 8 files, 2 unsure (25.0%)",
+        "24 Nov 17:00 UTC: no files",
+        "24 Nov 18:00 UTC: 1 file, 0 unsure (0.0%)",
+    ]
+    assert chart.y_labels == ("40 %", "20 %", "0 %")
+    assert chart.x_labels == ("24 Nov 16:00 UTC", "24 Nov 17:00 UTC", "now")
+    assert [bar.parts[0].height for bar in chart.bars] == [62.5, 0, 0]
+
+
+def test_one_unsure_row_in_a_million_is_visible_and_all_unsure_fill_the_plot() -> None:
+    (bar,) = charts.files_over_time([Bucket(START, 1_000_000, 1)], Span.YEAR).bars
+    assert bar.parts[0].height == 1
+    assert bar.parts[1].y == 0
+    (bar,) = charts.unsure_over_time([Bucket(START, 3, 3)], Span.YEAR).bars
+    assert (bar.parts[0].y, bar.parts[0].height) == (0, 100)
+
+
+def test_bar_under_the_pointer_shows_its_values(browser: Browser, site: Site) -> None:
+    site.add_all([("a.png", SURE), ("b.png", SURE), ("c.png", doubtful(3, 0.4))])
+    with Server(site) as server:
+        server.wait_for_rows(3)
+        for page in opened(browser, server):
+            page.goto(f"{server.base}/live")
+            assert page.inner_text(".spans [aria-current]") == "24 hours"
+            chart = page.locator(".chart").first
+            assert "3 files, 1 of them unsure" in chart.locator(".reading").inner_text()
+            assert chart.locator(".y-axis").inner_text().split() == ["4", "2", "0"]
+            chart.locator(".place").last.hover()
+            page.wait_for_function(
+                """() => /UTC: 3 files, 1 unsure/
+                    .test(document.querySelector(".reading").textContent)"""
+            )
+            page.click(".chip:text-is('30 days')")
+            page.wait_for_url("**/live?span=month")
+            assert page.locator(".chart >> nth=0 >> .place").count() == 30
+            assert page.inner_text("figcaption >> nth=0") == "Files per day"
