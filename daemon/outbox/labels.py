@@ -33,6 +33,7 @@ class Source(StrEnum):
     SAMPLE = "sample"  # the random sample of ``ok`` rows, which alone measures the accuracy
     GALLERY = "gallery"
     IMPORT = "import"
+    TURNED = "turned"  # the view was turned: what the model saw lies on its side
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class ReviewItem:
             "has_picture": bool(row["picture"] and (row["digit"] or row[rows.PROBABILITIES[0]])),
             "label": self.label,
             "by": self.by,
+            "source": self.source,
         }
 
 
@@ -75,6 +76,7 @@ class SubmittedAnswer:
         seen: the answer that the person saw; empty if there was none.
         in_queue: whether the row was shown in the queue.
         is_sample: whether it was shown as part of the random sample.
+        is_turned: whether the view was turned.
     """
 
     id: str
@@ -83,6 +85,7 @@ class SubmittedAnswer:
     seen: str
     in_queue: bool
     is_sample: bool
+    is_turned: bool
 
     @classmethod
     def parse(cls, data: dict[str, Any], user: str, reads: Reads) -> Self:
@@ -97,11 +100,11 @@ class SubmittedAnswer:
             ValueError: it is not an answer; the text says why.
         """
         texts = {name: data.get(name, "") for name in ("id", "label", "by", "seen")}
-        flags = {name: data.get(name, False) for name in ("in_queue", "is_sample")}
+        flags = {name: data.get(name, False) for name in ("in_queue", "is_sample", "is_turned")}
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("id, label, by, seen: must be texts")
         if not all(isinstance(flag, bool) for flag in flags.values()):
-            raise ValueError("in_queue, is_sample: must be true or false")
+            raise ValueError("in_queue, is_sample, is_turned: must be true or false")
         # In a page that shows the keys of digits, a key would answer a number.
         if data.get("reads", reads) != reads:
             raise ValueError(
@@ -187,6 +190,8 @@ class Answers:
 
 
 def _source(submitted: SubmittedAnswer, item: ReviewItem) -> Source:
+    if submitted.is_turned:
+        return Source.TURNED
     # A corrected answer still belongs to the sample, or the measured accuracy would be biased.
     if item.source == Source.SAMPLE:
         return Source.SAMPLE

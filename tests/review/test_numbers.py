@@ -1,5 +1,7 @@
 """Whole numbers on the review page: shown as they are, and never answered by mistake."""
 
+# ruff: noqa: RUF001 - digits and marks of other scripts are what is tested
+
 from __future__ import annotations
 
 import csv
@@ -16,11 +18,12 @@ from support.factories import NUMBERS, number
 from support.site import Server, Site
 from support.waiting import until
 from tests.review.test_browser import opened, shows
+from tests.review.test_keyboard import Press, press
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 FILES = [f"{place}.png" for place in range(len(NUMBERS))]
 STRUCK = Verdict(Status.UNSURE, reason="not a number: a word stands beside it")
@@ -139,12 +142,18 @@ def test_changed_config_is_followed_and_no_old_page_answers(
     assert [label for _, label, _ in site.answers()] == ["0471", "7", "-3"]
 
 
+def holds(page: Page, text: str) -> None:
+    """Wait until the field has the focus and a text."""
+    page.wait_for_function(
+        "text => document.activeElement.id === 'number' && document.activeElement.value === text",
+        arg=text,
+    )
+
+
 def test_numbers_are_checked_with_the_keyboard(site: Site, page: Page, eight: list[str]) -> None:
     shows(page, FILES[0])
     assert "Perhaps 0471 10.0%" in page.inner_text("#guess")
-    for key in "0123456789":  # a digit is no whole number
-        page.keyboard.press(key)
-    assert page.locator("#keys .digit").count() == 0
+    holds(page, "0471")
     for number_, key in enumerate(["Enter", "n", "s", "Enter"]):
         shows(page, FILES[number_])
         page.keyboard.press(key)
@@ -159,9 +168,107 @@ def test_numbers_are_checked_with_the_keyboard(site: Site, page: Page, eight: li
             (eight[3], "undo", "queue"),
         ]
     )
-    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
     shows(page, FILES[1])
+    holds(page, "7,5")
     assert page.inner_text("#answer").startswith("Answered: not a number, by ")
+    page.keyboard.press("ArrowDown")
+    shows(page, FILES[3])
+
+
+def test_number_is_typed_over_the_guess(site: Site, page: Page, eight: list[str]) -> None:
+    shows(page, FILES[0])
+    page.keyboard.type("10")
+    holds(page, "10")
+    page.wait_for_selector("[data-action=accept]:has-text('Store 10')")
+    page.keyboard.press("Enter")
+    shows(page, FILES[1])
+    page.wait_for_selector("#stored:has-text('Stored 10 for 0.png.')")
+    page.keyboard.press("ArrowLeft")  # to the start of 7,5
+    page.keyboard.type("-1")
+    holds(page, "-17,5")
+    page.keyboard.type("+=xyz ")  # no number has them, and they are no commands
+    page.keyboard.press("m")
+    page.wait_for_selector("#hint:has-text('type the number')")
+    holds(page, "-17,5")
+    page.keyboard.press("Escape")
+    assert page.evaluate("() => document.activeElement.id") != "number"
+    page.keyboard.press("ArrowRight")
+    shows(page, FILES[2])
+    page.keyboard.press("Escape")
+    page.keyboard.type("-4")  # typing goes back to the field
+    holds(page, "-4")
+    page.keyboard.press("Enter")
+    shows(page, FILES[3])
+    for text in (".,-/:", "7,", ""):
+        page.fill("#number", text)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#hint:has-text('number')")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowUp")
+    shows(page, FILES[3])
+    page.fill("#number", "٣\u2009７，５ kg −½")  # as pasted
+    holds(page, "37,5-")
+    site.wait_for_answers([(eight[0], "10", "queue"), (eight[2], "-4", "queue")])
+
+
+def test_marks_have_buttons_that_type_at_the_caret(
+    site: Site, page: Page, eight: list[str]
+) -> None:
+    shows(page, FILES[0])
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    for name, text in (
+        ("point", "0.471"),
+        ("comma", "0.,471"),
+        ("minus", "0.,-471"),
+        ("slash", "0.,-/471"),
+        ("colon", "0.,-/:471"),
+    ):
+        page.get_by_role("button", name=name, exact=True).click()
+        holds(page, text)
+    for _ in range(4):
+        page.keyboard.press("Backspace")
+    holds(page, "0.471")
+    page.click("[data-action=accept]")
+    shows(page, FILES[1])
+    holds(page, "7,5")
+    assert site.answers() == [(eight[0], "0.471", "queue")]
+
+
+def test_what_is_typed_while_an_answer_is_stored_is_for_the_next_file(
+    site: Site, page: Page, eight: list[str]
+) -> None:
+    shows(page, FILES[0])
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/api/answers", hold)
+    page.keyboard.press("Enter")
+    for key in ("2", "6", "Backspace", "5", "Enter", "n"):
+        page.keyboard.press(key)
+    until(lambda: bool(page.evaluate("1") and held), "the request")
+    page.unroute("**/api/answers")
+    held[0].continue_()
+    shows(page, FILES[3])
+    assert site.answers() == [
+        (eight[0], "0471", "queue"),
+        (eight[1], "25", "queue"),
+        (eight[2], "none", "queue"),
+    ]
+
+
+def test_number_is_typed_on_any_keyboard(site: Site, page: Page, eight: list[str]) -> None:
+    shows(page, FILES[0])
+    # AZERTY without Shift, Persian, a numeric pad, a Swiss minus; Cyrillic for n
+    keys = [Press("é", "Digit2"), Press("۵", "Digit5"), Press("7", "Numpad7"), Press("-", "Slash")]
+    press(page, [*keys, Press("à", "Digit0"), Press("Enter", "Enter")])
+    shows(page, FILES[1])
+    press(page, [Press("т", "KeyN")])
+    shows(page, FILES[2])
+    assert site.answers() == [(eight[0], "257-0", "queue"), (eight[1], "none", "queue")]
 
 
 def test_pages_show_numbers_and_new_rows(site: Site, server: Server, page: Page) -> None:
@@ -200,9 +307,9 @@ def test_key_of_a_page_from_before_the_change_stores_nothing(browser: Browser, s
         for page in opened(browser, server):
             shows(page, FILES[0])
             page.keyboard.press("Enter")  # a number, where one digit is wanted
-            page.wait_for_selector("#problem:has-text('it must be one digit')")
+            page.wait_for_selector("#hint:has-text('is not one digit')")
             site.configure(reads="number")
-            page.keyboard.press("7")
+            page.keyboard.press("n")
             page.wait_for_selector("#problem:has-text('load it again')")
             assert site.answers() == []
             page.reload()

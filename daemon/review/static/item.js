@@ -28,10 +28,16 @@ export function show(item) {
   const seen = by("seen");
   seen.hidden = !item.has_picture;
   if (item.has_picture) seen.querySelector("img").src = at(`/image/${item.id}/seen`);
-  const accept = document.querySelector("[data-action=accept]");
-  accept.disabled = !item.digit;
-  accept.querySelector("span").textContent = item.digit ? `Accept ${item.digit}` : "No guess";
   say(item);
+}
+
+// Show on the button what Enter stores. value: empty if it stores nothing.
+export function offer(item, value) {
+  const accept = document.querySelector("[data-action=accept]");
+  // Not disabled: a click says why nothing is stored.
+  accept.setAttribute("aria-disabled", String(!value));
+  const verb = value === item.digit ? "Accept" : "Store";
+  accept.querySelector("span").textContent = value ? `${verb} ${named(value)}` : "No guess";
 }
 
 export function answer(item) {

@@ -9,13 +9,20 @@ const POSITIONS = {
   Minus: ["-", "_"],
   Equal: ["=", "+"],
   Slash: ["/", "?"],
+  Comma: [",", "<"],
+  Period: [".", ">"],
+  Semicolon: [";", ":"],
   NumpadAdd: ["+", "+"],
+  NumpadDecimal: [".", "."],
+  NumpadDivide: ["/", "/"],
   NumpadSubtract: ["-", "-"],
   NumpadEnter: ["Enter", "Enter"],
   Enter: ["Enter", "Enter"],
   Escape: ["Escape", "Escape"],
   ArrowLeft: ["ArrowLeft", "ArrowLeft"],
   ArrowRight: ["ArrowRight", "ArrowRight"],
+  ArrowUp: ["ArrowUp", "ArrowUp"],
+  ArrowDown: ["ArrowDown", "ArrowDown"],
 };
 
 // Return what a press means. press: a KeyboardEvent. hasPlainDigits: whether the digit row of the
@@ -58,7 +65,8 @@ function isHungarian(press) {
   return press.code === "Digit0" && /^ö$/i.test(press.key);
 }
 
-function narrow(key) {
+// Return the ASCII character of a full-width one.
+export function narrow(key) {
   return FULL_WIDTH.test(key) ? String.fromCharCode(key.charCodeAt(0) - 0xfee0) : key;
 }
 

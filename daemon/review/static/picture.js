@@ -11,6 +11,7 @@ const missing = document.getElementById("missing");
 const loaded = new Map(); // row id -> image element
 let image = frame.querySelector("img");
 let zoom = { scale: 1, x: 0, y: 0 };
+let turns = 0; // by 90 degrees, clockwise
 
 // Return the loaded or loading image of a row; it stays in memory for the last few rows.
 export function prefetch(id) {
@@ -31,6 +32,7 @@ export async function show(item) {
   next.hidden = false;
   image.replaceWith(next);
   image = next;
+  turns = item.turns ?? 0;
   reset();
   image.className = "";
   missing.hidden = true;
@@ -58,8 +60,22 @@ async function reason(item) {
 }
 
 function apply() {
+  const { clientWidth: width, clientHeight: height } = frame;
+  const isLying = turns % 2 === 1;
+  // On its side it has the frame's height as its width, so that it fills the frame again.
+  image.style.width = isLying ? `${height}px` : "";
+  image.style.height = isLying ? `${width}px` : "";
+  const [right, down] = [[0, 0], [width, 0], [width, height], [0, height]][turns];
+  const turned = turns ? ` translate(${right}px, ${down}px) rotate(${90 * turns}deg)` : "";
   image.style.transformOrigin = "0 0";
-  image.style.transform = `translate(${zoom.x}px, ${zoom.y}px) scale(${zoom.scale})`;
+  image.style.transform = `translate(${zoom.x}px, ${zoom.y}px) scale(${zoom.scale})${turned}`;
+}
+
+// Turn the view of the row that is shown by 90 degrees clockwise.
+export function turn(item) {
+  item.turns = ((item.turns ?? 0) + 1) % 4;
+  turns = item.turns;
+  reset();
 }
 
 function reset() {
@@ -93,4 +109,5 @@ frame.addEventListener("pointermove", (event) => {
   zoom.y += event.movementY;
   apply();
 });
+new ResizeObserver(apply).observe(frame);
 frame.addEventListener("dragstart", (event) => event.preventDefault());

@@ -1,36 +1,37 @@
 // The review page: one key answers, the server stores it, the next item appears.
 
-import { at, get, post } from "./api.js";
+import { at, get } from "./api.js";
 import { listen } from "./events.js";
 import "./drop.js";
 import * as shown from "./item.js";
 import { isCommand, meaning, plainDigits } from "./keyboard.js";
+import * as number from "./number.js";
 import * as picture from "./picture.js";
 import { Queue } from "./queue.js";
-import { named, reads } from "./words.js";
+import * as sender from "./sender.js";
+import { isValue, named, reads } from "./words.js";
 
-const RETRY_MS = [500, 1000, 2000, 4000];
 const given = JSON.parse(document.getElementById("given").textContent);
 const queue = new Queue(given);
 const help = document.getElementById("help");
 const nameField = document.getElementById("name");
-const problem = document.getElementById("problem");
 const by = (id) => document.getElementById(id);
 
-// An attempt to store an answer: { item, label, isUndo, before, tries }. `before` is the answer that
-// the person saw.
-const stored = []; // what `u` takes back, newest last
-const typed = []; // keys that were pressed while an answer was being stored
-let sending = null; // the attempt that is under way
-let failed = null; // the attempt that did not succeed
-let timer = null; // until it is tried again
+const stored = []; // the attempts that `u` takes back, newest last
+let pending = ""; // a digit, or "several", that waits for Enter
 
 function render() {
   const item = queue.current;
   by("item").hidden = item === null;
   by("done").hidden = item !== null;
-  if (item !== null) shown.show(item);
-  else finished();
+  if (item === null) {
+    pending = "";
+    finished();
+    return;
+  }
+  shown.show(item);
+  number.show(item);
+  hold("");
 }
 
 function finished() {
@@ -39,6 +40,33 @@ function finished() {
     : "New files appear here by themselves.";
   document.querySelector("#done [data-action=undo]").hidden = stored.length === 0;
   by("said").textContent = "Everything is checked.";
+}
+
+// Show an answer that waits for Enter; empty if there is none.
+function hold(label) {
+  pending = label;
+  const item = queue.current;
+  shown.offer(item, offered(item));
+  if (label === "several") hint("Enter stores “several digits”. Esc clears it.");
+  else if (label) hint(`Enter stores ${label}. A second digit makes it “several digits”.`);
+  else if (hasSeveral(item)) hint("Several digits? Press m. A digit key waits for Enter here.");
+  else hint("");
+}
+
+// Return what Enter stores; empty if nothing.
+function offered(item) {
+  if (reads === "number") return number.value();
+  return pending || (isValue(item.digit) ? item.digit : "");
+}
+
+// Return whether an image that should have one digit seems to have more, by its reason, or by what was
+// read when numbers were. Whoever types "10" for it must not answer two files.
+function hasSeveral(item) {
+  return reads === "digit" && (item.reason.startsWith("several digits") || item.digit.length > 1);
+}
+
+function hint(text) {
+  by("hint").textContent = text;
 }
 
 async function refill() {
@@ -55,130 +83,130 @@ async function refill() {
   }
 }
 
-async function store(attempt) {
-  sending = attempt;
-  const { item, label } = attempt;
-  try {
-    const row = await post("/api/answers", {
-      id: item.id,
-      label,
-      seen: attempt.before,
-      by: nameField.value,
-      in_queue: queue.isQueue,
-      is_sample: Boolean(item.is_sample),
-      reads,
-    });
-    sending = null;
-    done(attempt, row);
-  } catch (failure) {
-    sending = null;
-    if (failure.status === 409 && failure.item) overtaken(attempt, failure.item);
-    else if (failure.status === 400) refused(attempt, failure);
-    else keep(attempt, failure);
-  }
+function update(item, row) {
+  item.label = row.label;
+  item.by = row.by;
+  item.source = row.source;
 }
 
 function done(attempt, row) {
   const { item, label, isUndo } = attempt;
-  item.label = row.label;
-  item.by = row.by;
-  problem.hidden = true;
+  update(item, row);
   if (!isUndo && label !== "undo") stored.push(attempt);
+  report(attempt);
   if (queue.current === item) {
     if (isUndo || label === "undo") render();
-    else goOn(item);
+    else goOn(attempt);
+  } else if (!queue.isQueue) {
+    location.assign(at(`/row/${item.id}?${given.query}`)); // the answer to it was taken back
   }
-  while (typed.length && sending === null && failed === null) typed.shift()();
   refill();
 }
 
 // After an answer: the next item of the queue, or the next row of the gallery.
-function goOn(item) {
+function goOn(attempt) {
   if (queue.isQueue) {
     queue.advance();
     render();
     return;
   }
-  typed.length = 0; // they were meant for the next row, which is another page
+  sender.ignoreTyped(); // they were meant for the next row, which is another page
   render();
-  if (item.neighbours.next) location.assign(at(`/row/${item.neighbours.next}?${item.query}`));
+  const { item, label } = attempt;
+  if (!item.neighbours.next) return;
+  const { id, file } = item;
+  sessionStorage.setItem("stored", JSON.stringify({ ...attempt, item: { id, file, label } }));
+  location.assign(at(`/row/${item.neighbours.next}?${item.query}`));
 }
 
-// Somebody else has answered after this page had loaded the row.
-function overtaken(attempt, row) {
-  const { item, label } = attempt;
-  if (row.label === (label === "undo" ? "" : label)) {
-    done(attempt, row); // or this page has, and the server died before it said so
-    return;
-  }
-  item.label = row.label;
-  item.by = row.by;
-  typed.length = 0;
-  tell(`${row.by} has answered ${named(row.label) || "nothing"} meanwhile. Press a key to answer all `
-    + "the same, or → to go on.", false);
+// Show the answer to the row that the gallery showed before this one.
+function recall() {
+  const kept = sessionStorage.getItem("stored");
+  sessionStorage.removeItem("stored");
+  if (kept === null || queue.isQueue) return;
+  stored.push(JSON.parse(kept));
+  report(stored[0]);
+}
+
+// Say what was stored for which file.
+function report({ item, label }) {
+  const text = label === "undo" ? `Undone: ${item.file} has no answer.`
+    : `Stored ${named(label)} for ${item.file}.`;
+  const line = by("stored").querySelector("span");
+  line.textContent = text;
+  line.title = text; // a long name is cut
+  by("stored").querySelector("button").hidden = stored.at(-1)?.item !== item;
+}
+
+function overtaken({ item }, row) {
+  update(item, row);
   queue.back(item);
   render();
 }
 
-// The answer is wrong whenever it is tried.
-function refused(attempt, failure) {
-  typed.length = 0;
+function dropped(attempt) {
   if (attempt.isUndo) stored.push(attempt.undone);
-  tell(`Your answer ${named(attempt.label)} for ${attempt.item.file} is not stored: ${failure.message}`,
-    false);
-}
-
-function keep(attempt, failure) {
-  const unused = typed.length ? ` ${typed.length} later key presses were not used.` : "";
-  typed.length = 0;
-  failed = attempt;
-  timer = setTimeout(again, RETRY_MS[Math.min(attempt.tries, RETRY_MS.length - 1)]);
-  const what = attempt.label === "undo" ? "Undo" : `Your answer ${named(attempt.label)}`;
-  tell(`${what} for ${attempt.item.file} is not stored: ${failure.message}. It is kept and tried `
-    + `again.${unused}`, true);
-}
-
-function again() {
-  if (failed === null) return;
-  clearTimeout(timer);
-  const attempt = failed;
-  failed = null;
-  store({ ...attempt, tries: attempt.tries + 1 });
-}
-
-function forget() {
-  clearTimeout(timer);
-  if (failed?.isUndo) stored.push(failed.undone);
-  failed = null;
-  problem.hidden = true;
-}
-
-function tell(text, canTryAgain) {
-  problem.hidden = false;
-  problem.querySelector("p").textContent = text;
-  for (const button of problem.querySelectorAll("button")) button.hidden = !canTryAgain;
 }
 
 function answer(label) {
   const item = queue.current;
   if (item === null) return;
-  problem.hidden = true;
-  store({ item, label, isUndo: false, before: item.label, tries: 0 });
+  const { label: before, source: sourceBefore, turns } = item;
+  const isTurned = Boolean(turns) && label !== "undo";
+  sender.store({ item, label, isTurned, isUndo: false, before, sourceBefore, tries: 0 });
+}
+
+function accept() {
+  const item = queue.current;
+  if (item === null) return;
+  const value = offered(item);
+  if (isValue(value) || value === "several") answer(value);
+  else if (reads === "number") hint(refuseNumber(value));
+  else hint(refuseGuess(item.digit));
+}
+
+function refuseNumber(text) {
+  if (!text) return "There is no guess to store. Type the number, or press n for “not a number”.";
+  return `“${text}” is not a number: digits, and single marks between them, such as 7,5.`;
+}
+
+function refuseGuess(guess) {
+  const what = guess ? `The guess “${guess}” is not one digit.` : "There is no guess to accept.";
+  return `${what} Press a digit, n for “not a digit” or m for “several digits”.`;
+}
+
+function type(key) {
+  if (queue.current === null) return;
+  if (reads === "number") number.insert(key);
+  else if (pending) hold("several");
+  else if (hasSeveral(queue.current)) hold(key);
+  else answer(key);
+}
+
+function several() {
+  if (queue.current === null) return;
+  if (reads === "digit") answer("several");
+  else hint("Whole numbers are read here: type the number as it is written.");
 }
 
 function undo() {
-  const shownItem = queue.current;
-  const undone = stored.at(-1);
-  if (shownItem?.label && undone?.item !== shownItem) {
-    answer("undo"); // the answer that is shown
-    return;
-  }
+  const item = queue.current;
+  if (pending) hold("");
+  else if (item?.label && stored.at(-1)?.item !== item) answer("undo"); // the answer that is shown
+  else undoLast();
+}
+
+function undoLast() {
+  const undone = stored.pop();
   if (undone === undefined) return;
-  stored.pop();
-  const { item } = undone;
+  const { item, before } = undone;
   queue.back(item);
   render();
-  store({ item, label: undone.before || "undo", isUndo: true, undone, before: item.label, tries: 0 });
+  // `reads` may have been another when the answer before was given.
+  const canRestore = isValue(before) || before === "none" || (before === "several" && reads === "digit");
+  const label = canRestore ? before : "undo";
+  const isTurned = canRestore && undone.sourceBefore === "turned";
+  sender.store({ item, label, isTurned, isUndo: true, undone, before: item.label, tries: 0 });
 }
 
 function go(step) {
@@ -193,73 +221,86 @@ function go(step) {
 }
 
 const actions = {
-  accept: () => { if (queue.current?.digit) answer(queue.current.digit); },
+  accept,
   later: () => {
     if (queue.isQueue && queue.current !== null) queue.postpone();
     render();
   },
   undo,
+  "undo-last": undoLast,
   previous: () => go(-1),
   next: () => go(1),
+  turn: () => { if (queue.current !== null) picture.turn(queue.current); },
 };
-
-// Do it now, or when the answer before it is stored. While an answer is tried again, its item is
-// still shown, and the key would be meant for that one.
-function perform(action) {
-  if (sending === null && failed === null) action();
-  else if (sending?.tries === 0) typed.push(action);
-}
 
 const keys = {
   Enter: actions.accept,
   n: () => answer("none"),
+  m: several,
   s: actions.later,
   u: actions.undo,
+  r: actions.turn,
   ArrowLeft: actions.previous,
   ArrowRight: actions.next,
 };
-// One digit would be a wrong answer for most numbers.
-if (reads === "digit") for (const digit of "0123456789") keys[digit] = () => answer(digit);
+for (const key of reads === "number" ? "0123456789.,-/:" : "0123456789") keys[key] = () => type(key);
+// In the field for a number, left and right move the caret.
+const { ArrowLeft: previous, ArrowRight: next, ...keysInField } = keys;
+Object.assign(keysInField, { ArrowUp: previous, ArrowDown: next, Escape: number.leave });
 
 let hasPlainDigits = true; // of the keyboard's layout
 
 addEventListener("keydown", (event) => {
-  if (event.repeat || isCommand(event) || help.open) return;
+  if (isCommand(event) || help.open) return;
+  const isInNumber = number.isField(event.target);
   // Nothing is typed into the field that chooses files; it keeps the focus afterwards.
   const field = event.target.closest?.("input:not([type=file]), select, textarea");
   // A field of the closed help keeps the focus until the next frame, 16 ms.
-  if (field && !help.contains(field)) return;
+  if (field && !isInNumber && !help.contains(field)) return;
   hasPlainDigits = plainDigits(event, hasPlainDigits);
   const key = meaning(event, hasPlainDigits);
+  if (isInNumber && number.takes(event, key)) return;
+  if (isInNumber && key.length === 1) event.preventDefault(); // no number has it
+  if (event.repeat || event.isComposing) return;
   if (key === "Enter" && event.target.closest?.("button, a, [type=file]")) return; // it presses what has focus
-  if (failed !== null) {
-    if (key === "Enter") again();
-    if (key === "Escape") forget();
-  } else if (key === "?") {
-    help.showModal();
-  } else if (key === "+" || key === "=") {
-    picture.zoomIn();
-  } else if (key === "-") {
-    picture.zoomOut();
-  } else if (key === "Escape" && !queue.isQueue) {
-    location.assign(at(`/gallery?${given.query}`));
-  } else if (keys[key] !== undefined) {
-    perform(keys[key]);
-  } else {
+  if (sender.hasFailed()) {
+    if (key === "Enter") sender.again();
+    if (key === "Escape") sender.forget();
+  } else if (isInNumber) {
+    if (key === "?") help.showModal();
+    else if (keysInField[key] !== undefined) sender.perform(keysInField[key]);
+    else return;
+  } else if (!press(key, event.target)) {
     return;
   }
   event.preventDefault();
 });
 
+// Do what a key means outside of fields; return whether it means something.
+function press(key, target) {
+  const isInPicture = target === by("picture");
+  if (key === "?") help.showModal();
+  else if (key === "+" || key === "=") picture.zoomIn();
+  else if (key === "-" && (reads === "digit" || isInPicture)) picture.zoomOut();
+  else if (key === "Escape" && pending) hold("");
+  else if (key === "Escape" && !queue.isQueue) location.assign(at(`/gallery?${given.query}`));
+  else if (keys[key] !== undefined) sender.perform(keys[key]);
+  else return false;
+  return true;
+}
+
 addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button === null) return;
-  if (button.dataset.label !== undefined) perform(() => answer(button.dataset.label));
-  else if (button.dataset.action === "again") again();
-  else if (button.dataset.action === "forget") forget();
-  else if (button.dataset.action !== undefined) perform(actions[button.dataset.action]);
+  const { label, action } = button.dataset;
+  if (/^[0-9]$/.test(label)) sender.perform(() => type(label));
+  else if (label === "several") sender.perform(several);
+  else if (label !== undefined) sender.perform(() => answer(label));
+  else if (action === "again") sender.again();
+  else if (action === "forget") sender.forget();
+  else if (action !== undefined) sender.perform(actions[action]);
   // Enter accepts the next guess instead of pressing the same button again.
-  if (button.closest("#keys") && event.detail > 0) button.blur();
+  if (button.closest("#item, #stored") && event.detail > 0) button.blur();
 });
 
 by("help-open").addEventListener("click", () => help.showModal());
@@ -267,24 +308,34 @@ nameField.value = localStorage.getItem("name") ?? "";
 nameField.addEventListener("change", () => localStorage.setItem("name", nameField.value.trim()));
 
 addEventListener("beforeunload", (event) => {
-  if (sending !== null || failed !== null) event.preventDefault();
+  if (sender.isBusy()) event.preventDefault();
 });
 
 // Answers that were given elsewhere, and new rows.
 listen((data) => {
   for (const row of data.rows) {
     const item = queue.find(row.id);
-    if (item === null || row.new || item === sending?.item || item === failed?.item) continue;
+    if (item === null || row.new || sender.concerns(item)) continue;
     if (item !== queue.current && row.label !== item.label) {
       get(`/api/rows/${row.id}`).then((now) => {
-        if (item === queue.current) return;
-        item.label = now.label;
-        item.by = now.by;
+        if (item !== queue.current) update(item, now);
       }, () => {});
     }
   }
   refill();
 });
 
+sender.start({
+  done,
+  overtaken,
+  dropped,
+  context: (item) => ({
+    by: nameField.value,
+    in_queue: queue.isQueue,
+    is_sample: Boolean(item.is_sample),
+  }),
+});
+number.listen(() => hold(""));
+recall();
 render();
 if (queue.isQueue) refill();

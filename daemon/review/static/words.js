@@ -12,6 +12,14 @@ export function named(label) {
   return WORDS[label] ?? label;
 }
 
+const LONGEST = 32; // characters, as in daemon/records.py
+const NUMBER = /^-?[0-9]+(?:[.,/:-][0-9]+)*$/;
+
+// Return whether the server takes a text as what a row says.
+export function isValue(text) {
+  return reads === "digit" ? /^[0-9]$/.test(text) : text.length <= LONGEST && NUMBER.test(text);
+}
+
 // Return a file's name without characters that reverse or hide text.
 export function shown(name) {
   return name.replace(/[\p{Cc}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/gu, "\ufffd");

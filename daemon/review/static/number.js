@@ -1,0 +1,84 @@
+// The field for a whole number. It is null where images have one digit.
+
+import { narrow } from "./keyboard.js";
+import { isBusy, perform } from "./sender.js";
+import { isValue } from "./words.js";
+
+const field = document.getElementById("number");
+const MINUS = /[\u2010-\u2015\u2212]/g; // hyphens, dashes and the minus sign, as pasted text has them
+const OTHERS = /[^0-9.,/:-]/g;
+
+// Return whether a press in the field is left to the browser: it types what it means, or an input
+// method will.
+export function takes(press, key) {
+  if (!/^[0-9.,/:-]$/.test(key)) return false;
+  return press.isComposing || ["Process", "Unidentified", key].includes(press.key);
+}
+
+export const isField = (target) => field !== null && target === field;
+export const value = () => field.value;
+export const leave = () => field.blur();
+
+// Show a row's answer or guess, selected so that typing replaces it.
+export function show(item) {
+  if (field === null) return;
+  field.value = [item.label, item.digit].find(isValue) ?? "";
+  focus();
+  field.select();
+}
+
+export function focus() {
+  if (!document.querySelector("dialog[open]")) field?.focus({ preventScroll: true });
+}
+
+// Type a text at the caret.
+export function insert(text) {
+  const { selectionStart, selectionEnd } = field;
+  const room = field.maxLength - field.value.length + selectionEnd - selectionStart;
+  replace(clean(text).slice(0, room), selectionStart, selectionEnd);
+}
+
+// Delete what is selected, or the character before the caret.
+function erase() {
+  const { selectionStart, selectionEnd } = field;
+  const start = selectionStart === selectionEnd ? Math.max(0, selectionStart - 1) : selectionStart;
+  replace("", start, selectionEnd);
+}
+
+function replace(text, start, end) {
+  field.setRangeText(text, start, end, "end");
+  focus();
+  field.dispatchEvent(new Event("input"));
+}
+
+// Return a text without what numbers don't have. Digits of other scripts become Latin ones.
+function clean(text) {
+  const latin = text.replace(/\p{Nd}/gu, (digit) => {
+    let zero = digit.codePointAt(0);
+    while (/\p{Nd}/u.test(String.fromCodePoint(zero - 1))) zero -= 1;
+    return (digit.codePointAt(0) - zero) % 10;
+  });
+  return Array.from(latin, narrow).join("").replace(MINUS, "-").replace(OTHERS, "");
+}
+
+// changed: is called when the text has changed.
+export function listen(changed) {
+  if (field === null) return;
+  field.addEventListener("beforeinput", (event) => {
+    if (!isBusy()) return;
+    event.preventDefault(); // it is meant for the next row
+    if (event.data) perform(() => insert(event.data));
+    else if (event.inputType === "deleteContentBackward") perform(erase);
+  });
+  field.addEventListener("input", (event) => {
+    if (event.isComposing) return;
+    const cleaned = clean(field.value);
+    if (cleaned !== field.value) field.value = cleaned; // pasted, or from an input method
+    changed();
+  });
+  field.addEventListener("compositionend", () => field.dispatchEvent(new Event("input")));
+  for (const button of document.querySelectorAll("[data-mark]")) {
+    button.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
+    button.addEventListener("click", () => perform(() => insert(button.dataset.mark)));
+  }
+}
