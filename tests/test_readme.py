@@ -67,16 +67,19 @@ def test_package_description_has_no_relative_links() -> None:
     assert all((ROOT / link.split("/main/")[1].split("#")[0]).exists() for link in images + links)
 
 
-def test_readme_snippet_ignores_an_incomplete_last_line(
+def test_readme_snippet_reads_digits_as_text_and_no_incomplete_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "outbox").mkdir()
-    cells = [ids.Ids().next(), "digit1.png", *["0.1"] * (len(rows.COLUMNS) - 2)]
-    line = ",".join(cells) + "\n"
-    text = rows.HEADER + line + line + line[:40]
+    cells = dict.fromkeys(rows.COLUMNS, "0.1") | {"id": ids.Ids().next(), "file": "digit1.png"}
+    text = rows.HEADER + "".join(
+        ",".join((cells | {"digit": digit}).values()) + "\n" for digit in ("0471", "7", "", "7")
+    )
+    text = text[:-20]
     (tmp_path / "outbox" / "predictions.csv").write_text(text)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(snippet, names)  # noqa: S102 - as a reader of the README does
-    assert names["rows"]["file"].tolist() == ["digit1.png"] * 2
+    assert names["rows"]["file"].tolist() == ["digit1.png"] * 3
+    assert names["rows"]["digit"].tolist()[:2] == ["0471", "7"]

@@ -1,5 +1,6 @@
 """The commands on an outbox: audit, results, review, retry."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ import click
 from daemon.commands import config_option, echo, public_url_option
 from daemon.errors import EX_FOUND_WRONG, RetryError
 from daemon.systemd.journal import set_up_logging
-from daemon.text import count
+from daemon.text import count, escape
+
+FORMATS = ("csv", "jsonl", "parquet", "xlsx")  # of `results`, and the endings of their files
+TEXT_FORMATS = frozenset({"csv", "jsonl"})
 
 
 @click.command()
@@ -55,34 +59,56 @@ def audit(config_file: Path) -> None:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["csv", "jsonl", "parquet"]),
-    default="csv",
-    show_default=True,
-    help="parquet needs the package pyarrow.",
+    type=click.Choice(FORMATS),
+    help="Default: what the ending of --out says, or else csv. parquet needs the package pyarrow.",
 )
-def results(config_file: Path, out: Path | None, format_: str) -> None:
+def results(config_file: Path, out: Path | None, format_: str | None) -> None:
     """Print each row of predictions.csv with its final answer.
 
     Adds two columns: `answer`, and `answered_by` (`person` or `model`). A person's newest answer
     counts more than the model's. Rows that are not `ok` have no answer until a person gives one.
 
+    On a terminal this is a short table of the newest rows, unless --format is given.
+
     \b
     Example:
-      digitd results --out results.csv
+      digitd results
+      digitd results --out results.parquet
       digitd results --format jsonl | jq -r 'select(.answer == null) | .file'
     """
     from daemon import config
-    from daemon.outbox.results import final_rows, save, write
+    from daemon.commands.terminal import format_newest
+    from daemon.outbox.results import final_rows, open_output, write
+    from daemon.review import workbook
 
-    outbox = config.load(config_file).outbox
-    finals = final_rows(outbox)
-    if out is not None:
-        save(finals, out, format_, outbox)
+    chosen = format_ or (_find_format(out) if out is not None else "csv")
+    is_terminal = out is None and sys.stdout.isatty()
+    if is_terminal and chosen not in TEXT_FORMATS:
+        raise click.UsageError(f"--format {chosen} is not text: name a file with --out")
+    settings = config.load(config_file)
+    outbox = settings.outbox
+    if is_terminal and format_ is None:
+        size = shutil.get_terminal_size()
+        click.echo(format_newest(final_rows(outbox), size.columns, size.lines), nl=False)
         return
-    if format_ == "parquet" and sys.stdout.isatty():
-        raise click.UsageError("a Parquet file is not text: name a file with --out")
-    write(finals, sys.stdout.buffer, format_)
-    sys.stdout.buffer.flush()
+    with open_output(out, outbox) as stream:
+        if chosen == "xlsx":
+            limits = workbook.Limits(settings.max_megapixels, settings.max_file_mb)
+            workbook.write(outbox, limits, stream)
+        else:
+            write(final_rows(outbox), stream, chosen)
+
+
+def _find_format(out: Path) -> str:
+    """Return the format that the ending of a file's name says."""
+    ending = out.suffix.lower().removeprefix(".")
+    if ending not in FORMATS:
+        endings = ", ".join(f".{each}" for each in FORMATS)
+        raise click.UsageError(
+            f"--out {escape(str(out))}: its ending names no format: use one of {endings}, or give "
+            "--format"
+        )
+    return ending
 
 
 @click.command()

@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -164,8 +164,13 @@ def latest(outbox: Path) -> dict[str, str]:
         ConfigError: labels.csv is not digitd's.
         OSError: it cannot be read.
     """
+    return index(read(outbox))
+
+
+def index(answers: Iterable[Answer]) -> dict[str, str]:
+    """Return the newest of some labels by row id, without the rows whose answer was undone."""
     found: dict[str, str] = {}
-    for answer in read(outbox):
+    for answer in answers:
         if answer.label == UNDO:
             found.pop(answer.id, None)
         else:

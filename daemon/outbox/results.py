@@ -2,8 +2,11 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import chain, islice
 from json.encoder import encode_basestring as quote
 from pathlib import Path
@@ -60,48 +63,75 @@ def final_rows(outbox: Path) -> Iterator[FinalRow]:
         ConfigError: the outbox does not exist, or a table is not digitd's.
         OSError: a table cannot be read.
     """
+    check_outbox(outbox)
+    answers = labels.latest(outbox)
+    for line, cells in _rows(outbox):
+        yield decide(line, cells, answers)
+
+
+def check_outbox(outbox: Path) -> None:
+    """Check that there is an outbox, and that its table is digitd's.
+
+    Raises:
+        ConfigError: the outbox does not exist, or the table is not digitd's.
+    """
     if not outbox.is_dir():
         raise ConfigError(
             f"outbox: {outbox} does not exist: start `digitd run` once, or name another folder in "
             "the config"
         )
     check_header(outbox)
-    answers = labels.latest(outbox)
-    for line, cells in _rows(outbox):
-        label = answers.get(cells[_ID])
-        if label is not None:
-            yield FinalRow(line, cells, label, PERSON)
-        elif cells[_STATUS] == Status.OK:
-            yield FinalRow(line, cells, cells[_DIGIT], MODEL)
-        else:
-            yield FinalRow(line, cells, "", "")
+
+
+def decide(line: str, cells: list[str], answers: dict[str, str]) -> FinalRow:
+    """Return a row with its final answer: a person's, or else the model's."""
+    label = answers.get(cells[_ID])
+    if label is not None:
+        return FinalRow(line, cells, label, PERSON)
+    if cells[_STATUS] == Status.OK:
+        return FinalRow(line, cells, cells[_DIGIT], MODEL)
+    return FinalRow(line, cells, "", "")
 
 
 def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield each row once: the line without its newline, and its cells."""
-    left_out = 0
     with open_tables(outbox) as tables:
-        # Rows can be in two tables if somebody left a copy of the table next to it.
-        seen: set[str] | None = set() if len(tables) > 1 else None
-        for table in tables:
-            for number, raw in enumerate(complete_lines(table)):
-                cells = rows.cells(line := raw.decode("utf-8", "replace").rstrip("\r\n"))
-                if cells is None:
-                    left_out += number > 0  # the first line is the header
-                    continue
-                if seen is not None:
-                    if cells[_ID] in seen:
-                        continue
-                    seen.add(cells[_ID])
-                if not line.endswith(cells[-1]):  # a spreadsheet added quotes or empty columns
-                    line = rows.csv_line(cells).rstrip("\n")
-                yield line, cells
+        left_out = yield from parse_tables(tables)
     if left_out:
         log.warning(
             "%s: left out %s: `digitd audit` says which, and what to do",
             outbox / TABLE,
             "1 line that is not a row" if left_out == 1 else f"{left_out} lines that are not rows",
         )
+
+
+def parse_tables(tables: list[BufferedReader]) -> Generator[tuple[str, list[str]], None, int]:
+    """Yield each row of some tables once; return the number of lines that are not rows."""
+    left_out = 0
+    # Rows can be in two tables if somebody left a copy of the table next to it.
+    seen: set[str] | None = set() if len(tables) > 1 else None
+    for table in tables:
+        for number, raw in enumerate(complete_lines(table)):
+            parsed = parse_line(raw)
+            if parsed is None:
+                left_out += number > 0  # the first line is the header
+                continue
+            if seen is not None:
+                if (job_id := parsed[1][_ID]) in seen:
+                    continue
+                seen.add(job_id)
+            yield parsed
+    return left_out
+
+
+def parse_line(raw: bytes) -> tuple[str, list[str]] | None:
+    """Return a line without its newline, and its cells; ``None`` if it is not a row."""
+    cells = rows.cells(line := raw.decode("utf-8", "replace").rstrip("\r\n"))
+    if cells is None:
+        return None
+    if not line.endswith(cells[-1]):  # a spreadsheet added quotes or empty columns
+        line = rows.csv_line(cells).rstrip("\n")
+    return line, cells
 
 
 def csv_lines(finals: Iterable[FinalRow]) -> Iterator[bytes]:
@@ -121,7 +151,7 @@ def _blocks(lines: Iterator[str]) -> Iterator[bytes]:
         yield block.encode()
 
 
-def _json_line(final: FinalRow) -> str:
+def format_json(final: FinalRow) -> str:
     """Return one row as a JSON object: numbers but ``digit`` as numbers, null if missing."""
     # The cells are JSON numbers already. json.dumps of a dict takes 20 us, this 6.
     numbers = final.cells[_FIRST_NUMBER:_AFTER_NUMBERS]
@@ -181,23 +211,29 @@ def write(finals: Iterable[FinalRow], out: BinaryIO, format_: str) -> None:
         case "csv":
             out.writelines(csv_lines(finals))
         case "jsonl":
-            out.writelines(_blocks(map(_json_line, finals)))
+            out.writelines(_blocks(map(format_json, finals)))
         case "parquet":
             _write_parquet(finals, out)
 
 
-def save(finals: Iterable[FinalRow], file: Path, format_: str, outbox: Path) -> None:
-    """Write final answers to a file, which is replaced only when they are complete.
+@contextmanager
+def open_output(file: Path | None, outbox: Path) -> Iterator[BinaryIO]:
+    """Yield what results are written to: standard output if ``file`` is ``None``.
+
+    The file is replaced when the block ends, so only by complete results.
 
     Raises:
         DestinationError: the file is one of digitd's own, or cannot be written.
-        MissingPackageError: the format needs a package that is not installed.
     """
+    if file is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
     if _is_own(file, outbox):
         raise DestinationError(f"{file}: is one of digitd's own files: name another with --out")
     try:
         with open_replacement(file, durable=True) as out:
-            write(finals, out, format_)
+            yield out
     except OSError as error:
         raise DestinationError(
             f"{file}: cannot be written: {error.strerror}: name another file with --out"

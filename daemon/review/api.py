@@ -5,8 +5,8 @@ import json
 import logging
 import re
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -28,7 +28,7 @@ from daemon.layout import FAILED
 from daemon.loop import status
 from daemon.outbox.results import csv_lines, final_rows
 from daemon.outbox.retention import load_deletions
-from daemon.review import queries
+from daemon.review import queries, workbook
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
 from daemon.review.images import GONE, ImageRequest
 from daemon.review.index import SAMPLE_PRIORITY
@@ -43,6 +43,7 @@ _POLL_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 15.0
 _MOST_ROWS = 50  # in one event; a page that shows more must be loaded again anyway
 _MOST_UPLOADS = 4
+_MOST_WORKBOOKS = 2  # being made; each is a process
 _QUEUED = 20  # items in one response
 _SIDES = {"small": 160, "large": 2000}  # px
 # The inbox is listed by people and by digitd: a browser must not fill it without bound.
@@ -56,6 +57,7 @@ class Api:
         self._state = state
         self._streams = 0
         self._uploads = 0
+        self._workbooks = 0
         # Threads that wait for the image decoder must not delay answers.
         self._decoders = anyio.CapacityLimiter(2)
 
@@ -71,6 +73,7 @@ class Api:
             Route("/image/{id}/{what}", self.image),
             Route("/events", self.events),
             Route("/results.csv", self.results),
+            Route("/results.xlsx", self.excel),
             Route("/metrics", self.metrics),
             Route(HEALTH_PATH, self.health),
         ]
@@ -243,10 +246,36 @@ class Api:
             first = list(islice(finals, 1))
         except DigitdError as error:
             raise HTTPException(409, str(error)) from None
-        name = f"results-{datetime.now(UTC):%Y-%m-%d}.csv"
-        headers = {"content-disposition": f'attachment; filename="{name}"'}
         lines = csv_lines(chain(first, finals))
+        headers = _as_download("csv")
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+    async def excel(self, _request: Request) -> Response:
+        """Return the final answers as an Excel workbook, which another process makes."""
+        if self._workbooks >= _MOST_WORKBOOKS:
+            raise HTTPException(503, "other Excel files are being made: try again in a minute")
+        blocks = self._count_workbook(workbook.make(self._state.config))
+        try:  # the first one now, as in `results`
+            first = await anext(blocks)
+        except DigitdError as error:
+            raise HTTPException(409, str(error)) from None
+
+        async def body() -> AsyncIterator[bytes]:
+            async with aclosing(blocks):
+                yield first
+                async for block in blocks:
+                    yield block
+
+        return StreamingResponse(body(), 200, _as_download("xlsx"), workbook.MEDIA_TYPE)
+
+    async def _count_workbook(self, blocks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        self._workbooks += 1
+        try:
+            async with aclosing(blocks):
+                async for block in blocks:
+                    yield block
+        finally:
+            self._workbooks -= 1
 
     def metrics(self, _request: Request) -> Response:
         """Return the daemon's metrics, as it wrote them last."""
@@ -263,6 +292,11 @@ class Api:
         health = status.read_health(self._state.config)
         code = 200 if health.state is status.State.RUNNING else 503
         return PlainTextResponse(f"{health}\n", code)
+
+
+def _as_download(ending: str) -> dict[str, str]:
+    name = f"results-{datetime.now(UTC):%Y-%m-%d}.{ending}"
+    return {"content-disposition": f'attachment; filename="{name}"'}
 
 
 async def _read_json(request: Request) -> dict[str, Any]:

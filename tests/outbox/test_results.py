@@ -24,7 +24,7 @@ from support.daemon import ROOT, digitd
 from support.factories import BLANK, SURE, job, row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 DOUBTFUL = Verdict(Status.UNSURE, "1", 0.5, (0.05,) * 11, "low confidence")
 BROKEN = Verdict(Status.ERROR, reason='text, "not" an image')
@@ -218,10 +218,14 @@ def test_file_is_replaced_only_when_the_results_are_complete(four: Ledger, tmp_p
         yield next(finals)
         raise KeyboardInterrupt
 
+    def save(finals: Iterable[FinalRow]) -> None:
+        with results.open_output(out, four.outbox) as stream:
+            results.write(finals, stream, "csv")
+
     with pytest.raises(KeyboardInterrupt):
-        results.save(interrupted(), out, "csv", four.outbox)
+        save(interrupted())
     assert out.read_text() == "old"
-    results.save(final_rows(four.outbox), out, "csv", four.outbox)
+    save(final_rows(four.outbox))
     assert len(table(out.read_text())) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.yaml",
@@ -234,8 +238,11 @@ def test_file_is_replaced_only_when_the_results_are_complete(four: Ledger, tmp_p
 def test_own_files_are_never_replaced(four: Ledger, name: str) -> None:
     (four.outbox / "failed").mkdir()
     before = (four.outbox / TABLE).read_bytes()
-    with pytest.raises(DestinationError, match="one of digitd's own files"):
-        results.save(final_rows(four.outbox), four.outbox / name, "csv", four.outbox)
+    with (
+        pytest.raises(DestinationError, match="one of digitd's own files"),
+        results.open_output(four.outbox / name, four.outbox),
+    ):
+        pass
     assert (four.outbox / TABLE).read_bytes() == before
 
 

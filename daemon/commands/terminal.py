@@ -1,0 +1,101 @@
+"""Format final answers as a short table for a terminal; pure functions."""
+
+import textwrap
+import unicodedata
+from collections import deque
+from collections.abc import Iterable
+from itertools import chain
+
+from daemon.outbox.results import COLUMNS, FinalRow
+from daemon.text import count, escape
+
+_HEADER = ("file", "answer", "by", "status")
+_FILE, _STATUS, _REASON = map(COLUMNS.index, ("file", "status", "reason"))
+_LINES_AROUND = 5  # the header, two lines below the table, the prompt, and the command
+_FEWEST_ROWS = 5
+_NARROWEST = 8  # of a file name
+_GAP = "  "
+_ELLIPSIS = "…"
+
+
+def format_newest(finals: Iterable[FinalRow], width: int, height: int) -> str:
+    """Return the newest rows as a table that fits a terminal, newest last, and what is left out.
+
+    Args:
+        finals: all rows, oldest first.
+        width: of the terminal, in columns.
+        height: of the terminal, in lines.
+    """
+    newest: deque[FinalRow] = deque(maxlen=max(_FEWEST_ROWS, height - _LINES_AROUND))
+    number = unanswered = 0
+    for final in finals:
+        number += 1
+        unanswered += not final.answer
+        newest.append(final)
+    if not number:
+        return "No file has been read yet.\n"
+    notes = []
+    if unanswered:
+        notes.append(f"{count(unanswered, 'row')} without an answer: `digitd review`")
+    if older := number - len(newest):
+        notes.append(
+            f"{count(older, 'older row')} not shown: --out results.csv writes all {number}"
+        )
+    else:
+        notes.append(f"{count(number, 'row')}: --out results.csv writes all columns")
+    lines = [*_format(list(map(_cells, newest)), width), ""]
+    return "\n".join(chain(lines, *(textwrap.wrap(note, width) for note in notes))) + "\n"
+
+
+def _cells(final: FinalRow) -> tuple[str, ...]:
+    status, reason = final.cells[_STATUS], final.cells[_REASON]
+    shown = f"{status}: {reason}" if reason else status
+    return tuple(map(escape, (final.cells[_FILE], final.answer, final.answered_by, shown)))
+
+
+def _format(cells: list[tuple[str, ...]], width: int) -> list[str]:
+    """Return a line for the header and one for each row, none wider than ``width``."""
+    cells = [_HEADER, *cells]
+    *widths, status = (max(map(_width, column)) for column in zip(*cells, strict=True))
+    # The file name gives way to the other columns, and the reason to the file name.
+    rest = sum(widths[1:]) + len(_GAP) * len(widths)
+    short = min(status, len("unsure: several digits"))
+    widths[0] = min(widths[0], max(_NARROWEST, width - rest - short))
+    widths.append(max(0, width - rest - widths[0]))
+    return [
+        _fit(_GAP.join([_pad(_cut_middle(row[0], widths[0]), widths[0]), *rest]), width)
+        for row in cells
+        for rest in [map(_pad, row[1:], widths[1:])]
+    ]
+
+
+def _pad(text: str, width: int) -> str:
+    text = _fit(text, width)
+    return text + " " * (width - _width(text))
+
+
+def _cut_middle(text: str, width: int) -> str:
+    """Return both ends of a text if it is wider than ``width``: names of files differ there."""
+    if _width(text) <= width:
+        return text
+    while text and _width(text) + len(_ELLIPSIS) > width:
+        text = text[: len(text) // 2] + text[len(text) // 2 + 1 :]
+    return text[: len(text) // 2] + _ELLIPSIS + text[len(text) // 2 :]
+
+
+def _fit(text: str, width: int) -> str:
+    """Return the start of a text if it is wider than ``width``."""
+    text = text.rstrip()
+    if _width(text) <= width:
+        return text
+    while text and _width(text) + len(_ELLIPSIS) > width:
+        text = text[:-1]
+    return text + _ELLIPSIS if width else ""
+
+
+def _width(text: str) -> int:
+    """Return how many columns a terminal needs for a text."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.category(c) in {"Mn", "Me", "Cf"} for c in text)
