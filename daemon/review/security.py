@@ -14,6 +14,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
@@ -29,8 +30,9 @@ from daemon.layout import REVIEW_KEY
 from daemon.review.address import Address, bracket, is_address
 from daemon.review.html import render
 
-LOGIN_PATH, STYLE_PATH = "/login", "/static/style.css"  # the login page is served without a token
-HEALTH_PATH = "/healthz"  # for load balancers, which have no token
+LOGIN_PATH = "/login"
+# Served without a token: to load balancers, and to the pages that a stranger gets.
+HEALTH_PATH, STYLE_PATH = "/healthz", "/static/style.css"
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -38,6 +40,21 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 # What a link on another page, and a login, may lead to: pages, and no downloads.
 _PAGE = re.compile(r"/(?:gallery|live|row/[0-9a-z]+)?")
+# What an error page says first; the others say HTTP's phrase.
+_HEADINGS = {
+    400: "This cannot be answered",
+    401: "You are not logged in",
+    403: "This is not allowed",
+    404: "Nothing is here",
+    405: "This is not allowed",
+    408: "That took too long",
+    409: "This is not possible",
+    413: "This is too large",
+    415: "This cannot be answered",
+    500: "Something went wrong",
+    503: "This is not possible now",
+}
+_PASSING = {408, 500, 503}  # errors that may be gone at the next try
 _YEAR_SECONDS = 31_536_000
 _MOST_BODY_BYTES = 4096  # of a request that is not an upload
 _LONGEST_PASSWORD = 1000  # bytes; the form with it must fit into such a request
@@ -224,9 +241,9 @@ class Guard:
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token")
         if path == "/" and tokens and not access.password:
             return self._exchange_token(tokens, headers)
-        if self._has_token(headers) or path == HEALTH_PATH:
+        if self._has_token(headers) or path in {HEALTH_PATH, STYLE_PATH}:
             return None
-        if access.password and path in {LOGIN_PATH, STYLE_PATH}:
+        if access.password and path == LOGIN_PATH:
             return None
         return self._ask_for_token(scope, headers)
 
@@ -293,7 +310,15 @@ def error_response(access: Access, headers: Headers, text: str, status: int) -> 
     """Return an error: a page if a person opens a page, or else JSON."""
     if "text/html" not in headers.get("accept", ""):
         return JSONResponse({"error": text}, status)
-    return HTMLResponse(_message(access, f"{text}.", "First page", access.next_page("/")), status)
+    page = render(
+        "error.html",
+        root=access.path,
+        heading=_HEADINGS.get(status, HTTPStatus(status).phrase),
+        text=f"{text[:1].upper()}{text[1:]}.",
+        home="" if status == HTTPStatus.UNAUTHORIZED else access.next_page("/"),
+        can_try_again=status in _PASSING,
+    )
+    return HTMLResponse(page, status)
 
 
 def _redirect_from_here(access: Access, target: str) -> Response:
@@ -301,20 +326,7 @@ def _redirect_from_here(access: Access, target: str) -> Response:
 
     After a redirect by status, the next request still counts as that of the page with the link.
     """
-    return HTMLResponse(_message(access, "Opening the page.", "Open it", target, is_redirect=True))
-
-
-def _message(
-    access: Access, text: str, link: str, target: str, *, is_redirect: bool = False
-) -> str:
-    return render(
-        "message.html",
-        root=access.path,
-        text=text[:1].upper() + text[1:],
-        link=link,
-        target=target,
-        is_redirect=is_redirect,
-    )
+    return HTMLResponse(render("redirect.html", root=access.path, target=target))
 
 
 def _is_from_elsewhere(headers: Headers) -> bool:

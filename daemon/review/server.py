@@ -10,6 +10,7 @@ import webbrowser
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -22,7 +23,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon.config import Config
-from daemon.errors import BusyError, ConfigError, ReviewError, StorageError, describe
+from daemon.errors import (
+    BusyError,
+    ConfigError,
+    DigitdError,
+    ReviewError,
+    StorageError,
+    describe,
+)
 from daemon.inbox import put
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
 from daemon.locks import Lock
@@ -45,6 +53,11 @@ log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 256
 _REQUEST_SECONDS = 15.0
 _STOP_SECONDS = 3
+# What is said where a route gives no reason.
+_PLAIN = {
+    404: "there is no page at this address: check it, or begin with the first page",
+    405: "this method is not allowed here",
+}
 
 
 class BoundedConnection(asyncio.Protocol):
@@ -201,8 +214,13 @@ def _create_app(state: AppState) -> Starlette:
 
     app = Starlette(
         routes=[*Pages(state).routes(), *Api(state).routes()],
+        # For Exception, Starlette answers in the same way, and raises it again.
         exception_handlers=dict.fromkeys(
-            (HTTPException, UnknownRowError, sqlite3.Error, OSError, ClientDisconnect), show_error
+            (
+                *(HTTPException, UnknownRowError, sqlite3.Error, OSError, DigitdError),
+                *(ClientDisconnect, Exception),
+            ),
+            show_error,
         ),
     )
     app.router.redirect_slashes = False  # it would build a URL from the request
@@ -212,14 +230,22 @@ def _create_app(state: AppState) -> Starlette:
 def _describe(error: Exception) -> tuple[str, int]:
     """Return what an error tells a person, and its status."""
     if isinstance(error, HTTPException):
-        return error.detail, error.status_code
+        is_plain = error.detail == HTTPStatus(error.status_code).phrase
+        text = _PLAIN.get(error.status_code, error.detail) if is_plain else error.detail
+        return text, error.status_code
     if isinstance(error, UnknownRowError):
         return "no row has this id, or its table is gone", 404
     if isinstance(error, OSError):
         log.warning("the outbox cannot be read now: %s", describe(error))
         return f"the outbox cannot be read now: {describe(error)}", 503
-    log.warning("the index cannot be read now: %s", error)
-    return "the index is being built: try again", 503
+    if isinstance(error, sqlite3.Error):
+        log.warning("the index cannot be read now: %s", error)
+        return "the list of files is being built: try again in a moment", 503
+    if isinstance(error, DigitdError):
+        log.warning("a request cannot be answered now: %s", error)
+        return str(error), 503
+    log.error("a request failed, which is a bug in digitd", exc_info=error)
+    return "this is a bug in digitd: the log of `digitd review` has the details", 500
 
 
 def _lock(outbox: Path, stack: ExitStack) -> None:
