@@ -28,6 +28,7 @@ from daemon.review.html import render
 from daemon.review.queries import Bucket, Card, Cursor, Filter, Sort, Span
 from daemon.review.security import LOGIN_PATH, read_body, with_cookie
 from daemon.review.state import AppState
+from daemon.text import escape
 
 _HERE = Path(__file__).parent
 _PER_PAGE = 60
@@ -160,6 +161,7 @@ class Pages:
             "state": self._state.counts(),
             "user": self._state.user,
             "max_mb": limit,
+            "inbox": escape(str(self._state.config.inbox)),
             "reads": self._state.reads,
         }
         return HTMLResponse(self._render(name, **shared, **values))

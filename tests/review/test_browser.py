@@ -349,7 +349,7 @@ def test_dropped_file_is_read_by_the_daemon_and_its_answer_appears(
     with Daemon(site, DIGITD) as daemon, Server(site) as server:
         daemon.wait_for_log("is ready")
         for page in opened(browser, server):
-            page.wait_for_selector("#done:not([hidden])")
+            page.wait_for_selector("#empty:not([hidden])")
             drop(page, "digit4.png", (SAMPLES / "digit4.png").read_bytes())
             page.wait_for_selector("#dropped li.ok", timeout=60_000)
             assert "digit4.png: 4" in page.inner_text("#dropped li.ok")

@@ -36,6 +36,7 @@ function open() {
       if (value !== null) place.textContent = value.toLocaleString("en");
     }
     showDaemon(data.state.daemon, data.state.notice);
+    document.getElementById("empty").hidden = data.state.rows > 0 || data.state.indexing !== null;
     document.getElementById("indexing").hidden = data.state.indexing === null;
     for (const listener of listeners) listener(data);
   };
