@@ -11,7 +11,7 @@ import secrets
 import stat
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 
@@ -47,7 +47,7 @@ def remove_parts(inbox: Path) -> None:
                 part.unlink(missing_ok=True)
 
 
-def add_file(config: Config, part: Path, name: str) -> str | None:
+def add_file(config: Config, part: Path, name: str, is_taken: Callable[[str], bool]) -> str | None:
     """Give a written file a free name in the inbox that digitd reads; return it.
 
     Args:
@@ -55,6 +55,7 @@ def add_file(config: Config, part: Path, name: str) -> str | None:
         part: from ``new_part``.
         name: the name that the file should have. It is numbered if it is taken. If no ``pattern``
             matches it, an image gets a name that one matches.
+        is_taken: returns whether a name must not be given, even if no file in the inbox has it.
 
     Returns:
         The name; ``None`` if no ``pattern`` matches and it is not an image.
@@ -72,7 +73,7 @@ def add_file(config: Config, part: Path, name: str) -> str | None:
     for number in range(1, _MOST_NAMES + 1):
         free = next(filter(matches, _names(config.pattern, name, ending, number)), None)
         # Without renaming, trying 10,000 names takes 20 ms.
-        if free is not None and not os.path.lexists(config.inbox / free):
+        if free is not None and not is_taken(free) and not os.path.lexists(config.inbox / free):
             with suppress(FileExistsError):
                 publish_part(part, config.inbox / free)
                 return free

@@ -1,12 +1,10 @@
-"""The JSON API of the page's scripts: the queue, answers, uploads, images, events, results."""
+"""The JSON API of the page's scripts: the queue, answers, images, events, results."""
 
-import hashlib
 import json
 import logging
-import re
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -19,11 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from daemon import ids, pattern
-from daemon.config import Config
+from daemon import ids
 from daemon.errors import DigitdError, RetryError, describe
 from daemon.inbox import put
-from daemon.inbox.listing import Listing
 from daemon.layout import FAILED
 from daemon.loop import status
 from daemon.outbox.results import csv_lines, final_rows
@@ -32,8 +28,7 @@ from daemon.review import queries, workbook
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
 from daemon.review.images import GONE, ImageRequest
 from daemon.review.index import SAMPLE_PRIORITY
-from daemon.review.queries import Upload
-from daemon.review.security import HEALTH_PATH, read_body, stream_body
+from daemon.review.security import HEALTH_PATH, read_body
 from daemon.review.state import AppState
 
 log = logging.getLogger(__name__)
@@ -42,12 +37,9 @@ _MOST_STREAMS = 32  # pages that receive events
 _POLL_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 15.0
 _MOST_ROWS = 50  # in one event; a page that shows more must be loaded again anyway
-_MOST_UPLOADS = 4
 _MOST_WORKBOOKS = 2  # being made; each is a process
 _QUEUED = 20  # items in one response
 _SIDES = {"small": 160, "large": 2000}  # px
-# The inbox is listed by people and by digitd: a browser must not fill it without bound.
-_MOST_WAITING = 10_000
 
 
 class Api:
@@ -56,7 +48,6 @@ class Api:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._streams = 0
-        self._uploads = 0
         self._workbooks = 0
         # Threads that wait for the image decoder must not delay answers.
         self._decoders = anyio.CapacityLimiter(2)
@@ -67,8 +58,6 @@ class Api:
             Route("/api/queue", self.queue),
             Route("/api/rows/{id}", self.item),
             Route("/api/answers", self.answer, methods=["POST"]),
-            Route("/api/files", self.upload, methods=["POST"]),
-            Route("/api/files", self.uploaded),
             Route("/api/retries", self.retry, methods=["POST"]),
             Route("/image/{id}/{what}", self.image),
             Route("/events", self.events),
@@ -117,44 +106,6 @@ class Api:
             log.warning("an answer could not be stored: %s", describe(error))
             return JSONResponse({"error": describe(error)}, 507)
         return JSONResponse(item.as_json())
-
-    async def upload(self, request: Request) -> Response:
-        """Store the body as a file in the inbox; return its name there, and the upload's id."""
-        name = request.query_params.get("name", "")
-        length = request.headers.get("content-length", "")
-        size = int(length) if length.isascii() and length.isdecimal() else None
-        if self._uploads >= _MOST_UPLOADS:
-            return JSONResponse({"error": "too many files at once: try again"}, 429)
-        self._uploads += 1
-        try:
-            await anyio.to_thread.run_sync(_check_upload, self._state.config, name, size)
-            after = await anyio.to_thread.run_sync(self._newest)
-            body = stream_body(request)
-            stored, sha256 = await _receive_upload(self._state.config, name, body)
-        except OSError as error:
-            return JSONResponse({"error": describe(error)}, 507)
-        finally:
-            self._uploads -= 1
-        return JSONResponse({"name": stored, "id": str(Upload(after, sha256, stored))}, 201)
-
-    def _newest(self) -> int:
-        try:
-            return queries.newest(self._state.db)
-        except sqlite3.Error:  # the index is being rebuilt
-            return 0
-
-    def uploaded(self, request: Request) -> Response:
-        """Return the rows of some uploads, by the uploads' ids; those without one are left out."""
-        texts = request.query_params.getlist("id")
-        uploads = {text: upload for text in texts[:_QUEUED] if (upload := Upload.parse(text))}
-        if len(uploads) < len(set(texts)):
-            raise HTTPException(400, f"id: must be at most {_QUEUED} ids of uploads")
-        rows = {}
-        for text, upload in uploads.items():
-            with suppress(UnknownRowError):  # or the table is being replaced
-                if (number := queries.find_upload(self._state.db, upload)) is not None:
-                    rows[text] = self._state.answers.item(ids.encode(number)).as_json()
-        return JSONResponse({"rows": rows})
 
     async def retry(self, request: Request) -> Response:
         """Put the file of an ``error`` row back into the inbox."""
@@ -316,66 +267,3 @@ async def _read_json(request: Request) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise HTTPException(400, "must be a JSON object")
     return data
-
-
-def _check_upload(config: Config, name: str, size: int | None) -> None:
-    """Check that a file can be stored in the inbox, before any of it is received.
-
-    Args:
-        config: names the inbox and limits the size.
-        name: the file's name, as the browser sent it.
-        size: its announced size in bytes; ``None`` if it was not announced.
-
-    Raises:
-        HTTPException: it was rejected. The detail is shown to the user.
-    """
-    if not name or name[0] == "." or re.search(r"[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]", name):
-        raise HTTPException(400, "this is not a file name: rename the file")
-    if size is None:
-        raise HTTPException(411, "the request has no Content-Length: use a browser")
-    if size > config.max_file_mb * 1e6:
-        raise HTTPException(413, f"larger than {config.max_file_mb:g} MB: digitd would refuse it")
-    if size == 0:
-        raise HTTPException(400, "the file is empty: copy it again")
-    listing = Listing(config.inbox, config.pattern)
-    if sum(matches for _, matches in listing.split()) >= _MOST_WAITING:
-        raise HTTPException(503, "too many files are waiting: try again when some have been read")
-
-
-async def _receive_upload(config: Config, name: str, body: AsyncIterator[bytes]) -> tuple[str, str]:
-    """Write a file into the inbox under a name that digitd ignores, then rename it.
-
-    Returns:
-        Its name, and the SHA-256 of its content.
-
-    Raises:
-        HTTPException: it is larger than announced, or digitd would ignore it.
-        OSError: it cannot be written.
-    """
-    part = put.new_part(config.inbox)
-    bytes_left = int(config.max_file_mb * 1e6)
-    digest = hashlib.sha256()
-    try:
-        async with await anyio.open_file(part, "xb") as file:
-            async for block in body:
-                bytes_left -= len(block)
-                if bytes_left < 0:
-                    raise HTTPException(413, "larger than its Content-Length: try again")
-                digest.update(block)
-                await file.write(block)
-        stored = await anyio.to_thread.run_sync(put.add_file, config, part, name)
-    except FileExistsError:
-        raise HTTPException(
-            409,
-            "a file with this name is waiting in the inbox: drop it again when that one has been "
-            "read",
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
-    if stored is None:
-        raise HTTPException(
-            422,
-            "it is not an image, and digitd ignores files with such a name: save it as JPEG or "
-            f"PNG, or rename it to match {pattern.describe(config.pattern)}",
-        )
-    return stored, digest.hexdigest()

@@ -209,16 +209,14 @@ def newest(db: sqlite3.Connection) -> int:
 def find_upload(db: sqlite3.Connection, upload: Upload) -> int | None:
     """Return the number of an upload's row; ``None`` if there is none yet.
 
-    The content decides. Two files with the same content have the same verdict, and the name tells
-    them apart; a file that could not be opened has only its name.
+    A file that could not be opened has no hash in its row.
     """
-    name = cell(upload.name)
     found = db.execute(
-        "SELECT id FROM rows WHERE id > ? AND (sha256 = ? OR (sha256 IS NULL AND file = ?)) "
-        "ORDER BY file != ?, id LIMIT 1",
-        (upload.after, bytes.fromhex(upload.sha256), name, name),
-    ).fetchone()
-    return None if found is None else int(found[0])
+        "SELECT min(id) FROM rows WHERE file = ? AND id > ? AND (sha256 = ? OR sha256 IS NULL)",
+        (cell(upload.name), upload.after, bytes.fromhex(upload.sha256)),
+    )
+    number: int | None = found.fetchone()[0]
+    return number
 
 
 def counts(db: sqlite3.Connection) -> dict[str, int]:

@@ -46,6 +46,7 @@ from daemon.review.index import Index
 from daemon.review.pages import Pages
 from daemon.review.security import Guard, create_access, error_response, read_password
 from daemon.review.state import AppState, ReadsSetting
+from daemon.review.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ def _create_app(state: AppState) -> Starlette:
         return error_response(state.access, request.headers, *_describe(error))
 
     app = Starlette(
-        routes=[*Pages(state).routes(), *Api(state).routes()],
+        routes=[*Pages(state).routes(), *Api(state).routes(), *Uploads(state).routes()],
         # For Exception, Starlette answers in the same way, and raises it again.
         exception_handlers=dict.fromkeys(
             (

@@ -506,11 +506,12 @@ def test_photos_with_one_name_are_all_taken(site: Site, server: Server) -> None:
 def test_upload_is_found_by_its_content(site: Site, server: Server) -> None:
     earlier = server.request("/api/files?name=image.jpg", png("1")).json["id"]
     site.add("image.jpg", SURE, png("2"))  # the same name, but another file
-    uploads = [server.request("/api/files?name=image.jpg", png(n)).json["id"] for n in "345"]
+    uploads = [server.request("/api/files?name=image.jpg", png(n)).json for n in "345"]
     rows = {
-        upload: site.add("any.jpg", SURE, png(n)) for upload, n in zip(uploads, "345", strict=True)
+        upload["id"]: site.add(upload["name"], SURE, png(n))
+        for upload, n in zip(uploads, "345", strict=True)
     }
-    query = urlencode([("id", upload) for upload in (earlier, *uploads)])
+    query = urlencode([("id", upload) for upload in (earlier, *rows)])
 
     def found() -> dict[str, str]:
         reply = server.request(f"/api/files?{query}")

@@ -45,6 +45,11 @@ export function post(path, data) {
   });
 }
 
+// Return a name that the server takes for a file; a file may have any on its own machine.
+function plain(name) {
+  return name.replace(/[\p{Cc}\p{Cs}/\\]/gu, "_").replace(/^\.+/, "") || "image";
+}
+
 // Put a file into the inbox; return its name there, and its id for `/api/files`. tell: gets the share
 // that has been sent. fetch() does not report progress.
 export function upload(file, tell) {
@@ -60,7 +65,7 @@ export function upload(file, tell) {
       if (request.status === 201) resolve(data);
       else reject(new Failure(data.error, request.status));
     };
-    request.open("POST", at(`/api/files?name=${encodeURIComponent(file.name)}`));
+    request.open("POST", at(`/api/files?name=${encodeURIComponent(plain(file.name))}`));
     request.send(file);
   });
 }

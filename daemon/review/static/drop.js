@@ -1,73 +1,149 @@
-// Files that are dropped on the page, or chosen, go into the inbox; their answers are shown.
+// Files that are dropped on the page, chosen, or photographed go into the inbox; their answers are shown.
 
 import { at, get, upload } from "./api.js";
-import { listen } from "./events.js";
+import { daemon, listen } from "./events.js";
 import { element, named, percent, shown } from "./words.js";
 
 const BUSY = 429; // several others are sending files
 const BUSY_MS = 1000;
 const ASKED = 20; // uploads in one request
+const PICTURE_PX = 128; // wide
+const IN_THE_INBOX = {
+  reading: "in the inbox",
+  starting: "in the inbox: digitd is starting",
+  paused: "in the inbox: digitd has paused, and reads it later",
+  stopped: "in the inbox: digitd is not running, so it is read when somebody starts `digitd run`",
+  unknown: "in the inbox",
+};
 const panel = document.getElementById("dropped");
 const list = panel.querySelector("ul");
+const heard = document.getElementById("dropped-heard"); // by a screen reader
 const hint = document.getElementById("drop-hint");
-const chooser = document.getElementById("files");
-const limit = Number(chooser.dataset.maxMb);
-const waiting = new Map(); // an upload's id -> its line and name
-let lines = Promise.resolve(); // one file after another
+const choosers = document.querySelectorAll("#files, #camera");
+const limit = Number(document.getElementById("files").dataset.maxMb);
+const waiting = new Map(); // lines whose files are in the inbox -> the uploads' ids
+let sent = Promise.resolve(); // one file after another
+let drawn = Promise.resolve(); // so that many photos are not decoded at once
 let unsent = 0;
 let isAsking = false;
 let isDue = false; // there may be new rows
 
-function add(files) {
-  panel.hidden = false;
-  for (const file of files) {
-    const name = shown(file.name);
-    const line = list.appendChild(element("li", `${name}: waiting`));
-    unsent += 1;
-    lines = lines.then(() => send(file, name, line)).finally(() => { unsent -= 1; });
+// What is said about one file, next to its picture.
+class Line {
+  constructor(name) {
+    this.name = name;
+    this.said = "";
+    this.isDrawn = Promise.resolve();
+    this.picture = element("span", "", "picture");
+    this.place = list.appendChild(element("li", ""));
+    panel.hidden = false;
+  }
+
+  // more: elements and texts that follow.
+  say(what, ...more) {
+    this.said = what;
+    this.place.replaceChildren(this.picture, `${this.name}: ${what}`, ...more);
+  }
+
+  progress(share) {
+    const bar = document.createElement("progress");
+    bar.value = share;
+    bar.setAttribute("aria-label", `${this.name}: sent`);
+    this.say(`sending ${Math.floor(100 * share)} %`, bar);
+  }
+
+  wait() {
+    const what = IN_THE_INBOX[daemon()];
+    if (this.said !== what) this.say(what);
+  }
+
+  refuse(why, ...more) {
+    this.place.className = "error";
+    this.say(`not added: ${why}`, ...more);
+    this.announce();
+  }
+
+  answer(row) {
+    const link = element("a", `${named(row.digit) || "–"} ${percent(row.confidence)} ${row.status}`);
+    link.href = at(`/row/${row.id}`);
+    this.place.className = row.status;
+    this.say("", link, row.reason && ` ${row.reason}`);
+    this.announce();
+    this.isDrawn.then(() => this.load(row.id));
+  }
+
+  announce() {
+    heard.textContent = this.place.textContent;
+  }
+
+  // Show the file as the browser decodes it.
+  async draw(file) {
+    try {
+      const bitmap = await createImageBitmap(file, { resizeWidth: PICTURE_PX });
+      const canvas = document.createElement("canvas");
+      canvas.width = bitmap.width;
+      canvas.height = bitmap.height;
+      canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      bitmap.close();
+      this.picture.replaceChildren(canvas);
+    } catch { /* it is no image, or not one for this browser */ }
+  }
+
+  // Show the file as the server decodes it, which knows more formats.
+  load(id) {
+    if (this.picture.hasChildNodes()) return;
+    const image = document.createElement("img");
+    image.alt = "";
+    image.addEventListener("error", () => image.remove());
+    image.src = at(`/image/${id}/small`);
+    this.picture.append(image);
   }
 }
 
-async function send(file, name, line) {
-  if (file.size > limit * 1e6) {
-    refuse(line, name, `it is larger than ${limit} MB: save a smaller one`);
-    return;
+function add(files) {
+  for (const file of files) {
+    const line = new Line(shown(file.name));
+    if (file.size > limit * 1e6) {
+      line.refuse(`it is larger than ${limit} MB: save a smaller one`);
+    } else {
+      line.say("waiting");
+      drawn = drawn.then(() => line.draw(file));
+      line.isDrawn = drawn;
+      unsent += 1;
+      sent = sent.then(() => send(file, line)).finally(() => { unsent -= 1; });
+    }
   }
-  line.textContent = `${name}: sending`;
+}
+
+async function send(file, line) {
+  line.progress(0);
   try {
-    const stored = await upload(file, (share) => {
-      line.textContent = `${name}: sending ${Math.floor(100 * share)} %`;
-    });
+    const stored = await upload(file, (share) => line.progress(share));
     const given = shown(stored.name);
-    const both = given === name ? name : `${name} (as ${given})`;
-    line.textContent = `${both}: in the inbox`;
-    waiting.set(stored.id, { line, name: both });
+    if (given !== line.name) line.name += ` (as ${given})`;
+    line.wait();
+    waiting.set(line, stored.id);
     ask(); // its answer may have come first
   } catch (failure) {
     if (failure.status === BUSY) {
-      line.textContent = `${name}: waiting until others have sent theirs`;
+      line.say("waiting until others have sent theirs");
       await new Promise((resolve) => { setTimeout(resolve, BUSY_MS); });
-      await send(file, name, line);
+      await send(file, line);
       return;
     }
-    refuse(line, name, failure.message);
-    if (failure.status === 0 || failure.status >= 500) offerAgain(file, line);
+    const canHelp = failure.status === 0 || failure.status >= 500;
+    line.refuse(failure.message, ...(canHelp ? [" ", again(file, line)] : []));
   }
 }
 
-function refuse(line, name, why) {
-  line.textContent = `${name}: not added: ${why}`;
-  line.className = "error";
-}
-
-function offerAgain(file, line) {
+function again(file, line) {
   const button = element("button", "Try again");
   button.type = "button";
   button.addEventListener("click", () => {
-    line.remove();
+    line.place.remove();
     add([file]);
   });
-  line.append(" ", button);
+  return button;
 }
 
 // Ask for the rows of all uploads that have none yet. Events are not enough: a page that was hidden
@@ -79,26 +155,19 @@ async function ask() {
   try {
     while (isDue && waiting.size > 0) {
       isDue = false;
-      const ids = [...waiting.keys()];
-      for (let start = 0; start < ids.length; start += ASKED) {
-        const asked = new URLSearchParams(ids.slice(start, start + ASKED).map((id) => ["id", id]));
-        const { rows } = await get(`/api/files?${asked}`);
-        for (const [id, row] of Object.entries(rows)) answered(id, row);
+      const lines = [...waiting];
+      for (let start = 0; start < lines.length; start += ASKED) {
+        const asked = lines.slice(start, start + ASKED);
+        const ids = new URLSearchParams(asked.map(([, id]) => ["id", id]));
+        const { rows } = await get(`/api/files?${ids}`);
+        for (const [line, id] of asked) {
+          if (rows[id] && waiting.delete(line)) line.answer(rows[id]);
+        }
       }
     }
   } catch { /* the next event asks again */ } finally {
     isAsking = false;
   }
-}
-
-function answered(id, row) {
-  const { line, name } = waiting.get(id);
-  waiting.delete(id);
-  line.className = row.status;
-  line.textContent = `${name}: `;
-  const link = element("a", `${named(row.digit) || "–"} ${percent(row.confidence)} ${row.status}`);
-  link.href = at(`/row/${row.id}`);
-  line.append(link, row.reason && ` ${row.reason}`);
 }
 
 addEventListener("beforeunload", (event) => {
@@ -107,8 +176,7 @@ addEventListener("beforeunload", (event) => {
 
 function dropped(file, entry) {
   if (entry?.isDirectory) {
-    panel.hidden = false;
-    refuse(list.appendChild(element("li", "")), shown(file.name), "it is a folder: add its files");
+    new Line(shown(entry.name)).refuse("it is a folder: add its files");
   } else {
     add([file]);
   }
@@ -134,9 +202,14 @@ addEventListener("drop", (event) => {
     if (item.kind === "file") dropped(item.getAsFile(), item.webkitGetAsEntry());
   }
 });
-chooser.addEventListener("change", () => {
-  add(chooser.files);
-  chooser.value = "";
-});
+for (const chooser of choosers) {
+  chooser.addEventListener("change", () => {
+    add(chooser.files);
+    chooser.value = "";
+  });
+}
 document.getElementById("dropped-close").addEventListener("click", () => { panel.hidden = true; });
-listen(ask);
+listen(() => {
+  for (const line of waiting.keys()) line.wait();
+  ask();
+});

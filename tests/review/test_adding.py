@@ -1,0 +1,109 @@
+"""Files that are added on the page, with the real daemon and a real browser."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from support.daemon import DIGITD, SAMPLES, Daemon
+from support.site import Server, Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+# A name on the person's machine, and the digit in the file.
+ADDED = [
+    ("IMG_2031 (2).HEIC.jpg", 3),
+    ("Foto 12.png", 8),
+    ("Prüfung für Zoë.PNG", 4),
+    ("🧮 ½.png", 3),
+    ("scan", 8),
+    (".hidden.png", 4),
+    ("half \ud800 \\ and\nline.png", 3),
+    ("same name.jpg", 4),
+    ("same name.jpg", 8),
+    ("same name.jpg", 8),  # the same file twice
+]
+
+
+def drop_all(page: Page, files: list[tuple[str, int]]) -> None:
+    """Drop files at once."""
+    data = [
+        [[ord(letter) for letter in name], base64.b64encode(sample(digit)).decode()]
+        for name, digit in files
+    ]
+    page.evaluate(
+        """files => {
+          const transfer = new DataTransfer();
+          for (const [name, data] of files) {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            transfer.items.add(new File([bytes], String.fromCodePoint(...name)));
+          }
+          document.body.dispatchEvent(
+            new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        data,
+    )
+
+
+def sample(digit: int) -> bytes:
+    return (SAMPLES / f"digit{digit}.png").read_bytes()
+
+
+def wait_for_answers(page: Page, count: int) -> list[str]:
+    """Return the links to the rows of the files."""
+    page.wait_for_function(
+        "count => document.querySelectorAll('#dropped li a').length === count",
+        arg=count,
+        timeout=60_000,
+    )
+    links: list[str] = page.eval_on_selector_all(
+        "#dropped li a", "links => links.map((link) => link.href)"
+    )
+    return links
+
+
+def test_each_line_has_its_own_picture_and_answer(browser: Browser, site: Site) -> None:
+    site.configure(workers=1, pattern='"box-*.png"')
+    with Server(site) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        drop_all(page, ADDED)
+        page.wait_for_function(
+            """count => [...document.querySelectorAll('#dropped li')].filter(
+              (line) => line.textContent.includes('digitd is not running')).length === count""",
+            arg=len(ADDED),
+        )
+        with Daemon(site, DIGITD):
+            assert len(set(wait_for_answers(page, len(ADDED)))) == len(ADDED)
+            # The same file twice while it is read: the first one may have been claimed.
+            drop_all(page, [("twice.png", 4), ("twice.png", 4)])
+            links = wait_for_answers(page, len(ADDED) + 2)
+            assert len(set(links)) == len(ADDED) + 2
+        lines = page.locator("#dropped li").all_inner_texts()
+        digits = [digit for _, digit in ADDED] + [4, 4]
+        assert [line.rpartition(": ")[2].split()[0] for line in lines] == list(map(str, digits))
+        pictures = page.eval_on_selector_all(
+            "#dropped li canvas", "all => all.map((canvas) => canvas.toDataURL())"
+        )
+        assert len(pictures) == len(digits)
+        by_digit = dict(zip(digits, pictures, strict=True))
+        assert [by_digit[digit] for digit in digits] == pictures
+        assert len(set(pictures)) == len(by_digit)
+        page.close()
+
+
+def test_photo_of_the_camera_is_added(browser: Browser, site: Site) -> None:
+    with Server(site) as server:
+        phone = browser.new_context(has_touch=True, is_mobile=True)
+        page = phone.new_page()
+        page.goto(server.url)
+        assert page.get_attribute("#camera", "capture") == "environment"
+        with page.expect_file_chooser() as chooser:
+            page.click("label[for=camera]")
+        photo = {"name": "image.jpg", "mimeType": "image/jpeg", "buffer": sample(4)}
+        chooser.value.set_files(photo)  # type: ignore[arg-type]
+        page.wait_for_selector("#dropped li canvas")
+        page.wait_for_selector("#dropped li:has-text('in the inbox')")
+        phone.close()
+        assert [path.read_bytes() for path in site.inbox.iterdir()] == [sample(4)]
