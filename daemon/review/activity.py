@@ -15,10 +15,8 @@ from daemon.text import escape
 _REFRESH_SECONDS = 1.0
 _MOST_WORK = 0.1  # share of the time; counting many files in the inbox takes long
 _WORDS = {State.RUNNING: "reading"}  # for a person; the others are their own words
-_STOPPED = (
-    "digitd has stopped, so no file is read. Start it with `digitd run`. Files that you add wait "
-    "in the inbox until then, and your answers are stored."
-)
+# Two lines on a phone would push the keys off its screen.
+_STOPPED = "digitd has stopped: start it with `digitd run`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +88,5 @@ def _describe_daemon(config: Config) -> Activity:
         notice = _STOPPED
     elif health.state is State.PAUSED:
         why = escape(health.why) or "the log says why"
-        notice = f"digitd has paused: {why}. No file is lost, and it resumes by itself."
+        notice = f"digitd has paused: {why}. It resumes by itself."
     return Activity(_WORDS.get(health.state, str(health.state)), notice)
