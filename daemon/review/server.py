@@ -56,7 +56,7 @@ _REQUEST_SECONDS = 15.0
 _STOP_SECONDS = 3
 # What is said where a route gives no reason.
 _PLAIN = {
-    404: "there is no page at this address: check it, or begin with the first page",
+    404: "there is no page at this address: check it for a typing error",
     405: "this method is not allowed here",
 }
 
