@@ -34,6 +34,7 @@ DRIFT = ".digitd.drift.json"  # what rows are compared with; may be deleted at a
 REVIEW_LOCK = ".digitd.review.lock"  # locked while a review page serves this outbox
 REVIEW_KEY = ".digitd.review.token"  # what a browser must know; may be deleted at any time
 REVIEW_INDEX = ".digitd.review.sqlite"  # may be deleted at any time
+REVIEW_SHOWN = ".digitd.review.shown"  # ids of rows that stay in the sample
 
 # Files of sync programs (Syncthing, Nextcloud, ownCloud, Dropbox), file managers, editors and NFS.
 _CONFLICT = re.compile(

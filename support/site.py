@@ -24,7 +24,7 @@ from daemon import ids
 from daemon.outbox import labels
 from daemon.outbox.outbox import Outbox
 from daemon.records import Job, Result, Verdict
-from daemon.review.index import is_sampled
+from daemon.review.sample import is_drawn
 from support import programs
 from support.daemon import DIGITD, ROOT, Box
 from support.factories import SURE
@@ -73,7 +73,7 @@ class Site(Box):
         results = []
         for name, verdict in rows:
             job_id = self.ids.next()
-            while is_sampled(ids.decode(job_id)) and not with_sample:
+            while is_drawn(ids.decode(job_id)) and not with_sample:
                 job_id = self.ids.next()
             path = work / job_id
             # Decoders ignore what follows the end of a PNG.

@@ -28,7 +28,7 @@ from daemon.review import queries, workbook
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
 from daemon.review.images import GONE, ImageRequest
 from daemon.review.index import SAMPLE_PRIORITY
-from daemon.review.security import HEALTH_PATH, read_body
+from daemon.review.security import HEALTH_PATH, MOST_BODY_BYTES, read_body
 from daemon.review.state import AppState
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,12 @@ class Api:
             if not item.label:
                 is_sample = cursor.key >= SAMPLE_PRIORITY
                 items.append(item.as_json() | {"is_sample": is_sample, "place": str(cursor)})
+        self._state.follower.index.shown.add(
+            cursor.number for cursor in cursors if cursor.key >= SAMPLE_PRIORITY
+        )
         is_last = len(cursors) < _QUEUED
-        return JSONResponse({"items": items, "is_last": is_last, "state": self._state.counts()})
+        state = self._state.counts() | {"unseen": self._state.count_unseen()}
+        return JSONResponse({"items": items, "is_last": is_last, "state": state})
 
     def item(self, request: Request) -> Response:
         """Return one row."""
@@ -93,7 +97,7 @@ class Api:
     async def answer(self, request: Request) -> Response:
         """Store an answer; the response is sent when it is on the disk."""
         try:
-            data = await _read_json(request)
+            data = await read_json(request)
             submitted = SubmittedAnswer.parse(data, self._state.user, self._state.reads)
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
@@ -109,7 +113,7 @@ class Api:
 
     async def retry(self, request: Request) -> Response:
         """Put the file of an ``error`` row back into the inbox."""
-        job_id = (await _read_json(request)).get("id")
+        job_id = (await read_json(request)).get("id")
         if not isinstance(job_id, str):
             raise HTTPException(400, "id: must be a text")
         return await anyio.to_thread.run_sync(self._retry, job_id)
@@ -250,8 +254,8 @@ def _as_download(ending: str) -> dict[str, str]:
     return {"content-disposition": f'attachment; filename="{name}"'}
 
 
-async def _read_json(request: Request) -> dict[str, Any]:
-    """Return a body that is a JSON object.
+async def read_json(request: Request, most_bytes: int = MOST_BODY_BYTES) -> dict[str, Any]:
+    """Return a body that is a JSON object of at most some bytes.
 
     Raises:
         HTTPException: it is not one.
@@ -260,7 +264,7 @@ async def _read_json(request: Request) -> dict[str, Any]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "must be application/json")
     try:
-        data = json.loads(await read_body(request))
+        data = json.loads(await read_body(request, most_bytes))
         json.dumps(data, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (ValueError, RecursionError):
         raise HTTPException(400, "must be valid JSON") from None

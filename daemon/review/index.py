@@ -4,6 +4,7 @@ For each row of predictions.csv it stores what the pages filter and sort by, and
 its table. No answer depends on it: labels.csv is the truth.
 """
 
+import json
 import sqlite3
 import threading
 import unicodedata
@@ -18,7 +19,11 @@ from daemon.layout import REVIEW_INDEX
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO
 from daemon.records import Status
+from daemon.review import sample
+from daemon.review.sample import Candidate, ShownRows
 
+# Sure rows that nobody has answered.
+UNSEEN = f"status = '{Status.OK}' AND NOT answered"
 BINS = 20  # of the histogram of confidence, from 0 to 1
 HOUR = 3600  # seconds
 NO_CONFIDENCE = -1.0
@@ -30,6 +35,8 @@ _OLD_BIN = _BIN.replace("new.", "old.")
 # ``value`` is the person's answer if there is one, else the model's digit, which may be empty.
 # ``folded`` is the file's name as ``fold`` returns it.
 # ``priority`` is the row's place in the queue while it waits for a person.
+# ``length`` is that of ``digit``: SQLite makes no use of an index on an expression with a column
+# that is compared with a constant.
 # ``received`` is in Unix seconds, 0 if somebody edited the cell. Ids don't have times.
 # Counting a million rows takes 0.6 s, so triggers keep ``counts`` and ``hours``.
 # ``by_queue`` is kept while many rows are added: without it each open page scans them all four
@@ -46,7 +53,7 @@ CREATE TABLE answers (
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, file TEXT COLLATE NOCASE, status TEXT, digit TEXT, value TEXT,
     answered INTEGER, confidence REAL, priority REAL, number INTEGER, position INTEGER,
-    sha256 BLOB, received INTEGER, folded TEXT
+    sha256 BLOB, received INTEGER, folded TEXT, sampled INTEGER, length INTEGER
 );
 CREATE TABLE counts (
     status TEXT, answered INTEGER, bin INTEGER, rows INTEGER, PRIMARY KEY (status, answered, bin)
@@ -66,16 +73,17 @@ WHEN old.answered != new.answered BEGIN
     INSERT INTO counts VALUES (new.status, new.answered, {_BIN}, 1)
         ON CONFLICT DO UPDATE SET rows = rows + 1;
 END;
-"""  # noqa: S608 - only numbers and names
+{sample.SCHEMA}"""  # noqa: S608 - only numbers and names
 # The first two cover all filters and are in the order of a page: a filter that no row matches scans
 # one of them, 0.1 s for a million rows (see ``queries.page``). A full-text index of trigrams finds
 # names faster, but takes over 20 s to build for a million rows. Many rows are
-# added without these indexes.
+# added without these indexes. ``by_text`` is in the order of the look-through.
 _BULK_INDEXES = {
     "by_arrival": "rows (id, status, value, answered, received, folded)",
     "by_confidence": "rows (confidence, id, status, value, answered, received, folded)",
     "by_sha256": "rows (sha256)",
     "by_received": "rows (received)",
+    "by_text": f"rows (length, digit, id) WHERE {UNSEEN}",
 }
 _CREATE_INDEXES = "".join(
     f"CREATE INDEX IF NOT EXISTS {name} ON {columns};" for name, columns in _BULK_INDEXES.items()
@@ -86,14 +94,16 @@ _SET_LABEL = f"""
 UPDATE rows SET
     value = iif(?1 = '{UNDO}', digit, ?1),
     answered = ?1 != '{UNDO}',
-    priority = iif(?1 = '{UNDO}', priority(id, status, confidence), NULL)
+    priority = iif(?1 = '{UNDO}', priority(id, status, confidence, sampled), NULL)
 WHERE id = ?2"""  # noqa: S608 - only names
-_FILE, _STATUS, _DIGIT, _CONFIDENCE, _SHA256, _RECEIVED_AT = map(
-    rows.COLUMNS.index, ("file", "status", "digit", "confidence", "sha256", "received_at")
+# Whether a row is in the sample; the place in the queue follows.
+_SET_SAMPLED = f"""
+UPDATE rows SET
+    sampled = ?1, priority = iif(answered, NULL, priority(id, status, confidence, ?1))
+WHERE status = '{Status.OK}' AND sampled != ?1 AND id IN (SELECT value FROM json_each(?2))"""  # noqa: S608 - only names
+_FILE, _STATUS, _DIGIT, _CONFIDENCE, _SHA256, _MODEL, _RECEIVED_AT = map(
+    rows.COLUMNS.index, ("file", "status", "digit", "confidence", "sha256", "model", "received_at")
 )
-# One ``ok`` row in 50 is checked. The id alone decides which, so that the sample stays the same
-# when the index is rebuilt, and is independent of the image.
-_SAMPLE_ONE_IN = 50
 SAMPLE_PRIORITY = 2.0  # from here on; below are unsure rows, by confidence
 # Of each connection; some 30 threads read. With 16,000 and 1,000 the process takes 101 MB for a
 # million rows instead of 93, and is no faster (`python -m benchmarks.review`).
@@ -125,9 +135,14 @@ class Position:
 
 
 class Index:
-    """The index of one outbox. One thread writes to it; the others use ``reader``."""
+    """The index of one outbox. One thread writes to it; the others use ``reader``.
+
+    Attributes:
+        shown: the rows of the sample that must stay in it.
+    """
 
     def __init__(self, outbox: Path) -> None:
+        self.shown = ShownRows(outbox)
         self._path = outbox / REVIEW_INDEX
         self._local = threading.local()
         self._generation = 0
@@ -165,6 +180,11 @@ class Index:
         connection: sqlite3.Connection = self._local.connection
         return connection
 
+    def is_sampled(self, number: int) -> bool:
+        """Return whether the row with this id is in the random sample; any thread may ask."""
+        found = self.reader().execute("SELECT sampled FROM rows WHERE id = ?", (number,)).fetchone()
+        return number in self.shown.numbers or bool(found and found[0])
+
     def positions(self) -> list[Position]:
         """Return how far each file is indexed."""
         found = self._writer.execute(
@@ -185,17 +205,21 @@ class Index:
 
         A row that is there already, from a copy of the table, is left as it is.
         """
+        values, candidates = list[tuple[int, *tuple[object, ...]]](), list[Candidate]()
         # One row's cells at a time: keeping those of 1,000 rows doubles the time (2-core x86).
-        values = [
-            _values(upto.number, line.offset, cells)
-            for line in lines
-            if (cells := rows.cells(line.text)) is not None
-        ]
+        for line in lines:
+            if (cells := rows.cells(line.text)) is not None:
+                value = _values(upto.number, line.offset, cells)
+                values.append(value)
+                if cells[_STATUS] == Status.OK:
+                    candidates.append(Candidate(cells[_MODEL], value[0]))
         numbers = [value[0] for value in values]
         with self._writer:
             self._writer.executemany(
-                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
             )
+            self._update_sample(candidates)
             # Answers may be indexed before their rows.
             given = self._writer.execute(
                 "SELECT label, id FROM answers JOIN rows USING (id) "
@@ -219,6 +243,14 @@ class Index:
                 self._writer.execute(_SET_LABEL, (answer.label, number))
             self._record(upto)
         return numbers
+
+    def _update_sample(self, added: Iterable[Candidate]) -> None:
+        shown = self.shown.numbers
+        left = sample.update(self._writer, added, shown)
+        self._writer.execute(_SET_SAMPLED, (False, json.dumps([*left])))
+        lowest = self._writer.execute("SELECT id FROM lowest").fetchall()
+        stay = {number for (number,) in lowest} | shown
+        self._writer.execute(_SET_SAMPLED, (True, json.dumps([*stay])))
 
     def _record(self, upto: Position) -> None:
         self._writer.execute(
@@ -247,11 +279,6 @@ class Index:
             self._path.with_name(f"{self._path.name}{suffix}").unlink(missing_ok=True)
 
 
-def is_sampled(number: int) -> bool:
-    """Return whether the row with this id is in the random sample if its status is ``ok``."""
-    return _random_order(number) % _SAMPLE_ONE_IN == 0
-
-
 def fold(name: str) -> str:
     """Return a file's name so that upper and lower case, and both forms of é, are the same."""
     if name.isascii():  # a tenth of the time
@@ -268,7 +295,7 @@ def _connect(path: Path, mode: str, cache_kb: int) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute(f"PRAGMA cache_size = -{cache_kb}")
-    connection.create_function("priority", 3, _priority)
+    connection.create_function("priority", 4, _priority)
     return connection
 
 
@@ -294,20 +321,14 @@ def _values(number: int, offset: int, cells: list[str]) -> tuple[int, *tuple[obj
         sha256 = None
     moment = rows.parse_timestamp(cells[_RECEIVED_AT])
     received = 0 if moment is None else int(moment.timestamp())
-    priority = _priority(row_id, status, confidence)
-    place = number, offset, sha256, received, fold(cells[_FILE])
+    is_sampled = status == Status.OK and sample.is_drawn(row_id)
+    priority = _priority(row_id, status, confidence, is_sampled)
+    place = number, offset, sha256, received, fold(cells[_FILE]), is_sampled, len(digit)
     return row_id, cells[_FILE], status, digit, digit, False, confidence, priority, *place
 
 
-def _priority(number: int, status: str, confidence: float) -> float | None:
+def _priority(number: int, status: str, confidence: float, is_sampled: object) -> float | None:
     """Return an unanswered row's place in the queue: doubtful rows, then the sample, shuffled."""
     if status == Status.UNSURE:
         return confidence
-    if status == Status.OK and is_sampled(number):
-        return SAMPLE_PRIORITY + _random_order(number)
-    return None
-
-
-def _random_order(number: int) -> int:
-    """Return an id's place in a random order, the same for the same id."""
-    return zlib.crc32(number.to_bytes(8, "big"))
+    return SAMPLE_PRIORITY + sample.random_order(number) if is_sampled else None

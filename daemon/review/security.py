@@ -56,7 +56,7 @@ _HEADINGS = {
 }
 _PASSING = {408, 500, 503}  # errors that may be gone at the next try
 _YEAR_SECONDS = 31_536_000
-_MOST_BODY_BYTES = 4096  # of a request that is not an upload
+MOST_BODY_BYTES = 4096  # of a request that is not an upload
 _LONGEST_PASSWORD = 1000  # bytes; the form with it must fit into such a request
 _STALLED_SECONDS = 20.0  # the longest pause between two blocks of a body
 # Everything comes from this server; only the page's own code runs.
@@ -352,7 +352,7 @@ async def stream_body(request: Request) -> AsyncIterator[bytes]:
         yield block
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, most_bytes: int = MOST_BODY_BYTES) -> bytes:
     """Return a request's whole body, which must be short.
 
     Raises:
@@ -361,7 +361,7 @@ async def read_body(request: Request) -> bytes:
     body = b""
     async for block in stream_body(request):
         body += block
-        if len(body) > _MOST_BODY_BYTES:
+        if len(body) > most_bytes:
             raise HTTPException(413, "the request is too long")
     return body
 

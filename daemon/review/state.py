@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from daemon import config
 from daemon.config import Config
 from daemon.errors import DigitdError
+from daemon.outbox.retention import load_deletions
 from daemon.records import Reads, Stamp
-from daemon.review import queries
+from daemon.review import queries, unseen
 from daemon.review.activity import ActivityWatch
 from daemon.review.answers import Answers
 from daemon.review.follow import Follower
@@ -75,6 +76,19 @@ class AppState:
     def is_indexing(self) -> bool:
         """Whether many rows are being indexed, so that no page of the gallery can be shown."""
         return self.follower.percent is not None
+
+    @property
+    def deleted_through(self) -> str:
+        """The highest id of a row whose files digitd may have deleted; empty for none."""
+        return load_deletions(self.config.outbox).through
+
+    def count_unseen(self) -> int:
+        """Return how many sure rows nobody has looked at, of those whose files are there.
+
+        Raises:
+            sqlite3.Error: the index is being rebuilt.
+        """
+        return unseen.count(self.db, self.deleted_through)
 
     def counts(self) -> dict[str, int | str | None]:
         """Return what every page shows: the counts of rows, and what the daemon is doing.

@@ -87,7 +87,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def queue(server: Server, after: str = "") -> list[str]:
-    return [item["id"] for item in server.request(f"/api/queue?after={after}").json["items"]]
+    """Return the ids of the doubtful rows in the queue, without the sample."""
+    items = server.request(f"/api/queue?after={after}").json["items"]
+    return [item["id"] for item in items if not item["is_sample"]]
 
 
 def files(server: Server, query: str) -> list[str]:
@@ -95,11 +97,14 @@ def files(server: Server, query: str) -> list[str]:
     return [line.split(">")[1].split("<")[0] for line in page.splitlines() if '"name">' in line]
 
 
-def test_queue_shows_the_least_confident_rows_first(server: Server, three: list[str]) -> None:
+def test_queue_shows_the_least_confident_rows_first(
+    site: Site, server: Server, three: list[str]
+) -> None:
     reply = server.request("/api/queue").json
-    assert [item["id"] for item in reply["items"]] == three
+    assert [item["id"] for item in reply["items"]] == [*three, site.row("digit9.png")["id"]]
+    assert [item["is_sample"] for item in reply["items"]] == [False, False, False, True]
     assert reply["is_last"] is True
-    blank, second, _ = reply["items"]
+    blank, second, *_ = reply["items"]
     assert (blank["digit"], blank["confidence"], blank["reason"]) == ("", None, "no ink")
     assert (second["digit"], second["confidence"]) == ("2", 0.6)
     assert second["probabilities"][2] == 0.6
@@ -109,7 +114,8 @@ def test_queue_shows_the_least_confident_rows_first(server: Server, three: list[
         "unsure": 3,
         "error": 1,
         "to_check": 3,
-        "sample": 0,
+        "sample": 1,
+        "unseen": 1,
         "answered": 0,
         "indexing": 0,
     }
