@@ -100,22 +100,26 @@ class Line {
   }
 }
 
+function isTooLarge(file) {
+  return file.size > limit * 1e6;
+}
+
 function add(files) {
   for (const file of files) {
     const line = new Line(shown(file.name));
-    if (file.size > limit * 1e6) {
-      line.refuse(`it is larger than ${limit} MB: save a smaller one`);
-    } else {
-      line.say("waiting");
-      drawn = drawn.then(() => line.draw(file));
-      line.isDrawn = drawn;
-      unsent += 1;
-      sent = sent.then(() => send(file, line)).finally(() => { unsent -= 1; });
-    }
+    line.say("waiting");
+    if (!isTooLarge(file)) drawn = drawn.then(() => line.draw(file));
+    line.isDrawn = drawn;
+    unsent += 1;
+    sent = sent.then(() => send(file, line)).finally(() => { unsent -= 1; });
   }
 }
 
 async function send(file, line) {
+  if (isTooLarge(file)) {
+    line.refuse(`it is larger than ${limit} MB: save a smaller one`);
+    return;
+  }
   line.progress(0);
   try {
     const stored = await upload(file, (share) => line.progress(share));
