@@ -76,8 +76,8 @@ END;
 {sample.SCHEMA}"""  # noqa: S608 - only numbers and names
 # The first two cover all filters and are in the order of a page: a filter that no row matches scans
 # one of them, 0.1 s for a million rows (see ``queries.page``). A full-text index of trigrams finds
-# names faster, but takes over 20 s to build for a million rows. Many rows are
-# added without these indexes. ``by_text`` is in the order of the look-through.
+# names faster, but was not built after 14 s of processor time for a million rows (2-core x86).
+# Many rows are added without these indexes. ``by_text`` is in the order of the look-through.
 _BULK_INDEXES = {
     "by_arrival": "rows (id, status, value, answered, received, folded)",
     "by_confidence": "rows (confidence, id, status, value, answered, received, folded)",

@@ -177,7 +177,7 @@ def page(db: sqlite3.Connection, wanted: Filter, after: Cursor | None, limit: in
     """Return the rows on one page of the gallery.
 
     A covering index has the order, and is scanned until the page is full: at worst all of it,
-    0.06 s for a million rows, and 0.12 s with a name (2-core x86).
+    0.12 s for a million rows and a name (2-core x86).
     """
     # Ids are in the order of arrival even if the clock was wrong, ``received`` is not.
     is_by_arrival = wanted.sort in {Sort.NEWEST, Sort.OLDEST}
