@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.ids import Ids
+from daemon.outbox import labels
 from daemon.outbox.rows import Row
 from daemon.records import Job, Placement, Result, Status, Verdict
 
@@ -52,6 +53,13 @@ def job(
     job_id = job_id or _IDS.next()
     path = folder / os.fsdecode(os.fsencode(f"{job_id}-{name}")[:255])
     return Job(job_id, name, path, size, received_at)
+
+
+def own_labels(outbox: Path) -> dict[str, str]:
+    """Return the label in force by row id, of all rows that have an answer of their own."""
+    answers = labels.load(outbox)
+    found = ((one.id, answers.find(one.id, "")) for one in labels.read(outbox))
+    return {job_id: answer.label for job_id, answer in found if answer is not None}
 
 
 def claimed(folder: Path, name: str = "digit7.png", data: bytes = b"seven") -> Job:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from daemon import files, ids
 from daemon.errors import add_path
@@ -42,7 +43,8 @@ class Answer:
 
     Attributes:
         id: the row's.
-        sha256: of the row's original.
+        sha256: of the row's original. The answer counts for all rows with this content that have
+            no answer of their own; see ``AnswersInForce``.
         label: a digit, a number, ``none``, ``several`` or ``undo``.
         by: the person's name.
         at: ISO 8601 UTC.
@@ -157,26 +159,65 @@ def read(outbox: Path) -> Iterator[Answer]:
                 yield answer
 
 
-def latest(outbox: Path) -> dict[str, str]:
-    """Return the newest label by row id, without the rows whose answer was undone.
+class AnswerInForce(NamedTuple):
+    """The answer that counts for a row.
+
+    Attributes:
+        label: any but ``undo``.
+        given_to: the id of the row that it was given to: the row itself, or another row with the
+            same content.
+    """
+
+    label: str
+    given_to: str
+
+
+class AnswersInForce:
+    """The answers that count after all that were added, oldest first.
+
+    The newest answer to the row counts, or else the newest answer to a row with the same content.
+    ``undo`` removes the answer of one row; older answers to rows with its content remain.
+    """
+
+    def __init__(self) -> None:
+        self._by_row: dict[str, tuple[str, bytes | None]] = {}  # its label and its content
+        self._by_content: dict[bytes, list[str]] = {}  # the rows that were answered, newest last
+
+    def add(self, answer: Answer) -> None:
+        """Apply the next answer."""
+        _, content = self._by_row.pop(answer.id, (UNDO, None))
+        if content is not None:
+            self._by_content[content].remove(answer.id)
+        if answer.label == UNDO:
+            return
+        content = rows.parse_sha256(answer.sha256)
+        # One string for all rows with this label: 50 bytes a row less.
+        self._by_row[answer.id] = sys.intern(answer.label), content
+        if content is not None:
+            self._by_content.setdefault(content, []).append(answer.id)
+
+    def find(self, job_id: str, sha256: str) -> AnswerInForce | None:
+        """Return the answer that counts for a row with an id and a content; ``None`` if none."""
+        if job_id in self._by_row:
+            return AnswerInForce(self._by_row[job_id][0], job_id)
+        if not self._by_content:
+            return None  # parsing the hash would take 0.3 us for each of a million rows
+        content = rows.parse_sha256(sha256)
+        same = self._by_content.get(content) if content is not None else None
+        return AnswerInForce(self._by_row[same[-1]][0], same[-1]) if same else None
+
+
+def load(outbox: Path) -> AnswersInForce:
+    """Return the answers that count.
 
     Raises:
         ConfigError: labels.csv is not digitd's.
         OSError: it cannot be read.
     """
-    return index(read(outbox))
-
-
-def index(answers: Iterable[Answer]) -> dict[str, str]:
-    """Return the newest of some labels by row id, without the rows whose answer was undone."""
-    found: dict[str, str] = {}
-    for answer in answers:
-        if answer.label == UNDO:
-            found.pop(answer.id, None)
-        else:
-            # One string for all rows with this label: 50 bytes a row less.
-            found[answer.id] = sys.intern(answer.label)
-    return found
+    answers = AnswersInForce()
+    for answer in read(outbox):
+        answers.add(answer)
+    return answers
 
 
 def _open_locked(path: Path) -> int:

@@ -16,6 +16,7 @@ from daemon.errors import ConfigError, DestinationError, MissingPackageError
 from daemon.files import complete_lines, open_replacement
 from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, TABLE
 from daemon.outbox import labels, rows
+from daemon.outbox.labels import AnswersInForce
 from daemon.outbox.rotated import is_rotated_name
 from daemon.outbox.table import check_header, open_tables
 from daemon.records import Status
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = (*rows.COLUMNS, "answer", "answered_by")
 PERSON, MODEL = "person", "model"
-_ID, _STATUS, _DIGIT = map(rows.COLUMNS.index, ("id", "status", "digit"))
+_ID, _STATUS, _DIGIT, _SHA256 = map(rows.COLUMNS.index, ("id", "status", "digit", "sha256"))
 # The columns of numbers are next to each other.
 _FIRST_NUMBER = COLUMNS.index("confidence")
 _AFTER_NUMBERS = COLUMNS.index(rows.PROBABILITIES[-1]) + 1
@@ -44,14 +45,18 @@ class FinalRow:
     Attributes:
         line: the row as it is in predictions.csv, without its newline.
         cells: its cells.
-        answer: a person's newest label, or else the text of an ``ok`` row, or else empty.
+        answer: a person's newest label for the row or else for a row with the same content, or
+            else the text of an ``ok`` row, or else empty.
         answered_by: ``person`` or ``model``; empty if there is no answer.
+        same_as: the id of the row with the same content that the person has answered; empty if
+            they have answered this row, or none.
     """
 
     line: str
     cells: list[str]
     answer: str
     answered_by: str
+    same_as: str = ""
 
 
 def final_rows(outbox: Path) -> Iterator[FinalRow]:
@@ -64,7 +69,7 @@ def final_rows(outbox: Path) -> Iterator[FinalRow]:
         OSError: a table cannot be read.
     """
     check_outbox(outbox)
-    answers = labels.latest(outbox)
+    answers = labels.load(outbox)
     for line, cells in _rows(outbox):
         yield decide(line, cells, answers)
 
@@ -83,11 +88,12 @@ def check_outbox(outbox: Path) -> None:
     check_header(outbox)
 
 
-def decide(line: str, cells: list[str], answers: dict[str, str]) -> FinalRow:
+def decide(line: str, cells: list[str], answers: AnswersInForce) -> FinalRow:
     """Return a row with its final answer: a person's, or else the model's."""
-    label = answers.get(cells[_ID])
-    if label is not None:
-        return FinalRow(line, cells, label, PERSON)
+    found = answers.find(cells[_ID], cells[_SHA256])
+    if found is not None:
+        same_as = "" if found.given_to == cells[_ID] else found.given_to
+        return FinalRow(line, cells, found.label, PERSON, same_as)
     if cells[_STATUS] == Status.OK:
         return FinalRow(line, cells, cells[_DIGIT], MODEL)
     return FinalRow(line, cells, "", "")

@@ -34,6 +34,7 @@ BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 4096  # more than any header
 STATUSES = frozenset(Status)
 _ID, _STATUS, _PROCESSED_AT = map(COLUMNS.index, ("id", "status", "processed_at"))
+_SHA256_BYTES = 32
 _DECIMAL = re.compile(r"[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -185,6 +186,15 @@ def parse_number(cell: str) -> float | None:
     """Return the number in a cell, as digitd or a spreadsheet wrote it; ``None`` if it is none."""
     number = float(cell.replace(",", ".")) if _DECIMAL.fullmatch(cell) else math.inf
     return number if math.isfinite(number) else None
+
+
+def parse_sha256(cell: str) -> bytes | None:
+    """Return the hash in a cell; ``None`` if it is empty, or somebody has edited it."""
+    try:
+        digest = bytes.fromhex(cell)
+    except ValueError:
+        return None
+    return digest if len(digest) == _SHA256_BYTES else None
 
 
 def timestamp(moment: datetime) -> str:

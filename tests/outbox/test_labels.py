@@ -23,6 +23,7 @@ from daemon.layout import LABELS
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import Answer
 from support.daemon import ROOT, files_limited_to
+from support.factories import own_labels
 from support.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ def test_first_answer_creates_the_file_with_its_header(tmp_path: Path) -> None:
 def test_last_answer_for_a_row_wins_and_undo_removes_it(tmp_path: Path) -> None:
     for row, label in ((FIRST, "7"), (SECOND, "none"), (FIRST, "1"), (SECOND, "undo")):
         labels.append(tmp_path, replace(SEVEN, id=row, label=label))
-    assert labels.latest(tmp_path) == {FIRST: "1"}
+    assert own_labels(tmp_path) == {FIRST: "1"}
     labels.append(tmp_path, replace(SEVEN, id=SECOND, label="0471"))
-    assert labels.latest(tmp_path) == {FIRST: "1", SECOND: "0471"}
+    assert own_labels(tmp_path) == {FIRST: "1", SECOND: "0471"}
 
 
 def test_missing_file_has_no_answers(tmp_path: Path) -> None:
-    assert labels.latest(tmp_path) == {}
+    assert own_labels(tmp_path) == {}
 
 
 @pytest.mark.parametrize("label", ["7", "0", "0471", "-1", "1.5", "none", "several", "undo"])
@@ -114,7 +115,7 @@ def test_row_torn_at_any_byte_is_skipped_and_then_cut_off(tmp_path: Path) -> Non
     torn = ROW.replace(FIRST, SECOND)
     for cut in range(len(torn) - 1):
         (tmp_path / LABELS).write_text(whole + torn[:cut])
-        assert labels.latest(tmp_path) == {FIRST: "7"}
+        assert own_labels(tmp_path) == {FIRST: "7"}
         labels.append(tmp_path, replace(SEVEN, label="8"))
         assert text(tmp_path) == whole + ROW.replace(",7,", ",8,")
 
@@ -122,7 +123,7 @@ def test_row_torn_at_any_byte_is_skipped_and_then_cut_off(tmp_path: Path) -> Non
 def test_header_torn_at_any_byte_is_written_again(tmp_path: Path) -> None:
     for cut in range(len(labels.HEADER)):
         (tmp_path / LABELS).write_text(labels.HEADER[:cut])
-        assert labels.latest(tmp_path) == {}
+        assert own_labels(tmp_path) == {}
         labels.append(tmp_path, SEVEN)
         assert text(tmp_path) == labels.HEADER + ROW
 
@@ -131,7 +132,7 @@ def test_blocks_of_zeros_after_a_power_failure_are_cut_off(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / LABELS).write_text(labels.HEADER + ROW + "\0" * 5000)
-    assert labels.latest(tmp_path) == {FIRST: "7"}
+    assert own_labels(tmp_path) == {FIRST: "7"}
     labels.append(tmp_path, SEVEN)
     assert text(tmp_path) == labels.HEADER + 2 * ROW
     assert "cut a torn row of 5000 bytes" in caplog.text
@@ -140,12 +141,12 @@ def test_blocks_of_zeros_after_a_power_failure_are_cut_off(
 def test_file_from_an_editor_without_a_last_newline_loses_no_answer(tmp_path: Path) -> None:
     (tmp_path / LABELS).write_text(labels.HEADER + ROW.rstrip("\n"))
     labels.append(tmp_path, replace(SEVEN, id=SECOND))
-    assert labels.latest(tmp_path) == {FIRST: "7", SECOND: "7"}
+    assert own_labels(tmp_path) == {FIRST: "7", SECOND: "7"}
 
 
 def test_file_with_other_columns_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / LABELS).write_text("name;label\nmine;7")
-    for use in (lambda: labels.append(tmp_path, SEVEN), lambda: labels.latest(tmp_path)):
+    for use in (lambda: labels.append(tmp_path, SEVEN), lambda: own_labels(tmp_path)):
         with pytest.raises(ConfigError, match=r"labels\.csv: does not begin with digitd's columns"):
             use()
     assert text(tmp_path) == "name;label\nmine;7"
@@ -172,7 +173,7 @@ def test_answer_goes_into_the_file_that_is_there_now(tmp_path: Path) -> None:
     labels.append(tmp_path, SEVEN)
     (tmp_path / LABELS).rename(tmp_path / "moved.csv")
     labels.append(tmp_path, replace(SEVEN, id=SECOND))
-    assert labels.latest(tmp_path) == {SECOND: "7"}
+    assert own_labels(tmp_path) == {SECOND: "7"}
 
 
 def test_threads_append_at_once(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_killed_processes_lose_no_acknowledged_answer_and_leave_no_torn_row(tmp_
             process.stdout.close()
             process.wait(DEADLINE_SECONDS)
             acknowledged |= {line for line in said.split("\n")[:-1] if line}
-    assert acknowledged <= labels.latest(tmp_path).keys()
+    assert acknowledged <= own_labels(tmp_path).keys()
     labels.append(tmp_path, replace(SEVEN, id=FIRST))
     lines = text(tmp_path).splitlines(keepends=True)
     assert all(labels.parse(line) for line in lines[1:])

@@ -17,7 +17,7 @@ from daemon.outbox import labels, results, rows
 from daemon.outbox.audit import find_discrepancies
 from daemon.records import DIGITS, Reads, Status, is_number
 from support.daemon import digitd
-from support.factories import NUMBERS, SHA256, number, row
+from support.factories import NUMBERS, SHA256, number, own_labels, row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,12 +114,12 @@ def test_answers_are_read_back_as_they_were_given(numbers: Site) -> None:
         for job_id, text in zip(job_ids, NUMBERS, strict=True)
     ]
     assert list(labels.read(numbers.outbox)) == given
-    assert list(labels.latest(numbers.outbox).values()) == list(NUMBERS)
+    assert list(own_labels(numbers.outbox).values()) == list(NUMBERS)
     table = (numbers.outbox / LABELS).read_text()
     assert [one["label"] for one in read_table(table)] == list(NUMBERS)
     assert "'" not in table
     answer(numbers.outbox, job_ids[0], NUMBERS[0], "undo")
-    assert job_ids[0] not in labels.latest(numbers.outbox)
+    assert job_ids[0] not in own_labels(numbers.outbox)
 
 
 def test_tables_that_a_spreadsheet_quoted_have_the_same_numbers(numbers: Site) -> None:

@@ -31,7 +31,7 @@ from daemon.outbox import labels
 from daemon.outbox.rows import csv_line
 from daemon.reading import image
 from support.daemon import STAND_IN, Daemon, digitd
-from support.factories import BLANK, BROKEN, SURE, doubtful
+from support.factories import BLANK, BROKEN, SURE, doubtful, own_labels
 from support.site import Server, Site, png
 from support.waiting import until
 
@@ -219,7 +219,7 @@ def test_killed_server_loses_no_acknowledged_answer(site: Site, server: Server) 
     server.process.send_signal(signal.SIGKILL)
     for thread in threads:
         thread.join()
-    found = labels.latest(site.outbox)
+    found = own_labels(site.outbox)
     assert acknowledged.items() <= found.items()
     assert len(found) <= len(acknowledged) + 2
     with Server(site) as again:
