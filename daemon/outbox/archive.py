@@ -58,6 +58,21 @@ def list_names(folder: Path) -> Iterator[str]:
                 yield entry.name
 
 
+def list_folders(folder: Path) -> list[Path]:
+    """Return one of the folders, and the folders of days in it."""
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return []
+    with entries:
+        days = [
+            folder / entry.name
+            for entry in entries
+            if _DAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+        ]
+    return [folder, *days]
+
+
 def dropped_name(name: str) -> str:
     """Return the name under which a file was dropped: its published name without the id, if any.
 

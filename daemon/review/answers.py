@@ -1,12 +1,16 @@
 """Check and store people's answers; detect that somebody else answered first."""
 
+import json
 import threading
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from daemon import ids
+from daemon.inbox import put
+from daemon.layout import FAILED
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO, Answer, Source
 from daemon.records import Reads, Status
@@ -14,34 +18,69 @@ from daemon.review.follow import Follower
 from daemon.text import escape
 
 _LONGEST_NAME = 64  # of a person, in characters
-# Where a row is, and the answer in force.
-_LOCATE = """
-SELECT number, position, ifnull(label, ''), ifnull(by, ''), ifnull(source, '')
-FROM rows LEFT JOIN answers ON answers.id = rows.id AND label != ? WHERE rows.id = ?"""
+_LOCATE = "SELECT number, position FROM rows WHERE id = ?"
+_OWN = f"SELECT id, label, by, source FROM answers WHERE id = ? AND label != '{UNDO}'"  # noqa: S608 - only names
+_FAILED = "SELECT id FROM failed WHERE name = ?"
+# The newest answer to a row with a content, except some rows.
+_SHARED = f"""
+SELECT id, label, by, source FROM answers WHERE sha256 = ? AND label != '{UNDO}'
+AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY place DESC LIMIT 1"""  # noqa: S608 - only names
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """An answer that is in force.
+
+    Attributes:
+        row: the id of the row that it was given to.
+        label: any but ``undo``.
+        by: who gave it.
+        source: where they gave it.
+    """
+
+    row: str
+    label: str
+    by: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """A row with the last answer to it.
+    """A row with the answer in force.
 
     Attributes:
         row: the cells of predictions.csv by column.
-        label: the answer in force; empty if there is none.
-        by: who gave it.
-        source: where they gave it; empty if there is none.
+        own: the last answer to the row; ``None`` if there is none, or it was undone.
+        shared: if there is none, the last answer to a row with the same content.
+        same_file: the name of the file that ``shared`` was given to; empty if its row is gone.
+        can_retry: whether the file could not be read and is in ``failed/``.
     """
 
     row: dict[str, str]
-    label: str = ""
-    by: str = ""
-    source: str = ""
+    own: GivenAnswer | None = None
+    shared: GivenAnswer | None = None
+    same_file: str = ""
+    can_retry: bool = False
 
-    @classmethod
-    def answered(cls, row: dict[str, str], newest: Answer) -> Self:
-        """Return a row with its newest answer, which may be ``undo``."""
-        if newest.label == UNDO:
-            return cls(row)
-        return cls(row, newest.label, newest.by, newest.source)
+    @property
+    def given(self) -> GivenAnswer | None:
+        """The answer in force."""
+        return self.own or self.shared
+
+    @property
+    def label(self) -> str:
+        """The label in force; empty if there is none."""
+        return self.given.label if self.given else ""
+
+    @property
+    def by(self) -> str:
+        """Who gave it; empty if there is none."""
+        return self.given.by if self.given else ""
+
+    @property
+    def source(self) -> str:
+        """Where the row itself was answered; empty if it was not."""
+        return self.own.source if self.own else ""
 
     @property
     def confidence(self) -> float | None:
@@ -51,7 +90,8 @@ class ReviewItem:
     def as_json(self) -> dict[str, Any]:
         """Return what the page gets: numbers as numbers, no paths."""
         row = self.row
-        names = ("id", "file", "status", "digit", "reason", "received_at")
+        names = ("id", "file", "status", "digit", "reason", "received_at", "sha256")
+        same_as = {"id": self.shared.row, "file": self.same_file} if self.shared else None
         return {
             **{name: row[name] for name in names},
             "confidence": self.confidence,
@@ -62,6 +102,8 @@ class ReviewItem:
             "label": self.label,
             "by": self.by,
             "source": self.source,
+            "same_as": same_as,  # the row with the same content that the answer was given to
+            "can_retry": self.can_retry,
         }
 
 
@@ -144,20 +186,58 @@ class Answers:
         """
         if not ids.PATTERN.fullmatch(job_id):
             raise UnknownRowError
-        # Before the index is read, which may get this answer meanwhile.
-        newest = self._follower.find_unindexed(job_id)
+        row = self._row(job_id)
+        own, shared = self._find_answers(row)
+        same_file = ""
+        if shared is not None:
+            with suppress(UnknownRowError):
+                same_file = self._row(shared.row)["file"]
+        return ReviewItem(row, own, shared, same_file, self._can_retry(row))
+
+    def _row(self, job_id: str) -> dict[str, str]:
+        """Return a row.
+
+        Raises:
+            UnknownRowError: no row has this id, or its table is gone.
+        """
         db = self._follower.index.reader()
-        found = db.execute(_LOCATE, (UNDO, ids.decode(job_id))).fetchone()
+        found = db.execute(_LOCATE, (ids.decode(job_id),)).fetchone()
         if found is None:
             raise UnknownRowError
-        number, position, *answer = found
         try:
-            row = rows.parse(self._follower.read_line(number, position))
+            row = rows.parse(self._follower.read_line(*found))
         except OSError:
             row = None
         if row is None or row["id"] != job_id:  # the table was edited; it is being indexed again
             raise UnknownRowError
-        return ReviewItem(row, *answer) if newest is None else ReviewItem.answered(row, newest)
+        return row
+
+    def _find_answers(self, row: dict[str, str]) -> tuple[GivenAnswer | None, GivenAnswer | None]:
+        """Return the answer to a row, or else the newest one to a row with its content."""
+        # Before the index is read, which may get these answers meanwhile.
+        newest = {one.id: one for one in self._follower.find_unindexed(row["id"], row["sha256"])}
+        db = self._follower.index.reader()
+        last = newest.get(row["id"])
+        if last is not None:
+            own = None if last.label == UNDO else _given(last)
+        else:
+            own = _parse_given(db.execute(_OWN, (ids.decode(row["id"]),)).fetchone())
+        content = rows.parse_sha256(row["sha256"])
+        if own is not None or content is None:
+            return own, None
+        for one in reversed(newest.values()):
+            if one.label != UNDO:
+                return None, _given(one)
+        undone = json.dumps([ids.decode(job_id) for job_id in newest])
+        return None, _parse_given(db.execute(_SHARED, (content, undone)).fetchone())
+
+    def _can_retry(self, row: dict[str, str]) -> bool:
+        """Return whether a row's file is in ``failed/``, and is not that of a newer row."""
+        if row["status"] != Status.ERROR:
+            return False
+        name = row["original"].removeprefix(f"{FAILED}/")
+        found = self._follower.index.reader().execute(_FAILED, (name,)).fetchone()
+        return found == (ids.decode(row["id"]),) and put.is_failed(self._outbox, name)
 
     def store(self, submitted: SubmittedAnswer) -> ReviewItem:
         """Store an answer; return the row with it once it is on the disk.
@@ -170,11 +250,19 @@ class Answers:
         """
         with self._lock:
             item = self.item(submitted.id)
-            if item.label != submitted.seen:
+            # An answer to a row with the same content leaves the row free to have its own.
+            own = item.own.label if item.own else ""
+            is_free = submitted.label != UNDO and submitted.seen == own
+            if item.label != submitted.seen and not is_free:
                 raise AnsweredError(item)
+            # The answer that is shown is undone, for all rows that share it.
+            undone = item.shared if submitted.label == UNDO else None
             row = item.row
+            if undone is not None:
+                with suppress(UnknownRowError):
+                    row = self._row(undone.row)
             answer = Answer(
-                id=submitted.id,
+                id=undone.row if undone else submitted.id,
                 sha256=row["sha256"],
                 label=submitted.label,
                 by=submitted.by[:_LONGEST_NAME],
@@ -182,11 +270,25 @@ class Answers:
                 model=row["model"],
                 digit=row["digit"],
                 confidence=row["confidence"],
-                source=_source(submitted, item),
+                source=undone.source if undone else _source(submitted, item),
             )
             labels.append(self._outbox, answer)
         self._follower.wake()
-        return ReviewItem.answered(row, answer)
+        if answer.label == UNDO:
+            return self.item(submitted.id)  # an older answer may count now
+        return replace(item, own=_given(answer), shared=None, same_file="")
+
+
+def _given(answer: Answer) -> GivenAnswer:
+    return GivenAnswer(answer.id, answer.label, answer.by, answer.source)
+
+
+def _parse_given(found: tuple[int, str, str, str] | None) -> GivenAnswer | None:
+    """Return the answer in the cells that a query found."""
+    if found is None:
+        return None
+    number, *cells = found
+    return GivenAnswer(ids.encode(number), *cells)
 
 
 def _source(submitted: SubmittedAnswer, item: ReviewItem) -> Source:

@@ -27,7 +27,7 @@ from daemon.outbox.retention import load_deletions
 from daemon.review import queries, workbook
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
 from daemon.review.images import GONE, ImageRequest
-from daemon.review.index import SAMPLE_PRIORITY
+from daemon.review.index import ERROR_PRIORITY, SAMPLE_PRIORITY
 from daemon.review.security import HEALTH_PATH, MOST_BODY_BYTES, read_body
 from daemon.review.state import AppState
 
@@ -80,11 +80,12 @@ class Api:
                 item = self._state.answers.item(ids.encode(cursor.number))
             except UnknownRowError:  # the table is being replaced
                 continue
-            if not item.label:
-                is_sample = cursor.key >= SAMPLE_PRIORITY
+            is_error = cursor.key >= ERROR_PRIORITY
+            if not item.label and (item.can_retry or not is_error):
+                is_sample = SAMPLE_PRIORITY <= cursor.key < ERROR_PRIORITY
                 items.append(item.as_json() | {"is_sample": is_sample, "place": str(cursor)})
         self._state.follower.index.shown.add(
-            cursor.number for cursor in cursors if cursor.key >= SAMPLE_PRIORITY
+            cursor.number for cursor in cursors if SAMPLE_PRIORITY <= cursor.key < ERROR_PRIORITY
         )
         is_last = len(cursors) < _QUEUED
         state = self._state.counts() | {"unseen": self._state.count_unseen()}
@@ -124,6 +125,7 @@ class Api:
             name = put.retry_file(self._state.config, original.removeprefix(f"{FAILED}/"))
         except RetryError as error:
             raise HTTPException(409, str(error)) from None
+        self._state.follower.wake()
         return JSONResponse({"name": name})
 
     async def image(self, request: Request) -> Response:

@@ -5,8 +5,9 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,8 +15,9 @@ from itertools import islice
 from pathlib import Path
 
 from daemon.files import complete_lines
-from daemon.layout import LABELS, REVIEW_INDEX, TABLE
+from daemon.layout import FAILED, LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
+from daemon.outbox.archive import list_folders, list_names
 from daemon.outbox.labels import Answer
 from daemon.outbox.rotated import (
     Format,
@@ -32,6 +34,7 @@ _TAIL_BYTES = 64
 _LONGEST_LINE = 1 << 16  # bytes; a row has no more than some 2,000
 _BATCH_LINES = 1000  # in one transaction
 _PAUSE_SECONDS = 0.25
+_SETTLED_NS = 1_000_000_000
 _MOST_CHANGES = 256  # that a page can miss before it must be loaded again
 # With more bytes to index, the indexes are created after the rows: 1,000,000 rows take half the
 # time.
@@ -97,6 +100,7 @@ class Follower(threading.Thread):
         self.version = 0
         self._outbox = outbox
         self._files: dict[tuple[int, int], _FollowedFile] = {}
+        self._failed_times: dict[Path, int] = {}  # of the folders in ``failed/``
         self._unreadable: set[tuple[int, int]] = set()  # tables in other formats
         self._wake = threading.Event()
         self._is_stopping = False
@@ -144,10 +148,16 @@ class Follower(threading.Thread):
                 return line.decode("utf-8", "replace") if newline else ""
         return ""
 
-    def find_unindexed(self, job_id: str) -> Answer | None:
-        """Return the last answer to a row that may not be indexed yet; any thread may.
+    def find_unindexed(self, job_id: str, sha256: str) -> list[Answer]:
+        """Return the last answers to rows that may not be indexed yet; any thread may.
 
-        Read the index afterwards: it has every answer that this doesn't return.
+        Args:
+            job_id: the row's.
+            sha256: the row's. Answers to other rows with it are returned too.
+
+        Returns:
+            One answer for each row, the newest last. Read the index afterwards: it has every
+            answer that is not among them.
 
         Raises:
             OSError: labels.csv cannot be read.
@@ -156,8 +166,8 @@ class Follower(threading.Thread):
         try:
             labels_file = (self._outbox / LABELS).open("rb")
         except FileNotFoundError:
-            return None
-        newest = None
+            return []
+        found = dict[str, Answer]()
         with labels_file as source:
             info = os.fstat(source.fileno())
             followed = files.get((info.st_dev, info.st_ino))
@@ -165,12 +175,18 @@ class Follower(threading.Thread):
                 indexed = followed.indexed
                 if _read_tail(source.fileno(), indexed.position) == indexed.tail:
                     source.seek(indexed.position)
-            wanted = job_id.encode()
+            wanted, content = job_id.encode(), (sha256 or job_id).lower().encode()
             for line in complete_lines(source):
-                if wanted in line:  # parsing all lines takes ten times as long
-                    answer = labels.parse(line.decode("utf-8", "replace"))
-                    newest = answer if answer and answer.id == job_id else newest
-        return newest
+                # Parsing all lines takes ten times as long.
+                if wanted not in line and content not in line.lower():
+                    continue
+                answer = labels.parse(line.decode("utf-8", "replace"))
+                if answer is None:
+                    continue
+                if answer.id == job_id or (sha256 and answer.sha256.lower() == sha256.lower()):
+                    found.pop(answer.id, None)
+                    found[answer.id] = answer
+        return list(found.values())
 
     def _catch_up(self) -> None:
         """Index all lines that were appended.
@@ -203,6 +219,19 @@ class Follower(threading.Thread):
         if self.percent is not None:
             self.percent = None
             self.version += 1
+        self._follow_failed()
+
+    def _follow_failed(self) -> None:
+        """Index which files are in ``failed/``, if there are new ones or its folders changed."""
+        known = self._failed_times
+        if known and known == _modified(known) and not self.index.has_new_failed:
+            return
+        times = _modified(list_folders(self._outbox / FAILED))
+        names = frozenset(list_names(self._outbox / FAILED))
+        self._announce(self.index.set_failed(names), is_new=False)
+        # Another change in the same tick of the clock does not change a folder's time.
+        is_settled = time.time_ns() - max(times.values(), default=0) > _SETTLED_NS
+        self._failed_times = times if is_settled else {}
 
     def _index_batch(self, file: _FollowedFile) -> bool:
         """Index the next lines of a file; return whether there were any."""
@@ -320,6 +349,15 @@ def _read_compressed_line(descriptor: int, _inode: int, position: int) -> str:
         table.seek(position)
         line = table.readline(_LONGEST_LINE)
     return line[:-1].decode("utf-8", "replace") if line.endswith(b"\n") else ""
+
+
+def _modified(folders: Iterable[Path]) -> dict[Path, int]:
+    """Return the modification time of each folder that exists, in nanoseconds."""
+    times = {}
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            times[folder] = folder.stat().st_mtime_ns
+    return times
 
 
 def _read_tail(descriptor: int, end: int) -> bytes:

@@ -9,13 +9,13 @@ import sqlite3
 import threading
 import unicodedata
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from daemon import ids
-from daemon.layout import REVIEW_INDEX
+from daemon.layout import FAILED, REVIEW_INDEX
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO
 from daemon.records import Status
@@ -27,6 +27,8 @@ UNSEEN = f"status = '{Status.OK}' AND NOT answered"
 BINS = 20  # of the histogram of confidence, from 0 to 1
 HOUR = 3600  # seconds
 NO_CONFIDENCE = -1.0
+SAMPLE_PRIORITY = 2.0  # from here on; below are unsure rows, by confidence
+ERROR_PRIORITY = 1e10  # after the sample
 _BIN = f"""
 CASE WHEN new.confidence < 0 THEN -1 ELSE min(CAST(new.confidence * {BINS} AS INTEGER), {BINS - 1})
 END"""
@@ -38,6 +40,8 @@ _OLD_BIN = _BIN.replace("new.", "old.")
 # ``length`` is that of ``digit``: SQLite makes no use of an index on an expression with a column
 # that is compared with a constant.
 # ``received`` is in Unix seconds, 0 if somebody edited the cell. Ids don't have times.
+# ``answers`` is in the order of labels.csv: ``place`` rises. ``failed`` has the files that could
+# not be read, each with the newest row that names it.
 # Counting a million rows takes 0.6 s, so triggers keep ``counts`` and ``hours``.
 # ``by_queue`` is kept while many rows are added: without it each open page scans them all four
 # times a second, 8 s of processor time for a million rows.
@@ -48,8 +52,10 @@ CREATE TABLE followed (
     tail BLOB
 );
 CREATE TABLE answers (
-    id INTEGER PRIMARY KEY, label TEXT, source TEXT, by TEXT, digit TEXT
+    place INTEGER PRIMARY KEY, id INTEGER UNIQUE, label TEXT, source TEXT, by TEXT, digit TEXT,
+    sha256 BLOB
 );
+CREATE TABLE failed (name TEXT PRIMARY KEY, id INTEGER UNIQUE, is_there INTEGER) WITHOUT ROWID;
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, file TEXT COLLATE NOCASE, status TEXT, digit TEXT, value TEXT,
     answered INTEGER, confidence REAL, priority REAL, number INTEGER, position INTEGER,
@@ -59,6 +65,8 @@ CREATE TABLE counts (
     status TEXT, answered INTEGER, bin INTEGER, rows INTEGER, PRIMARY KEY (status, answered, bin)
 ) WITHOUT ROWID;
 CREATE TABLE hours (hour INTEGER PRIMARY KEY, rows INTEGER, unsure INTEGER);
+CREATE INDEX by_content ON answers (sha256, place)
+    WHERE sha256 IS NOT NULL AND label != '{UNDO}';
 CREATE INDEX by_queue ON rows (priority, id) WHERE priority IS NOT NULL;
 CREATE TRIGGER row_added AFTER INSERT ON rows BEGIN
     INSERT INTO counts VALUES (new.status, new.answered, {_BIN}, 1)
@@ -88,23 +96,45 @@ _BULK_INDEXES = {
 _CREATE_INDEXES = "".join(
     f"CREATE INDEX IF NOT EXISTS {name} ON {columns};" for name, columns in _BULK_INDEXES.items()
 )
+_BY_SHA256 = f"CREATE INDEX IF NOT EXISTS by_sha256 ON {_BULK_INDEXES['by_sha256']};"
 _DROP_INDEXES = "".join(f"DROP INDEX IF EXISTS {name};" for name in _BULK_INDEXES)
-# Does nothing if the row is not indexed yet.
-_SET_LABEL = f"""
-UPDATE rows SET
-    value = iif(?1 = '{UNDO}', digit, ?1),
-    answered = ?1 != '{UNDO}',
-    priority = iif(?1 = '{UNDO}', priority(id, status, confidence, sampled), NULL)
-WHERE id = ?2"""  # noqa: S608 - only names
 # Whether a row is in the sample; the place in the queue follows.
 _SET_SAMPLED = f"""
 UPDATE rows SET
     sampled = ?1, priority = iif(answered, NULL, priority(id, status, confidence, ?1))
 WHERE status = '{Status.OK}' AND sampled != ?1 AND id IN (SELECT value FROM json_each(?2))"""  # noqa: S608 - only names
-_FILE, _STATUS, _DIGIT, _CONFIDENCE, _SHA256, _MODEL, _RECEIVED_AT = map(
-    rows.COLUMNS.index, ("file", "status", "digit", "confidence", "sha256", "model", "received_at")
+# A row's place in the queue if nobody has answered it.
+_PRIORITY = f"""
+iif(status = '{Status.ERROR}',
+    (SELECT {ERROR_PRIORITY} FROM failed WHERE failed.id = rows.id AND is_there),
+    priority(id, status, confidence, sampled))"""  # noqa: S608 - only names
+# The label in force, as ``labels.AnswersInForce`` finds it.
+_LABEL = f"""
+ifnull((SELECT label FROM answers WHERE answers.id = rows.id AND label != '{UNDO}'),
+    (SELECT label FROM answers WHERE answers.sha256 = rows.sha256 AND label != '{UNDO}'
+        ORDER BY place DESC LIMIT 1))"""  # noqa: S608 - only names
+_NEWEST_LABEL = f"""
+SELECT label FROM answers WHERE sha256 = ? AND label != '{UNDO}' ORDER BY place DESC LIMIT 1"""  # noqa: S608 - only names
+# Changes only rows with another label than the one in force; no row that is not indexed yet.
+_UPDATE_ROWS = f"""
+UPDATE rows SET (value, answered, priority) = (
+    SELECT ifnull(label, digit), label IS NOT NULL, iif(label IS NULL, {_PRIORITY}, NULL)
+    FROM (SELECT {_LABEL} AS label)
+) WHERE iif(answered, value, NULL) IS NOT {_LABEL} AND """  # noqa: S608 - only names
+_IS_ANSWERED = "sha256 IN (SELECT sha256 FROM answers WHERE sha256 NOT NULL)"
+# The rows of a batch that have an answer: their own, or that of another row with their content.
+_GIVEN = f"""
+SELECT id FROM answers WHERE id BETWEEN ?1 AND ?2 AND label != '{UNDO}'
+UNION
+SELECT rows.id FROM json_each(?3) AS listed CROSS JOIN rows ON rows.id = listed.value
+    CROSS JOIN answers USING (sha256) WHERE label != '{UNDO}'"""  # noqa: S608 - only names
+_UPDATE_ERROR = f"UPDATE rows SET priority = {_PRIORITY} WHERE id = ? AND NOT answered"  # noqa: S608 - only names
+# Of each content; more are not announced.
+_MOST_ANNOUNCED = 256
+_FILE, _STATUS, _DIGIT, _CONFIDENCE, _ORIGINAL, _SHA256, _MODEL, _RECEIVED_AT = map(
+    rows.COLUMNS.index,
+    ("file", "status", "digit", "confidence", "original", "sha256", "model", "received_at"),
 )
-SAMPLE_PRIORITY = 2.0  # from here on; below are unsure rows, by confidence
 # Of each connection; some 30 threads read. With 16,000 and 1,000 the process takes 101 MB for a
 # million rows instead of 93, and is no faster (`python -m benchmarks.review`).
 _WRITER_CACHE_KB, _READER_CACHE_KB = 12_000, 500
@@ -138,10 +168,12 @@ class Index:
     """The index of one outbox. One thread writes to it; the others use ``reader``.
 
     Attributes:
+        has_new_failed: whether there are new ``error`` rows since ``set_failed``.
         shown: the rows of the sample that must stay in it.
     """
 
     def __init__(self, outbox: Path) -> None:
+        self.has_new_failed = True
         self.shown = ShownRows(outbox)
         self._path = outbox / REVIEW_INDEX
         self._local = threading.local()
@@ -162,6 +194,7 @@ class Index:
         """
         self.close()
         self._remove()
+        self.has_new_failed = True
         self._writer  # noqa: B018 - opens it
 
     @property
@@ -198,7 +231,18 @@ class Index:
 
     def create_indexes(self) -> None:
         """Create the SQL indexes that are missing."""
-        self._writer.executescript(_CREATE_INDEXES)
+        is_unshared = not self._has_content_index()
+        self._writer.executescript(_CREATE_INDEXES.replace(_BY_SHA256, ""))
+        if is_unshared:
+            with self._writer:  # a kill leaves neither, and so this is done at the next start
+                self._writer.execute("BEGIN")
+                self._writer.execute(_BY_SHA256)
+                self._writer.execute(f"{_UPDATE_ROWS} {_IS_ANSWERED}")
+
+    def _has_content_index(self) -> bool:
+        """Return whether rows can be found by their content."""
+        found = self._writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'by_sha256'")
+        return found.fetchone() is not None
 
     def add_rows(self, lines: Iterable[Line], upto: Position) -> list[int]:
         """Add rows of a table and record how far it is indexed; return the numbers of their ids.
@@ -207,12 +251,15 @@ class Index:
         """
         values, candidates = list[tuple[int, *tuple[object, ...]]](), list[Candidate]()
         # One row's cells at a time: keeping those of 1,000 rows doubles the time (2-core x86).
+        failed = list[tuple[str, int]]()
         for line in lines:
             if (cells := rows.cells(line.text)) is not None:
                 value = _values(upto.number, line.offset, cells)
                 values.append(value)
                 if cells[_STATUS] == Status.OK:
                     candidates.append(Candidate(cells[_MODEL], value[0]))
+                elif cells[_STATUS] == Status.ERROR:
+                    failed.append((cells[_ORIGINAL].removeprefix(f"{FAILED}/"), value[0]))
         numbers = [value[0] for value in values]
         with self._writer:
             self._writer.executemany(
@@ -220,28 +267,78 @@ class Index:
                 values,
             )
             self._update_sample(candidates)
+            self._add_failed(failed)
             # Answers may be indexed before their rows.
-            given = self._writer.execute(
-                "SELECT label, id FROM answers JOIN rows USING (id) "
-                "WHERE id BETWEEN ? AND ? AND label != ? AND NOT answered",
-                (min(numbers, default=0), max(numbers, default=0), UNDO),
-            )
-            self._writer.executemany(_SET_LABEL, given.fetchall())
+            limits = min(numbers, default=0), max(numbers, default=0)
+            given = self._writer.execute(_GIVEN, (*limits, json.dumps(numbers)))
+            self._writer.executemany(f"{_UPDATE_ROWS} id = ?", given.fetchall())
             self._record(upto)
         return numbers
+
+    def _add_failed(self, failed: Iterable[tuple[str, int]]) -> None:
+        """Add files that could not be read, and the numbers of their rows' ids.
+
+        A file that failed again has the name of before, and then belongs to its newest row.
+        """
+        for name, number in failed:
+            self.has_new_failed = True
+            found = self._writer.execute("SELECT id FROM failed WHERE name = ?", (name,)).fetchone()
+            if found is None or found[0] < number:
+                self._writer.execute(
+                    "INSERT OR REPLACE INTO failed VALUES (?, ?, FALSE)", (name, number)
+                )
+                if found is not None:
+                    self._writer.execute(_UPDATE_ERROR, found)
+
+    def set_failed(self, names: Collection[str]) -> list[int]:
+        """Record which files are in ``failed/``; return the numbers of the rows that changed."""
+        self.has_new_failed = False
+        known = self._writer.execute("SELECT name, id, is_there FROM failed").fetchall()
+        changed = [
+            (name in names, number)
+            for name, number, is_there in known
+            if is_there != (name in names)
+        ]
+        with self._writer:
+            self._writer.executemany("UPDATE failed SET is_there = ? WHERE id = ?", changed)
+            self._writer.executemany(_UPDATE_ERROR, [(number,) for _, number in changed])
+        return [number for _, number in changed]
 
     def add_answers(self, lines: Iterable[Line], upto: Position) -> list[int]:
         """Apply answers in the order in which they were given; return the numbers of the ids."""
         answers = [one for line in lines if (one := labels.parse(line.text)) is not None]
         numbers = [ids.decode(answer.id) for answer in answers]
+        before = dict[bytes, str | None]()  # the newest labels of contents
         with self._writer:
             for number, answer in zip(numbers, answers, strict=True):
+                content = rows.parse_sha256(answer.sha256)
+                old = self._writer.execute("SELECT sha256 FROM answers WHERE id = ?", (number,))
+                for one in {content, *(cell for (cell,) in old)} - {None, *before}:
+                    before[one] = self._label_of(one)
                 self._writer.execute(
-                    "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
-                    (number, answer.label, answer.source, answer.by, answer.digit),
+                    "INSERT OR REPLACE INTO answers VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+                    (number, answer.label, answer.source, answer.by, answer.digit, content),
                 )
-                self._writer.execute(_SET_LABEL, (answer.label, number))
+            changed = [one for one, label in before.items() if label != self._label_of(one)]
+            others = self._share(changed) if self._has_content_index() else []
+            self._writer.executemany(f"{_UPDATE_ROWS} id = ?", [(number,) for number in numbers])
             self._record(upto)
+        return others + numbers
+
+    def _label_of(self, content: bytes) -> str | None:
+        """Return the newest label in force of the rows with a content."""
+        found = self._writer.execute(_NEWEST_LABEL, (content,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _share(self, contents: Iterable[bytes]) -> list[int]:
+        """Update all rows with some contents; return the numbers of the ids of the first ones."""
+        numbers = list[int]()
+        for content in contents:
+            self._writer.execute(f"{_UPDATE_ROWS} sha256 = ?", (content,))
+            found = self._writer.execute(
+                "SELECT id FROM rows WHERE sha256 = ? LIMIT ?", (content, _MOST_ANNOUNCED)
+            )
+            numbers += [number for (number,) in found]
         return numbers
 
     def _update_sample(self, added: Iterable[Candidate]) -> None:
@@ -315,10 +412,7 @@ def _values(number: int, offset: int, cells: list[str]) -> tuple[int, *tuple[obj
     confidence = rows.parse_number(cells[_CONFIDENCE])
     if confidence is None:
         confidence = NO_CONFIDENCE
-    try:
-        sha256 = bytes.fromhex(cells[_SHA256]) or None
-    except ValueError:  # somebody edited it
-        sha256 = None
+    sha256 = rows.parse_sha256(cells[_SHA256])
     moment = rows.parse_timestamp(cells[_RECEIVED_AT])
     received = 0 if moment is None else int(moment.timestamp())
     is_sampled = status == Status.OK and sample.is_drawn(row_id)

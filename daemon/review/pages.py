@@ -18,8 +18,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from daemon.inbox import put
-from daemon.layout import FAILED
 from daemon.outbox import drift, labels
 from daemon.records import Status
 from daemon.review import charts, queries
@@ -196,14 +194,10 @@ class Pages:
         if self._state.is_indexing:
             return []
         errors = list[dict[str, Any]]()
-        names = set[str]()  # a file that failed again has the name of before
         for card in queries.page(self._state.db, Filter(Status.ERROR), None, _ERRORS):
             with suppress(UnknownRowError):  # the table is being replaced
-                row = self._state.answers.item(card.id).row
-                name = row["original"].removeprefix(f"{FAILED}/")
-                is_there = name not in names and put.is_failed(self._state.config.outbox, name)
-                errors.append(row | {"can_retry": is_there})
-                names.add(name)
+                item = self._state.answers.item(card.id)
+                errors.append(item.row | {"can_retry": item.can_retry})
         return errors
 
 

@@ -16,7 +16,14 @@ from typing import Self
 from daemon import ids
 from daemon.outbox.labels import NOT_A_DIGIT, UNDO, Source
 from daemon.records import Status
-from daemon.review.index import BINS, HOUR, NO_CONFIDENCE, SAMPLE_PRIORITY, fold
+from daemon.review.index import (
+    BINS,
+    ERROR_PRIORITY,
+    HOUR,
+    NO_CONFIDENCE,
+    SAMPLE_PRIORITY,
+    fold,
+)
 from daemon.text import cell
 
 _UPLOAD = re.compile(rf"({ids.PATTERN.pattern})-([0-9a-f]{{64}})-(.+)", re.DOTALL)
@@ -230,12 +237,15 @@ def counts(db: sqlite3.Connection) -> dict[str, int]:
             answered += rows
         elif status == Status.UNSURE:
             to_check += rows
-    sampled = db.execute("SELECT count(*) FROM rows WHERE priority >= ?", (SAMPLE_PRIORITY,))
+    in_queue = "SELECT count(*) FROM rows WHERE priority >= ? AND priority < ?"
+    sampled = db.execute(in_queue, (SAMPLE_PRIORITY, ERROR_PRIORITY))
+    to_retry = db.execute(in_queue, (ERROR_PRIORITY, math.inf))
     return {
         "rows": sum(by_status.values()),
         **by_status,
         "to_check": to_check,
         "sample": sampled.fetchone()[0],
+        "to_retry": to_retry.fetchone()[0],
         "answered": answered,
     }
 
