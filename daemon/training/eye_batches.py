@@ -37,14 +37,14 @@ _AHEAD = 3  # units that are composed ahead of training
 UNKNOWN = 1
 UNCOUNTED = -1  # the count of a tile: its loss doesn't count either
 _CUT = VIEW // 5  # so much of a view is unknown at a side that cuts the line of writing, px
-# What a page has on it, and how often. One half are single digits, which most people drop.
+# What a page has on it, and how often. Most people drop single digits.
 CONTENTS = {
-    "digit": 0.47,
+    "digit": 0.43,
     "underlined": 0.04,
     "marked": 0.11,
-    "number": 0.16,
-    "tile": 0.1,
-    "other": 0.07,
+    "number": 0.18,
+    "tile": 0.13,
+    "other": 0.06,
     "nothing": 0.03,
     "noise": 0.02,
 }
@@ -297,7 +297,7 @@ def _compose_number(
     else:
         among = inks.originals if rng.random() < 0.6 else inks.digits
         writing = number_lines.write_with_inks(_choose(among, 16, rng), rng)
-    if rng.random() < 0.1:
+    if rng.random() < 0.15:
         writing = marks.underline(writing, rng)
     if rng.random() < drawn:
         return pages.compose_drawing(writing, rng)

@@ -28,13 +28,15 @@ class Gap:
 def choose_gap(rng: Generator) -> Gap:
     """Return how a number is spaced: apart, close, touching, in boxes."""
     kind = rng.random()
-    if kind < 0.3:
+    if kind < 0.28:
         return Gap(0.12, 0.45, is_touching=False)
-    if kind < 0.55:
+    if kind < 0.53:
         return Gap(0.02, 0.18, is_touching=bool(rng.random() < 0.5))
-    if kind < 0.8:
-        return Gap(-0.1, 0.03, is_touching=True)
-    if kind < 0.93:
+    if kind < 0.78:
+        return Gap(-0.06, 0.03, is_touching=True)
+    if kind < 0.83:
+        return Gap(-0.12, 0.0, is_touching=True)
+    if kind < 0.94:
         return Gap(0.3, 0.9, is_touching=False)
     return Gap(0.6, 1.8, is_touching=False)
 

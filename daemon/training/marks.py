@@ -113,7 +113,8 @@ def underline(writing: Writing, rng: Generator) -> Writing:
     kind = rng.random()
     if kind < 0.3:
         reach = nib.wide * rng.uniform(0.5, 1.1)
-        for place in np.linspace(-1, 1, int(rng.integers(1, 4)) + 2)[1:-1]:
+        many = 1 + 3 * wide / high if writing.count is Count.SEVERAL else 3
+        for place in np.linspace(-1, 1, int(rng.integers(1, many + 1)) + 2)[1:-1]:
             nib.dot(beside, middle + place * half * lean, reach)
     else:
         for line in range(2 if kind < 0.5 else 1):
@@ -201,8 +202,8 @@ def _scribble(layer: Bytes, box: _Box, nib: Nib, rng: Generator) -> None:
 
 def _draw_minus(layer: Bytes, box: _Box, nib: Nib, rng: Generator) -> None:
     size = float(max(box.size))
-    long = rng.uniform(0.22, 0.8) * size
-    right = box.left - rng.uniform(0.08, 0.6) * size - nib.wide / 2
+    long = rng.uniform(0.1, 0.8) * size
+    right = box.left - rng.uniform(0.05, 0.6) * size - nib.wide / 2
     y = box.top + rng.uniform(0.3, 0.72) * box.size[1]
     lean = rng.normal(0, 0.09) * long
     points = np.array(((right - long, y + lean), (right, y - lean)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from daemon.reading.eye import Count
 from daemon.reading.glyph import Bytes, Floats, bounding_box
 from daemon.training import marks, pens
-from daemon.training.writing import Ink, Nib, Writing, crop_ink
+from daemon.training.writing import Ink, Nib, Writing, brighten, crop_ink
 
 MARKS = ".,-/:"
 # How many digits: two to four mostly, as on forms, and up to twelve.
@@ -36,8 +36,8 @@ def choose_text(rng: Generator) -> str:
         if rng.random() < 0.2:
             digits[end] = "1"
     kind = rng.random()
-    if kind < 0.34:
-        mark = MARKS[rng.choice(len(MARKS), p=(0.27, 0.27, 0.18, 0.16, 0.12))]
+    if kind < 0.45:
+        mark = MARKS[rng.choice(len(MARKS), p=(0.27, 0.3, 0.17, 0.12, 0.14))]
         for _ in range(1 if rng.random() < 0.75 else 2):
             digits.insert(int(rng.integers(1, len(digits))), mark)
     text = "".join(digits)
@@ -65,9 +65,13 @@ def write_with_one_pen(lines: Sequence[Ink], rng: Generator) -> Writing:
 
 def write_with_inks(inks: Sequence[Ink], rng: Generator) -> Writing:
     """Write a number whose digits keep their pens; at times one of them is struck out."""
-    cropped = crop_ink(inks[0].pixels)
-    thick = max(1.0, Nib.of(cropped).wide * _TALL / max(cropped.shape))
-    pieces = _choose_pieces(inks, thick, rng, hard=False)
+    cropped = [Ink(brighten(crop_ink(ink.pixels)), ink.label) for ink in inks]
+    strokes = [Nib.of(ink.pixels).wide * _TALL / max(ink.pixels.shape) for ink in cropped]
+    # All digits of a number are written with the same pen.
+    wanted = strokes[0]
+    order = sorted(range(len(inks)), key=lambda each: abs(strokes[each] - wanted))
+    alike = [cropped[each] for each in order[: max(1, len(inks) // 2)]]
+    pieces = _choose_pieces(alike, max(1.0, wanted), rng, hard=False)
     line, cells = _lay_out(pieces, rng)
     return Writing(line, Count.SEVERAL, cells=cells, tall=_TALL).crop()
 
@@ -94,7 +98,7 @@ def _choose_pieces(
             tall = _TALL * rng.uniform(0.8, 1.0)
             scale = tall / max(pixels.shape)
             way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way)
+            pixels = brighten(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way))
         top = _TALL - pixels.shape[0] + rng.normal(0, 0.03) * _TALL
         pieces.append(_Piece(pixels, top))
     return pieces
@@ -142,7 +146,7 @@ def _lay_out(pieces: Sequence[_Piece], rng: Generator) -> tuple[Bytes, NDArray[n
     spacing = rng.random()
     slope = np.tan(np.deg2rad(rng.uniform(-15, 15))) if rng.random() < 0.25 else 0.0
     least, most = _choose_gaps(spacing)
-    boxed = rng.uniform(0.75, 1.4) * _TALL if rng.random() < 0.15 else 0.0  # a box for each
+    boxed = rng.uniform(0.75, 1.4) * _TALL if rng.random() < 0.22 else 0.0  # a box for each
     room = sum(piece.ink.shape[1] for piece in pieces) + len(pieces) * (0.8 * _TALL + boxed)
     above = int(_TALL + abs(slope) * room)
     canvas = np.zeros((3 * _TALL + 2 * int(abs(slope) * room), int(room) + 2 * _TALL), np.uint8)
@@ -174,9 +178,9 @@ def _choose_gaps(spacing: float) -> tuple[float, float]:
         return 0.15, 0.6
     if spacing < 0.6:
         return 0.04, 0.18
-    if spacing < 0.85:
-        return -0.04, 0.02  # touching
-    return -0.2, 0.0  # overlapping
+    if spacing < 0.92:
+        return -0.06, 0.03  # touching
+    return -0.15, 0.0  # overlapping
 
 
 def _follow(reached: Floats, ink: Bytes, top: int, before: float) -> float:

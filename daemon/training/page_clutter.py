@@ -51,7 +51,7 @@ def add_print(sheet: Sheet, rng: Generator, *, may_ring: bool) -> None:
         _draw_dotted_line(sheet, sheet.written, rng)
     if sheet.written is not None and sheet.cells is not None and rng.random() < 0.9:
         _draw_cells(sheet, sheet.written, sheet.cells, rng)
-    elif sheet.written is not None and may_ring and rng.random() < 0.36:
+    elif sheet.written is not None and may_ring and rng.random() < 0.5:
         _draw_ring(sheet, sheet.written, rng)
     elif sheet.written is not None and rng.random() < 0.3:
         _draw_box(sheet, sheet.written, rng)
@@ -217,7 +217,7 @@ def add_light(sheet: Sheet, rng: Generator) -> None:
     if rng.random() < 0.45:
         corners = rng.uniform(1 - rng.uniform(0, 0.5), 1, (2, 2)).astype(np.float32)
         pixels *= cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
-    if rng.random() < 0.35:
+    if rng.random() < 0.42:
         for _ in range(1 if rng.random() < 0.8 else 2):
             _cast_shadow(pixels, rng)
     if rng.random() < 0.18:

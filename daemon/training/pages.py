@@ -17,6 +17,7 @@ from daemon.training import page_clutter, pens, photograph
 from daemon.training.page_clutter import Sheet
 from daemon.training.writing import Writing, crop_ink
 
+_LOWEST = 9.0  # of a line of writing on a page, px; lower digits can hardly be read
 _FAINT = 60  # grey levels; ink and paper differ by at least this much on a page
 
 
@@ -82,9 +83,14 @@ def _choose_drawn_size(writing: Writing, rng: Generator) -> Writing:
     if rng.random() < kept:
         return writing
     if is_long and rng.random() < 0.6:
-        return writing.resize(np.exp(rng.uniform(np.log(9), np.log(90))) / high)
+        return _resize(writing, np.exp(rng.uniform(np.log(9), np.log(90))) / high)
     side = 28 if rng.random() < 0.5 else np.exp(rng.uniform(np.log(24), np.log(320)))
-    return writing.resize(side * rng.uniform(0.35, 0.93) / longest)
+    return _resize(writing, side * rng.uniform(0.35, 0.93) / longest)
+
+
+def _resize(writing: Writing, scale: float) -> Writing:
+    """Return a writing scaled, but not lower than ``_LOWEST``."""
+    return writing.resize(max(scale, _LOWEST / writing.tall) if writing.tall else scale)
 
 
 def _choose_canvas(ink: tuple[int, ...], rng: Generator) -> tuple[int, int]:
@@ -143,7 +149,7 @@ def compose_paper(
         sheet = Sheet(pixels, colour, pen, bounding_box(whole), points, placed.cells)
         may_ring = placed.count is Count.ONE and placed.beside is None
     page_clutter.add_print(sheet, rng, may_ring=may_ring)
-    if others and rng.random() < 0.3:
+    if others and rng.random() < 0.36:
         _write_neighbours(sheet, others, rng)
     if words:
         _write_words(sheet, words, rng)
@@ -232,7 +238,7 @@ def _place_line(writing: Writing, rng: Generator) -> tuple[tuple[int, int], Writ
     width = wide * np.exp(rng.uniform(np.log(1.03), np.log(2.2)))
     height = max(height, width / 10)
     area = np.exp(rng.uniform(np.log(9_000), np.log(48_000)))
-    placed = placed.resize(float(np.sqrt(area / (height * width))))
+    placed = _resize(placed, float(np.sqrt(area / (height * width))))
     scale = placed.ink.shape[1] / wide
     page = max(placed.ink.shape[0] + 3, round(height * scale)), round(width * scale) + 3
     return page, _paste(placed, page, rng)

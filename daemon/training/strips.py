@@ -24,6 +24,7 @@ from daemon.records import DIGITS
 from daemon.training import ink_sources, line_writing, number_texts
 from daemon.training.ink_sources import NOT_A_DIGIT, InkUnit
 from daemon.training.line_writing import TALL
+from daemon.training.writing import brighten
 
 _WIDEST = 64  # px; inks that are wider are left out
 # Share of the strings whose digits come from each group of inks; see glyph_batches.SHARES. A group
@@ -31,6 +32,14 @@ _WIDEST = 64  # px; inks that are wider are left out
 _SHARES = {"mnist": 0.42, "pencil": 0.16, "strokes": 0.12, "fonts": 0.06}
 _OTHER_SHARE = 0.06
 _MIXED = 0.1  # share of the strings whose digits come from all groups
+_ALIKE = 8  # inks of which the one whose strokes are most like the number's is chosen
+# Each ink is drawn a little differently each time: standard deviations of its rotation and slant,
+# of the logarithm of its width, and of the displacement of its points, px. Without this the
+# validation loss of a reader that has seen a million strips rises while that of training falls.
+_TURN, _SLANT, _WIDTH, _BEND = 0.06, 0.08, 0.1, 0.9
+_FIELDS = 512  # of displacements, which are generated once
+_VISIBLE = 50  # pixels of an ink that are brighter are in its box
+_ROOM = 5  # px around an ink that is distorted
 _FAINTEST = 0.2  # an ink must be brighter than this somewhere
 UNIT = 1024  # strips in a unit of work
 _AHEAD = 4  # units that are composed ahead of training
@@ -115,7 +124,7 @@ def _draw_unit(unit: InkUnit) -> InkPool:
         if ink.max() < 60:
             continue
         bright = cv2.convertScaleAbs(ink, alpha=255 / int(ink.max()))
-        top, bottom, left, right = bounding_box((bright > 50).astype(np.uint8))
+        top, bottom, left, right = bounding_box(bright > _VISIBLE)
         cut = bright[top:bottom, left:right]
         scale = TALL / cut.shape[0]
         width = max(2, round(cut.shape[1] * scale))
@@ -125,7 +134,7 @@ def _draw_unit(unit: InkUnit) -> InkPool:
         there = np.zeros((TALL, _WIDEST), np.uint8)
         small = cv2.resize(cut, (width, TALL), interpolation=way)
         # A fine line that is scaled down would be fainter than the other digits of its number.
-        there[:, :width] = cv2.convertScaleAbs(small, alpha=255 / max(1, int(small.max())))
+        there[:, :width] = brighten(small)
         pixels.append(there)
         widths.append(width)
         strokes.append(max(1.0, measure_stroke(there / np.float32(255))))
@@ -145,10 +154,16 @@ def _stands_alone(unit: InkUnit) -> bool:
 
 
 class Composer:
-    """Composes strips from a pool of inks."""
+    """Composes strips from a pool of inks.
 
-    def __init__(self, pool: InkPool) -> None:
+    Args:
+        pool: the inks.
+        distorts: whether each is drawn a little differently each time, for training.
+    """
+
+    def __init__(self, pool: InkPool, *, distorts: bool = False) -> None:
         self._pool = pool
+        self._distorts = distorts
         groups = np.unique(pool.groups[pool.labels < DIGITS])
         shares = np.array([_SHARES.get(str(group), _OTHER_SHARE) for group in groups])
         self._shares = shares / shares.sum()
@@ -158,6 +173,9 @@ class Composer:
             for g in groups
         ]
         self._others = np.flatnonzero(pool.labels == NOT_A_DIGIT)
+        shape = TALL + 2 * _ROOM, _WIDEST + 2 * _ROOM
+        self._fields = _draw_fields(shape, np.random.default_rng(0))
+        self._grid = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)[::-1]
 
     def compose(self, rng: Generator) -> tuple[Bytes, list[int]]:
         """Compose one strip; returns its pixels, (32, W) uint8, and its symbols' classes."""
@@ -195,8 +213,8 @@ class Composer:
             if character.isdigit() or character in "xX":
                 if is_mixed:
                     group = int(rng.choice(len(self._shares), p=self._shares))
-                ink, wide = self._choose_ink(character, group, rng)
-                stroke = wide
+                alike = None if is_mixed or not symbols else stroke
+                ink, stroke = self._choose_ink(character, group, alike, rng)
             else:
                 ink = line_writing.draw_mark(character, stroke * rng.uniform(0.8, 1.3), rng)
                 size = 1.0
@@ -206,8 +224,17 @@ class Composer:
                 symbols.append(kind)
         return canvas.ink(), symbols
 
-    def _choose_ink(self, character: str, group: int, rng: Generator) -> tuple[Bytes, float]:
-        """Return an ink, (h, w) uint8, and the width of its strokes."""
+    def _choose_ink(
+        self, character: str, group: int, stroke: float | None, rng: Generator
+    ) -> tuple[Bytes, float]:
+        """Return an ink, (h, w) uint8, and the width of its strokes.
+
+        Args:
+            character: that it shall be.
+            group: of inks.
+            stroke: the width of the strokes of the same number, px; ``None`` for any.
+            rng: the random generator.
+        """
         if character == "x" and len(self._others):
             which = int(rng.choice(self._others))
         else:
@@ -215,12 +242,46 @@ class Composer:
             members = self._members[group][digit]
             while not len(members):
                 members = self._members[int(rng.integers(len(self._members)))][digit]
-            which = int(members[rng.integers(len(members))])
+            some = members[rng.integers(len(members), size=1 if stroke is None else _ALIKE)]
+            near = np.abs(self._pool.strokes[some] - (stroke or 0.0))
+            which = int(some[near.argmin()])
         ink = self._pool.pixels[which, :, : self._pool.widths[which]]
-        stroke = float(self._pool.strokes[which])
+        if self._distorts:
+            ink = self._distort(ink, rng)
+        wide = float(self._pool.strokes[which])
         if character == "X":
-            ink = line_writing.strike(ink, int(self._pool.labels[which]), stroke, rng)
-        return ink, stroke
+            ink = line_writing.strike(ink, int(self._pool.labels[which]), wide, rng)
+        return ink, wide
+
+    def _distort(self, ink: Bytes, rng: Generator) -> Bytes:
+        """Return an ink, (40, w) uint8, rotated, slanted, stretched and bent a little."""
+        padded = np.pad(ink, _ROOM)
+        high, wide = padded.shape
+        middle = np.array((wide / 2, high / 2), np.float32)
+        x, y = self._grid[:, :high, :wide] - middle[:, None, None]
+        turn, slant = rng.normal(0, (_TURN, _SLANT))
+        stretch = np.exp(rng.normal(0, _WIDTH))
+        bend = self._fields[rng.integers(_FIELDS), :, :high, :wide] * np.float32(rng.uniform(0, 2))
+        bend = bend + middle[:, None, None]
+        across = np.float32(stretch) * x + np.float32(slant - turn) * y + bend[0]
+        down = np.float32(turn) * x + y + bend[1]
+        moved = cv2.remap(padded, across, down, cv2.INTER_LINEAR)
+        top, bottom, left, right = bounding_box(moved > _VISIBLE)
+        if top == bottom:
+            return ink
+        return cv2.resize(moved[top:bottom, left:right], (right - left, TALL))
+
+
+def _draw_fields(shape: tuple[int, int], rng: Generator) -> NDArray[np.float32]:
+    """Return smooth random displacements, (512, 2, h, w), px."""
+    coarse = rng.normal(0, _BEND, (_FIELDS, 2, 4, 6)).astype(np.float32)
+    size = shape[1], shape[0]
+    return np.stack(
+        [
+            np.stack([cv2.resize(each, size, interpolation=cv2.INTER_CUBIC) for each in field])
+            for field in coarse
+        ]
+    )
 
 
 def compose_unit(pool: InkPool, seed: int, number: int) -> list[StripBatch]:
@@ -324,7 +385,7 @@ _composer: list[Composer] = []  # of a worker process
 
 def _open_composer(pool: Path) -> None:
     cv2.setNumThreads(1)  # a strip is too small to share
-    _composer.append(Composer(load_pool(pool)))
+    _composer.append(Composer(load_pool(pool), distorts=True))
 
 
 def _compose(seed: int, number: int) -> list[StripBatch]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from daemon.reading.eye import Count
 from daemon.reading.glyph import Bytes, Floats, bounding_box
 
+_INSIDE = 0.6  # this quantile of the brighter half of the pixels is the inside of strokes
 VISIBLE = 40  # a pixel of ink brighter than this is part of its box
 _SHIFT = 4  # OpenCV draws at a sixteenth of a pixel
 
@@ -93,6 +94,12 @@ class Writing:
     def whole(self) -> Bytes:
         """All layers, (h, w) uint8."""
         return self.mask if self.beside is None else np.maximum(self.mask, self.beside)
+
+
+def brighten(ink: Bytes) -> Bytes:
+    """Return ink, not black, scaled so that the inside of its strokes is white."""
+    full = np.quantile(ink[ink > ink.max() // 2], _INSIDE)
+    return cv2.convertScaleAbs(ink, alpha=255 / full)
 
 
 def crop_ink(ink: Bytes) -> Bytes:

@@ -177,6 +177,17 @@ def test_each_unit_of_strips_is_repeatable_and_differs_from_the_next(trained: Ru
         assert needed.max() <= pixels.shape[2] // line.STEP
 
 
+def test_inks_are_distorted_where_that_is_asked_for(trained: Run) -> None:
+    pool = strips.load_pool(next(trained.folder.glob("inks-*.npz")))
+    plain, distorts = strips.Composer(pool), strips.Composer(pool, distorts=True)
+    for seed in range(20):
+        ink, symbols = plain.write(np.random.default_rng(seed))
+        other, same = distorts.write(np.random.default_rng(seed))
+        assert same == symbols
+        assert other.tobytes() != ink.tobytes()
+        assert 0.4 < np.count_nonzero(other) / np.count_nonzero(ink) < 2.5
+
+
 @pytest.mark.parametrize(
     ("code", "says"),
     [
