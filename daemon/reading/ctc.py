@@ -14,7 +14,7 @@ Text = tuple[int, ...]
 """Classes, without blanks."""
 
 Probabilities = NDArray[np.float64]
-"""(T, C): of each class at each time step; the last one is the blank."""
+"""(T, C): of each class at each time step, up to a factor; the last one is the blank."""
 
 # At a time step, a class starts a symbol if it is among the most probable ones and not below this.
 # A text with a less probable one is e^9 times less probable than the best.
@@ -52,7 +52,7 @@ def search(steps: Probabilities, width: int) -> list[Text]:
 
 
 def measure(steps: Probabilities, texts: Sequence[Text]) -> NDArray[np.float64]:
-    """Return the exact probability of each text, (N,)."""
+    """Return the exact probability of each text, (N,), up to the product of the steps' factors."""
     states = _list_states(steps, texts)
     last = _run_forward(steps[:, states], states)[-1]
     ends = np.array([2 * len(text) for text in texts])
@@ -88,7 +88,7 @@ def _list_states(steps: Probabilities, texts: Sequence[Sequence[int]]) -> NDArra
 def _run_forward(chances: Probabilities, states: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the probability that a path has reached each state at each time step.
 
-    It needs no scaling: a path of 256 steps through 17 equal classes has 1e-315.
+    It needs no scaling if each step's most probable class has 1.
 
     Args:
         chances: (T, N, S) the probability of each state's class at each time step.

@@ -27,7 +27,7 @@ from daemon.reading import foreign, formats, jpeg
 from daemon.reading.formats import ImageFormat
 from daemon.reading.pixels import Pixels, is_blank, is_invisible, shrink, to_bgr
 
-PREPROCESSING_VERSION = 3
+PREPROCESSING_VERSION = 4
 """Increment this when the same bytes may give a different glyph; a model works with one version.
 
 Rounding by one or two grey levels does not count.

@@ -25,7 +25,9 @@ from daemon.reading.pixels import halve
 from daemon.records import DIGITS, Symbol
 
 HEIGHT = 32  # of a strip, px
-STEP = 4  # columns of a strip for each time step of the network
+# Columns of a strip for each time step of the network. CTC needs a step between two symbols that
+# are the same, and two ones that touch are 4 px apart.
+STEP = 2
 ALPHABET = "0123456789.,-/:"
 OTHER = len(ALPHABET)
 """The class of anything written that is not in the alphabet: a letter, a digit struck out."""
@@ -184,6 +186,7 @@ def fit(ink: Floats) -> Bytes:
 
 _CHARACTERS = ALPHABET + STRANGE
 _SINGLES = [*((digit,) for digit in range(DIGITS)), ()]
+_NOTHING = 1e-4  # the chance, relative to a blank, under which there is nothing at a time step
 _TEXTS = 6  # the most probable texts that are compared: the beam of the search
 
 
@@ -196,10 +199,13 @@ def decode(logits: NDArray[np.float32]) -> LineReading:
     """Return what the network read.
 
     Args:
-        logits: (T, 17), the network's answer to a strip of 4 T columns.
+        logits: (T, 17), the network's answer to a strip of 2 T columns.
     """
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    steps = odds / odds.sum(axis=1, keepdims=True)
+    # Relative to the most probable class of each step, so that long products don't vanish.
+    steps = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    log_whole = float(np.log(steps.sum(axis=1)).sum())
+    places = _find_places(steps)
+    steps = steps[places]
     found = ctc.search(steps, _TEXTS)
     chances = ctc.measure(steps, [*found, *_SINGLES])
     texts: dict[str, float] = {}
@@ -207,16 +213,23 @@ def decode(logits: NDArray[np.float32]) -> LineReading:
         text = spell(symbols)
         texts[text] = texts.get(text, 0.0) + chance
     (best, first), *others = sorted(texts.items(), key=lambda entry: entry[1], reverse=True)
-    columns = (ctc.locate(steps, [_CHARACTERS.index(each) for each in best]) + 0.5) * STEP
+    at = ctc.locate(steps, [_CHARACTERS.index(each) for each in best])
+    columns = (np.interp(at, np.arange(len(places)), places) + 0.5) * STEP
     runner_up, second = others[0] if others else ("", 0.0)
     return LineReading(
         text=best,
         symbols=_compare(best, first, others, columns),
-        log_probability=_log(first),
+        log_probability=_log(first) - log_whole,
         runner_up=runner_up,
-        runner_up_log_probability=_log(second),
-        singles=chances[len(found) :],
+        runner_up_log_probability=_log(second) - log_whole,
+        singles=chances[len(found) :] * math.exp(-log_whole),
     )
+
+
+def _find_places(steps: Floats) -> NDArray[np.int64]:
+    """Return the time steps that matter: of several blank ones in a row only the first does."""
+    blank = steps.sum(axis=1) - steps[:, BLANK] < _NOTHING
+    return np.flatnonzero(~blank | ~np.concatenate(([False], blank[:-1])))
 
 
 def spell(symbols: Iterable[int]) -> str:

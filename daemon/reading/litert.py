@@ -22,7 +22,7 @@ Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Answers glyphs, (N, 28, 28) uint8, with logits, (N, 11) float32."""
 
 ReadLine = Callable[[line.Strip], NDArray[np.float32]]
-"""Answers a strip of W columns with logits, (W / 4, 17) float32."""
+"""Answers a strip of W columns with logits, (W / 2, 17) float32."""
 
 
 def load_classifier(network: bytes) -> Forward:

@@ -45,6 +45,8 @@ class LineCalibration:
     Attributes:
         log_probability: weight of the text's log probability; not negative.
         margin: weight of its distance to the runner-up's log probability; not negative.
+        seen: weight of the ink that was left out, from 0 for certain ink to 1 for none; not
+            negative.
         length: weight of the number of characters.
         bias: added to the weighted sum.
         unsure_below: confidence under which a number is ``unsure``.
@@ -52,29 +54,38 @@ class LineCalibration:
 
     log_probability: float
     margin: float
+    seen: float
     length: float
     bias: float
     unsure_below: float
 
-    def confidence(self, log_probability: float, margin: float, length: int) -> float:
+    def confidence(
+        self, log_probability: float, margin: float, length: int, left_out: float = 0.0
+    ) -> float:
         """Return the calibrated probability that a whole text is right.
 
         Args:
             log_probability: of the text, natural.
             margin: its distance to the runner-up's; infinite if there is no other text.
             length: of the text, in characters.
+            left_out: the highest probability of ink that is not in the strip.
         """
-        features = line_features(log_probability, margin, length)
-        weights = (self.log_probability, self.margin, self.length, self.bias)
+        features = line_features(log_probability, margin, left_out, length)
+        weights = (self.log_probability, self.margin, self.seen, self.length, self.bias)
         return float(logistic(features @ np.array(weights)))
 
 
 def line_features(
-    log_probability: Floats | float, margin: Floats | float, length: Floats | float
+    log_probability: Floats | float,
+    margin: Floats | float,
+    left_out: Floats | float,
+    length: Floats | float,
 ) -> Floats:
-    """Return what ``LineCalibration`` weights, (..., 4), of numbers or of arrays of them."""
+    """Return what ``LineCalibration`` weights, (..., 5), of numbers or of arrays of them."""
     margin = np.minimum(margin, _WIDEST_MARGIN)
-    return np.stack(np.broadcast_arrays(log_probability, margin, length, 1.0), axis=-1)
+    return np.stack(
+        np.broadcast_arrays(log_probability, margin, 1 - left_out, length, 1.0), axis=-1
+    )
 
 
 def logistic(scores: Floats) -> Floats:
@@ -89,6 +100,8 @@ class Settings:
     Attributes:
         preprocessing: the version of the reader that made the training glyphs.
         temperature: logits are divided by it before the softmax (Guo et al. 2017).
+        one_odds: the eye's odds of one digit are multiplied by it, because it learns from more
+            pages with several digits, and with marks, than people drop.
         unsure_below: confidence under which a reading is ``unsure``.
         line: the line reader's calibration; ``None`` if it was not fitted.
         training: the settings and the data that it was trained with.
@@ -97,13 +110,14 @@ class Settings:
 
     preprocessing: int = PREPROCESSING_VERSION
     temperature: float = 1.0
+    one_odds: float = 1.0
     unsure_below: float = 0.9
     line: LineCalibration | None = None
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
 
 
-_NOT_FITTED = LineCalibration(2.0, 0.4, 0.0, 0.5, unsure_below=0.9)
+_NOT_FITTED = LineCalibration(2.0, 0.4, 0.0, 0.0, 0.5, unsure_below=0.9)
 _REMEDY = "Name a .keras file that `digitd train` made, or none for the shipped one"
 
 
@@ -160,7 +174,7 @@ class Model:
             return np.zeros((0, CLASSES), np.float32)
         logits = self.forward(np.stack([each.glyph for each in detections]))
         counts = np.stack([each.counts for each in detections])
-        return probabilities(logits, counts, self.settings.temperature)
+        return probabilities(logits, counts, self.settings.temperature, self.settings.one_odds)
 
 
 def load(path: Path) -> Model:
@@ -184,7 +198,7 @@ def load(path: Path) -> Model:
 
 
 def probabilities(
-    logits: NDArray[np.float32], counts: NDArray[np.float32], temperature: float
+    logits: NDArray[np.float32], counts: NDArray[np.float32], temperature: float, one_odds: float
 ) -> NDArray[np.float32]:
     """Return the probabilities of the ten digits and of "not a digit".
 
@@ -193,12 +207,13 @@ def probabilities(
         counts: (N, 4) the eye's probabilities of each ``Count``. The digits' probabilities are
             multiplied by ``probability_of_one``.
         temperature: of the logits.
+        one_odds: see ``Settings``.
 
     Returns:
         (N, 11) float32; each row adds up to 1.
     """
     scores = softmax(logits, temperature)
-    scores[:, :DIGITS] *= probability_of_one(counts)[:, None]
+    scores[:, :DIGITS] *= probability_of_one(counts, one_odds)[:, None]
     # Rounding can bring the sum of the digits above 1.
     scores[:, DIGITS] = np.maximum(1 - scores[:, :DIGITS].sum(axis=1), 0)
     return scores
@@ -207,14 +222,16 @@ def probabilities(
 _LEAST = 1 / 256  # a probability that the eye's 8 bits do not tell from 0
 
 
-def probability_of_one(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+def probability_of_one(counts: NDArray[np.float32], one_odds: float) -> NDArray[np.float32]:
     """Return the probability that there are not several digits and no marks.
 
     Args:
         counts: (..., 4) the eye's probabilities of each ``Count``.
+        one_odds: see ``Settings``.
     """
-    one = 1 - counts[..., Count.SEVERAL] - counts[..., Count.MARKED]
-    return np.asarray(np.maximum(one, _LEAST))
+    more = counts[..., Count.SEVERAL] + counts[..., Count.MARKED]
+    one = np.maximum(1 - more, _LEAST) * one_odds
+    return np.asarray(one / (one + more))
 
 
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ def judge_number(
     calibration: LineCalibration,
     unsure_below: float,
     *,
+    left_out: float,
     dash_fills_field: bool,
 ) -> Verdict:
     """Return the verdict on an image of a number.
@@ -33,9 +34,12 @@ def judge_number(
         reading: what the line reader read.
         calibration: the line reader's.
         unsure_below: a verdict with less confidence is ``unsure``.
+        left_out: the highest probability of ink that is not in the strip.
         dash_fills_field: whether a dash at the beginning is no minus. One at the end never is.
     """
-    confidence = calibration.confidence(reading.log_probability, reading.margin, len(reading.text))
+    confidence = calibration.confidence(
+        reading.log_probability, reading.margin, len(reading.text), left_out
+    )
     text = reading.text.removesuffix(_DASH).removesuffix(".")
     if dash_fills_field:
         text = text.removeprefix(_DASH)

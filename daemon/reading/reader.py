@@ -139,7 +139,8 @@ def judge_all(
             return _judge_number(network, each, unsure_below)
         if each.doubt is not None:
             return Verdict(Status.UNSURE, reason=each.doubt)
-        return judge(next(scores), each.detection.counts, threshold)
+        one_odds = network.settings.one_odds
+        return judge(next(scores), each.detection.counts, threshold, one_odds)
 
     return [verdict_on(each) for each in images]
 
@@ -154,6 +155,7 @@ def _judge_number(
         number.reading,
         calibration,
         calibration.unsure_below if unsure_below is None else unsure_below,
+        left_out=number.detection.left_out,
         dash_fills_field=number.dash_fills_field,
     )
 
@@ -253,13 +255,19 @@ def read(options: ReadOptions, contents: Sequence[FileContent]) -> list[Reading]
     return _load_reader(replace(options, expected=None)).read(contents, options.expected)
 
 
-def judge(scores: NDArray[np.float32], counts: NDArray[np.float32], unsure_below: float) -> Verdict:
+def judge(
+    scores: NDArray[np.float32],
+    counts: NDArray[np.float32],
+    unsure_below: float,
+    one_odds: float = 1.0,
+) -> Verdict:
     """Return the verdict on an image of a digit.
 
     Args:
         scores: (11,) calibrated probabilities, the last one for "not a digit".
         counts: (4,) the eye's probabilities of each ``Count``.
         unsure_below: a verdict with less confidence is ``unsure``.
+        one_odds: see ``model.Settings``.
     """
     probabilities = tuple(float(p) for p in scores)
     *digits, none = probabilities
@@ -267,7 +275,7 @@ def judge(scores: NDArray[np.float32], counts: NDArray[np.float32], unsure_below
     digit = str(digits.index(confidence))
     marked = counts.argmax() == Count.MARKED
     # The marks are in ``none``; which digit they are on is for the classifier to say.
-    seen = sum(digits) / model.probability_of_one(counts) if marked else 1 - none
+    seen = sum(digits) / model.probability_of_one(counts, one_odds) if marked else 1 - none
     if seen < 1 - SURELY_NONE:
         return Verdict(Status.UNSURE, None, None, probabilities, Doubt.NOT_A_DIGIT)
     if marked or none > confidence:

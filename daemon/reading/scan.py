@@ -45,11 +45,14 @@ class LineDetection:
         strip: of the line of writing; black if there is no ink.
         mask: (H, W) uint8, 1 on the ink; in the page's proportions.
         counts: (4,) float32, the eye's probabilities of each ``Count`` for the whole page.
+        left_out: the highest probability of ink next to the line, of what is not in the mask: it
+            may be a digit or a comma that was missed.
     """
 
     strip: Strip
     mask: Bytes
     counts: Floats
+    left_out: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,12 @@ class _Ink:
 
     Attributes:
         ink: (h, w) float32, the probability that a pixel belongs to the number.
+        left_out: (h, w) float32, the same of what is too small or too faint; 0 on the ink.
         region: rows and columns of the page.
     """
 
     ink: Floats
+    left_out: Floats
     region: tuple[slice, slice]
 
 
@@ -76,7 +81,7 @@ def detect_line(segment: Segment, pixels: Bytes) -> LineDetection:
     mask = np.zeros((height, width), np.uint8)
     view = crop_view(pixels, np.s_[0:height, 0:width])
     segmentation = segment(view.pixels)
-    found = _clean(_Ink(segmentation.ink[view.inside], view.region))
+    found = _clean(segmentation.ink[view.inside], view.region)
     line = _choose_line(found, height, width)
     if line is not None and line.height < _LOW * view.scale:
         gap = 0.0 if found is None else _measure_gap(found) * view.scale
@@ -88,14 +93,14 @@ def detect_line(segment: Segment, pixels: Bytes) -> LineDetection:
     scaled = cv2.resize(part.ink, there.shape[::-1], interpolation=cv2.INTER_LINEAR)
     np.greater(scaled, INK, out=there, casting="unsafe")
     strip = make_strip(pixels[part.region], part.ink)
-    return LineDetection(strip, mask, segmentation.counts)
+    return LineDetection(strip, mask, segmentation.counts, float(part.left_out.max()))
 
 
-def _clean(found: _Ink) -> _Ink | None:
-    """Return the ink without specks; ``None`` if none is left."""
-    least = (_SPECK * measure_stroke(found.ink)) ** 2
-    ink = clean_ink(found.ink, lambda _: least)
-    return None if ink is None else _Ink(ink, found.region)
+def _clean(seen: Floats, region: tuple[slice, slice]) -> _Ink | None:
+    """Return what the eye saw in a region without specks; ``None`` if nothing is left."""
+    least = (_SPECK * measure_stroke(seen)) ** 2
+    ink = clean_ink(seen, lambda _: least)
+    return None if ink is None else _Ink(ink, np.where(ink > 0, np.float32(0), seen), region)
 
 
 def _choose_line(found: _Ink | None, height: int, width: int) -> Line | None:
@@ -121,7 +126,7 @@ def _look_to_the_ends(segment: Segment, pixels: Bytes, line: Line, gap: float) -
     near = beside = max(_BESIDE * line.height, _GAPS * gap)
     found = None
     for _ in range(_LONGER):
-        found = _clean(_look_along(segment, pixels, line, beside))
+        found = _clean(*_look_along(segment, pixels, line, beside))
         if found is None:
             break
         looked, scale = found.region[1], line.height / _IN_TILE
@@ -142,8 +147,10 @@ def _measure_gap(found: _Ink) -> int:
     return int(np.diff(columns).max(initial=1)) - 1
 
 
-def _look_along(segment: Segment, pixels: Bytes, line: Line, beside: float) -> _Ink:
-    """Return the ink along a line, which the eye looks at in tiles.
+def _look_along(
+    segment: Segment, pixels: Bytes, line: Line, beside: float
+) -> tuple[Floats, tuple[slice, slice]]:
+    """Return what the eye sees along a line, which it looks at in tiles, and in which region.
 
     A digit that a tile cuts may be missed there. Where tiles overlap, each counts the less, the
     nearer a pixel is to its left or right edge.
@@ -172,7 +179,7 @@ def _look_along(segment: Segment, pixels: Bytes, line: Line, beside: float) -> _
         # A page that is smaller than a tile fills the view.
         total[tile] += weight * cv2.resize(seen, total[tile].shape[::-1])
         weights[tile] += weight
-    return _Ink(total / np.maximum(weights, 1), region)
+    return total / np.maximum(weights, 1), region
 
 
 def _reach_around(
@@ -217,7 +224,8 @@ def _crop(found: _Ink) -> _Ink:
         stop = min(side.stop - side.start, ceil((last + margin) * scale))
         region.append(slice(side.start + start, side.start + stop))
         inner.append(slice(int(start / scale), ceil(stop / scale)))
-    return _Ink(found.ink[inner[0], inner[1]], (region[0], region[1]))
+    part = inner[0], inner[1]
+    return _Ink(found.ink[part], found.left_out[part], (region[0], region[1]))
 
 
 def touches_left(pixels: Bytes, mask: Bytes) -> bool:

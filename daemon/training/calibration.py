@@ -1,6 +1,7 @@
 """Fit what turns a network's answers into confidence, and the thresholds, to validation data."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,12 @@ from daemon.records import DIGITS
 # Of the validation data that are said to be ok, at most this share may be wrong. They have harder
 # drawings than people's, letters and pairs among them; on people's drawings the share is smaller.
 WRONG_AT_MOST = 0.01
-# The same of numbers. With 0.01, of the validation numbers 4 % would be ok: many of their digits
-# overlap as nobody's do.
-WRONG_NUMBERS_AT_MOST = 0.03
+# The same of numbers. With 0.01, of the validation numbers 35 % would be ok instead of 47 %: many
+# of their digits overlap as nobody's do.
+WRONG_NUMBERS_AT_MOST = 0.02
 LOWEST, HIGHEST = 0.5, 0.99  # a threshold outside them would flag nothing or too much
+_TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(3.0), 55))
+_ODDS = 1.0, *2.0 ** np.arange(-2, 5.5, 0.5)
 BINS = 15  # of confidence, for the calibration error (Guo et al. 2017)
 
 
@@ -34,9 +37,10 @@ def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A fitted temperature and threshold of ``unsure``, with the remaining calibration error."""
+    """What was fitted, see ``model.Settings``, with the remaining calibration error."""
 
     temperature: float
+    one_odds: float
     unsure_below: float
     calibration_error: float
 
@@ -51,15 +55,20 @@ def fit_calibration(
         counts: (N, 4) the eye's probabilities of each ``Count``.
         labels: (N,) 0 to 10.
     """
-    temperatures = np.exp(np.linspace(np.log(0.2), np.log(3.0), 109))
-    best = min(temperatures, key=lambda t: log_loss(logits, counts, labels, float(t)))
-    scores = model.probabilities(logits, counts, float(best))
+    # Of 12,009 validation glyphs 88.6 % of the digits are ok with fitted odds, 86.6 % with the
+    # eye's own, and as many of them are wrong.
+    best = min(
+        ((float(t), float(odds)) for t in _TEMPERATURES for odds in _ODDS),
+        key=lambda fit: log_loss(logits, counts, labels, *fit),
+    )
+    scores = model.probabilities(logits, counts, *best)
     confidence = scores[:, :DIGITS].max(axis=1)
     right = scores[:, :DIGITS].argmax(axis=1) == labels
     has_digit = scores[:, DIGITS] <= confidence
     digits = labels < DIGITS
     return Calibration(
-        temperature=float(best),
+        temperature=best[0],
+        one_odds=best[1],
         unsure_below=choose_threshold(confidence[has_digit], right[has_digit]),
         calibration_error=calibration_error(confidence[digits], right[digits]),
     )
@@ -89,9 +98,10 @@ def log_loss(
     counts: NDArray[np.float32],
     labels: NDArray[np.int64],
     temperature: float,
+    one_odds: float = 1.0,
 ) -> float:
     """Return the mean negative log likelihood, in nats."""
-    scores = model.probabilities(logits, counts, temperature)
+    scores = model.probabilities(logits, counts, temperature, one_odds)
     return float(-np.log(scores[np.arange(len(labels)), labels] + 1e-9).mean())
 
 
@@ -102,16 +112,19 @@ class NumberReadings:
     Attributes:
         log_probability: float, of the best text, natural.
         margin: float, its distance to the log probability of the runner-up.
+        left_out: float, the highest probability of ink that is not in the strip.
         length: int, characters of the best text.
         right: bool, whether the best text is the label.
     """
 
     log_probability: NDArray[np.floating]
     margin: NDArray[np.floating]
+    left_out: NDArray[np.floating]
     length: NDArray[np.integer]
     right: NDArray[np.bool_]
 
 
+_RISING = 3  # of the features are such that more of them is never less confidence
 _STEPS = 50  # Newton's method needs about ten
 # Weight of the squared weights in the loss, against the sum of N losses: too little to be noticed,
 # but it keeps the weights finite if the readings can be separated, or all are right.
@@ -121,25 +134,33 @@ _RIDGE = 1e-2
 def fit_number_calibration(readings: NumberReadings) -> model.LineCalibration:
     """Fit the confidence of whole numbers, and its threshold, to validation data.
 
-    The weights of the log probability and of the margin are not negative, so that a text that is
-    more probable, or farther from its runner-up, never has less confidence.
+    The weights of the log probability, of the margin and of what was seen are not negative, so that
+    a text that is more probable, or farther from its runner-up, never has less confidence, nor one
+    beside which less ink was left out.
 
     Args:
         readings: of strings of all lengths, and of things that are no number (never ``right``).
     """
-    features = model.line_features(readings.log_probability, readings.margin, readings.length)
+    features = model.line_features(
+        readings.log_probability, readings.margin, readings.left_out, readings.length
+    )
     right = readings.right
     # The loss is convex: if its minimum has a negative weight, the minimum without negative
-    # weights is the best of those with one or both of them at 0.
-    subsets = [(0, 1, 2, 3), (0, 2, 3), (1, 2, 3), (2, 3)]
-    fits = [_fit_logistic(features, right, list(subset)) for subset in subsets]
-    allowed = [weights for weights in fits if weights[0] >= 0 and weights[1] >= 0]
+    # weights is the best of those with some of them at 0.
+    subsets = [
+        [*some, 3, 4]
+        for count in range(_RISING + 1)
+        for some in combinations(range(_RISING), count)
+    ]
+    fits = [_fit_logistic(features, right, subset) for subset in subsets]
+    allowed = [weights for weights in fits if (weights[:_RISING] >= 0).all()]
     best = min(allowed, key=lambda weights: _logistic_loss(features, right, weights))
     confidence = model.logistic(features @ best)
-    log_probability, margin, length, bias = map(float, best)
+    log_probability, margin, seen, length, bias = map(float, best)
     return model.LineCalibration(
         log_probability=log_probability,
         margin=margin,
+        seen=seen,
         length=length,
         bias=bias,
         unsure_below=choose_threshold(confidence, right, WRONG_NUMBERS_AT_MOST),
@@ -152,7 +173,7 @@ def _fit_logistic(
     """Return the weights of a logistic regression on some features by Newton's method.
 
     Args:
-        features: (N, 4).
+        features: (N, 5).
         right: (N,) what is predicted.
         used: columns of the features; the weights of the others are 0.
     """

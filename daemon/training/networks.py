@@ -32,6 +32,9 @@ from daemon.training.strips import StripBatch
 EYE_CHANNELS, EYE_REPEATS = (8, 16, 32, 64), (0, 1, 1, 2)
 # The mask's loss against the count's: a mean over pixels, most of which are easy.
 _MASK_WEIGHT = 5.0
+# A pixel of a dot counts up to this many times as much as one of a stroke: it has few, and a number
+# without its comma is another one. It is a dot's if less than _DENSE of the cells around have ink.
+_DOT_WEIGHT, _DENSE, _AROUND = 2.0, 0.1, 7
 
 # The classifier's channels at 28, 14 and 7 px; 36 million multiply-adds. With (24, 48, 96), 20
 # million, training and reading take half the time.
@@ -101,6 +104,9 @@ def eye_loss(answers: Any, ink: Any, counts: Any) -> Any:
     wanted = tf.nn.space_to_depth(scale_pixels(ink[..., None]), CELL)
     known = tf.nn.space_to_depth(tf.cast(ink[..., None] != UNKNOWN, tf.float32), CELL)
     mask = tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=cells)
+    density = tf.nn.avg_pool2d(tf.reduce_mean(wanted, axis=3, keepdims=True), _AROUND, 1, "SAME")
+    lonely = tf.nn.relu(1 - density / _DENSE) * wanted
+    known *= 1 + (_DOT_WEIGHT - 1) * lonely
     counted = tf.cast(counts != UNCOUNTED, tf.float32)
     count = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.maximum(counts, 0), logits=logits
@@ -173,7 +179,7 @@ def run_with_keras(classifier: Any) -> litert.Forward:
 def build_line(seed: int, *, learning: bool = False) -> Any:
     """Build the line reader, a residual network for CTC (Graves et al. 2006).
 
-    It maps (N, 32, W, 1) float32 to (N, W/4, 17) logits, see ``reading.line``; W is a multiple
+    It maps (N, 32, W, 1) float32 to (N, W/2, 17) logits, see ``reading.line``; W is a multiple
     of 4.
 
     Args:
@@ -197,7 +203,8 @@ def build_line(seed: int, *, learning: bool = False) -> Any:
     x = layers.ZeroPadding2D((0, 1))(x)
     x = layers.Conv2D(last, (x.shape[1], 3), use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.97)(x))
-    x = layers.Conv2D(line.CLASSES, 1)(layers.Dropout(0.2)(x))
+    # Each column of features, 4 px wide, answers for two time steps.
+    x = layers.Conv2D(2 * line.CLASSES, 1)(layers.Dropout(0.2)(x))
     return keras.Model(strip, layers.Reshape((-1, line.CLASSES))(x))
 
 

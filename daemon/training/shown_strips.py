@@ -10,7 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
+from itertools import compress
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,8 +30,9 @@ from daemon.training.writing import Writing
 PAGES = 250  # in a unit of work
 _DRAWN = 0.35  # share of the pages that are drawings; the others are paper
 _NEIGHBOURED = 0.5  # share of the sheets of paper that may have neighbours which the edge cuts
-# A strip is learnt from if so much of the writing was found, and so little else, as a share of it.
-_FOUND, _ELSE = 0.8, 0.3
+# A strip is learnt from if so much of the writing was found, so much of each piece of it, and so
+# little else, as a share of it. Of a strip without its comma the reader would learn to invent one.
+_FOUND, _OF_EACH, _ELSE = 0.85, 0.4, 0.3
 _HALF = 127
 
 
@@ -41,26 +44,25 @@ class ShownStrips:
         columns: (32, sum of all widths) uint8, the strips side by side.
         widths: (N,) of the strips, px.
         texts: (N, L) int32, the symbols' classes, padded with -1.
+        left_out: (N,) float32, the highest probability of ink that is not in the strip.
         is_found: (N,) bool, whether the eye found the writing and little else.
     """
 
     columns: Bytes
     widths: NDArray[np.int64]
     texts: NDArray[np.int32]
+    left_out: NDArray[np.float32]
     is_found: NDArray[np.bool_]
 
-    def __iter__(self) -> Iterator[tuple[Bytes, list[int], bool]]:
-        """Return each strip, (32, W) uint8, with its symbols and whether it was found."""
+    def __iter__(self) -> Iterator[tuple[Bytes, list[int]]]:
+        """Return each strip, (32, W) uint8, with its symbols."""
         ends = np.cumsum(self.widths)
-        for end, width, text, is_found in zip(
-            ends, self.widths, self.texts, self.is_found, strict=True
-        ):
-            yield self.columns[:, end - width : end], text[text >= 0].tolist(), bool(is_found)
+        for end, width, text in zip(ends, self.widths, self.texts, strict=True):
+            yield self.columns[:, end - width : end], text[text >= 0].tolist()
 
     def draw_batches(self, rng: Generator) -> list[StripBatch]:
         """Return the strips that were found in batches, in random order."""
-        found = [(strip, symbols) for strip, symbols, is_found in self if is_found]
-        return strips.batch_by_width(found, rng)
+        return strips.batch_by_width(compress(self, self.is_found), rng)
 
 
 def gather(
@@ -83,21 +85,22 @@ def gather(
     else:
         # Spawn, because TensorFlow's threads may not survive a fork.
         spawn = multiprocessing.get_context("spawn")
-        shown: list[tuple[Bytes, list[int], bool]] = []
+        shown: list[_Shown] = []
         with ProcessPoolExecutor(mp_context=spawn) as workers:
             for part in workers.map(partial(_show_unit, pool, eye, seed), range(units)):
                 shown.extend(part)
                 on_unit(1)
         whole = cached.with_suffix(".part.npz")
-        longest = max(len(symbols) for _, symbols, _ in shown)
+        longest = max(len(each.symbols) for each in shown)
         np.savez_compressed(
             whole,
-            columns=np.concatenate([strip for strip, _, _ in shown], axis=1),
-            widths=np.array([strip.shape[1] for strip, _, _ in shown]),
+            columns=np.concatenate([each.strip for each in shown], axis=1),
+            widths=np.array([each.strip.shape[1] for each in shown]),
             texts=np.array(
-                [symbols + [-1] * (longest - len(symbols)) for _, symbols, _ in shown], np.int32
+                [each.symbols + [-1] * (longest - len(each.symbols)) for each in shown], np.int32
             ),
-            is_found=np.array([is_found for _, _, is_found in shown]),
+            left_out=np.array([each.left_out for each in shown], np.float32),
+            is_found=np.array([each.is_found for each in shown]),
         )
         whole.replace(cached)
     with np.load(cached) as stored:
@@ -109,9 +112,16 @@ _load_eye = lru_cache(maxsize=1)(litert.load_eye)
 _load_composer = lru_cache(maxsize=1)(lambda pool: Composer(load_pool(pool)))
 
 
-def _show_unit(
-    pool: Path, eye: bytes, seed: int, number: int
-) -> list[tuple[Bytes, list[int], bool]]:
+class _Shown(NamedTuple):
+    """One element of ``ShownStrips``; the strip is (32, W) uint8."""
+
+    strip: Bytes
+    symbols: list[int]
+    left_out: float
+    is_found: bool
+
+
+def _show_unit(pool: Path, eye: bytes, seed: int, number: int) -> list[_Shown]:
     """Show a unit's pages to the eye; those on which it finds no ink are left out."""
     cv2.setNumThreads(1)
     segment, composer = _load_eye(eye), _load_composer(pool)
@@ -123,7 +133,8 @@ def _show_unit(
         found = detect_line(segment, page.pixels)
         strip = found.strip.pixels
         if strip.any() and strips.has_room(symbols, strip.shape[1]):
-            shown.append((strip, symbols, _is_found(found.mask, page.mask)))
+            is_found = _is_found(found.mask, page.mask)
+            shown.append(_Shown(strip, symbols, found.left_out, is_found))
     return shown
 
 
@@ -139,11 +150,18 @@ def _compose_page(
 
 
 def _is_found(mask: Bytes, target: Bytes) -> bool:
-    """Return whether a mask covers the target, (H, W) uint8, and little else."""
+    """Return whether a mask covers each piece of the target, (H, W) uint8, and little else."""
     wanted, found = target > _HALF, mask > 0
+    count, labels = cv2.connectedComponents(wanted.astype(np.uint8))
+    sizes = np.bincount(labels[wanted], minlength=count)[1:]
+    covered = np.bincount(labels[wanted & found], minlength=count)[1:]
     near = cv2.dilate(wanted.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    whole = max(1, int(wanted.sum()))
-    return bool((wanted & found).sum() >= _FOUND * whole and (found & ~near).sum() <= _ELSE * whole)
+    whole = max(1, int(sizes.sum()))
+    return bool(
+        covered.sum() >= _FOUND * whole
+        and (covered >= _OF_EACH * sizes)[sizes > 1].all()
+        and (found & ~near).sum() <= _ELSE * whole
+    )
 
 
 def mix(

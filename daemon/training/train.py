@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.reading import line, litert, model
-from daemon.reading.glyph import Bytes
 from daemon.records import is_number
 from daemon.training import (
     data,
@@ -161,7 +160,7 @@ def train(
     held_strips = [batch for unit in units for batch in unit]
     reader, compiled_line, line_history = _train_line(run, pool, held_strips, eye)
     shown = _show_strips(run, held_pool, eye, settings.seed + 1, HELD_SHOWN)
-    calibrated = _calibrate(flatbuffer, held_glyphs, compiled_line, shown, held_strips, settings)
+    calibrated = _calibrate(flatbuffer, held_glyphs, compiled_line, shown, settings)
     trained = networks.Networks(classifier, flatbuffer, eye, reader, compiled_line)
     networks.save(trained, calibrated, out)
     return Trained(calibrated, (*eye_history, *history, *line_history), sets.test)
@@ -302,19 +301,15 @@ def _calibrate(
     held: GlyphCache,
     compiled_line: bytes,
     shown: ShownStrips,
-    held_strips: Sequence[strips.StripBatch],
     settings: TrainSettings,
 ) -> model.Settings:
     """Calibrate the compiled networks' answers on the validation data."""
     logits = litert.load_classifier(flatbuffer)(held.glyphs)
     fitted = fit_calibration(logits, held.counts, held.labels)
-    # What the eye missed cannot be seen in a strip.
-    found = [(pixels, symbols) for pixels, symbols, is_found in shown if is_found]
-    composed = strips.unstack(held_strips)
-    read_line = litert.load_line(compiled_line)
-    numbers, share = _read_strips(read_line, chain(found, composed))
+    numbers, share = _read_strips(litert.load_line(compiled_line), shown)
     return model.Settings(
         temperature=fitted.temperature,
+        one_odds=fitted.one_odds,
         unsure_below=fitted.unsure_below,
         line=fit_number_calibration(numbers),
         training=settings.describe(),
@@ -326,28 +321,28 @@ def _calibrate(
     )
 
 
-def _read_strips(
-    read: litert.ReadLine, labelled: Iterable[tuple[Bytes, list[int]]]
-) -> tuple[NumberReadings, float]:
-    """Read strips, (32, W) uint8 each, whose symbols are known.
+def _read_strips(read: litert.ReadLine, shown: ShownStrips) -> tuple[NumberReadings, float]:
+    """Read the eye's strips of validation pages.
 
     Returns:
         The readings that are numbers, since others are never ``ok``; and how many of the strips
         that are numbers are read right, as a share.
     """
-    readings, right = [], []
+    readings, left_out, right = [], [], []
     numbers = hits = 0
-    for pixels, symbols in labelled:
+    for (pixels, symbols), beside in zip(shown, shown.left_out, strict=True):
         reading, label = line.decode(read(line.Strip(pixels))), line.spell(symbols)
         numbers += is_number(label)
         hits += is_number(label) and reading.text == label
         if is_number(reading.text):
             readings.append(reading)
+            left_out.append(beside)
             right.append(reading.text == label)
     return (
         NumberReadings(
             np.array([reading.log_probability for reading in readings]),
             np.array([reading.margin for reading in readings]),
+            np.array(left_out),
             np.array([len(reading.text) for reading in readings]),
             np.array(right, np.bool_),
         ),

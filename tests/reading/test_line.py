@@ -133,7 +133,7 @@ def test_a_text_is_decoded_with_its_symbols() -> None:
     assert four.confidence > 0.99
     assert seven.confidence == pytest.approx(0.6, abs=0.01)
     assert seven.alternative == "1"
-    assert (four.column, seven.column) == pytest.approx((8, 18), abs=0.5)
+    assert (four.column, seven.column) == pytest.approx((2 * line.STEP, 4.5 * line.STEP), abs=0.2)
 
 
 def test_probabilities_of_single_digits_and_of_nothing_are_exact() -> None:

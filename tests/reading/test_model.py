@@ -173,7 +173,7 @@ def test_broken_calibration_of_numbers_is_refused(tmp_path: Path, line: object) 
 
 
 def test_calibration_of_numbers_is_read_from_the_model_file(tmp_path: Path) -> None:
-    stored = model.LineCalibration(2.0, 0.5, -0.25, 1.0, unsure_below=0.75)
+    stored = model.LineCalibration(2.0, 0.5, 1.5, -0.25, 1.0, unsure_below=0.75)
     assert model.load(altered(tmp_path, line=asdict(stored))).settings.line == stored
 
 

@@ -12,7 +12,7 @@ from daemon.reading.model import LineCalibration
 from daemon.reading.numbers import judge_number
 from daemon.records import Status, Symbol, Verdict
 
-CALIBRATION = LineCalibration(1.0, 0.0, 0.0, 4.0, unsure_below=0.9)
+CALIBRATION = LineCalibration(1.0, 0.0, 6.0, 0.0, -2.0, unsure_below=0.9)
 
 
 def read(text: str, chance: float = 0.999, *, doubts: dict[int, str] | None = None) -> LineReading:
@@ -33,8 +33,14 @@ def read(text: str, chance: float = 0.999, *, doubts: dict[int, str] | None = No
     return LineReading(text, symbols, math.log(chance), "", math.log(1 - chance), np.array(singles))
 
 
-def judge(reading: LineReading, *, fills: bool = False) -> Verdict:
-    return judge_number(reading, CALIBRATION, CALIBRATION.unsure_below, dash_fills_field=fills)
+def judge(reading: LineReading, *, fills: bool = False, left_out: float = 0.0) -> Verdict:
+    return judge_number(
+        reading,
+        CALIBRATION,
+        CALIBRATION.unsure_below,
+        left_out=left_out,
+        dash_fills_field=fills,
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,13 @@ def test_a_number_is_read_as_it_is_written(text: str) -> None:
     assert (verdict.status, verdict.text, verdict.reason) == (Status.OK, text, "")
     assert verdict.confidence is not None
     assert verdict.confidence > 0.97
+
+
+def test_ink_that_is_not_in_the_strip_leaves_a_doubt() -> None:
+    assert judge(read("75")).status is Status.OK
+    verdict = judge(read("75"), left_out=0.45)
+    assert (verdict.status, verdict.text) == (Status.UNSURE, "75")
+    assert verdict.reason.startswith("low confidence")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_confidence_below_the_threshold_is_unsure() -> None:
 def test_digit_with_marks_is_unsure_with_the_classifiers_guess(marked: float) -> None:
     counts = np.array([0, 1 - marked, 0, marked], np.float32)
     digit, scribble = (
-        model.probabilities(logits, counts[None], 1.0)[0]
+        model.probabilities(logits, counts[None], 1.0, 1.0)[0]
         for logits in (one_hot(4, 12.0), one_hot(10, 12.0))
     )
     verdict = judge(digit, counts, 0.5)

@@ -82,6 +82,7 @@ def test_a_large_number_is_looked_at_once() -> None:
     found = detect_line(eye, pixels)
     assert eye.views == 1
     assert overlap(found, mask) > 0.75
+    assert found.left_out == 0
 
 
 def test_commas_stay_and_specks_go() -> None:
@@ -89,11 +90,12 @@ def test_commas_stay_and_specks_go() -> None:
     comma = mask.copy()
     cv2.line(comma, (100, 88), (96, 100), 1, 6)
     pixels[comma > 0] = 40
-    pixels[30, 100] = pixels[50, 120] = 40  # one pixel each
+    pixels[29:31, 99:101] = pixels[50, 120] = 40
     found = detect_line(Threshold(), pixels)
     assert overlap(found, comma) > 0.75
     assert count_columns(found) == 3
     assert not found.mask[28:32, 98:102].any()
+    assert found.left_out == 1
 
 
 def test_a_page_without_ink_has_a_black_strip() -> None:

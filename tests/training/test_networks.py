@@ -25,7 +25,7 @@ def build_line_reader(width: int | None, classes: int = line.CLASSES) -> object:
         x = layers.Conv2D(channels, 3, stride, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Conv2D(16, (4, 1), activation="relu")(x)
-    return keras.Model(image, layers.Reshape((-1, classes))(layers.Conv2D(classes, 1)(x)))
+    return keras.Model(image, layers.Reshape((-1, classes))(layers.Conv2D(2 * classes, 1)(x)))
 
 
 def draw_strips(width: int, count: int, seed: int) -> list[np.ndarray]:
@@ -38,13 +38,13 @@ def test_one_compiled_line_reader_answers_strips_of_all_widths() -> None:
     read = litert.load_line(networks.compile_for_litert(build_line_reader(None), examples))
     [wide] = draw_strips(1024, 1, seed=2)
     whole = read(line.Strip(wide))
-    assert whole.shape == (256, line.CLASSES)
+    assert whole.shape == (1024 // line.STEP, line.CLASSES)
     assert np.abs(whole).max() > 0.01
     for width in (160, 32, 96, 160):
         part = read(line.Strip(np.ascontiguousarray(wide[:, :width])))
         assert part.shape == (width // line.STEP, line.CLASSES)
         # The steps next to the edge see that nothing is behind it.
-        np.testing.assert_array_equal(part[:-3], whole[: len(part) - 3])
+        np.testing.assert_array_equal(part[:-6], whole[: len(part) - 6])
 
     fixed = Interpreter(model_content=networks.compile_for_litert(build_line_reader(160), examples))
     fixed.allocate_tensors()
@@ -58,7 +58,7 @@ def test_one_compiled_line_reader_answers_strips_of_all_widths() -> None:
 def test_strips_to_calibrate_on_may_differ_in_width() -> None:
     examples = [*draw_strips(64, 3, seed=2), *draw_strips(224, 3, seed=3)]
     read = litert.load_line(networks.compile_for_litert(build_line_reader(None), examples))
-    assert read(line.Strip(examples[0])).shape == (16, line.CLASSES)
+    assert read(line.Strip(examples[0])).shape == (64 // line.STEP, line.CLASSES)
 
 
 def test_other_networks_are_no_line_readers() -> None:
