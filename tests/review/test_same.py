@@ -14,9 +14,12 @@ from daemon.outbox.results import PERSON, final_rows
 from support.factories import BLANK, BROKEN, SURE, doubtful
 from support.site import Server, Site, png
 from support.waiting import until
+from tests.review.test_browser import opened, shows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture
@@ -160,3 +163,37 @@ def test_file_that_failed_again_waits_once(site: Site, server: Server) -> None:
         "the newer row only",
     )
     assert not server.request(f"/api/rows/{old}").json["can_retry"]
+
+
+def test_queue_in_a_browser_asks_once_and_offers_to_retry(
+    browser: Browser, site: Site, server: Server
+) -> None:
+    site.add("broken1.png", BROKEN, b"text 1")
+    site.add("broken2.png", BROKEN, b"text 2")
+    rows = ids_of(site)
+    server.wait_for_rows(len(rows))
+    for page in opened(browser, server):
+        shows(page, "other.png")
+        page.keyboard.press("n")
+        shows(page, "first.png")
+        page.keyboard.press("4")
+        shows(page, "broken1.png")  # the same bytes are not asked about again
+        page.keyboard.press("u")
+        shows(page, "first.png")
+        page.keyboard.press("ArrowRight")
+        shows(page, "second.png")
+        assert page.is_hidden("#answer")
+        page.keyboard.press("5")
+        shows(page, "broken1.png")
+        (site.outbox / FAILED / "broken1.png").unlink()
+        shows(page, "broken2.png")
+        page.click("#retry button")
+        page.wait_for_selector("#done:not([hidden])")
+        assert [path.name for path in site.inbox.glob("[!.]*")] == ["broken2.png"]
+        assert results(site)["third.png"] == "5"
+        page.goto(f"{server.base}/row/{rows['third.png']}")
+        shows(page, "third.png")
+        assert page.inner_text("#answer").startswith("Same file as second.png, answered 5, by ")
+        page.keyboard.press("u")
+        page.wait_for_selector("#answer", state="hidden")
+        assert not any(label for name, label in results(site).items() if name != "other.png")

@@ -23,6 +23,7 @@ export function show(item) {
     : [STATUS[item.status], item.reason].filter(Boolean).join(": ");
   const time = new Date(item.received_at).toLocaleString();
   by("file").textContent = `${item.file}, ${time}`;
+  by("retry").hidden = !item.can_retry;
   answer(item);
   bars(item);
   const seen = by("seen");
@@ -43,7 +44,8 @@ export function offer(item, value) {
 export function answer(item) {
   const line = by("answer");
   line.hidden = !item.label;
-  line.textContent = item.label ? `Answered: ${named(item.label)}, by ${item.by}` : "";
+  const same = item.same_as && `Same file as ${item.same_as.file || "another one"}, answered`;
+  line.textContent = item.label ? `${same || "Answered:"} ${named(item.label)}, by ${item.by}` : "";
 }
 
 function bars(item) {
@@ -65,7 +67,8 @@ function bars(item) {
 
 function say(item) {
   const guess = item.digit ? [`perhaps ${item.digit}`, percent(item.confidence)] : ["no guess"];
-  const label = item.label && `answered ${named(item.label)}`;
+  const same = item.same_as ? `same file as ${item.same_as.file || "another one"}, ` : "";
+  const label = item.label && `${same}answered ${named(item.label)}`;
   by("said").textContent = `${item.file}: ${[...guess, item.reason, label].filter(Boolean).join(", ")}`;
 }
 

@@ -41,13 +41,42 @@ export class Queue {
     do {
       data = await get(`/api/queue?after=${encodeURIComponent(after)}`);
       const fresh = data.items.filter((item) => !known.has(item.id));
-      this.items.push(...fresh);
+      for (const item of fresh) this.add(item);
       if (fresh.length) break;
       after = data.items.at(-1)?.place ?? "";
     } while (!data.is_last && after);
     this.isLast = data.is_last;
     this.ahead();
     return data.state;
+  }
+
+  // Add an item behind the others, but before the files that could not be read.
+  add(item) {
+    const isError = (other, place) => place > this.position && other.can_retry && !other.label;
+    const place = item.can_retry ? -1 : this.items.findIndex(isError);
+    this.items.splice(place < 0 ? this.items.length : place, 0, item);
+  }
+
+  // Forget an item; return whether it was the current one.
+  remove(item) {
+    const place = this.items.indexOf(item);
+    if (place < 0) return false;
+    this.items.splice(place, 1);
+    if (place < this.position) this.position -= 1;
+    return place === this.position;
+  }
+
+  // Give the answer to an item to those with the same content that have none of their own.
+  // undoneId: the id of the item whose answer was undone with it, or undefined.
+  share(item, undoneId) {
+    for (const other of this.items) {
+      if (other === item || !item.sha256 || other.sha256 !== item.sha256) continue;
+      if (other.label && !other.same_as && other.id !== undoneId) continue;
+      other.label = item.label;
+      other.by = item.by;
+      other.source = "";
+      other.same_as = item.label ? item.same_as ?? { id: item.id, file: item.file } : null;
+    }
   }
 
   // Load the next pictures.

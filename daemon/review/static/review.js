@@ -1,6 +1,6 @@
 // The review page: one key answers, the server stores it, the next item appears.
 
-import { at, get } from "./api.js";
+import { at, get, post } from "./api.js";
 import { listen } from "./events.js";
 import "./drop.js";
 import * as shown from "./item.js";
@@ -87,11 +87,15 @@ function update(item, row) {
   item.label = row.label;
   item.by = row.by;
   item.source = row.source;
+  item.same_as = row.same_as;
+  item.can_retry = row.can_retry;
 }
 
 function done(attempt, row) {
   const { item, label, isUndo } = attempt;
+  const undoneId = label === "undo" ? item.same_as?.id : undefined;
   update(item, row);
+  queue.share(item, undoneId);
   if (!isUndo && label !== "undo") stored.push(attempt);
   report(attempt);
   if (queue.current === item) {
@@ -130,7 +134,8 @@ function recall() {
 
 // Say what was stored for which file.
 function report({ item, label }) {
-  const text = label === "undo" ? `Undone: ${item.file} has no answer.`
+  const left = item.label ? `has the answer of ${item.same_as?.file || "the same file"}` : "has no answer";
+  const text = label === "undo" ? `Undone: ${item.file} ${left}.`
     : `Stored ${named(label)} for ${item.file}.`;
   const line = by("stored").querySelector("span");
   line.textContent = text;
@@ -151,9 +156,9 @@ function dropped(attempt) {
 function answer(label) {
   const item = queue.current;
   if (item === null) return;
-  const { label: before, source: sourceBefore, turns } = item;
+  const { label: before, source: sourceBefore, same_as: sharedBefore, turns } = item;
   const isTurned = Boolean(turns) && label !== "undo";
-  sender.store({ item, label, isTurned, isUndo: false, before, sourceBefore, tries: 0 });
+  sender.store({ item, label, isTurned, isUndo: false, before, sourceBefore, sharedBefore, tries: 0 });
 }
 
 function accept() {
@@ -199,7 +204,8 @@ function undo() {
 function undoLast() {
   const undone = stored.pop();
   if (undone === undefined) return;
-  const { item, before } = undone;
+  const { item, sharedBefore } = undone;
+  const before = sharedBefore ? "" : undone.before; // that answer is another file's
   queue.back(item);
   render();
   // `reads` may have been another when the answer before was given.
@@ -207,6 +213,29 @@ function undoLast() {
   const label = canRestore ? before : "undo";
   const isTurned = canRestore && undone.sourceBefore === "turned";
   sender.store({ item, label, isTurned, isUndo: true, undone, before: item.label, tries: 0 });
+}
+
+// Put the file that could not be read back into the inbox.
+async function retry() {
+  const item = queue.current;
+  if (!item?.can_retry) return;
+  try {
+    await post("/api/retries", { id: item.id });
+  } catch (failure) {
+    hint(failure.message);
+    return;
+  }
+  by("stored").querySelector("span").textContent = `${item.file} is in the inbox again.`;
+  by("stored").querySelector("button").hidden = true;
+  takeOut(item);
+}
+
+// Take a file out of the queue that cannot be retried any more.
+function takeOut(item) {
+  item.can_retry = false;
+  if (queue.isQueue && !queue.remove(item)) return;
+  render();
+  refill();
 }
 
 function go(step) {
@@ -230,6 +259,7 @@ const actions = {
   "undo-last": undoLast,
   previous: () => go(-1),
   next: () => go(1),
+  retry,
   turn: () => { if (queue.current !== null) picture.turn(queue.current); },
 };
 
@@ -316,9 +346,10 @@ listen((data) => {
   for (const row of data.rows) {
     const item = queue.find(row.id);
     if (item === null || row.new || sender.concerns(item)) continue;
-    if (item !== queue.current && row.label !== item.label) {
+    if (item.can_retry || (item !== queue.current && row.label !== item.label)) {
       get(`/api/rows/${row.id}`).then((now) => {
-        if (item !== queue.current) update(item, now);
+        if (item.can_retry && !now.can_retry && !now.label && !sender.isBusy()) takeOut(item);
+        else if (item !== queue.current) update(item, now);
       }, () => {});
     }
   }
