@@ -55,6 +55,10 @@ class DestinationError(DigitdError):
     """A file that a command should write cannot be written, or must not be."""
 
 
+class NoSuchRowError(DigitdError):
+    """No table has a row with this id."""
+
+
 class ClusterError(DigitdError):
     """The cluster cannot read now; it may be able to later."""
 

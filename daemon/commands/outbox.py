@@ -13,6 +13,7 @@ from daemon.systemd.journal import set_up_logging
 from daemon.text import count, escape
 
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")  # of `results`, and the endings of their files
+_POLL_MS = 250  # how often `results --follow` looks for rows and answers
 TEXT_FORMATS = frozenset({"csv", "jsonl"})
 
 
@@ -62,7 +63,17 @@ def audit(config_file: Path) -> None:
     type=click.Choice(FORMATS),
     help="Default: what the ending of --out says, or else csv. parquet needs the package pyarrow.",
 )
-def results(config_file: Path, out: Path | None, format_: str | None) -> None:
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Print JSON lines: all rows, then each row that is added or answered, until Ctrl-C.",
+)
+@click.option(
+    "--after", metavar="ID", default="", help="With --follow: only what came after this row."
+)
+def results(
+    config_file: Path, out: Path | None, format_: str | None, *, follow: bool, after: str
+) -> None:
     """Print each row of predictions.csv with its final answer.
 
     Adds two columns: `answer`, and `answered_by` (`person` or `model`). A person's newest answer
@@ -74,6 +85,7 @@ def results(config_file: Path, out: Path | None, format_: str | None) -> None:
     Example:
       digitd results
       digitd results --out results.parquet
+      digitd results --follow | mosquitto_pub -t digits -l
       digitd results --format jsonl | jq -r 'select(.answer == null) | .file'
     """
     from daemon import config
@@ -81,6 +93,13 @@ def results(config_file: Path, out: Path | None, format_: str | None) -> None:
     from daemon.outbox.results import final_rows, open_output, write
     from daemon.review import workbook
 
+    if follow:
+        if out is not None or format_ not in {None, "jsonl"}:
+            raise click.UsageError("--follow prints JSON lines: leave out --out and --format")
+        _follow(config.load(config_file).outbox, after)
+        return
+    if after:
+        raise click.UsageError("--after needs --follow")
     chosen = format_ or (_find_format(out) if out is not None else "csv")
     is_terminal = out is None and sys.stdout.isatty()
     if is_terminal and chosen not in TEXT_FORMATS:
@@ -97,6 +116,32 @@ def results(config_file: Path, out: Path | None, format_: str | None) -> None:
             workbook.write(outbox, limits, stream)
         else:
             write(final_rows(outbox), stream, chosen)
+
+
+def _follow(outbox: Path, after: str) -> None:
+    """Print final answers as they come, until Ctrl-C or until nobody reads them."""
+    import os
+    import select
+
+    from daemon.outbox.feed import Feed
+    from daemon.outbox.results import format_json
+
+    out = sys.stdout.buffer
+    closed = select.poll()
+    closed.register(out, 0)  # only errors: the other end of a pipe was closed
+    try:
+        feed = Feed(outbox)
+        finals = feed.start(after)
+        while True:
+            for final in finals:
+                out.write(format_json(final).encode())
+            out.flush()
+            if closed.poll(_POLL_MS):
+                break
+            finals = feed.poll()
+    except (BrokenPipeError, KeyboardInterrupt):
+        # What is left in the buffer would be an error at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def _find_format(out: Path) -> str:
