@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,7 @@ class Source(StrEnum):
     QUEUE = "queue"
     SAMPLE = "sample"  # the random sample of ``ok`` rows, which alone measures the accuracy
     GALLERY = "gallery"
+    LOOK = "look"  # the look-through: a page of ``ok`` rows at once
     IMPORT = "import"
     TURNED = "turned"  # the view was turned: what the model saw lies on its side
 
@@ -108,13 +109,18 @@ def parse(line: str) -> Answer | None:
 
 
 def append(outbox: Path, answer: Answer) -> None:
-    """Append an answer and fsync it; several processes may do so at once.
+    """Append an answer; see ``append_all``."""
+    append_all(outbox, [answer])
+
+
+def append_all(outbox: Path, answers: Iterable[Answer]) -> None:
+    """Append answers with one write and one fsync; several processes may do so at once.
 
     A torn row at the end, left by a kill or a power failure, is cut off first.
 
     Raises:
         ConfigError: labels.csv is not digitd's.
-        OSError: the answer is not stored; it can be tried again.
+        OSError: none of the answers is stored; they can be tried again.
     """
     path = outbox / LABELS
     descriptor = _open_locked(path)
@@ -124,9 +130,9 @@ def append(outbox: Path, answer: Answer) -> None:
         if cut := files.cut_torn_lines(descriptor, lambda line: parse(line) is not None):
             log.warning("%s: cut a torn row of %d bytes", path, cut)
         size = os.fstat(descriptor).st_size
-        row = rows.csv_line(astuple(answer))
+        lines = "".join(rows.csv_line(astuple(answer)) for answer in answers)
         try:
-            files.append(descriptor, (row if size else HEADER + row).encode(), path)
+            files.append(descriptor, (lines if size else HEADER + lines).encode(), path)
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, size)

@@ -17,7 +17,9 @@ from daemon.records import Reads, Status
 from daemon.review.follow import Follower
 from daemon.text import escape
 
+MOST_ON_PAGE = 100  # answers to a page of the look-through
 _LONGEST_NAME = 64  # of a person, in characters
+_CHANGED = "the config says `reads: {reads}` since this page was loaded: load it again"
 _LOCATE = "SELECT number, position FROM rows WHERE id = ?"
 _OWN = f"SELECT id, label, by, source FROM answers WHERE id = ? AND label != '{UNDO}'"  # noqa: S608 - only names
 _FAILED = "SELECT id FROM failed WHERE name = ?"
@@ -149,12 +151,59 @@ class SubmittedAnswer:
             raise ValueError("in_queue, is_sample, is_turned: must be true or false")
         # In a page that shows the keys of digits, a key would answer a number.
         if data.get("reads", reads) != reads:
-            raise ValueError(
-                f"the config says `reads: {reads}` since this page was loaded: load it again"
-            )
+            raise ValueError(_CHANGED.format(reads=reads))
         if fault := labels.find_fault(texts["label"], reads):
             raise ValueError(f"label: {fault}")
         return cls(**texts | {"by": escape(texts["by"].strip()) or user}, **flags)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAnswer:
+    """The answer to one row of a page of the look-through; see ``SubmittedAnswer``."""
+
+    id: str
+    label: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedPage:
+    """The answers to the rows of a page of the look-through, as a browser sent them.
+
+    Attributes:
+        answers: at most one for each row.
+        by: the person's name.
+        reads: what the browser took the images to have.
+    """
+
+    answers: tuple[SeenAnswer, ...]
+    by: str
+    reads: Reads
+
+    @classmethod
+    def parse(cls, data: dict[str, Any], user: str, reads: Reads) -> Self:
+        """Return the answers in a JSON object; see ``SubmittedAnswer.parse``.
+
+        Raises:
+            ValueError: they are no answers; the text says why.
+        """
+        if data.get("reads", reads) != reads:
+            raise ValueError(_CHANGED.format(reads=reads))
+        given, by = data.get("answers"), data.get("by", "")
+        if not (isinstance(by, str) and isinstance(given, list)):
+            raise ValueError("answers: must be a list; by: must be a text")  # noqa: TRY004
+        answers = list[SeenAnswer]()
+        for one in given:
+            fields = one if isinstance(one, dict) else {"id": None}
+            texts: list[Any] = [fields.get(name, "") for name in ("id", "label", "seen")]
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError("answers: each must have the texts id, label and seen")
+            answers.append(SeenAnswer(*texts))
+            if not labels.is_label(answers[-1].label):
+                raise ValueError(f"label: {answers[-1].label!r} is no answer")
+        if not 0 < len(answers) <= MOST_ON_PAGE or len({one.id for one in answers}) < len(answers):
+            raise ValueError(f"answers: must be 1 to {MOST_ON_PAGE}, each to another row")
+        return cls(tuple(answers), escape(by.strip()) or user, reads)
 
 
 class UnknownRowError(Exception):
@@ -239,6 +288,45 @@ class Answers:
         found = self._follower.index.reader().execute(_FAILED, (name,)).fetchone()
         return found == (ids.decode(row["id"]),) and put.is_failed(self._outbox, name)
 
+    def store_page(self, page: SubmittedPage) -> tuple[int, list[ReviewItem]]:
+        """Store the answers to a page of the look-through with one fsync.
+
+        Return how many were stored, and the rows that somebody else has answered meanwhile. An
+        answer that is in force already is not stored again, as when the page repeats a request
+        whose response was lost.
+
+        Raises:
+            UnknownRowError: a row's id is unknown; nothing was stored.
+            ValueError: a row cannot have this answer; nothing was stored. The text says why.
+            ConfigError: labels.csv is not digitd's.
+            OSError, sqlite3.Error: nothing is stored; it can be tried again.
+        """
+        with self._lock:
+            answers, others = list[Answer](), list[ReviewItem]()
+            for submitted in page.answers:
+                item = self.item(submitted.id)
+                if item.label == ("" if submitted.label == UNDO else submitted.label):
+                    continue
+                if item.label != submitted.seen:
+                    others.append(item)
+                    continue
+                # To agree is possible whatever `reads` is now.
+                fault = labels.find_fault(submitted.label, page.reads)
+                if fault and submitted.label != item.row["digit"]:
+                    raise ValueError(f"{item.row['file']}: {fault}")
+                source = self._look_source(item)
+                answers.append(_answer(item.row, submitted.label, page.by, source))
+            if answers:
+                labels.append_all(self._outbox, answers)
+        self._follower.wake()
+        return len(answers), others
+
+    def _look_source(self, item: ReviewItem) -> Source:
+        if item.source == Source.SAMPLE:
+            return Source.SAMPLE
+        is_sampled = self._follower.index.is_sampled(ids.decode(item.row["id"]))
+        return Source.SAMPLE if is_sampled and item.row["status"] == Status.OK else Source.LOOK
+
     def store(self, submitted: SubmittedAnswer) -> ReviewItem:
         """Store an answer; return the row with it once it is on the disk.
 
@@ -261,17 +349,10 @@ class Answers:
             if undone is not None:
                 with suppress(UnknownRowError):
                     row = self._row(undone.row)
-            answer = Answer(
-                id=undone.row if undone else submitted.id,
-                sha256=row["sha256"],
-                label=submitted.label,
-                by=submitted.by[:_LONGEST_NAME],
-                at=rows.timestamp(datetime.now(UTC)),
-                model=row["model"],
-                digit=row["digit"],
-                confidence=row["confidence"],
-                source=undone.source if undone else _source(submitted, item),
-            )
+            source = undone.source if undone else _source(submitted, item)
+            answer = _answer(row, submitted.label, submitted.by, source)
+            if undone is not None:
+                answer = replace(answer, id=undone.row)
             labels.append(self._outbox, answer)
         self._follower.wake()
         if answer.label == UNDO:
@@ -289,6 +370,20 @@ def _parse_given(found: tuple[int, str, str, str] | None) -> GivenAnswer | None:
         return None
     number, *cells = found
     return GivenAnswer(ids.encode(number), *cells)
+
+
+def _answer(row: dict[str, str], label: str, by: str, source: str) -> Answer:
+    return Answer(
+        id=row["id"],
+        sha256=row["sha256"],
+        label=label,
+        by=by[:_LONGEST_NAME],
+        at=rows.timestamp(datetime.now(UTC)),
+        model=row["model"],
+        digit=row["digit"],
+        confidence=row["confidence"],
+        source=source,
+    )
 
 
 def _source(submitted: SubmittedAnswer, item: ReviewItem) -> Source:

@@ -35,6 +35,7 @@ _LONGEST_LINE = 1 << 16  # bytes; a row has no more than some 2,000
 _BATCH_LINES = 1000  # in one transaction
 _PAUSE_SECONDS = 0.25
 _SETTLED_NS = 1_000_000_000
+_POLL_SECONDS = 0.01
 _MOST_CHANGES = 256  # that a page can miss before it must be loaded again
 # With more bytes to index, the indexes are created after the rows: 1,000,000 rows take half the
 # time.
@@ -187,6 +188,21 @@ class Follower(threading.Thread):
                     found.pop(answer.id, None)
                     found[answer.id] = answer
         return list(found.values())
+
+    def wait_for_answers(self, seconds: float) -> None:
+        """Wait until all stored answers are indexed, or for so long at most; any thread may."""
+        end = time.monotonic() + seconds
+        self.wake()
+        while self._has_unindexed_answers() and time.monotonic() < end:
+            time.sleep(_POLL_SECONDS)
+
+    def _has_unindexed_answers(self) -> bool:
+        try:
+            info = (self._outbox / LABELS).stat()
+        except FileNotFoundError:
+            return False
+        followed = self._files.get((info.st_dev, info.st_ino))
+        return (followed.indexed.position if followed else 0) < info.st_size
 
     def _catch_up(self) -> None:
         """Index all lines that were appended.

@@ -80,6 +80,7 @@ class Pages:
         """Return the routes."""
         return [
             Route("/", self.review),
+            Route("/look", self.look),
             Route("/gallery", self.gallery),
             Route("/row/{id}", self.row),
             Route("/live", self.live),
@@ -91,6 +92,10 @@ class Pages:
     def review(self, _request: Request) -> Response:
         """Return the page that shows the queue, one item at a time."""
         return self._page("review.html", item=None, section="review")
+
+    def look(self, _request: Request) -> Response:
+        """Return the page that shows the sure answers that nobody has looked at."""
+        return self._page("look.html", section="review")
 
     def gallery(self, request: Request) -> Response:
         """Return one page of the rows that match a filter."""

@@ -43,6 +43,7 @@ from daemon.review.api import Api
 from daemon.review.follow import Follower
 from daemon.review.images import Images
 from daemon.review.index import Index
+from daemon.review.look import LookThrough
 from daemon.review.pages import Pages
 from daemon.review.security import Guard, create_access, error_response, read_password
 from daemon.review.state import AppState, ReadsSetting
@@ -214,7 +215,12 @@ def _create_app(state: AppState) -> Starlette:
         return error_response(state.access, request.headers, *_describe(error))
 
     app = Starlette(
-        routes=[*Pages(state).routes(), *Api(state).routes(), *Uploads(state).routes()],
+        routes=[
+            *Pages(state).routes(),
+            *Api(state).routes(),
+            *LookThrough(state).routes(),
+            *Uploads(state).routes(),
+        ],
         # For Exception, Starlette answers in the same way, and raises it again.
         exception_handlers=dict.fromkeys(
             (

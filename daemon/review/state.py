@@ -17,6 +17,8 @@ from daemon.review.follow import Follower
 from daemon.review.images import Images
 from daemon.review.security import Access
 
+_PATIENCE_SECONDS = 1.0  # until stored answers are indexed, which takes some milliseconds
+
 
 class ReadsSetting:
     """What the config file says that images have; a running page follows a change of it.
@@ -88,6 +90,7 @@ class AppState:
         Raises:
             sqlite3.Error: the index is being rebuilt.
         """
+        self.follower.wait_for_answers(_PATIENCE_SECONDS)
         return unseen.count(self.db, self.deleted_through)
 
     def counts(self) -> dict[str, int | str | None]:

@@ -88,7 +88,7 @@ def test_eight_doubtful_files_are_answered_by_keyboard(
         (site.row("digit9.png")["id"], "7", "sample"),
     ]
     with page.expect_download() as download:
-        page.click("#done .main")
+        page.click("#done [download]")
     lines = Path(download.value.path()).read_text().splitlines()
     assert len(lines) == 10
     assert sum(line.endswith(",person") for line in lines) == 9

@@ -21,6 +21,11 @@ export function show(item) {
   by("why").textContent = item.is_sample
     ? "check: the doubtful files are done. This is a random one of the sure answers; do as many as you like."
     : [STATUS[item.status], item.reason].filter(Boolean).join(": ");
+  if (item.is_sample) {
+    const link = element("a", "Look through all of them instead");
+    link.href = at("/look");
+    by("why").append(" ", link, ".");
+  }
   const time = new Date(item.received_at).toLocaleString();
   by("file").textContent = `${item.file}, ${time}`;
   by("retry").hidden = !item.can_retry;

@@ -19,6 +19,7 @@ const by = (id) => document.getElementById(id);
 
 const stored = []; // the attempts that `u` takes back, newest last
 let pending = ""; // a digit, or "several", that waits for Enter
+let unseen = 0; // sure answers that nobody has looked at
 
 function render() {
   const item = queue.current;
@@ -35,11 +36,16 @@ function render() {
 }
 
 function finished() {
-  by("done-text").textContent = "Everything is checked.";
+  by("done-text").textContent = unseen ? "The doubtful files are checked." : "Everything is checked.";
+  by("done-unseen").hidden = unseen === 0;
+  document.querySelector("#done [download]").classList.toggle("main", unseen === 0);
+  const have = unseen === 1 ? "answer has" : "answers have";
+  by("unseen").textContent = `${unseen.toLocaleString("en")} sure ${have} not been looked at.`;
   by("done-detail").textContent = stored.length ? `You gave ${stored.length} answers.`
     : "New files appear here by themselves.";
   document.querySelector("#done [data-action=undo]").hidden = stored.length === 0;
-  by("said").textContent = "Everything is checked.";
+  by("said").textContent = [by("done-text"), by("unseen")].slice(0, unseen ? 2 : 1)
+    .map((line) => line.textContent).join(" ");
 }
 
 // Show an answer that waits for Enter; empty if there is none.
@@ -72,7 +78,7 @@ function hint(text) {
 async function refill() {
   const wasEmpty = queue.current === null;
   try {
-    await queue.fill();
+    unseen = (await queue.fill())?.unseen ?? unseen;
   } catch (failure) {
     if (queue.current === null) by("said").textContent = failure.message;
     return;
@@ -98,6 +104,8 @@ function done(attempt, row) {
   queue.share(item, undoneId);
   if (!isUndo && label !== "undo") stored.push(attempt);
   report(attempt);
+  // The next count may be from before this answer was indexed, and an event brings another.
+  if (item.status === "ok" && !attempt.before && row.label) unseen = Math.max(0, unseen - 1);
   if (queue.current === item) {
     if (isUndo || label === "undo") render();
     else goOn(attempt);
@@ -263,10 +271,16 @@ const actions = {
   turn: () => { if (queue.current !== null) picture.turn(queue.current); },
 };
 
+function lookThrough() {
+  const isDoubtful = queue.current?.status === "unsure";
+  if (queue.isQueue && !isDoubtful && unseen > 0) location.assign(at("/look"));
+}
+
 const keys = {
   Enter: actions.accept,
   n: () => answer("none"),
   m: several,
+  l: lookThrough,
   s: actions.later,
   u: actions.undo,
   r: actions.turn,

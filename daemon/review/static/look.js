@@ -1,0 +1,345 @@
+// The look-through: a page of sure answers. A click and a key correct one, Enter stores them all.
+
+import { at, get, post } from "./api.js";
+import "./drop.js";
+import { isCommand, meaning, plainDigits } from "./keyboard.js";
+import { element, isValue, named, reads } from "./words.js";
+
+const MOST = 60; // tiles on a page
+const LEAST = 12; // on a small screen, which scrolls
+const LONG = 4; // characters, from which on a text is smaller
+const TILE = { width: 112, height: 144, heading: 34 }; // px, with the gaps
+const BAR = 110; // px, at the bottom
+const by = (id) => document.getElementById(id);
+const place = by("tiles");
+const field = by("correct-number"); // null unless numbers are read
+
+let tiles = []; // { id, file, digit, label, isGone, isLoaded, button }
+let current = null; // the tile that keys correct
+let after = ""; // the id of the last row of the page before
+let isLast = false; // no row follows this page
+let isBusy = false; // a page is being stored or loaded
+let stored = null; // the last page that was stored, for undo: { tiles, answers, after }
+let hasPlainDigits = true;
+
+function tell(text) { by("look-said").textContent = text; }
+
+function complain(text) {
+  by("look-problem").hidden = text === "";
+  by("look-problem").textContent = text;
+}
+
+// Load the page after a row; "" loads the first one.
+async function load(from, said = "") {
+  isBusy = true;
+  let data;
+  try {
+    data = await get(`/api/unseen?after=${from}&limit=${MOST}`);
+  } catch (failure) {
+    complain(`The next page cannot be loaded: ${failure.message}. It is tried again.`);
+    setTimeout(() => load(from, said), 1000);
+    return;
+  }
+  isBusy = false;
+  complain("");
+  after = from;
+  const rows = data.tiles.slice(0, fitting(data.tiles));
+  isLast = data.is_last && rows.length === data.tiles.length;
+  show(rows.map((row) => ({ ...row, label: row.digit })));
+  if (rows.length) {
+    const many = rows.length === data.unseen ? "" : ` of ${data.unseen.toLocaleString("en")}`;
+    tell(`${said}${rows.length}${many} sure answers.`);
+    return;
+  }
+  const left = data.unseen.toLocaleString("en");
+  by("look-empty").querySelector("p").textContent = data.unseen
+    ? `This was the last page. ${left} sure ${data.unseen === 1 ? "answer has" : "answers have"} not been looked at.`
+    : "All sure answers have been looked at.";
+  by("look-again").hidden = data.unseen === 0;
+  tell(`${said}${by("look-empty").querySelector("p").textContent}`);
+}
+
+// Return how many rows fit on the screen, so that a page is stored only as it was seen.
+function fitting(rows) {
+  const columns = Math.max(1, Math.floor((place.clientWidth + 6) / TILE.width));
+  const height = innerHeight - (place.getBoundingClientRect().top + scrollY) - BAR;
+  let used = 0;
+  let column = columns;
+  let text = null;
+  for (const [index, row] of rows.entries()) {
+    if (reads === "digit" && row.digit !== text) {
+      text = row.digit;
+      used += TILE.heading;
+      column = columns;
+    }
+    if (column === columns) {
+      used += TILE.height;
+      column = 0;
+      if (used > height && index >= LEAST) return index;
+    }
+    column += 1;
+  }
+  return rows.length;
+}
+
+function show(page) {
+  tiles = page;
+  current = null;
+  by("correct").hidden = true;
+  by("look-empty").hidden = page.length > 0;
+  by("look-buttons").hidden = page.length === 0 && stored === null;
+  by("look-hint").hidden = page.length === 0;
+  for (const id of ["look-store", "look-skip"]) by(id).hidden = page.length === 0;
+  by("look-undo").hidden = stored === null;
+  place.replaceChildren();
+  let list = null;
+  let text = null;
+  for (const tile of page) {
+    if (list === null || (reads === "digit" && tile.digit !== text)) {
+      text = tile.digit;
+      if (reads === "digit") place.append(element("h2", `Read as ${text}`));
+      list = place.appendChild(element("ul", "", "tiles"));
+    }
+    list.appendChild(document.createElement("li")).append(make(tile));
+    draw(tile);
+  }
+  count();
+  place.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+function make(tile) {
+  tile.isGone = false;
+  tile.isLoaded = false;
+  tile.button = element("button", "", "tile");
+  tile.button.type = "button";
+  tile.image = new Image();
+  tile.image.alt = "";
+  tile.image.addEventListener("load", () => { tile.isLoaded = true; count(); });
+  tile.image.addEventListener("error", () => {
+    tile.isLoaded = true;
+    tile.isGone = true;
+    draw(tile);
+    count();
+  });
+  tile.image.src = at(`/image/${tile.id}/small`);
+  tile.button.addEventListener("click", () => choose(tile));
+  return tile.button;
+}
+
+function draw(tile) {
+  const { button } = tile;
+  const isChanged = tile.label !== tile.digit;
+  button.classList.toggle("changed", isChanged);
+  button.classList.toggle("current", tile === current);
+  button.classList.toggle("long", named(tile.label).length > LONG);
+  const picture = tile.isGone ? element("span", "the file cannot be shown", "gone") : tile.image;
+  button.replaceChildren(picture, element("b", named(tile.label)));
+  if (isChanged) button.append(element("s", tile.digit));
+  const what = isChanged ? `${named(tile.label)} instead of ${tile.digit}` : tile.digit;
+  const gone = tile.isGone ? ", the file cannot be shown" : "";
+  button.setAttribute("aria-label", `${what}, ${tile.file}${gone}`);
+  button.tabIndex = tile === (current ?? tiles[0]) ? 0 : -1;
+}
+
+// Of a file that cannot be shown, only an answer that was given by hand is stored.
+function toStore() {
+  return tiles.filter((tile) => !tile.isGone || tile.isGiven);
+}
+
+function count() {
+  const loading = tiles.filter((tile) => !tile.isLoaded).length;
+  const many = toStore().length;
+  const changed = tiles.filter((tile) => tile.label !== tile.digit).length;
+  const button = by("look-store");
+  button.disabled = loading > 0 || isBusy;
+  const corrected = changed ? `, ${changed} corrected` : "";
+  button.replaceChildren(loading ? `Loading ${loading} pictures`
+    : `${many === 0 ? "Next page" : `Store ${many} ${many === 1 ? "answer" : "answers"}${corrected}`} `);
+  if (!loading) button.append(element("kbd", "Enter"));
+}
+
+function choose(tile) {
+  const before = current;
+  current = tile;
+  if (before) draw(before);
+  by("correct").hidden = tile === null;
+  by("correct-fault").textContent = "";
+  if (tile === null) return;
+  draw(tile);
+  if (tile !== tiles[0]) draw(tiles[0]); // only one tile can be reached with Tab
+  by("correct-what").textContent = `${tile.file} was read as ${tile.digit}.`;
+  if (field === null) {
+    tile.button.focus();
+  } else {
+    field.value = isValue(tile.label) ? tile.label : tile.digit;
+    field.focus();
+    field.select();
+  }
+  tile.button.scrollIntoView({ block: "nearest" });
+}
+
+function correct(label) {
+  if (current === null) {
+    tell("Click the wrong one first, or go to it with the arrow keys.");
+    return;
+  }
+  current.label = label;
+  current.isGiven = true;
+  draw(current);
+  count();
+  tell(`${current.file}: ${named(label)}${label === current.digit ? "" : ` instead of ${current.digit}`}.`);
+  current.button.focus();
+}
+
+function take() {
+  const text = field.value.trim();
+  if (isValue(text)) correct(text);
+  else by("correct-fault").textContent = `${text || "Nothing"} is not a number. Type one such as 0471, -3 or 7,5.`;
+}
+
+function putBack() {
+  if (current === null) return;
+  const tile = current;
+  tile.label = tile.digit;
+  tile.isGiven = false;
+  choose(null);
+  current = null;
+  draw(tile);
+  count();
+  tile.button.focus();
+}
+
+// Go to the tile beside, or the nearest one in the row above or below.
+function move(key) {
+  if (tiles.length === 0) return;
+  const index = tiles.indexOf(current);
+  if (index < 0) {
+    choose(tiles[0]);
+    return;
+  }
+  if (key === "ArrowLeft" || key === "ArrowRight") {
+    const next = tiles[index + (key === "ArrowLeft" ? -1 : 1)];
+    if (next) choose(next);
+    return;
+  }
+  const box = current.button.getBoundingClientRect();
+  const isWanted = (top) => (key === "ArrowUp" ? top < box.top - 1 : top > box.top + 1);
+  const far = (one) => {
+    const { left, top } = one.button.getBoundingClientRect();
+    return Math.abs(top - box.top) * 1000 + Math.abs(left - box.left);
+  };
+  const others = tiles.filter((one) => isWanted(one.button.getBoundingClientRect().top));
+  if (others.length) choose(others.reduce((best, one) => (far(one) < far(best) ? one : best)));
+}
+
+// Store an answer for every row that is shown; nothing changes on the page before it is stored.
+async function store() {
+  if (isBusy || tiles.length === 0 || tiles.some((tile) => !tile.isLoaded)) return;
+  const given = toStore();
+  const answers = given.map(({ id, label }) => ({ id, label, seen: "" }));
+  const from = after;
+  let said = "";
+  if (answers.length) {
+    const reply = await send(answers, "These answers are");
+    if (reply === null) return;
+    const corrected = given.filter((tile) => tile.label !== tile.digit).length;
+    said = `Stored ${answers.length - reply.overtaken.length} answers, ${corrected} corrected. `;
+    for (const row of reply.overtaken) {
+      said += `${row.by} has answered ${named(row.label)} for ${row.file} meanwhile, which stays. `;
+    }
+    const others = new Set(reply.overtaken.map((row) => row.id));
+    stored = { tiles, from, answers: answers.filter(({ id }) => !others.has(id)) };
+  }
+  load(tiles.at(-1).id, said);
+}
+
+// Return the server's reply; null if nothing was stored, which the page says.
+async function send(answers, what) {
+  isBusy = true;
+  count();
+  try {
+    const reply = await post("/api/seen", {
+      answers, by: localStorage.getItem("name") ?? "", reads,
+    });
+    complain("");
+    return reply;
+  } catch (failure) {
+    complain(`${what} not stored: ${failure.message}. Nothing is lost: press Enter to try again.`);
+    return null;
+  } finally {
+    isBusy = false;
+    count();
+  }
+}
+
+async function undo() {
+  if (isBusy || stored === null) return;
+  const { tiles: page, from, answers } = stored;
+  const taken = answers.map(({ id, label }) => ({ id, label: "undo", seen: label }));
+  if (taken.length && await send(taken, "The undo is") === null) return;
+  stored = null;
+  after = from;
+  show(page);
+  tell(`Took back ${taken.length} answers.`);
+}
+
+function skip() {
+  if (!isBusy && tiles.length) load(tiles.at(-1).id, "Skipped a page. ");
+}
+
+// Return whether a key means a digit or a mark, but types something else: AZERTY's 2 types é.
+function isForeign(event, key) {
+  return /^[0-9.,/:-]$/.test(key) && ![key, "Process", "Unidentified"].includes(event.key);
+}
+
+function insert(text) {
+  field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
+  field.focus();
+}
+
+addEventListener("keydown", (event) => {
+  if (event.repeat && event.key === "Enter") return;
+  if (isCommand(event)) return;
+  hasPlainDigits = plainDigits(event, hasPlainDigits);
+  const key = meaning(event, hasPlainDigits);
+  if (field !== null && event.target === field) {
+    if (key === "Enter") take();
+    else if (key === "Escape") putBack();
+    else if (key === "ArrowUp" || key === "ArrowDown") move(key);
+    else if (key === "n") correct("none");
+    else if (isForeign(event, key)) insert(key);
+    else return;
+    event.preventDefault();
+    return;
+  }
+  if (event.target.closest?.("input:not([type=file]), select, textarea, dialog")) return;
+  const isOnControl = event.target.closest?.("button:not(.tile), a");
+  if (key === "Enter" && isOnControl) return; // it presses what has focus
+  if (key === "Enter") store();
+  else if (key.startsWith("Arrow")) move(key);
+  else if (key === "Escape") putBack();
+  else if (key === "n") correct("none");
+  else if (key === "m" && reads === "digit") correct("several");
+  else if (key === "u") undo();
+  else if (/^[0-9]$/.test(key) && reads === "digit") correct(key);
+  else return;
+  event.preventDefault();
+});
+
+by("correct").addEventListener("click", ({ target }) => {
+  const { label, mark } = target.closest("button")?.dataset ?? {};
+  if (label !== undefined) correct(label);
+  if (mark !== undefined) insert(mark);
+});
+by("correct-take")?.addEventListener("click", take);
+by("correct-not").addEventListener("click", putBack);
+by("look-store").addEventListener("click", store);
+by("look-skip").addEventListener("click", skip);
+by("look-undo").addEventListener("click", undo);
+by("look-again").addEventListener("click", () => load(""));
+addEventListener("beforeunload", (event) => {
+  if (isBusy || tiles.some((tile) => tile.isGiven)) event.preventDefault();
+});
+
+load("");

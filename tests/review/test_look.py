@@ -1,0 +1,231 @@
+"""The look-through in a real browser: a wrong answer among the sure ones is found and corrected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon.records import Status, Verdict
+from daemon.review.sample import random_order
+from support.daemon import Box
+from support.factories import doubtful, number
+from support.site import Server, Site
+from support.waiting import until
+from tests.review.test_browser import PHONE, opened, shows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+LARGE = {"width": 1280, "height": 1200}  # all tiles fit on it
+COUNT = 24  # of which 20 are in the sample
+WRONG = "9 as 4.png"
+
+
+def add_boxes(site: Site) -> None:
+    """Add a doubtful 1, and sure 3s and 4s of which one is a 9."""
+    site.add("doubt.png", doubtful(1, 0.3))
+    for digit in ("3", "4"):
+        names = [f"{digit} {place}.png" for place in range(COUNT // 2)]
+        if digit == "4":
+            names[5] = WRONG
+        rows = [(name, Verdict(Status.OK, digit, 0.99, (0.09,) * 11)) for name in names]
+        site.add_all(rows, with_sample=False)
+
+
+@pytest.fixture
+def server(site: Site) -> Iterator[Server]:
+    add_boxes(site)
+    with Server(site) as running:
+        running.wait_for_rows(COUNT + 1)
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    yield from opened(browser, server, viewport=LARGE)
+
+
+def look(page: Page, server: Server) -> None:
+    page.goto(f"{server.base}/look")
+    ready(page)
+
+
+def ready(page: Page, store: str = "Store") -> None:
+    page.wait_for_selector(f"#look-store:enabled:has-text('{store}')")
+
+
+def stored(box: Box) -> dict[str, tuple[str, str]]:
+    """Return label and source of each file's answer; no file has two."""
+    assert isinstance(box, Site)
+    names = {row["id"]: row["file"] for row in box.rows()}
+    answers = box.answers()
+    assert len({job_id for job_id, _, _ in answers}) == len(answers)
+    return {names[job_id]: (label, source) for job_id, label, source in answers}
+
+
+def expected(site: Site) -> dict[str, tuple[str, str]]:
+    """Return what the look-through stores if the wrong answer is corrected."""
+    sure = [row for row in site.rows() if row["status"] == "ok"]
+    drawn = sorted(sure, key=lambda row: random_order(_number(row["id"])))[:20]
+    sample = {row["file"] for row in drawn}
+    return {
+        row["file"]: (
+            "9" if row["file"] == WRONG else row["digit"],
+            "sample" if row["file"] in sample else "look",
+        )
+        for row in sure
+    }
+
+
+def _number(job_id: str) -> int:
+    from daemon import ids  # noqa: PLC0415
+
+    return ids.decode(job_id)
+
+
+def test_wrong_answer_among_sure_ones_is_corrected_with_a_click(
+    site: Site, server: Server, page: Page
+) -> None:
+    shows(page, "doubt.png")
+    page.keyboard.press("1")
+    page.wait_for_selector("#why a:text('Look through all of them')")
+    page.keyboard.press("l")
+    ready(page, f"Store {COUNT} answers")
+    assert page.locator("#tiles h2").all_inner_texts() == ["Read as 3", "Read as 4"]
+    page.click(f".tile[aria-label='4, {WRONG}']")
+    page.keyboard.press("9")
+    page.wait_for_selector(f".tile.changed[aria-label='9 instead of 4, {WRONG}']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#look-empty:not([hidden])")
+    assert stored(site) == {"doubt.png": ("1", "queue"), **expected(site)}
+    right = 20 - (expected(site)[WRONG] == ("9", "sample"))
+    page.goto(f"{server.base}/live")
+    text = f"{right / 20:.1%} of 20 checked ok files"
+    page.wait_for_selector(f"#figures:has-text('{text}')")
+    page.goto(server.base)
+    page.wait_for_selector("#done-text:text-is('Everything is checked.')")
+    assert page.is_hidden("#done-unseen")
+
+
+def test_answers_that_cannot_be_stored_are_kept(site: Site, server: Server, page: Page) -> None:
+    look(page, server)
+    page.keyboard.press("ArrowDown")  # the first one
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("m")
+    table = site.outbox / "labels.csv"
+    table.mkdir()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#look-problem:has-text('These answers are not stored')")
+    assert page.locator(".tile.changed").count() == 1
+    table.rmdir()
+    lost: list[str] = []
+
+    def cut(route: Any) -> None:  # noqa: ANN401 - Playwright's
+        if lost:
+            route.continue_()
+            return
+        lost.append("once")
+        route.fetch()  # the server stores them
+        route.abort()  # and the page never hears of it
+
+    page.route("**/api/seen", cut)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#look-problem:has-text('the server does not answer')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#look-empty:not([hidden])")
+    found = stored(site)
+    assert len(found) == COUNT
+    assert [label for label, _ in found.values()].count("several") == 1
+
+
+def test_file_that_is_gone_is_answered_only_by_hand(site: Site, server: Server, page: Page) -> None:
+    for name in ("3 1.png", "3 2.png"):
+        (site.outbox / "originals" / name).unlink()
+    look(page, server)
+    ready(page, f"Store {COUNT - 2} answers")
+    page.click(".tile[aria-label^='3, 3 1.png']")
+    page.click("#correct [data-label=none]")
+    ready(page, f"Store {COUNT - 1} answers, 1 corrected")
+    page.click("#look-store")
+    page.wait_for_selector("#look-empty:has-text('1 sure answer has not been looked at')")
+    found = stored(site)
+    assert found["3 1.png"][0] == "none"
+    assert found.keys() == expected(site).keys() - {"3 2.png"}
+
+
+def test_page_of_a_phone_is_undone(browser: Browser, site: Site, server: Server) -> None:
+    for page in opened(browser, server, viewport=PHONE):
+        look(page, server)
+        shown = page.locator(".tile").count()
+        assert shown < COUNT
+        assert page.evaluate("() => document.body.scrollWidth <= innerWidth")
+        page.click("#look-store")
+        page.wait_for_selector(f"#look-said:has-text('Stored {shown} answers')")
+        ready(page)
+        page.keyboard.press("u")
+        page.wait_for_selector(f"#look-said:has-text('Took back {shown} answers')")
+        ready(page)
+        assert page.locator(".tile").count() == shown
+        labels = [label for _, label, _ in site.answers()]
+        assert labels[shown:] == ["undo"] * shown
+
+
+def test_number_is_corrected_in_a_field(browser: Browser, site: Site) -> None:
+    site.configure(reads="number")
+    texts = ["7,5", "10", "9", "0471", "9"]
+    site.add_all([(f"{place}.png", number(text)) for place, text in enumerate(texts)])
+    with Server(site) as server:
+        server.wait_for_rows(len(texts))
+        for page in opened(browser, server):
+            look(page, server)
+            shown = page.locator(".tile b").all_inner_texts()
+            assert shown == ["9", "9", "10", "7,5", "0471"]
+            page.click(".tile[aria-label='10, 1.png']")
+            page.keyboard.type("1x")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#correct-fault:has-text('1x is not a number')")
+            page.fill("#correct-number", "100")
+            page.keyboard.press("Enter")
+            page.wait_for_selector(".tile[aria-label='100 instead of 10, 1.png']")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#look-empty:not([hidden])")
+    labels = {name: label for name, (label, _) in stored(site).items()}
+    assert labels == {"0.png": "7,5", "1.png": "100", "2.png": "9", "3.png": "0471", "4.png": "9"}
+
+
+def test_answer_of_somebody_else_stays(site: Site, server: Server, page: Page) -> None:
+    look(page, server)
+    other = site.row("3 4.png")["id"]
+    assert server.answer(other, "8", by="Ana").status == 200
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#look-said:has-text('Ana has answered 8 for 3 4.png meanwhile')")
+    assert stored(site)["3 4.png"] == ("8", "queue")
+    assert len(stored(site)) == COUNT
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answers": []},
+        {"answers": "7"},
+        {"answers": [7]},
+        {"answers": [{"id": "x", "label": "x"}]},
+        {"answers": [{"id": "x", "label": ["7"]}]},
+        {"answers": [{"id": "x", "label": "7"}] * 2},
+        {"answers": [{"id": f"{n}", "label": "7"} for n in range(101)]},
+        {"reads": "number"},
+        {"by": 7},
+    ],
+    ids=str,
+)
+def test_malformed_page_is_refused(site: Site, change: dict[str, object]) -> None:
+    row = site.add("1.png", number("7"))
+    with Server(site) as server:
+        server.wait_for_rows(1)
+        data = {"answers": [{"id": row, "label": "7"}], **change}
+        assert server.post("/api/seen", data).status == 400
+        assert site.answers() == []
+        until(lambda: server.request("/api/unseen?limit=9").json["unseen"] == 1, "the row")
