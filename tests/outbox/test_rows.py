@@ -22,7 +22,7 @@ ANY_TEXT = st.text(st.characters(), max_size=30)
 
 
 def make(name: str = "digit7.png", verdict: Verdict = SEVEN) -> rows.Row:
-    return row(name, verdict, job_id=ID, picture="annotated/digit7.png")
+    return row(name, verdict, job_id=ID, picture="annotated/digit7.png", sha256="ab" * 32)
 
 
 def test_columns_match_the_documented_format() -> None:
