@@ -286,7 +286,7 @@ def test_missing_file_is_reported_and_can_be_answered(
 def test_sample_of_sure_answers_comes_last_and_measures_the_accuracy(
     browser: Browser, site: Site
 ) -> None:
-    site.add_all([(f"digit{number}.png", SURE) for number in range(1000)], b"")
+    site.add_all([(f"digit{number}.png", SURE) for number in range(1000)])
     doubt = site.add("digit5000.png", BLANK)
     with Server(site) as server:
         server.wait_for_rows(1001)

@@ -111,7 +111,7 @@ def answering(
 ) -> Iterator[tuple[Site, Page]]:
     site = Site(tmp_path_factory.mktemp("keyboards"))
     wanted = sum(len(labels) for _, labels in LAYOUTS.values())
-    site.add_all([(f"digit{number}.png", doubtful(1, 0.3)) for number in range(wanted + 100)], b"")
+    site.add_all([(f"digit{number}.png", doubtful(1, 0.3)) for number in range(wanted + 100)])
     with Server(site) as server:
         server.wait_for_rows(wanted + 100)
         context = browser.new_context()
