@@ -58,7 +58,7 @@ def cut_last_newline(table: bytes) -> bytes:
 def read(box: Box) -> Box:
     """Return a box with two rows and an answer to the first."""
     for name in ("Zähler 1.png", "b, c.png"):
-        box.drop(name, png_like("good"))
+        box.drop(name, png_like(f"good {name}"))
     run_once(box)
     row = box.row("Zähler 1.png")
     given = (row["id"], row["sha256"], "4", "Ana", "now", row["model"], "7", "0.99", "import")
@@ -80,7 +80,7 @@ def test_saved_tables_are_used_as_they_are(read: Box, save: Callable[[bytes], by
         path = read.outbox / name
         path.write_bytes(save(path.read_bytes()))
         saved[path] = path.read_bytes()
-    read.drop("digit3.png", png_like("good"))
+    read.drop("digit3.png", png_like("good digit3.png"))
     run_once(read)
     third = json.loads(
         digitd("results", "--format", "jsonl", "--config", read.config).stdout.splitlines()[2]
