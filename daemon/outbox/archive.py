@@ -52,7 +52,7 @@ def list_names(folder: Path) -> Iterator[str]:
         return
     with entries:
         for entry in entries:
-            if _DAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+            if _is_day(entry):
                 yield from (f"{entry.name}/{name}" for name in list_names(folder / entry.name))
             elif not (entry.name.startswith(".") and entry.name.endswith(PART_SUFFIX)):
                 yield entry.name
@@ -65,12 +65,11 @@ def list_folders(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     with entries:
-        days = [
-            folder / entry.name
-            for entry in entries
-            if _DAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
-        ]
-    return [folder, *days]
+        return [folder, *(folder / entry.name for entry in entries if _is_day(entry))]
+
+
+def _is_day(entry: os.DirEntry[str]) -> bool:
+    return bool(_DAY.fullmatch(entry.name)) and entry.is_dir(follow_symlinks=False)
 
 
 def dropped_name(name: str) -> str:

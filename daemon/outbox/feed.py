@@ -13,7 +13,7 @@ from daemon.errors import DigitdError, NoSuchRowError, describe
 from daemon.files import complete_lines, is_open_at
 from daemon.layout import LABELS, TABLE
 from daemon.outbox import labels, results, rows
-from daemon.outbox.labels import Answer, AnswersInForce
+from daemon.outbox.labels import AnswersInForce
 from daemon.outbox.results import FinalRow
 from daemon.outbox.table import open_tables
 from daemon.records import Stamp
@@ -66,7 +66,7 @@ class Feed:
             cutoff = self._find_cutoff(after)
             answers = labels.read(self._outbox)
             earlier = takewhile(lambda one: one.id <= after and one.at < cutoff, answers)
-            yield from self._changed(_in_force(earlier), self._answers, after)
+            yield from self._changed(labels.gather(earlier), self._answers, after)
 
     def poll(self) -> Iterator[FinalRow]:
         """Yield the rows that were answered or added since; wait for a table that is missing."""
@@ -104,7 +104,7 @@ class Feed:
         stamp = self._stamp_labels()  # before it is read: what comes later is seen later
         if stamp == self._labels:
             return
-        answers = _in_force(labels.read(self._outbox))
+        answers = labels.load(self._outbox)
         if self._is_started and self._last_id:
             yield from self._changed(self._answers, answers, self._last_id)
         self._answers, self._labels = answers, stamp
@@ -176,13 +176,6 @@ class Feed:
         for old in self._tails:
             os.close(old.descriptor)
         self._tails = tails
-
-
-def _in_force(answers: Iterable[Answer]) -> AnswersInForce:
-    found = AnswersInForce()
-    for answer in answers:
-        found.add(answer)
-    return found
 
 
 def _is_text(table: BufferedReader) -> bool:

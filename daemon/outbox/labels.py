@@ -220,10 +220,15 @@ def load(outbox: Path) -> AnswersInForce:
         ConfigError: labels.csv is not digitd's.
         OSError: it cannot be read.
     """
-    answers = AnswersInForce()
-    for answer in read(outbox):
-        answers.add(answer)
-    return answers
+    return gather(read(outbox))
+
+
+def gather(answers: Iterable[Answer]) -> AnswersInForce:
+    """Return those of some answers that count, given all of them, oldest first."""
+    in_force = AnswersInForce()
+    for answer in answers:
+        in_force.add(answer)
+    return in_force
 
 
 def _open_locked(path: Path) -> int:
