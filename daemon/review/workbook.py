@@ -28,10 +28,7 @@ from daemon.records import Status
 from daemon.review.images import GONE, ImageRequest, Images
 
 MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-MOST_PICTURES = 1000
-LEFT_OUT = f"not shown: a workbook has at most {MOST_PICTURES:,} pictures"
 _PACKAGES = Path(daemon.__file__).parents[1]
-_MOST_ROWS = 1_048_575  # in a sheet, below the header
 _PICTURE_COLUMN = len(COLUMNS)
 _HEADER = (*COLUMNS, "image")
 _NUMBERS = frozenset({"confidence", *rows.PROBABILITIES})
