@@ -27,7 +27,6 @@ from daemon.outbox.retention import load_deletions
 from daemon.review import queries, workbook
 from daemon.review.answers import AnsweredError, SubmittedAnswer, UnknownRowError
 from daemon.review.images import GONE, ImageRequest
-from daemon.review.index import ERROR_PRIORITY, SAMPLE_PRIORITY
 from daemon.review.security import HEALTH_PATH, MOST_BODY_BYTES, read_body
 from daemon.review.state import AppState
 
@@ -80,13 +79,10 @@ class Api:
                 item = self._state.answers.item(ids.encode(cursor.number))
             except UnknownRowError:  # the table is being replaced
                 continue
-            is_error = cursor.key >= ERROR_PRIORITY
-            if not item.label and (item.can_retry or not is_error):
-                is_sample = SAMPLE_PRIORITY <= cursor.key < ERROR_PRIORITY
-                items.append(item.as_json() | {"is_sample": is_sample, "place": str(cursor)})
-        self._state.follower.index.shown.add(
-            cursor.number for cursor in cursors if SAMPLE_PRIORITY <= cursor.key < ERROR_PRIORITY
-        )
+            if not item.label and (item.can_retry or not cursor.is_error):
+                place = {"is_sample": cursor.is_sample, "place": str(cursor)}
+                items.append(item.as_json() | place)
+        self._state.follower.index.shown.add(one.number for one in cursors if one.is_sample)
         is_last = len(cursors) < _QUEUED
         state = self._state.counts() | {"unseen": self._state.count_unseen()}
         return JSONResponse({"items": items, "is_last": is_last, "state": state})

@@ -108,13 +108,13 @@ _PRIORITY = f"""
 iif(status = '{Status.ERROR}',
     (SELECT {ERROR_PRIORITY} FROM failed WHERE failed.id = rows.id AND is_there),
     priority(id, status, confidence, sampled))"""  # noqa: S608 - only names
+# The newest label of a content.
+_NEWEST_LABEL = f"""
+SELECT label FROM answers WHERE sha256 = ? AND label != '{UNDO}' ORDER BY place DESC LIMIT 1"""  # noqa: S608 - only names
 # The label in force, as ``labels.AnswersInForce`` finds it.
 _LABEL = f"""
 ifnull((SELECT label FROM answers WHERE answers.id = rows.id AND label != '{UNDO}'),
-    (SELECT label FROM answers WHERE answers.sha256 = rows.sha256 AND label != '{UNDO}'
-        ORDER BY place DESC LIMIT 1))"""  # noqa: S608 - only names
-_NEWEST_LABEL = f"""
-SELECT label FROM answers WHERE sha256 = ? AND label != '{UNDO}' ORDER BY place DESC LIMIT 1"""  # noqa: S608 - only names
+    ({_NEWEST_LABEL.replace("sha256 = ?", "answers.sha256 = rows.sha256")}))"""  # noqa: S608 - only names
 # Changes only rows with another label than the one in force; no row that is not indexed yet.
 _UPDATE_ROWS = f"""
 UPDATE rows SET (value, answered, priority) = (

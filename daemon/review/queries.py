@@ -86,6 +86,16 @@ class Cursor:
     def __str__(self) -> str:
         return f"{self.key!r},{ids.encode(self.number)}"
 
+    @property
+    def is_sample(self) -> bool:
+        """Whether this is a place in the queue's random sample."""
+        return SAMPLE_PRIORITY <= self.key < ERROR_PRIORITY
+
+    @property
+    def is_error(self) -> bool:
+        """Whether this is a place at the queue's end, of a file that could not be read."""
+        return self.key >= ERROR_PRIORITY
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
