@@ -56,6 +56,16 @@ export function isCommand(press) {
   return press.metaKey || ((press.ctrlKey || press.altKey) && !press.getModifierState("AltGraph"));
 }
 
+// Return whether a number has a key: a digit or a mark.
+export function isOfNumber(key) {
+  return /^[0-9.,/:-]$/.test(key);
+}
+
+// Return whether a press types what it means, or an input method will. AZERTY's 2 types é.
+export function isTyping(press, key) {
+  return press.isComposing || ["Process", "Unidentified", key].includes(press.key);
+}
+
 function isOnDigitRow(press) {
   return /^Digit[0-9]$/.test(press.code);
 }

@@ -2,7 +2,7 @@
 
 import { at, get, post } from "./api.js";
 import "./drop.js";
-import { isCommand, meaning, plainDigits } from "./keyboard.js";
+import { isCommand, isOfNumber, isTyping, meaning, plainDigits } from "./keyboard.js";
 import { element, isValue, named, reads } from "./words.js";
 
 const MOST = 60; // tiles on a page
@@ -288,11 +288,6 @@ function skip() {
   if (!isBusy && tiles.length) load(tiles.at(-1).id, "Skipped a page. ");
 }
 
-// Return whether a key means a digit or a mark, but types something else: AZERTY's 2 types é.
-function isForeign(event, key) {
-  return /^[0-9.,/:-]$/.test(key) && ![key, "Process", "Unidentified"].includes(event.key);
-}
-
 function insert(text) {
   field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
   field.focus();
@@ -308,7 +303,7 @@ addEventListener("keydown", (event) => {
     else if (key === "Escape") putBack();
     else if (key === "ArrowUp" || key === "ArrowDown") move(key);
     else if (key === "n") correct("none");
-    else if (isForeign(event, key)) insert(key);
+    else if (isOfNumber(key) && !isTyping(event, key)) insert(key);
     else return;
     event.preventDefault();
     return;

@@ -1,6 +1,6 @@
 // The field for a whole number. It is null where images have one digit.
 
-import { narrow } from "./keyboard.js";
+import { isOfNumber, isTyping, narrow } from "./keyboard.js";
 import { isBusy, perform } from "./sender.js";
 import { isValue } from "./words.js";
 
@@ -11,8 +11,7 @@ const OTHERS = /[^0-9.,/:-]/g;
 // Return whether a press in the field is left to the browser: it types what it means, or an input
 // method will.
 export function takes(press, key) {
-  if (!/^[0-9.,/:-]$/.test(key)) return false;
-  return press.isComposing || ["Process", "Unidentified", key].includes(press.key);
+  return isOfNumber(key) && isTyping(press, key);
 }
 
 export const isField = (target) => field !== null && target === field;
