@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from daemon.reading import line
 from daemon.reading.glyph import Bytes, bounding_box, measure_stroke
 from daemon.records import DIGITS
-from daemon.training import ink_sources, line_writing, number_texts
+from daemon.training import ink_sources, line_writing, number_texts, pens
 from daemon.training.ink_sources import NOT_A_DIGIT, InkUnit
 from daemon.training.line_writing import TALL
 from daemon.training.writing import brighten
@@ -274,14 +274,9 @@ class Composer:
 
 def _draw_fields(shape: tuple[int, int], rng: Generator) -> NDArray[np.float32]:
     """Return smooth random displacements, (512, 2, h, w), px."""
-    coarse = rng.normal(0, _BEND, (_FIELDS, 2, 4, 6)).astype(np.float32)
-    size = shape[1], shape[0]
-    return np.stack(
-        [
-            np.stack([cv2.resize(each, size, interpolation=cv2.INTER_CUBIC) for each in field])
-            for field in coarse
-        ]
-    )
+    high, wide = shape
+    fields = [pens.warp_field(high, _BEND, rng, wide) for _ in range(2 * _FIELDS)]
+    return np.stack(fields).reshape(_FIELDS, 2, high, wide)
 
 
 def compose_unit(pool: InkPool, seed: int, number: int) -> list[StripBatch]:
