@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from playwright.sync_api import Page, Route
+
 
 def png(digit: str = "7", side: int = 60) -> bytes:
     pixels = np.full((side, side, 3), 250, np.uint8)
@@ -234,3 +236,18 @@ def half_open_connections(server: Server, wanted: int) -> Iterator[int]:
             yield possible
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def lose_first_response(page: Page, path: str) -> None:
+    """Let the server answer the first request for a path, and the page never hear of it."""
+    lost: list[str] = []
+
+    def cut(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append("once")
+        route.fetch()
+        route.abort()
+
+    page.route(f"**{path}", cut)

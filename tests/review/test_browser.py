@@ -13,7 +13,7 @@ import pytest
 
 from support.daemon import DIGITD, SAMPLES, Daemon
 from support.factories import BLANK, BROKEN, SURE, doubtful
-from support.site import Server, Site, png
+from support.site import Server, Site, lose_first_response, png
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -193,17 +193,7 @@ def test_answer_stored_by_a_server_that_died_before_it_said_so_counts_once(
     site: Site, server: Server, page: Page, eight: list[str]
 ) -> None:
     shows(page, "digit1.png")
-    lost: list[str] = []
-
-    def cut(route: Any) -> None:  # noqa: ANN401 - Playwright's
-        if lost:
-            route.continue_()
-            return
-        lost.append("once")
-        route.fetch()  # the server stores it
-        route.abort()  # and the page never hears of it
-
-    page.route("**/api/answers", cut)
+    lose_first_response(page, "/api/answers")
     page.keyboard.press("4")
     shows(page, "digit2.png")
     assert server.process.poll() is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +10,7 @@ from daemon.records import Status, Verdict
 from daemon.review.sample import random_order
 from support.daemon import Box
 from support.factories import doubtful, number
-from support.site import Server, Site
+from support.site import Server, Site, lose_first_response
 from support.waiting import until
 from tests.review.test_browser import PHONE, opened, shows
 
@@ -121,17 +121,7 @@ def test_answers_that_cannot_be_stored_are_kept(site: Site, server: Server, page
     page.wait_for_selector("#look-problem:has-text('These answers are not stored')")
     assert page.locator(".tile.changed").count() == 1
     table.rmdir()
-    lost: list[str] = []
-
-    def cut(route: Any) -> None:  # noqa: ANN401 - Playwright's
-        if lost:
-            route.continue_()
-            return
-        lost.append("once")
-        route.fetch()  # the server stores them
-        route.abort()  # and the page never hears of it
-
-    page.route("**/api/seen", cut)
+    lose_first_response(page, "/api/seen")
     page.keyboard.press("Enter")
     page.wait_for_selector("#look-problem:has-text('the server does not answer')")
     page.keyboard.press("Enter")
