@@ -56,8 +56,10 @@ class Follower:
     """A running `digitd results --follow`."""
 
     def __init__(self, site: Site, *arguments: str) -> None:
+        # Whoever runs the tests in the background may ignore Ctrl-C, and programs inherit that.
+        command = ["env", "--default-signal=INT", *DIGITD, "results", "--follow"]
         self.process = subprocess.Popen(
-            [*DIGITD, "results", "--follow", "--config", str(site.config), *arguments],
+            [*command, "--config", str(site.config), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=ENV,
