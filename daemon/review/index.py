@@ -7,8 +7,6 @@ its table. No answer depends on it: labels.csv is the truth.
 import json
 import sqlite3
 import threading
-import unicodedata
-import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -19,85 +17,18 @@ from daemon.layout import FAILED, REVIEW_INDEX
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO
 from daemon.records import Status
-from daemon.review import sample
+from daemon.review import sample, schema
 from daemon.review.sample import Candidate, ShownRows
-
-# Sure rows that nobody has answered.
-UNSEEN = f"status = '{Status.OK}' AND NOT answered"
-BINS = 20  # of the histogram of confidence, from 0 to 1
-HOUR = 3600  # seconds
-NO_CONFIDENCE = -1.0
-SAMPLE_PRIORITY = 2.0  # from here on; below are unsure rows, by confidence
-ERROR_PRIORITY = 1e10  # after the sample
-_BIN = f"""
-CASE WHEN new.confidence < 0 THEN -1 ELSE min(CAST(new.confidence * {BINS} AS INTEGER), {BINS - 1})
-END"""
-_OLD_BIN = _BIN.replace("new.", "old.")
-
-# ``value`` is the person's answer if there is one, else the model's digit, which may be empty.
-# ``folded`` is the file's name as ``fold`` returns it.
-# ``priority`` is the row's place in the queue while it waits for a person.
-# ``length`` is that of ``digit``: SQLite makes no use of an index on an expression with a column
-# that is compared with a constant.
-# ``received`` is in Unix seconds, 0 if somebody edited the cell. Ids don't have times.
-# ``answers`` is in the order of labels.csv: ``place`` rises. ``failed`` has the files that could
-# not be read, each with the newest row that names it.
-# Counting a million rows takes 0.6 s, so triggers keep ``counts`` and ``hours``.
-# ``by_queue`` is kept while many rows are added: without it each open page scans them all four
-# times a second, 8 s of processor time for a million rows.
-_SCHEMA = f"""
-CREATE TABLE meta (version TEXT NOT NULL);
-CREATE TABLE followed (
-    number INTEGER PRIMARY KEY, kind TEXT, device INTEGER, inode INTEGER, position INTEGER,
-    tail BLOB
-);
-CREATE TABLE answers (
-    place INTEGER PRIMARY KEY, id INTEGER UNIQUE, label TEXT, source TEXT, by TEXT, digit TEXT,
-    sha256 BLOB
-);
-CREATE TABLE failed (name TEXT PRIMARY KEY, id INTEGER UNIQUE, is_there INTEGER) WITHOUT ROWID;
-CREATE TABLE rows (
-    id INTEGER PRIMARY KEY, file TEXT COLLATE NOCASE, status TEXT, digit TEXT, value TEXT,
-    answered INTEGER, confidence REAL, priority REAL, number INTEGER, position INTEGER,
-    sha256 BLOB, received INTEGER, folded TEXT, sampled INTEGER, length INTEGER
-);
-CREATE TABLE counts (
-    status TEXT, answered INTEGER, bin INTEGER, rows INTEGER, PRIMARY KEY (status, answered, bin)
-) WITHOUT ROWID;
-CREATE TABLE hours (hour INTEGER PRIMARY KEY, rows INTEGER, unsure INTEGER);
-CREATE INDEX by_content ON answers (sha256, place)
-    WHERE sha256 IS NOT NULL AND label != '{UNDO}';
-CREATE INDEX by_queue ON rows (priority, id) WHERE priority IS NOT NULL;
-CREATE TRIGGER row_added AFTER INSERT ON rows BEGIN
-    INSERT INTO counts VALUES (new.status, new.answered, {_BIN}, 1)
-        ON CONFLICT DO UPDATE SET rows = rows + 1;
-    INSERT INTO hours VALUES (new.received / {HOUR}, 1, new.status = '{Status.UNSURE}')
-        ON CONFLICT DO UPDATE SET rows = rows + 1, unsure = unsure + excluded.unsure;
-END;
-CREATE TRIGGER row_answered AFTER UPDATE OF answered ON rows
-WHEN old.answered != new.answered BEGIN
-    UPDATE counts SET rows = rows - 1
-        WHERE status = old.status AND answered = old.answered AND bin = {_OLD_BIN};
-    INSERT INTO counts VALUES (new.status, new.answered, {_BIN}, 1)
-        ON CONFLICT DO UPDATE SET rows = rows + 1;
-END;
-{sample.SCHEMA}"""  # noqa: S608 - only numbers and names
-# The first two cover all filters and are in the order of a page: a filter that no row matches scans
-# one of them, 0.1 s for a million rows (see ``queries.page``). A full-text index of trigrams finds
-# names faster, but was not built after 14 s of processor time for a million rows (2-core x86).
-# Many rows are added without these indexes. ``by_text`` is in the order of the look-through.
-_BULK_INDEXES = {
-    "by_arrival": "rows (id, status, value, answered, received, folded)",
-    "by_confidence": "rows (confidence, id, status, value, answered, received, folded)",
-    "by_sha256": "rows (sha256)",
-    "by_received": "rows (received)",
-    "by_text": f"rows (length, digit, id) WHERE {UNSEEN}",
-}
-_CREATE_INDEXES = "".join(
-    f"CREATE INDEX IF NOT EXISTS {name} ON {columns};" for name, columns in _BULK_INDEXES.items()
+from daemon.review.schema import (
+    BY_SHA256,
+    CREATE_INDEXES,
+    DROP_INDEXES,
+    ERROR_PRIORITY,
+    NO_CONFIDENCE,
+    SCHEMA,
+    connect,
 )
-_BY_SHA256 = f"CREATE INDEX IF NOT EXISTS by_sha256 ON {_BULK_INDEXES['by_sha256']};"
-_DROP_INDEXES = "".join(f"DROP INDEX IF EXISTS {name};" for name in _BULK_INDEXES)
+
 # Whether a row is in the sample; the place in the queue follows.
 _SET_SAMPLED = f"""
 UPDATE rows SET
@@ -208,7 +139,7 @@ class Index:
     def reader(self) -> sqlite3.Connection:
         """Return this thread's connection for reading."""
         if getattr(self._local, "generation", None) != self._generation:
-            self._local.connection = _connect(self._path, "rw", _READER_CACHE_KB)
+            self._local.connection = connect(self._path, "rw", _READER_CACHE_KB)
             self._local.generation = self._generation
         connection: sqlite3.Connection = self._local.connection
         return connection
@@ -227,16 +158,16 @@ class Index:
 
     def drop_indexes(self) -> None:
         """Drop the gallery's indexes before many rows are added; see ``create_indexes``."""
-        self._writer.executescript(_DROP_INDEXES)
+        self._writer.executescript(DROP_INDEXES)
 
     def create_indexes(self) -> None:
         """Create the SQL indexes that are missing."""
         is_unshared = not self._has_content_index()
-        self._writer.executescript(_CREATE_INDEXES.replace(_BY_SHA256, ""))
+        self._writer.executescript(CREATE_INDEXES.replace(BY_SHA256, ""))
         if is_unshared:
             with self._writer:  # a kill leaves neither, and so this is done at the next start
                 self._writer.execute("BEGIN")
-                self._writer.execute(_BY_SHA256)
+                self._writer.execute(BY_SHA256)
                 self._writer.execute(f"{_UPDATE_ROWS} {_IS_ANSWERED}")
 
     def _has_content_index(self) -> bool:
@@ -356,17 +287,17 @@ class Index:
 
     def _open(self) -> sqlite3.Connection:
         """Open the index of an earlier run, or a new one."""
-        version = _version()
+        version = schema.version()
         try:
-            connection = _connect(self._path, "rwc", _WRITER_CACHE_KB)
+            connection = connect(self._path, "rwc", _WRITER_CACHE_KB)
             if connection.execute("SELECT version FROM meta").fetchone() == (version,):
                 return connection
             connection.close()
         except sqlite3.DatabaseError:  # none yet, damaged, or of another version
             pass
         self._remove()
-        connection = _connect(self._path, "rwc", _WRITER_CACHE_KB)
-        connection.executescript(_SCHEMA + _CREATE_INDEXES)
+        connection = connect(self._path, "rwc", _WRITER_CACHE_KB)
+        connection.executescript(SCHEMA + CREATE_INDEXES)
         with connection:
             connection.execute("INSERT INTO meta VALUES (?)", (version,))
         return connection
@@ -374,35 +305,6 @@ class Index:
     def _remove(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(f"{self._path.name}{suffix}").unlink(missing_ok=True)
-
-
-def fold(name: str) -> str:
-    """Return a file's name so that upper and lower case, and both forms of é, are the same."""
-    if name.isascii():  # a tenth of the time
-        return name.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _connect(path: Path, mode: str, cache_kb: int) -> sqlite3.Connection:
-    """Return a connection; ``mode`` is rw, or rwc to create a missing file."""
-    name = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(name, check_same_thread=False, timeout=30, uri=True)
-    # WAL: pages are read while rows are added. Without fsync the file survives a kill but not a
-    # power failure, after which it is rebuilt (see ``_version``).
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute(f"PRAGMA cache_size = -{cache_kb}")
-    connection.create_function("priority", 4, _priority)
-    return connection
-
-
-def _version() -> str:
-    """Return a text that changes with each boot of the machine and each change of the schema."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = ""
-    return f"{boot} {zlib.crc32((_SCHEMA + _CREATE_INDEXES).encode()):08x}"
 
 
 def _values(number: int, offset: int, cells: list[str]) -> tuple[int, *tuple[object, ...]]:
@@ -416,13 +318,6 @@ def _values(number: int, offset: int, cells: list[str]) -> tuple[int, *tuple[obj
     moment = rows.parse_timestamp(cells[_RECEIVED_AT])
     received = 0 if moment is None else int(moment.timestamp())
     is_sampled = status == Status.OK and sample.is_drawn(row_id)
-    priority = _priority(row_id, status, confidence, is_sampled)
-    place = number, offset, sha256, received, fold(cells[_FILE]), is_sampled, len(digit)
-    return row_id, cells[_FILE], status, digit, digit, False, confidence, priority, *place
-
-
-def _priority(number: int, status: str, confidence: float, is_sampled: object) -> float | None:
-    """Return an unanswered row's place in the queue: doubtful rows, then the sample, shuffled."""
-    if status == Status.UNSURE:
-        return confidence
-    return SAMPLE_PRIORITY + sample.random_order(number) if is_sampled else None
+    place_in_queue = schema.priority(row_id, status, confidence, is_sampled)
+    place = number, offset, sha256, received, schema.fold(cells[_FILE]), is_sampled, len(digit)
+    return row_id, cells[_FILE], status, digit, digit, False, confidence, place_in_queue, *place

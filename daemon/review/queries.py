@@ -16,7 +16,7 @@ from typing import Self
 from daemon import ids
 from daemon.outbox.labels import NOT_A_DIGIT, UNDO, Source
 from daemon.records import Status
-from daemon.review.index import (
+from daemon.review.schema import (
     BINS,
     ERROR_PRIORITY,
     HOUR,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from daemon import ids
 from daemon.records import is_number
-from daemon.review.index import UNSEEN
+from daemon.review.schema import UNSEEN
 
 # Of the same length, then of any greater one.
 _NEXT_TEXTS = (
