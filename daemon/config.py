@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.errors import ConfigError, StorageError
 from daemon.expected import find_fault as find_regex_fault
-from daemon.layout import FAILED, ORIGINALS, PICTURES
+from daemon.layout import FAILED, MODELS, ORIGINALS, PICTURES
 from daemon.pattern import IMAGES, correct, find_fault
 from daemon.records import Cluster, Expected, ReadOptions, Reads
 
@@ -93,7 +93,9 @@ class Config(BaseModel):
     expect_file: AsPath | None = Field(
         None, description="the path of a text file with one number a line, or nothing"
     )
-    model: AsPath = Field(SHIPPED_MODEL, description="the path of a .keras file")
+    model: AsPath | None = Field(
+        None, description="the path of a .keras file, or nothing for the promoted or shipped one"
+    )
     unsure_below: float | None = Field(
         None, ge=0, le=1, description="a number from 0 to 1, or nothing for the model's own"
     )
@@ -142,10 +144,15 @@ class Config(BaseModel):
         return self._file
 
     @property
+    def models(self) -> Path:
+        """The folder of models; it may be missing."""
+        return Path(MODELS) if self._file is None else self._file.resolve().parent / MODELS
+
+    @property
     def reading(self) -> ReadOptions:
-        """The settings that a worker needs, without the values of ``expect_file``."""
+        """The settings that a worker needs, without a promoted model and expected values."""
         return ReadOptions(
-            model=self.model,
+            model=self.model or SHIPPED_MODEL,
             max_megapixels=self.max_megapixels,
             max_file_mb=self.max_file_mb,
             unsure_below=self.unsure_below,

@@ -43,6 +43,10 @@ class WorkerStartError(ModelError):
     exit_status = EX_FOUND_WRONG
 
 
+class PromotionError(DigitdError):
+    """A model cannot be promoted, or there is none to go back to."""
+
+
 class DataError(DigitdError):
     """Data for training or evaluation are missing or malformed."""
 

@@ -36,6 +36,17 @@ REVIEW_KEY = ".digitd.review.token"  # what a browser must know; may be deleted 
 REVIEW_INDEX = ".digitd.review.sqlite"  # may be deleted at any time
 REVIEW_SHOWN = ".digitd.review.shown"  # ids of rows that stay in the sample
 
+# Beside the config.
+MODELS = "models"  # a folder
+# In it:
+#   <id>.keras    a model; its id is the start of its SHA-256
+#   <id>.json     its report
+#   <id>-*.png    its pictures
+CURRENT = "current"  # the id of the promoted model
+HISTORY = "history"  # the ids of the models that were promoted, one a line
+MODELS_LOCK = ".lock"  # locked while the folder is changed
+MODEL_SUFFIX, REPORT_SUFFIX = ".keras", ".json"
+
 # Files of sync programs (Syncthing, Nextcloud, ownCloud, Dropbox), file managers, editors and NFS.
 _CONFLICT = re.compile(
     r"conflict|konflikt|conflit|case clash|конфликт|競合|冲突|衝突|충돌", re.IGNORECASE

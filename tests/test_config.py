@@ -10,7 +10,6 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.assets import SHIPPED_MODEL
 from daemon.config import KEYS, load, template
 from daemon.errors import ConfigError
 from daemon.records import Reads
@@ -37,7 +36,7 @@ def test_empty_file_and_template_give_the_defaults(tmp_path: Path, text: str) ->
     config = load(written(tmp_path, text))
     assert config.inbox == tmp_path / "inbox"
     assert config.outbox == tmp_path / "outbox"
-    assert config.model == SHIPPED_MODEL
+    assert config.model is None
     assert config.pattern == ("images",)
     assert (config.watch, config.workers) == ("auto", "auto")
     assert (config.settle_seconds, config.incomplete_seconds, config.rescan_seconds) == (1, 10, 30)

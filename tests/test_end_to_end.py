@@ -331,7 +331,7 @@ def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path
     made = digitd("init", tmp_path / "digits")
     assert made.returncode == 0, made.stderr
     config = load(tmp_path / "digits" / "config.yaml")
-    assert config.model == SHIPPED_MODEL
+    assert config.model is None
     assert config.inbox == tmp_path / "digits" / "inbox"
     assert config.inbox.is_dir()
     assert config.outbox.is_dir()

@@ -1,0 +1,1 @@
+"""The models beside the config: which one is in use, and what is known of each."""
