@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from daemon import __version__
-from daemon.commands import echo, models, outbox, predict, running
+from daemon.commands import echo, learning, models, outbox, predict, running
 from daemon.errors import DigitdError, describe, exit_status
 
 # D301: \b in a docstring tells click to keep the line breaks.
@@ -53,5 +53,6 @@ for _command in (
     outbox.retry,
     models.train,
     models.evaluate,
+    learning.model,
 ):
     main.add_command(_command)

@@ -3,7 +3,7 @@
 import errno
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
 from daemon.errors import ClusterError, DestinationError, DigitdError, describe
 from daemon.inbox.inbox import Inbox
-from daemon.loop.startup import check_folders, load_options, start_readers, try_to_create
+from daemon.loop.startup import check_folders, load_expected, start_readers, try_to_create
 from daemon.loop.status import own_daemon
+from daemon.models.current import find_model
 from daemon.records import Reading
 from daemon.text import count
 from daemon.workers.pool import worker_count
@@ -70,7 +71,7 @@ def _watch(config: Config) -> Finding:
 
 def _expect_file(config: Config, file: Path) -> Finding:
     try:
-        expected = load_options(config).expected
+        expected = load_expected(config)
     except (DigitdError, OSError) as error:
         return Finding(describe(error), error)
     values = 0 if expected is None else len(expected.values)
@@ -80,7 +81,8 @@ def _expect_file(config: Config, file: Path) -> Finding:
 def _model(config: Config) -> Finding:
     """Have a worker read the known digit, as ``run`` does."""
     try:
-        pool = start_readers(config, WorkerSettings(config.reading), workers=1)
+        options = replace(config.reading, model=find_model(config))
+        pool = start_readers(config, WorkerSettings(options), workers=1)
         self_test = _wait_for_self_test(pool)
     except ClusterError as error:
         return Finding(f"cluster: {error}", error)
@@ -89,7 +91,7 @@ def _model(config: Config) -> Finding:
     confidence = self_test.verdict.confidence or 0.0
     readers = pool.title if config.cluster else f"workers: {worker_count(config.workers)}"
     return Finding(
-        f"model: {config.model} ({self_test.model}) reads a known {KNOWN_DIGIT} as "
+        f"model: {options.model} ({self_test.model}) reads a known {KNOWN_DIGIT} as "
         f"{self_test.verdict.text} ({confidence:.1%}); {readers}"
     )
 

@@ -23,8 +23,9 @@ from daemon.layout import (
     WORK_LOCK,
 )
 from daemon.locks import busy, is_held
+from daemon.models.current import find_model
 from daemon.outbox.table import check_header, check_is_file
-from daemon.records import ReadOptions
+from daemon.records import Expected, ReadOptions
 from daemon.workers.pool import Pool, worker_count
 from daemon.workers.readers import Readers
 from daemon.workers.worker import WorkerSettings
@@ -171,17 +172,29 @@ def try_to_create(folder: Path) -> None:
 
 
 def load_options(config: Config) -> ReadOptions:
-    """Return the settings that a worker needs, with the values of ``expect_file``.
+    """Return the settings that a worker needs: with the model in use, and expected numbers.
 
     Raises:
-        ConfigError: the file has something else than numbers, or may not be read.
+        ConfigError: ``expect_file`` has something else than numbers, or may not be read.
+        ModelError: ``models/current`` is broken, or the model that it names is.
+        StorageError: one of these files cannot be read now.
+    """
+    options = replace(config.reading, model=find_model(config))
+    return replace(options, expected=load_expected(config) or options.expected)
+
+
+def load_expected(config: Config) -> Expected | None:
+    """Return the numbers of ``expect_file``; ``None`` if the config names none.
+
+    Raises:
+        ConfigError: it has something else than numbers, or may not be read.
         StorageError: it cannot be read now.
     """
-    options, file = config.reading, config.expect_file
+    file = config.expect_file
     if file is None:
-        return options
+        return None
     try:
-        return replace(options, expected=load_values(file))
+        return load_values(file)
     except OSError as error:
         kind = ConfigError if error.errno in _WRONG_PATH else StorageError
         why = f"cannot be read: {error.strerror}"

@@ -1,0 +1,102 @@
+"""The commands that manage models."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.commands import config_option, echo
+
+if TYPE_CHECKING:
+    from daemon.models.folder import Entry
+
+
+@click.group()
+def model() -> None:
+    """List models, put one in use, go back."""
+
+
+@model.command("list")
+@config_option
+def list_models(config_file: Path) -> None:
+    """List the models beside the config, and the shipped one.
+
+    A * marks the one in use.
+
+    \b
+    Example:
+      digitd model list --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon.models.current import find_model, shipped_id
+    from daemon.models.folder import ModelsFolder
+
+    settings = config.load(config_file)
+    folder = ModelsFolder(settings.models)
+    entries = folder.entries()
+    is_shipped = not any(one.is_current for one in entries)
+    rows = [(is_shipped, (shipped_id(), "", "digitd", "", "the shipped model"))]
+    rows += [(one.is_current, _cells(one)) for one in entries]
+    widths = [max(len(cells[column]) for _, cells in rows) for column in range(4)]
+    for is_current, cells in rows:
+        is_used = is_current and settings.model is None
+        texts = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+        echo("  ".join(["*" if is_used else " ", *texts, cells[-1]]))
+    if settings.model is not None:
+        echo(f"{settings.file} sets `model: {settings.model}`, so this one is in use")
+    find_model(settings)  # a fault of `current` is an error of this command too
+
+
+def _cells(entry: "Entry") -> tuple[str, str, str, str, str]:
+    from daemon.models.report import format_time
+
+    verdict = "; ".join(f"not to be promoted: {reason}" for reason in entry.reasons)
+    if entry.report is None:
+        return entry.id, "", "", "", verdict
+    made = format_time(entry.report.made)
+    parent = f"from {entry.report.parent}" if entry.report.parent else ""
+    return entry.id, made, entry.report.by, parent, verdict or "may be promoted"
+
+
+@model.command()
+@click.argument("model_id", metavar="ID")
+@config_option
+def promote(model_id: str, config_file: Path) -> None:
+    """Put a model in use: the running digitd takes it at its next rescan.
+
+    ID is the id of a model, or enough of its beginning. A model whose report has reasons against
+    it is refused.
+
+    \b
+    Example:
+      digitd model promote 3fa9
+    """
+    from daemon import config
+    from daemon.models.folder import open_models
+
+    settings = config.load(config_file)
+    folder = open_models(settings)
+    promoted = folder.promote(model_id, settings.reads)
+    echo(f"{promoted} is in use; a running digitd takes it within {settings.rescan_seconds:g} s")
+
+
+@model.command()
+@config_option
+def rollback(config_file: Path) -> None:
+    """Go back to the model that was promoted before, or to the shipped one.
+
+    \b
+    Example:
+      digitd model rollback
+    """
+    from daemon import config
+    from daemon.models.folder import open_models
+
+    settings = config.load(config_file)
+    went = open_models(settings).rollback()
+    for fault in went.skipped:
+        echo(f"skipped: {fault}", err=True)
+    echo(
+        f"{went.now} is in use again, and {went.before} is not; a running digitd takes it within "
+        f"{settings.rescan_seconds:g} s"
+    )
