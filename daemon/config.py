@@ -320,11 +320,16 @@ def load(file: Path) -> Config:
     try:
         config = Config.model_validate(settings, context={"folder": file.resolve().parent})
     except ValidationError as error:
-        faults = list(dict.fromkeys(_fault(fault) for fault in error.errors()))
+        faults = describe_faults(error)
         lines = f" {faults[0]}" if len(faults) == 1 else "\n  ".join(["", *faults])
         raise ConfigError(f"{file}:{lines}") from None
     config._file = file  # noqa: SLF001 - no key of the file
     return config
+
+
+def describe_faults(error: ValidationError) -> list[str]:
+    """Return a line for each setting that is not allowed: the key, the value, what is allowed."""
+    return list(dict.fromkeys(_fault(fault) for fault in error.errors()))
 
 
 def _fault(fault: ErrorDetails) -> str:

@@ -132,9 +132,11 @@ class Verdict:
     """The verdict on one image.
 
     Attributes:
+        status: how far it can be trusted.
         text: the most likely digit, or the number as it is written; ``None`` if there is none.
-        confidence: the calibrated probability of the whole text.
-        probabilities: calibrated, of the digits 0 to 9 and of "not a digit"; they add up to 1.
+        confidence: the calibrated probability of the whole text, 0 to 1; ``None`` without a text,
+            and for an expected number that was guessed.
+        probabilities: 11, calibrated, of the digits 0 to 9 and of "not a digit"; they add up to 1.
             ``None`` if the model was not run, or the text is neither one digit nor ``None``.
         reason: why the status is not ``ok``; empty for ``ok``.
     """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = sorted(set(re.findall(r"(?:`|/bin/)digitd ([a-z]+(?: --[a-z]+)?)", README)))
 
 
@@ -70,7 +71,7 @@ def test_package_description_has_no_relative_links() -> None:
 def test_readme_snippet_reads_digits_as_text_and_no_incomplete_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    snippet, _ = SNIPPETS
     (tmp_path / "outbox").mkdir()
     cells = dict.fromkeys(rows.COLUMNS, "0.1") | {"id": ids.Ids().next(), "file": "digit1.png"}
     text = rows.HEADER + "".join(
@@ -83,3 +84,12 @@ def test_readme_snippet_reads_digits_as_text_and_no_incomplete_line(
     exec(snippet, names)  # noqa: S102 - as a reader of the README does
     assert names["rows"]["file"].tolist() == ["digit1.png"] * 3
     assert names["rows"]["digit"].tolist()[:2] == ["0471", "7"]
+
+
+def test_readme_snippet_reads_an_image(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, snippet = SNIPPETS
+    monkeypatch.chdir(ROOT)
+    exec(snippet, {})  # noqa: S102 - as a reader of the README does
+    assert capsys.readouterr().out.startswith("7 ok 0.9")

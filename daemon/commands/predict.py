@@ -1,23 +1,19 @@
 """The command ``predict``, which reads files in place."""
 
-import errno
 import hashlib
 import json
-import os
-import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
 from daemon import ids
 from daemon.commands import echo, model_option, reads_option
 from daemon.errors import EX_FOUND_WRONG, ConfigError
-from daemon.files import open_untrusted
 from daemon.outbox import rows
 from daemon.records import FileContent, Job, Placement, Reads, Result, Status
 from daemon.text import printable
@@ -96,32 +92,13 @@ def _read_files(
 
 def _load(file: Path, max_file_mb: float) -> tuple[FileContent, str]:
     """Return a file's bytes and sha256, or why it cannot be read and an empty string."""
-    limit = int(max_file_mb * 1e6)
+    from daemon.reader import load_file
+
     try:
-        with _open(file) as opened:
-            data = opened.read(limit + 1)
+        content = load_file(file, max_file_mb)
     except OSError as error:
         return FileContent(file.name, b"", rejection=f"cannot be opened: {error.strerror}"), ""
-    if len(data) > limit:
-        why = f"too large: more than {max_file_mb:g} MB: make it smaller"
-        return FileContent(file.name, b"", rejection=why), ""
-    return FileContent(file.name, data), hashlib.sha256(data).hexdigest()
-
-
-def _open(file: Path) -> BinaryIO:
-    """Open a regular file, or a pipe of this process: /dev/stdin, or <(…) in a shell.
-
-    Raises:
-        OSError: it cannot be opened, or is something else, which might never end.
-    """
-    path = os.path.realpath(file)
-    if path.startswith(f"/proc/{os.getpid()}/fd/"):
-        return file.open("rb")
-    opened = open(open_untrusted(path), "rb")  # noqa: PTH123, SIM115 - opened safely
-    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-        opened.close()
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    return opened
+    return content, "" if content.rejection else hashlib.sha256(content.data).hexdigest()
 
 
 def _save_picture(folder: Path, job: Job, picture: bytes) -> str:

@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UnreadableError
 from daemon.expected import check_verdict
-from daemon.picture.number import Candidate
-from daemon.picture.painter import Painter
 from daemon.reading import eye, image, line, model, scan
 from daemon.reading.eye import Count
 from daemon.reading.numbers import judge_number
@@ -25,6 +24,9 @@ from daemon.records import (
     Status,
     Verdict,
 )
+
+if TYPE_CHECKING:
+    from daemon.picture.painter import Painter
 
 # Above this probability of "not a digit" the row has no digit. Below it the row also gives the most
 # likely digit, which is right for 42 of the 83 validation digits that are classified as "not a
@@ -168,7 +170,7 @@ class Reader:
         if options.reads is Reads.NUMBER:
             self.model.require_line()
         self._options = options
-        self._painter = Painter() if options.pictures else None
+        self._painter = _load_painter() if options.pictures else None
 
     def read(
         self, contents: Sequence[FileContent], expected: Expected | None = None
@@ -220,7 +222,16 @@ class Reader:
         )
 
 
-def _paint_number(painter: Painter, name: str, verdict: Verdict, number: DecodedNumber) -> bytes:
+def _load_painter() -> "Painter":
+    # matplotlib takes 0.2 s to import (2-core x86), and the first import writes a cache of fonts.
+    from daemon.picture.painter import Painter  # noqa: PLC0415
+
+    return Painter()
+
+
+def _paint_number(painter: "Painter", name: str, verdict: Verdict, number: DecodedNumber) -> bytes:
+    from daemon.picture.number import Candidate  # noqa: PLC0415 - see _load_painter
+
     reading = number.reading
     runner_up = Candidate(reading.runner_up if reading else "", None)
     if reading is not None and verdict.confidence is not None:
