@@ -3,7 +3,6 @@
 import json
 import math
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
@@ -36,11 +35,18 @@ class Comparison:
         """The probability of so many ``worse`` or more if neither model were better.
 
         This is the one-sided exact sign test: of ``better + worse`` fair coins, ``worse`` or more
-        show heads.
+        show heads. Logarithms, because the binomial coefficients of 10,000 coins take minutes.
         """
         changed = self.better + self.worse
-        heads = sum(math.comb(changed, number) for number in range(self.worse, changed + 1))
-        return float(Fraction(heads, 2**changed))
+        return math.fsum(
+            math.exp(
+                math.lgamma(changed + 1)
+                - math.lgamma(heads + 1)
+                - math.lgamma(changed - heads + 1)
+                - changed * math.log(2)
+            )
+            for heads in range(self.worse, changed + 1)
+        )
 
     @property
     def is_worse(self) -> bool:
