@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.commands import config_option, echo
+from daemon.errors import DigitdError
 
 if TYPE_CHECKING:
+    from daemon.config import Config
     from daemon.models.folder import Entry
 
 
@@ -28,23 +30,26 @@ def list_models(config_file: Path) -> None:
       digitd model list --config /srv/digits/config.yaml
     """
     from daemon import config
+    from daemon.assets import SHIPPED_MODEL
     from daemon.models.current import find_model, shipped_id
     from daemon.models.folder import ModelsFolder
 
     settings = config.load(config_file)
-    folder = ModelsFolder(settings.models)
-    entries = folder.entries()
-    is_shipped = not any(one.is_current for one in entries)
-    rows = [(is_shipped, (shipped_id(), "", "digitd", "", "the shipped model"))]
-    rows += [(one.is_current, _cells(one)) for one in entries]
+    fault, in_use = None, Path()
+    try:
+        in_use = find_model(settings)
+    except DigitdError as error:  # after the list
+        fault = error
+    rows = [(SHIPPED_MODEL, (shipped_id(), "", "digitd", "", "the shipped model"))]
+    rows += [(one.path, _cells(one)) for one in ModelsFolder(settings.models).entries()]
     widths = [max(len(cells[column]) for _, cells in rows) for column in range(4)]
-    for is_current, cells in rows:
-        is_used = is_current and settings.model is None
+    for path, cells in rows:
         texts = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-        echo("  ".join(["*" if is_used else " ", *texts, cells[-1]]))
+        echo("  ".join(["*" if path == in_use else " ", *texts, cells[-1]]))
     if settings.model is not None:
-        echo(f"{settings.file} sets `model: {settings.model}`, so this one is in use")
-    find_model(settings)  # a fault of `current` is an error of this command too
+        echo(f"in use: {settings.model}, because {settings.file} sets `model`")
+    if fault is not None:
+        raise fault
 
 
 def _cells(entry: "Entry") -> tuple[str, str, str, str, str]:
@@ -77,7 +82,7 @@ def promote(model_id: str, config_file: Path) -> None:
     settings = config.load(config_file)
     folder = open_models(settings)
     promoted = folder.promote(model_id, settings.reads)
-    echo(f"{promoted} is in use; a running digitd takes it within {settings.rescan_seconds:g} s")
+    echo(f"{promoted} is in use; {_taken(settings)}")
 
 
 @model.command()
@@ -96,7 +101,8 @@ def rollback(config_file: Path) -> None:
     went = open_models(settings).rollback()
     for fault in went.skipped:
         echo(f"skipped: {fault}", err=True)
-    echo(
-        f"{went.now} is in use again, and {went.before} is not; a running digitd takes it within "
-        f"{settings.rescan_seconds:g} s"
-    )
+    echo(f"{went.now} is in use again, no longer {went.before}; {_taken(settings)}")
+
+
+def _taken(settings: "Config") -> str:
+    return f"a running digitd takes it within {settings.rescan_seconds:g} s"

@@ -101,7 +101,7 @@ def check(config_file: Path) -> None:
     """Check whether `run` would start: config, folders, watch mode, expected numbers, model.
 
     Changes nothing. Exits with the status that `run` would exit with, with 0 if digitd is already
-    running on this config, and with 1 if only the metrics file cannot be written.
+    running on this config, and with 1 if only the metrics file or models/ cannot be written.
 
     \b
     Example:

@@ -19,11 +19,11 @@ from daemon.files import is_there, open_to_append, replace_whole, sync_folder
 from daemon.layout import CURRENT, HISTORY, MODEL_SUFFIX, MODELS_LOCK, REPORT_SUFFIX
 from daemon.models.current import ID, find_fault, model_path, read_current, shipped_id
 from daemon.models.report import Report, parse
-from daemon.reading.model import load, read_file
 from daemon.records import Reads
 
 SHIPPED = "shipped"  # in `history`: the hash changes with the version of digitd
 _BROKEN = "broken"  # what is in use when `current` is broken
+_WORDS = {SHIPPED: "the shipped model", _BROKEN: "what `current` named"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class WentBack:
     """What a rollback did.
 
     Attributes:
-        before: the id of the model that was in use; "broken" if ``current`` was broken.
-        now: the id of the one that is; "shipped" for the shipped one.
+        before: the model that was in use, for people.
+        now: the one that is.
         skipped: why models between the two cannot be used.
     """
 
@@ -70,6 +70,26 @@ class ModelsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def before(self) -> str | None:
+        """What ``rollback`` would go back to, in words; ``None`` if there is nothing.
+
+        Raises:
+            OSError: ``history`` cannot be read.
+        """
+        history = self._history(self.in_use())
+        if not history:
+            return None
+        now, _ = self._step_back(history)
+        return _WORDS.get(now, now)
+
+    def in_use(self) -> str:
+        """Return the id of the promoted model, "shipped" for none, or "broken" if none is named."""
+        try:
+            return self.current() or SHIPPED
+        except ModelError:
+            return _BROKEN
 
     def path_of(self, model_id: str) -> Path:
         """Return the path of a model's file."""
@@ -133,6 +153,8 @@ class ModelsFolder:
             ModelError: ``file`` is no model that this digitd can read with.
             OSError: something cannot be read or written.
         """
+        from daemon.reading.model import read_file  # noqa: PLC0415 - see `_check`
+
         _, _, model_id = read_file(file)
         names = tuple(f"{model_id}-{name}" for name in report.pictures)
         with self._changing():
@@ -162,34 +184,41 @@ class ModelsFolder:
             self._check(entry, reads)
             model_id = line = entry.id
         with self._changing():
-            now = self._in_use()
+            now = self.in_use()
             if now != line:
                 self._write_history([*self._history(now), line])
                 self._write_current(line)
         return model_id
 
-    def rollback(self) -> WentBack:
+    def rollback(self, seen: str | None = None) -> WentBack:
         """Go back to the model that was promoted before, or to the shipped one.
 
         Models that cannot be used any more are skipped.
 
+        Args:
+            seen: the id of the model that must be in use now; ``None`` for any.
+
         Raises:
-            PromotionError: no model was promoted.
+            PromotionError: no model was promoted, or another one than ``seen`` is in use.
             OSError: ``current`` cannot be written.
         """
         if not is_there(self.path):
             raise self._nothing_before()
         with self._changing():
-            before = self._in_use()
+            before = self.in_use()
             history = self._history(before)
             if not history:
                 raise self._nothing_before()
+            if seen not in {None, before}:
+                raise PromotionError(
+                    f"{_WORDS.get(before, before)} is in use meanwhile, not {seen}"
+                )
             # Else a second interrupted rollback would leave lines that are not history.
             self._write_history(history)
             now, skipped = self._step_back(history)
             self._write_current(now)
             self._write_history(history)
-        return WentBack(before, now, skipped)
+        return WentBack(_WORDS.get(before, before), _WORDS.get(now, now), skipped)
 
     def _step_back(self, history: list[str]) -> tuple[str, tuple[str, ...]]:
         """Shorten the history to the last model before that can be used.
@@ -208,6 +237,9 @@ class ModelsFolder:
 
     def _check(self, entry: Entry, reads: Reads) -> None:
         """Raise PromotionError if a model must not or cannot be promoted."""
+        # OpenCV and LiteRT take 60 MB, and the review page lists models without them.
+        from daemon.reading.model import load  # noqa: PLC0415
+
         reasons = entry.reasons
         if len(reasons) == 1:
             raise PromotionError(f"{entry.id} was not promoted: {reasons[0]}")
@@ -251,13 +283,6 @@ class ModelsFolder:
             yield
         finally:
             os.close(descriptor)
-
-    def _in_use(self) -> str:
-        """Return the line of `history` for what ``current`` says."""
-        try:
-            return self.current() or SHIPPED
-        except ModelError:
-            return _BROKEN
 
     def _history(self, now: str) -> list[str]:
         """Return the models that were promoted up to the one in use, oldest first.

@@ -1,0 +1,242 @@
+"""The folder of models: what is listed, what may be promoted, and what a kill leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daemon.assets import SHIPPED_MODEL
+from daemon.config import Config, load
+from daemon.errors import ModelError, PromotionError
+from daemon.models.current import find_model, shipped_id
+from daemon.models.folder import ModelsFolder
+from daemon.models.report import Comparison, Report
+from daemon.reading.model import LINE_MEMBER
+from daemon.records import Reads
+from support.daemon import ROOT
+from support.models import MADE, add_model, copy_shipped
+
+WORSE = Comparison("digits", 100, 100, 90, 0, 10)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A folder with three models that may be promoted; copy it."""
+    folder = tmp_path_factory.mktemp("shelf") / "models"
+    return folder, [add_model(ModelsFolder(folder), name) for name in "abc"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "config.yaml").touch()
+    return load(tmp_path / "config.yaml")
+
+
+@pytest.fixture
+def models(shelf: tuple[Path, list[str]], config: Config) -> ModelsFolder:
+    config.models.mkdir()
+    for file in shelf[0].iterdir():
+        (config.models / file.name).hardlink_to(file)
+    return ModelsFolder(config.models)
+
+
+@pytest.fixture
+def ids(shelf: tuple[Path, list[str]]) -> list[str]:
+    return shelf[1]
+
+
+def spoil(models: ModelsFolder, model_id: str) -> None:
+    file = models.path_of(model_id)
+    data = file.read_bytes()
+    file.unlink()  # other tests have the same file
+    file.write_bytes(data[:-100])
+
+
+def test_without_a_folder_the_shipped_model_is_in_use(config: Config) -> None:
+    models = ModelsFolder(config.models)
+    assert find_model(config) == SHIPPED_MODEL
+    assert models.entries() == ()
+    assert models.current() is None
+    with pytest.raises(PromotionError, match="nothing to go back to: the shipped model is in use"):
+        models.rollback()
+    assert not config.models.exists()
+
+
+def test_promotions_are_undone_one_by_one(
+    config: Config, models: ModelsFolder, ids: list[str]
+) -> None:
+    a, b, c = ids
+    assert models.promote(a) == a
+    assert find_model(config) == models.path_of(a)
+    models.promote(b[:5])
+    models.promote(a)
+    assert [entry.id for entry in models.entries() if entry.is_current] == [a]
+    for expected in (b, a, None):
+        went = models.rollback()
+        assert models.current() == expected
+        assert went.now == (expected or "the shipped model")
+    models.promote(b)
+    models.rollback()
+    models.promote(c)
+    models.promote(c)  # it is in use already
+    models.rollback()
+    assert models.current() is None
+    with pytest.raises(PromotionError, match="nothing to go back to"):
+        models.rollback()
+    assert len(models.entries()) == 3
+
+
+def test_shipped_model_can_be_promoted_too(models: ModelsFolder, ids: list[str]) -> None:
+    models.promote(ids[0])
+    models.promote(shipped_id())
+    assert models.current() is None
+    models.promote(ids[1])
+    for expected in (None, ids[0], None):
+        models.rollback()
+        assert models.current() == expected
+
+
+def test_kill_at_any_moment_leaves_the_state_before_or_after(
+    models: ModelsFolder, ids: list[str]
+) -> None:
+    assert len(ids) == 3
+    program = [sys.executable, "-m", "support.killed_promotions", str(models.path), "7", "80"]
+    run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert int(run.stdout.removeprefix("killed: ")) > 20
+    assert [entry.fault for entry in models.entries()] == ["", "", ""]
+
+
+def test_add_keeps_report_and_pictures_and_can_be_repeated(config: Config, tmp_path: Path) -> None:
+    models = ModelsFolder(config.models)
+    file = tmp_path / "new.keras"
+    copy_shipped(file)
+    (tmp_path / "changed.png").write_bytes(b"a picture")
+    report = Report(MADE, "learn", comparisons=(WORSE,), pictures=("changed.png",))
+    model_id = models.add(file, report)
+    assert models.add(file, report) == model_id
+    (entry,) = models.entries()
+    assert entry.path.read_bytes() == file.read_bytes()
+    assert entry.report == replace(report, pictures=(f"{model_id}-changed.png",))
+    assert (models.path / f"{model_id}-changed.png").read_bytes() == b"a picture"
+    assert entry.reasons == report.reasons
+    file.write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"new\.keras: is not a \.keras file"):
+        models.add(file, report)
+    assert len(models.entries()) == 1
+
+
+def test_refused_model_is_not_promoted(models: ModelsFolder) -> None:
+    report = Report(
+        MADE, "learn", comparisons=(WORSE,), refusals=("half of the answers are wrong",)
+    )
+    model_id = add_model(models, "refused", report)
+    with pytest.raises(PromotionError) as raised:
+        models.promote(model_id)
+    first, *lines = str(raised.value).splitlines()
+    assert first == f"{model_id} was not promoted:"
+    assert [line.strip() for line in lines] == list(report.reasons)
+    assert models.current() is None
+
+
+def test_models_that_cannot_be_promoted_say_why(models: ModelsFolder, ids: list[str]) -> None:
+    a, b, c = ids
+    (models.path / f"{a}.json").unlink()
+    (models.path / f"{b}.json").unlink()
+    (models.path / f"{b}.json").write_text('{"made": 3}')
+    spoil(models, c)
+    d = add_model(models, "d")
+    models.path_of(d).unlink()
+    e = "0" * 12
+    (models.path / f"{e}.json").write_text(Report(MADE, "learn").as_json())
+    for prefix, why in (
+        (a, f"it has no report, {models.path}/{a}.json is missing: put it back"),
+        (b, f"its report {models.path}/{b}.json is broken: made: Input should be"),
+        (c, f"{c}.keras is broken, or was changed: its SHA-256 begins with"),
+        (d, f"has no model whose id begins with '{d}'"),
+        (e, f"has no model whose id begins with '{e}'"),
+        ("", "is the beginning of several ids"),
+    ):
+        with pytest.raises(PromotionError) as raised:
+            models.promote(prefix)
+        assert why in str(raised.value)
+        assert "\n" not in str(raised.value)
+    assert models.current() is None
+
+
+def test_model_of_another_version_or_without_numbers_is_not_promoted(
+    models: ModelsFolder, tmp_path: Path
+) -> None:
+    report = Report(MADE, "learn").as_json()
+    old, digits = tmp_path / "old.keras", tmp_path / "digits.keras"
+    copy_shipped(old, preprocessing=1)
+    with zipfile.ZipFile(SHIPPED_MODEL) as shipped, zipfile.ZipFile(digits, "w") as new:
+        for name in shipped.namelist():
+            if name != LINE_MEMBER:
+                new.writestr(name, shipped.read(name))
+    found = []
+    for file in (old, digits):
+        model_id = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        file.rename(models.path_of(model_id))
+        (models.path / f"{model_id}.json").write_text(report)
+        found.append(model_id)
+    with pytest.raises(PromotionError, match="was made for version 1 of the reader"):
+        models.promote(found[0])
+    with pytest.raises(PromotionError, match="cannot read numbers"):
+        models.promote(found[1], Reads.NUMBER)
+    models.promote(found[1], Reads.DIGIT)
+
+
+@pytest.mark.parametrize("text", ["", "x", "0" * 11, "0" * 13, "../../etc/passwd", "\0" * 2000])
+def test_broken_current_names_the_file_and_rollback_mends_it(
+    config: Config, models: ModelsFolder, ids: list[str], text: str
+) -> None:
+    models.promote(ids[0])
+    models.promote(ids[1])
+    (models.path / "current").write_text(text)
+    with pytest.raises(
+        ModelError, match=f"{models.path}/current: must be the id of a model"
+    ) as one:
+        find_model(config)
+    assert "`digitd model rollback`" in str(one.value)
+    assert not any(entry.is_current for entry in models.entries())
+    models.rollback()
+    assert models.current() == ids[1]
+    models.rollback()
+    assert models.current() == ids[0]
+
+
+def test_rollback_skips_a_model_that_is_broken(models: ModelsFolder, ids: list[str]) -> None:
+    for one in ids:
+        models.promote(one)
+    spoil(models, ids[1])
+    went = models.rollback()
+    assert models.current() == ids[0]
+    assert len(went.skipped) == 1
+    assert f"{ids[1]}.keras is broken" in went.skipped[0]
+
+
+def test_missing_model_names_the_file(config: Config, models: ModelsFolder, ids: list[str]) -> None:
+    models.promote(ids[0])
+    models.path_of(ids[0]).unlink()
+    with pytest.raises(ModelError, match=f"current: .*{ids[0]}.keras is missing: put it back"):
+        find_model(config)
+
+
+def test_written_current_counts_as_promoted(models: ModelsFolder, ids: list[str]) -> None:
+    models.promote(ids[0])
+    (models.path / "current").write_text(f"{ids[2]}\r\n")
+    assert models.current() == ids[2]
+    models.rollback()
+    assert models.current() == ids[0]
+
+
+def test_a_model_in_the_config_is_used_instead(config: Config, models: ModelsFolder) -> None:
+    models.promote(models.entries()[0].id)
+    assert find_model(config.model_copy(update={"model": Path("mine.keras")})) == Path("mine.keras")
