@@ -5,7 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,7 @@ from daemon import config
 from daemon.config import Config
 from daemon.errors import DigitdError, StorageError, describe
 from daemon.loop.metrics import Metrics
+from daemon.loop.promoted import PromotionWatch
 from daemon.loop.session import Session
 from daemon.loop.startup import check_folders, load_options, make_folders, start_readers
 from daemon.loop.status import State, count_files_left
@@ -47,11 +48,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Reload:
-    """A reload in progress: new settings, and one worker that tries them."""
+    """A reload in progress: new settings, and one worker that tries them.
+
+    ``is_promotion``: whether only the model is new.
+    """
 
     config: Config
     settings: WorkerSettings
     trial: Readers
+    is_promotion: bool = False
 
 
 class Service:
@@ -89,6 +94,7 @@ class Service:
         self._wakeup = Wakeup()
         self._is_stopping = self._is_reload_asked = False
         self._reload: _Reload | None = None
+        self._promotion = PromotionWatch(is_live=not once)
         self._counts: Counter[str] = Counter()
         self._metrics = Metrics()
         self.unfinished: dict[str, str] = {}
@@ -138,6 +144,7 @@ class Service:
     def _loop(self, session: Session) -> bool:
         """Run a session until it ends; return whether to start another one."""
         while True:
+            session.model_fault = self._promotion.fault
             session.turn()
             if self._on_turn is not None:
                 self._on_turn(Progress(session.state, self._counts, session.backlog))
@@ -146,23 +153,27 @@ class Service:
                 return False
             if self._advance_reload():
                 return True
-            session.wait(self._reload.trial if self._reload else None)
+            trial = self._reload.trial if self._reload else None
+            session.wait(trial, self._promotion.seconds_left)
 
     def _advance_reload(self) -> bool:
-        """Advance a reload after SIGHUP; return whether the new settings passed all checks.
+        """Advance a reload; return whether the new settings passed all checks.
 
-        The session keeps running while one extra worker reads the known digit with the new model.
+        It begins after SIGHUP, or when another model was promoted. The session keeps running while
+        one extra worker reads the known digit with the new model.
         """
         is_passed = False
         try:
             if self._is_reload_asked:
                 self._is_reload_asked = False
                 self._end_reload()
+                self._promotion.look_now()
                 log.info("reloading %s", self._file)
                 new = config.load(self._file)
                 check_folders(new, self._config)
-                settings = self._worker_settings(load_options(new))
-                self._reload = _Reload(new, settings, start_readers(new, settings, workers=1))
+                self._try(new, load_options(new))
+            elif self._reload is None:
+                self._try_promoted()
             if self._reload is None:
                 return False
             self._reload.trial.poll()
@@ -171,12 +182,33 @@ class Service:
             if self._reload.trial.self_test is None:
                 return False
             make_folders(self._reload.config, self._config)
-            self._config, self._settings = self._reload.config, self._reload.settings
+            self._take(self._reload)
             is_passed = True
         except (OSError, DigitdError) as error:
-            log.error("not reloaded, the settings stay unchanged: %s", describe(error))
+            if self._reload is not None and self._reload.is_promotion:
+                self._promotion.refuse(error, self._settings.options.model)
+            else:
+                log.error("not reloaded, the settings stay unchanged: %s", describe(error))
         self._end_reload()
         return is_passed
+
+    def _try_promoted(self) -> None:
+        in_use = self._settings.options
+        model = self._promotion.find(self._config, in_use.model)
+        if model is not None:
+            self._try(self._config, replace(in_use, model=model), is_promotion=True)
+
+    def _try(self, new: Config, options: ReadOptions, *, is_promotion: bool = False) -> None:
+        """Have one worker try new settings."""
+        settings = self._worker_settings(options)
+        trial = start_readers(new, settings, workers=1)
+        self._reload = _Reload(new, settings, trial, is_promotion)
+
+    def _take(self, reload: _Reload) -> None:
+        before, now = self._settings.options.model, reload.settings.options.model
+        if now != before:
+            log.info("from now on %s reads, no longer %s", now, before)
+        self._config, self._settings = reload.config, reload.settings
 
     def _end_reload(self) -> None:
         if self._reload is not None:

@@ -38,7 +38,11 @@ _RETRY_SECONDS, _RETRY_AT_MOST = 0.5, 8.0
 
 
 class Session:
-    """The time from opening the folders of one config to closing them; once or continuously."""
+    """The time from opening the folders of one config to closing them; once or continuously.
+
+    Attributes:
+        model_fault: why the promoted model is not in use, for the status; empty if it is.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Session:
             since: when digitd started.
         """
         self.config = config
+        self.model_fault = ""
         self._pool = pool
         self._wakeup = wakeup
         self._once = once
@@ -151,8 +156,13 @@ class Session:
         if self.config.metrics_file is not None and self._metrics.timer.is_due:
             self._write_metrics(self.config.metrics_file)
 
-    def wait(self, trial: Readers | None) -> None:
-        """Sleep until there is work for this session or for the readers that a reload tries."""
+    def wait(self, trial: Readers | None = None, at_most: float = math.inf) -> None:
+        """Sleep until there is work for this session or for the readers that a reload tries.
+
+        Args:
+            trial: these readers, if a reload is in progress.
+            at_most: a limit, in seconds.
+        """
         if self._pause_reason:
             seconds = self._retry.seconds_left
         else:
@@ -161,7 +171,7 @@ class Session:
                 self._retention.seconds_until_due(),
                 self._files.seconds_left,
             )
-        seconds = min(seconds, self._status.seconds_until_ping, _RETRY_AT_MOST)
+        seconds = min(seconds, at_most, self._status.seconds_until_ping, _RETRY_AT_MOST)
         if self.config.metrics_file is not None:
             seconds = min(seconds, self._metrics.timer.seconds_left)
         pools = [self._pool] if trial is None else [self._pool, trial]
@@ -223,6 +233,7 @@ class Session:
             why=self._pause_reason,
             watch=self._inbox.mode,
             model=self._pool.self_test.model if self._pool.self_test else "",
+            model_fault=self.model_fault,
             in_work=len(self._files),
             changed=self._metrics.changed,
             unpublished=self.unpublished,

@@ -42,10 +42,18 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the daemon is doing, and why if it is paused."""
+    """What the daemon is doing.
+
+    Attributes:
+        why: the reason if it is paused.
+        model: the id of the model that it reads with; empty if it is not known.
+        model_fault: why it does not use the promoted model; empty if it does.
+    """
 
     state: State
     why: str = ""
+    model: str = ""
+    model_fault: str = ""
 
     def __str__(self) -> str:
         return f"{self.state}: {self.why}" if self.why else str(self.state)
@@ -56,6 +64,8 @@ class StatusSnapshot:
     """The part of the status that only the running daemon knows. Times are ISO 8601 UTC.
 
     Attributes:
+        model: the id of the model in use; empty while none is loaded.
+        model_fault: why the promoted model is not in use; empty if it is.
         outbox: its path, with which `digitd check` recognises its own daemon.
         unpublished: how many files have their row, but could not be published.
         unpublished_why: why the first of them could not.
@@ -70,6 +80,7 @@ class StatusSnapshot:
     why: str
     watch: str
     model: str
+    model_fault: str
     in_work: int
     changed: int
     unpublished: int
@@ -115,8 +126,9 @@ class StatusPage:
         return self._ping_timer.seconds_left
 
     def _write(self, status: StatusSnapshot) -> None:
-        why = escape(status.why)[:_TEXT_BYTES]
-        page = asdict(status) | {"why": why, "open": _as_many_as_fit(status.open)}
+        page = asdict(status) | {"open": _as_many_as_fit(status.open)}
+        for name in ("why", "model_fault"):
+            page[name] = escape(page[name])[:_TEXT_BYTES]
         data = json.dumps(page).encode().ljust(_PAGE_BYTES)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o660)
@@ -154,6 +166,7 @@ def read_status(config: Config) -> dict[str, Any]:
         "why": known.get("why", ""),
         "watch": known.get("watch"),
         "model": known.get("model"),
+        "model_fault": known.get("model_fault", ""),
         "inbox": printable(str(config.inbox)),
         "outbox": printable(str(config.outbox)),
         "waiting": counts.waiting,
@@ -181,7 +194,8 @@ def read_health(config: Config) -> Health:
         return Health(State.STOPPED)
     page = _read_page(config)
     try:
-        return Health(State(page.get("state", State.STARTING)), str(page.get("why", "")))
+        texts = {name: str(page.get(name, "")) for name in ("why", "model", "model_fault")}
+        return Health(State(page.get("state", State.STARTING)), **texts)
     except ValueError:  # of a newer version
         return Health(State.STARTING)
 

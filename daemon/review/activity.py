@@ -89,4 +89,6 @@ def _describe_daemon(config: Config) -> Activity:
     elif health.state is State.PAUSED:
         why = escape(health.why) or "the log says why"
         notice = f"digitd has paused: {why}. It resumes by itself."
+    elif health.model_fault:
+        notice = f"The promoted model cannot be used: {escape(health.model_fault)}."
     return Activity(_WORDS.get(health.state, str(health.state)), notice)
