@@ -10,6 +10,7 @@ from pathlib import Path
 from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
 from daemon.errors import ClusterError, DestinationError, DigitdError, describe
+from daemon.files import is_there
 from daemon.inbox.inbox import Inbox
 from daemon.loop.startup import check_folders, load_expected, start_readers, try_to_create
 from daemon.loop.status import own_daemon
@@ -48,6 +49,8 @@ def run_checks(config: Config) -> Iterator[Finding]:
     if config.expect_file is not None:
         yield _expect_file(config, config.expect_file)
     yield _model(config)
+    if config.model is None:
+        yield _models(config.models)
     if config.metrics_file is not None:
         yield _metrics_file(config.metrics_file)
 
@@ -93,6 +96,21 @@ def _model(config: Config) -> Finding:
     return Finding(
         f"model: {options.model} ({self_test.model}) reads a known {KNOWN_DIGIT} as "
         f"{self_test.verdict.text} ({confidence:.1%}); {readers}"
+    )
+
+
+def _models(folder: Path) -> Finding:
+    """Check whether models could be added and promoted; ``run`` only reads there."""
+    is_new = not is_there(folder)
+    try:
+        try_to_create(folder.parent if is_new else folder)
+    except OSError as error:
+        remedy = "let this user write there, or add and promote models as another user"
+        text = f"models: {folder} cannot be {'created' if is_new else 'written'}"
+        text = f"{text}: {error.strerror}: {remedy}"
+        return Finding(text, None if is_new else DestinationError(text))
+    return Finding(
+        f"models: {folder} {'will be created when needed' if is_new else 'can be written'}"
     )
 
 

@@ -72,6 +72,8 @@ def render_unit(
     writable = [*map(_word, folders)]
     if config.metrics_file is not None and not review:
         writable.append(_word(config.metrics_file.parent, "-"))  # it may be missing
+    if review and config.model is None and not any(map(config.models.is_relative_to, folders)):
+        writable.append(_word(config.models, "-"))  # its page promotes models
     template = REVIEW_UNIT_TEMPLATE if review else UNIT_TEMPLATE
     return template.read_text(encoding="utf-8").format(
         network=_NO_NETWORK if config.cluster is None else _CLUSTER_NETWORK,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.daemon import STAND_IN, Box, Daemon, digitd
+from support.daemon import AS_USER, STAND_IN, Box, Daemon, digitd
 from support.stand_in import png_like
 
 if TYPE_CHECKING:
@@ -75,6 +75,23 @@ def test_metrics_file_that_only_a_group_can_reach_is_named(box: Box) -> None:
     found = check(box)
     assert found.returncode == 0
     assert "add node_exporter's user to it" in found.stdout
+
+
+def test_models_folder_that_cannot_be_written_is_noticed(box: Box) -> None:
+    folder = box.folder / "models"
+    found = check(box)
+    assert found.returncode == 0, found
+    assert f"ok    models: {folder} will be created when needed\n" in found.stdout
+    assert not folder.exists()
+    folder.mkdir(0o555)
+    found = digitd("check", "--config", box.config, prefix=AS_USER)
+    assert found.returncode == 1, found
+    assert f"WRONG models: {folder} cannot be written: Permission denied: let this" in found.stdout
+    folder.rmdir()
+    folder.touch()
+    assert f"WRONG models: {folder} cannot be written: Not a directory" in check(box).stdout
+    box.configure(model="none.keras")
+    assert "models:" not in check(box).stdout  # nothing is promoted with it
 
 
 def test_config_whose_own_digitd_runs_is_fine(box: Box, tmp_path: Path) -> None:

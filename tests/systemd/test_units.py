@@ -77,6 +77,20 @@ def test_folder_of_the_metrics_is_writable(box: Box) -> None:
     assert f'ReadWritePaths="{escaped}" "-/var/lib/node exporter"\n' in unit
 
 
+def test_review_page_can_promote_models_beside_a_config_elsewhere(box: Box, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "etc"
+    elsewhere.mkdir()
+    config = elsewhere / "digits.yaml"
+    config.write_text(box.config.read_text() + f"inbox: {box.inbox}\noutbox: {box.outbox}\n")
+    escaped = str(box.folder).replace("%", "%%")
+    review = digitd("service", "--review", "--config", config).stdout
+    assert f'ReadWritePaths="{escaped}" -{elsewhere}/models\n' in review
+    assert f'ReadWritePaths="{escaped}"\n' in digitd("service", "--config", config).stdout
+    config.write_text(config.read_text() + "model: mine.keras\n")
+    review = digitd("service", "--review", "--config", config).stdout
+    assert f'ReadWritePaths="{escaped}"\n' in review
+
+
 TLS = "{ca: ca.pem, cert: node.pem, key: node-key.pem}"
 
 
