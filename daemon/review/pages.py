@@ -159,15 +159,7 @@ class Pages:
         return HTMLResponse(self._render("login.html", next=wanted, is_wrong=True), 403)
 
     def _page(self, name: str, **values: Any) -> Response:  # noqa: ANN401 - a template's values
-        limit = f"{self._state.config.max_file_mb:g}"
-        shared = {
-            "state": self._state.counts(),
-            "user": self._state.user,
-            "max_mb": limit,
-            "inbox": escape(str(self._state.config.inbox)),
-            "reads": self._state.reads,
-        }
-        return HTMLResponse(self._render(name, **shared, **values))
+        return render_page(self._state, name, **values)
 
     def _render(self, name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values
         return render(name, root=self._state.access.path, **values)
@@ -204,6 +196,18 @@ class Pages:
                 item = self._state.answers.item(card.id)
                 errors.append(item.row | {"can_retry": item.can_retry})
         return errors
+
+
+def render_page(state: AppState, name: str, **values: Any) -> Response:  # noqa: ANN401 - a template's values
+    """Return a page with the frame that all pages have."""
+    shared = {
+        "state": state.counts(),
+        "user": state.user,
+        "max_mb": f"{state.config.max_file_mb:g}",
+        "inbox": escape(str(state.config.inbox)),
+        "reads": state.reads,
+    }
+    return HTMLResponse(render(name, root=state.access.path, **shared, **values))
 
 
 def read_form(params: QueryParams) -> dict[str, str]:

@@ -39,7 +39,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 # What a link on another page, and a login, may lead to: pages, and no downloads.
-_PAGE = re.compile(r"/(?:gallery|live|look|row/[0-9a-z]+)?")
+_PAGE = re.compile(r"/(?:gallery|live|look|models|row/[0-9a-z]+)?")
 # What an error page says first; the others say HTTP's phrase.
 _HEADINGS = {
     400: "This cannot be answered",

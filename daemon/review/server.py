@@ -44,6 +44,7 @@ from daemon.review.follow import Follower
 from daemon.review.images import Images
 from daemon.review.index import Index
 from daemon.review.look import LookThrough
+from daemon.review.models import Models
 from daemon.review.pages import Pages
 from daemon.review.security import Guard, create_access, error_response, read_password
 from daemon.review.state import AppState, ReadsSetting
@@ -219,6 +220,7 @@ def _create_app(state: AppState) -> Starlette:
             *Pages(state).routes(),
             *Api(state).routes(),
             *LookThrough(state).routes(),
+            *Models(state).routes(),
             *Uploads(state).routes(),
         ],
         # For Exception, Starlette answers in the same way, and raises it again.

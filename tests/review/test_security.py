@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what must not be used by accident
 PATHS = [
     *("/", "/gallery", "/live", "/events", "/results.csv", "/api/queue", "/static/review.js"),
-    "/metrics",
+    *("/metrics", "/models", "/models/list"),
 ]
 
 
