@@ -13,3 +13,5 @@ REVIEW_UNIT_TEMPLATE = _HERE / "digitd-review.service"
 SCHEDULER_UNIT_TEMPLATE = _HERE / "digitd-scheduler.service"
 WORKER_UNIT_TEMPLATE = _HERE / "digitd-worker@.service"
 SANDBOX = _HERE / "sandbox.conf"  # of all units; see systemd/units.py for the differences
+REPLAY_PACK = _HERE / "replay.npz"
+REGRESSION_PACK = _HERE / "regression.npz"
