@@ -84,8 +84,7 @@ class Api:
                 items.append(item.as_json() | place)
         self._state.follower.index.shown.add(one.number for one in cursors if one.is_sample)
         is_last = len(cursors) < _QUEUED
-        state = self._state.counts() | {"unseen": self._state.count_unseen()}
-        return JSONResponse({"items": items, "is_last": is_last, "state": state})
+        return JSONResponse({"items": items, "is_last": is_last, "state": self._state.counts()})
 
     def item(self, request: Request) -> Response:
         """Return one row."""

@@ -189,12 +189,18 @@ class Follower(threading.Thread):
                     found[answer.id] = answer
         return list(found.values())
 
-    def wait_for_answers(self, seconds: float) -> None:
-        """Wait until all stored answers are indexed, or for so long at most; any thread may."""
+    def wait_for_answers(self, seconds: float) -> bool:
+        """Wait until all stored answers are indexed, or for so long at most; any thread may.
+
+        Return whether they are.
+        """
         end = time.monotonic() + seconds
         self.wake()
-        while self._has_unindexed_answers() and time.monotonic() < end:
+        while self._has_unindexed_answers():
+            if time.monotonic() >= end:
+                return False
             time.sleep(_POLL_SECONDS)
+        return True
 
     def _has_unindexed_answers(self) -> bool:
         try:
@@ -202,7 +208,11 @@ class Follower(threading.Thread):
         except FileNotFoundError:
             return False
         followed = self._files.get((info.st_dev, info.st_ino))
-        return (followed.indexed.position if followed else 0) < info.st_size
+        if followed is None:
+            return info.st_size > 0
+        # A kill may have torn the last line, which the next answer removes.
+        rest = os.pread(followed.descriptor, _LONGEST_LINE, followed.indexed.position)
+        return b"\n" in rest
 
     def _catch_up(self) -> None:
         """Index all lines that were appended.
@@ -210,6 +220,7 @@ class Follower(threading.Thread):
         Raises:
             OSError, sqlite3.Error: it cannot be done now.
         """
+        self._outbox.stat()  # without the folder, all tables seem to be gone
         self._open_files()
         files = self._files.values()
         total = sum(file.bytes_left for file in files)

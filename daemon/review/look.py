@@ -31,6 +31,7 @@ class LookThrough:
         """Return the routes."""
         return [
             Route("/api/unseen", self.unseen),
+            Route("/api/unseen/count", self.count),
             Route("/api/seen", self.store, methods=["POST"]),
         ]
 
@@ -41,15 +42,22 @@ class LookThrough:
             raise HTTPException(400, "after: must be the id of a row")
         if not (limit.isascii() and limit.isdecimal() and 0 < int(limit) <= MOST_ON_PAGE):
             raise HTTPException(400, f"limit: must be 1 to {MOST_ON_PAGE}")
-        if self._state.is_indexing:
-            return JSONResponse({"error": "predictions.csv is being read: try again"}, 503)
-        left = self._state.count_unseen()  # first: it waits until the last page's answers count
+        left = self._count()  # first: it waits until the last page's answers count
         page = unseen.page(self._state.db, after, self._state.deleted_through, int(limit))
         self._state.follower.index.shown.add(
             ids.decode(tile.id) for tile in page.tiles if tile.is_sample
         )
         tiles = [asdict(tile) for tile in page.tiles]
         return JSONResponse({"tiles": tiles, "is_last": page.is_last, "unseen": left})
+
+    def count(self, _request: Request) -> Response:
+        """Return how many sure rows nobody has looked at, after all answers that are stored."""
+        return JSONResponse({"unseen": self._count()})
+
+    def _count(self) -> int:
+        if (count := self._state.count_unseen()) is None:
+            raise HTTPException(503, "predictions.csv and labels.csv are being read: try again")
+        return count
 
     async def store(self, request: Request) -> Response:
         """Store the answers to a page; the response is sent when they are on the disk."""

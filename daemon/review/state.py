@@ -84,13 +84,19 @@ class AppState:
         """The highest id of a row whose files digitd may have deleted; empty for none."""
         return load_deletions(self.config.outbox).through
 
-    def count_unseen(self) -> int:
+    def count_unseen(self) -> int | None:
         """Return how many sure rows nobody has looked at, of those whose files are there.
+
+        ``None`` while rows, or answers that are stored, are being indexed.
 
         Raises:
             sqlite3.Error: the index is being rebuilt.
+            OSError: the outbox is missing.
         """
-        self.follower.wait_for_answers(_PATIENCE_SECONDS)
+        self.config.outbox.stat()
+        are_indexed = self.follower.wait_for_answers(_PATIENCE_SECONDS)
+        if self.is_indexing or not are_indexed:
+            return None
         return unseen.count(self.db, self.deleted_through)
 
     def counts(self) -> dict[str, int | str | None]:

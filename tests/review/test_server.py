@@ -116,7 +116,6 @@ def test_queue_shows_the_least_confident_rows_first(server: Server, three: list[
         "error": 1,
         "to_check": 3,
         "sample": 1,
-        "unseen": 1,
         "to_retry": 1,
         "answered": 0,
         "indexing": 0,

@@ -7,6 +7,7 @@ const state = document.getElementById("state");
 const word = document.getElementById("daemon");
 const notice = document.getElementById("notice");
 let source = null;
+let count = Number(state.querySelector("[data-count=waiting]").textContent);
 
 export function listen(listener) {
   listeners.push(listener);
@@ -15,6 +16,11 @@ export function listen(listener) {
 // What the daemon is doing: reading, paused, stopped, starting or unknown.
 export function daemon() {
   return state.dataset.state;
+}
+
+// Return how many files wait to be read.
+export function waiting() {
+  return count;
 }
 
 function showDaemon(what, said) {
@@ -35,6 +41,7 @@ function open() {
       const value = data.state[place.dataset.count];
       if (value !== null) place.textContent = value.toLocaleString("en");
     }
+    count = data.state.waiting;
     showDaemon(data.state.daemon, data.state.notice);
     document.getElementById("empty").hidden = data.state.rows > 0 || data.state.indexing !== null;
     document.getElementById("indexing").hidden = data.state.indexing === null;

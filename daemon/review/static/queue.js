@@ -19,14 +19,19 @@ export class Queue {
     return this.items[this.position] ?? null;
   }
 
+  // Whether all items are known. A request that has not been answered may bring more.
+  get isComplete() {
+    return this.isLast && this.loading === null;
+  }
+
   // Ask for more items when few are left; answer when they are there.
   async fill() {
-    if (!this.isQueue || this.loading !== null) return this.loading;
+    if (!this.isQueue) return;
     const open = this.items.slice(this.position).filter((item) => !item.label).length;
-    if (open > AHEAD && !this.isLast) return null;
-    this.loading = this.load();
+    if (this.loading === null && open > AHEAD && !this.isLast) return;
+    this.loading ??= this.load();
     try {
-      return await this.loading;
+      await this.loading;
     } finally {
       this.loading = null;
     }
@@ -47,7 +52,6 @@ export class Queue {
     } while (!data.is_last && after);
     this.isLast = data.is_last;
     this.ahead();
-    return data.state;
   }
 
   // Add an item behind the others, but before the files that could not be read.

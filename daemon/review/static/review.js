@@ -2,6 +2,7 @@
 
 import { at, get, post } from "./api.js";
 import { listen } from "./events.js";
+import * as finish from "./done.js";
 import "./drop.js";
 import * as shown from "./item.js";
 import { isCommand, meaning, plainDigits } from "./keyboard.js";
@@ -19,33 +20,19 @@ const by = (id) => document.getElementById(id);
 
 const stored = []; // the attempts that `u` takes back, newest last
 let pending = ""; // a digit, or "several", that waits for Enter
-let unseen = 0; // sure answers that nobody has looked at
 
 function render() {
   const item = queue.current;
   by("item").hidden = item === null;
-  by("done").hidden = item !== null;
   if (item === null) {
     pending = "";
-    finished();
+    if (queue.isComplete) finish.show(stored.length);
     return;
   }
+  finish.hide();
   shown.show(item);
   number.show(item);
   hold("");
-}
-
-function finished() {
-  by("done-text").textContent = unseen ? "The doubtful files are checked." : "Everything is checked.";
-  by("done-unseen").hidden = unseen === 0;
-  document.querySelector("#done [download]").classList.toggle("main", unseen === 0);
-  const have = unseen === 1 ? "answer has" : "answers have";
-  by("unseen").textContent = `${unseen.toLocaleString("en")} sure ${have} not been looked at.`;
-  by("done-detail").textContent = stored.length ? `You gave ${stored.length} answers.`
-    : "New files appear here by themselves.";
-  document.querySelector("#done [data-action=undo]").hidden = stored.length === 0;
-  by("said").textContent = [by("done-text"), by("unseen")].slice(0, unseen ? 2 : 1)
-    .map((line) => line.textContent).join(" ");
 }
 
 // Show an answer that waits for Enter; empty if there is none.
@@ -78,9 +65,9 @@ function hint(text) {
 async function refill() {
   const wasEmpty = queue.current === null;
   try {
-    unseen = (await queue.fill())?.unseen ?? unseen;
+    await queue.fill();
   } catch (failure) {
-    if (queue.current === null) by("said").textContent = failure.message;
+    if (queue.current === null) finish.fail(failure);
     return;
   }
   if (wasEmpty) {
@@ -104,8 +91,6 @@ function done(attempt, row) {
   queue.share(item, undoneId);
   if (!isUndo && label !== "undo") stored.push(attempt);
   report(attempt);
-  // The next count may be from before this answer was indexed, and an event brings another.
-  if (item.status === "ok" && !attempt.before && row.label) unseen = Math.max(0, unseen - 1);
   if (queue.current === item) {
     if (isUndo || label === "undo") render();
     else goOn(attempt);
@@ -273,7 +258,7 @@ const actions = {
 
 function lookThrough() {
   const isDoubtful = queue.current?.status === "unsure";
-  if (queue.isQueue && !isDoubtful && unseen > 0) location.assign(at("/look"));
+  if (queue.isQueue && !isDoubtful) location.assign(at("/look"));
 }
 
 const keys = {
@@ -380,6 +365,7 @@ sender.start({
     is_sample: Boolean(item.is_sample),
   }),
 });
+finish.start(refill);
 number.listen(() => hold(""));
 recall();
 render();

@@ -1,0 +1,126 @@
+"""What Check says when nothing is left to check, in a real browser: nothing that is not so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.layout import LABELS
+from support.factories import SURE, doubtful
+from support.site import Server, Site, png
+from support.waiting import until
+from tests.review.test_browser import opened, shows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import APIResponse, Browser, Page, Route
+
+ALL = "Everything is checked."
+# Every text that a person could see, also for a moment.
+RECORD = """() => {
+  window.seen = [];
+  const done = document.getElementById('done');
+  new MutationObserver(() => { if (!done.hidden) window.seen.push(done.innerText); })
+    .observe(done, { attributes: true, childList: true, subtree: true, characterData: true });
+}"""
+
+
+@pytest.fixture
+def server(site: Site) -> Iterator[Server]:
+    site.add("doubt.png", doubtful(1, 0.3))
+    site.add("sure.png", SURE)
+    with Server(site) as running:
+        running.wait_for_rows(2)
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    yield from opened(browser, server)
+
+
+def headings(page: Page) -> set[str]:
+    texts: list[str] = page.evaluate("() => window.seen")
+    return {text.splitlines()[0] for text in texts if text.strip()}
+
+
+def answer_all(page: Page) -> None:
+    shows(page, "doubt.png")
+    page.keyboard.press("1")
+    shows(page, "sure.png")
+    page.keyboard.press("Enter")
+
+
+def wait_for_heading(page: Page, text: str) -> None:
+    page.wait_for_selector(f"#done:not([hidden]) #done-text:text-is('{text}')")
+
+
+def test_response_from_before_the_last_answer_changes_nothing(site: Site, page: Page) -> None:
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.evaluate(RECORD)
+    shows(page, "doubt.png")
+    page.keyboard.press("1")
+    shows(page, "sure.png")
+    page.route("**/api/queue*", hold)
+    site.add("other.png", SURE)  # the page asks for more
+    while not held:
+        page.wait_for_timeout(10)
+    page.keyboard.press("Enter")
+    until(lambda: len(site.answers()) == 2, "the answer")
+    page.wait_for_selector("#stored:has-text('for sure.png')")
+    assert page.is_hidden("#done")
+    ((route, response),) = held
+    route.fulfill(response=response)
+    shows(page, "other.png")
+    page.keyboard.press("Enter")
+    wait_for_heading(page, ALL)
+    assert headings(page) == {ALL}
+
+
+def test_count_is_of_after_the_last_answer(site: Site, server: Server, page: Page) -> None:
+    page.evaluate(RECORD)
+    answer_all(page)
+    wait_for_heading(page, ALL)
+    page.keyboard.press("u")
+    shows(page, "sure.png")
+    page.keyboard.press("s")  # put off: it comes again
+    page.keyboard.press("7")
+    wait_for_heading(page, ALL)
+    assert headings(page) == {ALL}
+    assert [label for _, label, _ in site.answers()] == ["1", "7", "undo", "7"]
+    (site.outbox / LABELS).open("a").write("torn")  # by a kill: no answer waits for it
+    assert server.request("/api/unseen/count").json == {"unseen": 0}
+
+
+def test_files_that_wait_are_not_checked(site: Site, page: Page) -> None:
+    answer_all(page)
+    wait_for_heading(page, ALL)
+    site.drop("new.png", png())
+    wait_for_heading(page, "All files that were read are checked.")
+    assert page.inner_text("#done-detail") == "You gave 2 answers. 1 file waits to be read."
+    assert page.locator("#done a:visible").all_inner_texts() == ["Download results"]
+
+
+def test_nothing_is_said_to_be_checked_while_the_outbox_is_away(
+    site: Site, server: Server, page: Page
+) -> None:
+    answer_all(page)
+    wait_for_heading(page, ALL)
+    away = site.folder / "away"
+    site.outbox.rename(away)
+    page.reload()
+    wait_for_heading(page, "Nothing can be checked right now.")
+    assert str(site.outbox) in page.inner_text("#done-detail")
+    assert page.is_hidden("#indexing")
+    away.rename(site.outbox)
+    wait_for_heading(page, ALL)
+    assert server.request("/api/unseen/count").json == {"unseen": 0}
