@@ -18,6 +18,7 @@ from daemon.outbox.labels import NOT_A_DIGIT, UNDO, Source
 from daemon.records import Status
 from daemon.review.schema import (
     BINS,
+    CHECKED,
     ERROR_PRIORITY,
     HOUR,
     NO_CONFIDENCE,
@@ -30,6 +31,16 @@ _UPLOAD = re.compile(rf"({ids.PATTERN.pattern})-([0-9a-f]{{64}})-(.+)", re.DOTAL
 _DAY = 86400  # seconds
 _LISTED = "id IN (SELECT value FROM json_each(?))"
 _Z = 1.959964  # of a 95 % interval
+_ACCURACY = f"""
+SELECT count(*), sum(label = CASE digit WHEN '' THEN '{NOT_A_DIGIT}' ELSE digit END) FROM (
+    SELECT label, digit FROM answers WHERE source = '{Source.SAMPLE}' AND label != '{UNDO}'
+    UNION ALL
+    SELECT value, digit FROM rows INDEXED BY by_check WHERE {CHECKED}
+        AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = rows.id AND label != '{UNDO}')
+        AND '{Source.SAMPLE}' = (
+            SELECT source FROM answers WHERE answers.sha256 = rows.sha256 AND label != '{UNDO}'
+            ORDER BY place DESC LIMIT 1)
+)"""  # noqa: S608 - no text of a user's
 
 
 class Sort(StrEnum):
@@ -292,13 +303,10 @@ def timeline(db: sqlite3.Connection, span: Span, now: datetime) -> list[Bucket]:
 def accuracy(db: sqlite3.Connection) -> Accuracy | None:
     """Return the accuracy on the random sample; ``None`` if nothing is checked yet.
 
-    The interval is Wilson's (1927), which never leaves 0 to 1.
+    A row of the sample also counts if the answer to another row with its content counts, because
+    it is then not asked about. The interval is Wilson's (1927), which never leaves 0 to 1.
     """
-    checked, agreed = db.execute(
-        "SELECT count(*), sum(label = CASE digit WHEN '' THEN ? ELSE digit END) FROM answers "
-        "WHERE source = ? AND label != ?",
-        (NOT_A_DIGIT, Source.SAMPLE, UNDO),
-    ).fetchone()
+    checked, agreed = db.execute(_ACCURACY).fetchone()
     if not checked:
         return None
     share = agreed / checked

@@ -11,6 +11,8 @@ from daemon.review import sample
 
 # Sure rows that nobody has answered.
 UNSEEN = f"status = '{Status.OK}' AND NOT answered"
+# Rows of the sample that have an answer: their own, or that of another row with their content.
+CHECKED = "sampled AND answered"
 BINS = 20  # of the histogram of confidence, from 0 to 1
 HOUR = 3600  # seconds
 NO_CONFIDENCE = -1.0
@@ -55,6 +57,7 @@ CREATE TABLE hours (hour INTEGER PRIMARY KEY, rows INTEGER, unsure INTEGER);
 CREATE INDEX by_content ON answers (sha256, place)
     WHERE sha256 IS NOT NULL AND label != '{UNDO}';
 CREATE INDEX by_queue ON rows (priority, id) WHERE priority IS NOT NULL;
+CREATE INDEX by_check ON rows (id, sha256, value, digit, sampled, answered) WHERE {CHECKED};
 CREATE TRIGGER row_added AFTER INSERT ON rows BEGIN
     INSERT INTO counts VALUES (new.status, new.answered, {_BIN}, 1)
         ON CONFLICT DO UPDATE SET rows = rows + 1;

@@ -115,6 +115,32 @@ def sample(server: Server) -> list[str]:
         place = reply["items"][-1]["place"]
 
 
+def test_answer_counts_for_each_row_of_the_sample_with_its_content(site: Site) -> None:
+    """Those are not asked about, and of hard files there may be many copies."""
+    for name in ("a.png", "b.png", "c.png"):
+        site.add(name, SURE, b"the same")
+    site.add("other.png", SURE)
+    with Server(site) as server:
+        server.wait_for_rows(4)
+        ids_of = {row["file"]: row["id"] for row in site.rows()}
+
+        def accuracy(text: str) -> None:
+            until(lambda: text in server.request("/live/figures").text, text)
+
+        assert server.answer(ids_of["other.png"], "7", is_sample=True).status == 200
+        accuracy("100.0%</b> of 1 checked")
+        assert server.answer(ids_of["a.png"], "4", is_sample=True).status == 200
+        accuracy("25.0%</b> of 4 checked")
+        assert server.answer(ids_of["b.png"], "7", seen="4", is_sample=True).status == 200
+        accuracy("75.0%</b> of 4 checked")  # the newest answer counts for the third one
+        assert server.answer(ids_of["b.png"], "undo", seen="7").status == 200
+        accuracy("25.0%</b> of 4 checked")
+        # An answer elsewhere was not drawn at random.
+        assert server.answer(ids_of["a.png"], "undo", seen="4").status == 200
+        assert server.answer(ids_of["a.png"], "4", in_queue=False).status == 200
+        accuracy("100.0%</b> of 1 checked")
+
+
 def test_row_that_was_shown_stays_when_rows_with_lower_hashes_come(site: Site) -> None:
     site.add_all([(f"a{number}.png", SURE) for number in range(30)], b"", with_sample=False)
     with Server(site) as server:
