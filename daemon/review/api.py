@@ -158,11 +158,13 @@ class Api:
         follower = self._state.follower
         seen = follower.changes[-1].number if follower.changes else 0
         version: object = None
+        session = self._state.access.session
         quiet = 0.0
         self._streams += 1
         try:
             yield "retry: 1000\n\n"
-            while not self._state.is_stopping():
+            # A new password ends all logins.
+            while not self._state.is_stopping() and session == self._state.access.session:
                 if self._state.activity.is_due:
                     await anyio.to_thread.run_sync(self._state.activity.current)
                 now = follower.version, follower.percent, self._state.activity.last

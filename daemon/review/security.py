@@ -8,9 +8,7 @@ rebinding, and every request needs a token that no other site can have.
 """
 
 import hmac
-import os
 import re
-import secrets
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -25,9 +23,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from daemon.errors import ReviewError
 from daemon.layout import REVIEW_KEY
 from daemon.review.address import Address, bracket, is_address
+from daemon.review.credentials import PasswordFile, load_token, session_of
 from daemon.review.html import render
 
 LOGIN_PATH = "/login"
@@ -35,7 +33,6 @@ LOGIN_PATH = "/login"
 HEALTH_PATH, STYLE_PATH = "/healthz", "/static/style.css"
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 # What a link on another page, and a login, may lead to: pages, and no downloads.
@@ -57,7 +54,6 @@ _HEADINGS = {
 _PASSING = {408, 500, 503}  # errors that may be gone at the next try
 _YEAR_SECONDS = 31_536_000
 MOST_BODY_BYTES = 4096  # of a request that is not an upload
-_LONGEST_PASSWORD = 1000  # bytes; the form with it must fit into such a request
 _STALLED_SECONDS = 20.0  # the longest pause between two blocks of a body
 # Everything comes from this server; only the page's own code runs.
 _POLICY = (
@@ -81,10 +77,11 @@ class Access:
     Attributes:
         names: accepted values of Host, without the port, which `ssh -L` may change.
         any_address: also accept IP addresses, which DNS rebinding cannot use.
-        token: the secret that a browser must send.
-        cookie: the name of the cookie with the token; browsers don't separate cookies by port.
+        token: the secret that a client must send; a browser that logs in gets another.
+        cookie: the name of the cookie; browsers don't separate cookies by port.
         scheme: http or https.
-        password: asked for instead of the token in the URL; may be empty on a loopback address.
+        password_file: has what is asked for instead of the token in the URL; may be missing on a
+            loopback address.
         origin: the accepted value of Origin; empty for that of Host.
         path: the path that the page is served below, such as ``/digits``; empty for all paths.
     """
@@ -94,9 +91,19 @@ class Access:
     token: str
     cookie: str
     scheme: str
-    password: str = ""
+    password_file: PasswordFile | None = None
     origin: str = ""
     path: str = ""
+
+    @property
+    def password(self) -> str:
+        """The password; empty if none is asked for."""
+        return "" if self.password_file is None else self.password_file.password
+
+    @property
+    def session(self) -> str:
+        """The cookie's value."""
+        return session_of(self.token, self.password)
 
     def accepts_host(self, host: str) -> bool:
         """Return whether the value of a Host header names this page."""
@@ -122,59 +129,41 @@ class Access:
         """Return whether a text is the token, in constant time."""
         return hmac.compare_digest(text.encode(), self.token.encode())
 
+    def is_session(self, text: str) -> bool:
+        """Return whether a text is the cookie's value, in constant time."""
+        return hmac.compare_digest(text.encode(), self.session.encode())
+
     def is_password(self, text: str) -> bool:
         """Return whether a text is the password, in constant time."""
-        given = text.strip()
-        return bool(self.password) and hmac.compare_digest(given.encode(), self.password.encode())
+        given, password = text.strip(), self.password
+        return bool(password) and hmac.compare_digest(given.encode(), password.encode())
 
 
-def create_access(address: Address, port: int, outbox: Path, password: str = "") -> Access:
+def create_access(address: Address, port: int, outbox: Path) -> Access:
     """Return who may use a page that is served on an address and a port of it.
 
     Raises:
+        ReviewError: the password file cannot be used.
         OSError: the token cannot be stored.
     """
+    file = address.password_file
+    password_file = None if file is None else PasswordFile(file)
     public = address.public
     names = {*_LOOPBACK_NAMES, bracket(address.host.lower())}
     if public is not None:
         names.add(public.host)
-    elif password:
+    elif password_file is not None:
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
     return Access(
         names=frozenset(names),
-        any_address=public is None and bool(password),
-        token=_load_token(outbox / REVIEW_KEY),
+        any_address=public is None and password_file is not None,
+        token=load_token(outbox / REVIEW_KEY),
         cookie=f"digitd-{port}",
         scheme=address.scheme,
-        password=password,
+        password_file=password_file,
         origin="" if public is None else public.origin,
         path="" if public is None else public.path,
     )
-
-
-def read_password(file: Path) -> str:
-    """Return the first line of a password file, without spaces around it.
-
-    Raises:
-        ReviewError: it cannot be read, has no password, or other users can read it.
-    """
-    try:
-        with file.open("rb") as content:
-            mode = os.fstat(content.fileno()).st_mode
-            first, *_ = content.read(_LONGEST_PASSWORD).splitlines() or [b""]
-        # An editor on Windows adds a byte order mark, which nobody types.
-        password = first.decode("utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReviewError(f"{file}: cannot be read: {error}: write a password into it") from None
-    if mode & 0o007:
-        raise ReviewError(f"{file}: other users can read it: run `chmod o= {file}`")
-    if not password:
-        raise ReviewError(f"{file}: its first line is empty: write a password there")
-    if not password.isprintable():
-        raise ReviewError(
-            f"{file}: its first line has characters that cannot be typed: save it as UTF-8 text"
-        )
-    return password
 
 
 class Guard:
@@ -287,7 +276,7 @@ class Guard:
             pair.partition("=") for sent in headers.getlist("cookie") for pair in sent.split(";")
         ]
         return any(
-            name.strip() == access.cookie and access.is_token(value.strip())
+            name.strip() == access.cookie and access.is_session(value.strip())
             for name, _, value in cookies
         )
 
@@ -296,7 +285,7 @@ def with_cookie(access: Access, response: Response) -> Response:
     """Return a response that also logs the browser in."""
     response.set_cookie(
         access.cookie,
-        access.token,
+        access.session,
         max_age=_YEAR_SECONDS,
         path=access.path or "/",
         secure=access.scheme == "https",
@@ -364,20 +353,3 @@ async def read_body(request: Request, most_bytes: int = MOST_BODY_BYTES) -> byte
         if len(body) > most_bytes:
             raise HTTPException(413, "the request is too long")
     return body
-
-
-def _load_token(file: Path) -> str:
-    """Return the token of an earlier run, so that open pages survive a restart, or a new one."""
-    flags = os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with open(os.open(file, os.O_RDONLY | flags), encoding="ascii") as old:  # noqa: PTH123 - opened safely
-            token = old.read().strip()
-            if _TOKEN.fullmatch(token) and not os.fstat(old.fileno()).st_mode & 0o077:
-                return token
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
-    file.unlink(missing_ok=True)
-    token = secrets.token_urlsafe(32)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600), "w") as new:  # noqa: PTH123 - opened safely
-        new.write(f"{token}\n")
-    return token

@@ -46,7 +46,7 @@ from daemon.review.index import Index
 from daemon.review.look import LookThrough
 from daemon.review.models import Models
 from daemon.review.pages import Pages
-from daemon.review.security import Guard, create_access, error_response, read_password
+from daemon.review.security import Guard, create_access, error_response
 from daemon.review.state import AppState, ReadsSetting
 from daemon.review.uploads import Uploads
 
@@ -166,12 +166,11 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
             "folder in the config"
         )
     check_header(config.outbox)
-    password = "" if address.password_file is None else read_password(address.password_file)
     with ExitStack() as stack:
         _lock(config.outbox, stack)
         listening = stack.enter_context(address.listen())
         put.remove_parts(config.inbox)
-        access = create_access(address, listening.getsockname()[1], config.outbox, password)
+        access = create_access(address, listening.getsockname()[1], config.outbox)
         index = _open_index(config.outbox)
         stack.callback(index.close)
         follower = Follower(config.outbox, index)

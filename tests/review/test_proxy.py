@@ -15,6 +15,7 @@ import pytest
 
 from daemon.layout import REVIEW_KEY
 from daemon.review.address import OWN_FOLDERS, Address, PublicUrl
+from daemon.review.credentials import session_of
 from support import programs
 from support.daemon import ROOT, digitd
 from support.factories import SURE, doubtful
@@ -195,8 +196,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     site.add("digit1.png", doubtful(1, 0.5))
     password = secure(site.folder)[-1]
     with Server(site, "--public-url", PUBLIC, password, port=free_port()) as started:
-        key = (site.outbox / REVIEW_KEY).read_text().strip()
-        started.cookie = f"digitd-{started.port}={key}"
+        token = (site.outbox / REVIEW_KEY).read_text().strip()
+        started.cookie = f"digitd-{started.port}={session_of(token, PASSWORD)}"
         started.wait_for_rows(1)
         yield started
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import socket
 import ssl
@@ -20,7 +21,8 @@ from daemon.errors import ReviewError
 from daemon.layout import REVIEW_KEY, TABLE
 from daemon.outbox import rows
 from daemon.review.address import is_loopback
-from daemon.review.security import Access, read_password
+from daemon.review.credentials import read_password
+from daemon.review.security import Access
 from daemon.review.server import MOST_CONNECTIONS
 from support.daemon import digitd
 from support.factories import BROKEN, SURE, doubtful
@@ -607,7 +609,7 @@ def test_loopback_addresses_are_known(host: str, expected: bool) -> None:  # noq
 
 
 def test_any_address_but_no_other_name_is_answered_with_a_password() -> None:
-    access = Access(frozenset({"box"}), True, "t", "c", "https", "p")  # noqa: FBT003
+    access = Access(frozenset({"box"}), True, "t", "c", "https")  # noqa: FBT003
     assert access.accepts_host("192.0.2.7:8383")
     assert access.accepts_host("[2001:db8::1]")
     assert access.accepts_host("box:1")
@@ -649,8 +651,18 @@ def test_password_is_asked_for_over_tls(secured: Server) -> None:
     right = ask("POST /login", "password=correct+horse")
     assert b" 303 " in right
     assert b"Secure" in right
-    cookie = f"digitd-{secured.port}={key}"
+    (cookie,) = re.findall(rf"digitd-{secured.port}=[^;]+", right.decode())
+    assert key not in cookie
     assert b" 200 " in ask("GET /", cookie=cookie)
+    assert b" 303 " in ask("GET /", cookie=f"digitd-{secured.port}={key}")
+    # A new password ends the login, and the old one is not accepted any more.
+    (secured.box.folder / "password").write_text("")  # an editor may empty the file first
+    assert b" 200 " in ask("GET /", cookie=cookie)
+    (secured.box.folder / "password").write_text("battery staple")
+    assert b" 303 " in ask("GET /", cookie=cookie)
+    assert b" 403 " in ask("POST /login", "password=correct+horse")
+    assert b"set-cookie" in ask("POST /login", "password=battery+staple")
+    assert "the password is the one of before" in secured.log
 
 
 def test_unusable_certificate_is_refused(tmp_path: Path) -> None:
