@@ -47,7 +47,7 @@ from daemon.review.look import LookThrough
 from daemon.review.models import Models
 from daemon.review.pages import Pages
 from daemon.review.security import Guard, create_access, error_response
-from daemon.review.state import AppState, ReadsSetting
+from daemon.review.state import AppState, ConfigFile
 from daemon.review.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -180,14 +180,13 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
         stack.callback(images.close)
         server: _Server | None = None
         state = AppState(
-            config=config,
+            config_file=ConfigFile(config),
             access=access,
             follower=follower,
             images=images,
             answers=Answers(config.outbox, follower),
             user=user,
             activity=ActivityWatch(config, lambda: queries.count_last_minute(index.reader())),
-            reads_setting=ReadsSetting(config),
             is_stopping=lambda: server is not None and server.should_exit,
         )
         settings = _configure(track_requests(Guard(_create_app(state), access)), address)

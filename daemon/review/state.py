@@ -20,27 +20,29 @@ from daemon.review.security import Access
 _PATIENCE_SECONDS = 1.0  # until stored answers are indexed, which takes some milliseconds
 
 
-class ReadsSetting:
-    """What the config file says that images have; a running page follows a change of it.
+class ConfigFile:
+    """The config; a running page follows a change of the file, as digitd does at a reload.
 
-    With the setting of its start, a key that means a digit could answer a number.
+    With the settings of the page's start, a key that means a digit could answer a number, and an
+    added file get a name that digitd ignores by now.
     """
 
-    def __init__(self, settings: Config) -> None:
-        self._file = settings.file
-        self._reads = settings.reads
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._stamp: Stamp | None = None
 
     @property
-    def value(self) -> Reads:
-        """The setting of the last config file that was valid."""
-        if self._file is not None:
+    def current(self) -> Config:
+        """The last config that was valid and names the outbox of the start."""
+        if self._config.file is not None:
             with suppress(OSError, DigitdError):
-                stamp = Stamp.of(self._file.stat())
+                stamp = Stamp.of(self._config.file.stat())
                 if stamp != self._stamp:
-                    self._reads = config.load(self._file).reads
+                    changed = config.load(self._config.file)
+                    if changed.outbox == self._config.outbox:
+                        self._config = changed
                     self._stamp = stamp
-        return self._reads
+        return self._config
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +50,25 @@ class AppState:
     """One outbox and who may see it.
 
     Attributes:
+        config_file: has the settings.
         user: the name in labels.csv of a person who gave none.
         activity: says what the daemon is doing.
-        reads_setting: says whether images have digits or numbers.
         is_stopping: returns whether the server is about to end.
     """
 
-    config: Config
+    config_file: ConfigFile
     access: Access
     follower: Follower
     images: Images
     answers: Answers
     user: str
     activity: ActivityWatch
-    reads_setting: ReadsSetting
     is_stopping: Callable[[], bool]
+
+    @property
+    def config(self) -> Config:
+        """The settings now."""
+        return self.config_file.current
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -72,7 +78,7 @@ class AppState:
     @property
     def reads(self) -> Reads:
         """Whether images have digits or numbers."""
-        return self.reads_setting.value
+        return self.config.reads
 
     @property
     def is_indexing(self) -> bool:

@@ -93,6 +93,18 @@ def test_each_line_has_its_own_picture_and_answer(browser: Browser, site: Site) 
         page.close()
 
 
+def test_added_file_gets_a_name_of_the_pattern_that_came_with_a_reload(site: Site) -> None:
+    site.configure(pattern='"old-*.png"')
+    with Server(site) as server:
+        assert server.request("/api/files?name=a.png", sample(3)).json["name"].startswith("old-")
+        site.configure(pattern='"new-*.png"', max_file_mb=0.0001)
+        assert server.request("/api/files?name=b.png", b"x" * 101).status == 413
+        site.configure(max_file_mb=64)
+        assert server.request("/api/files?name=b.png", sample(3)).json["name"].startswith("new-")
+        site.configure(pattern='"other-*.png"', outbox="elsewhere")  # needs another page
+        assert server.request("/api/files?name=c.png", sample(3)).json["name"].startswith("new-")
+
+
 def test_photo_of_the_camera_is_added(browser: Browser, site: Site) -> None:
     with Server(site) as server:
         phone = browser.new_context(has_touch=True, is_mobile=True)
