@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.daemon import DIGITD, SAMPLES, Daemon
 from support.site import Server, Site
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Browser, Page
 
 # A name on the person's machine, and the digit in the file.
@@ -91,6 +95,41 @@ def test_each_line_has_its_own_picture_and_answer(browser: Browser, site: Site) 
         assert [by_digit[digit] for digit in digits] == pictures
         assert len(set(pictures)) == len(by_digit)
         page.close()
+
+
+def drop_folder(page: Page, folder: Path) -> None:
+    """Drop a folder as a person does: a script cannot make one."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 9, "y": 200, "data": data})
+
+
+def test_files_of_a_dropped_folder_are_added(
+    browser: Browser, site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("person") / "class 3b"
+    (folder / "page 2").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    names = ["box 2.png", "box 10.png", "page 2/box 11.png"]
+    for name, digit in zip(names, (3, 8, 4), strict=True):
+        (folder / name).write_bytes(sample(digit))
+    for name in (".DS_Store", "page 2/Thumbs.db"):
+        (folder / name).write_bytes(b"of the operating system")
+    with Server(site) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        drop_folder(page, folder)
+        page.wait_for_selector("#dropped li:nth-child(3):has-text('in the inbox')")
+        lines = page.locator("#dropped li").all_inner_texts()
+        assert [line.partition(":")[0] for line in lines] == [
+            name.rpartition("/")[2] for name in names
+        ]
+        drop_folder(page, folder / "empty")
+        page.wait_for_selector("#dropped li.error:has-text('empty: not added: the folder has no')")
+        page.close()
+    added = {file.name: file.read_bytes() for file in site.inbox.iterdir()}
+    assert added == {name.rpartition("/")[2]: (folder / name).read_bytes() for name in names}
 
 
 def test_added_file_gets_a_name_of_the_pattern_that_came_with_a_reload(site: Site) -> None:

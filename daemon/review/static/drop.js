@@ -8,6 +8,8 @@ const BUSY = 429; // several others are sending files
 const BUSY_MS = 1000;
 const ASKED = 20; // uploads in one request
 const PICTURE_PX = 128; // wide
+// Files that operating systems put into folders.
+const NOT_THE_PERSONS = /^(\..*|thumbs\.db|desktop\.ini)$/i;
 const IN_THE_INBOX = {
   reading: "in the inbox",
   starting: "in the inbox: digitd is starting",
@@ -178,12 +180,34 @@ addEventListener("beforeunload", (event) => {
   if (unsent > 0) event.preventDefault();
 });
 
-function dropped(file, entry) {
-  if (entry?.isDirectory) {
-    new Line(shown(entry.name)).refuse("it is a folder: add its files");
-  } else {
-    add([file]);
+// Add the files in a folder and in its folders. entry: a FileSystemDirectoryEntry.
+async function addFolder(entry) {
+  let count;
+  try {
+    count = await addEntries(entry);
+  } catch (error) {
+    new Line(shown(entry.name)).refuse(`the folder cannot be read: ${error.message}`);
+    return;
   }
+  if (count === 0) new Line(shown(entry.name)).refuse("the folder has no files");
+}
+
+async function addEntries(folder) {
+  const reader = folder.createReader();
+  let count = 0;
+  let entries;
+  do { // some at a time
+    entries = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
+    for (const entry of entries.sort((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }))) {
+      if (entry.isDirectory) {
+        count += await addEntries(entry);
+      } else if (!NOT_THE_PERSONS.test(entry.name)) {
+        add([await new Promise((resolve, reject) => { entry.file(resolve, reject); })]);
+        count += 1;
+      }
+    }
+  } while (entries.length > 0);
+  return count;
 }
 
 let depth = 0; // dragenter and dragleave come for every element
@@ -202,8 +226,11 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   depth = 0;
   hint.hidden = true;
-  for (const item of event.dataTransfer?.items ?? []) {
-    if (item.kind === "file") dropped(item.getAsFile(), item.webkitGetAsEntry());
+  // All of them now: the list is empty when this function has returned.
+  const items = [...event.dataTransfer?.items ?? []].filter((item) => item.kind === "file");
+  for (const [file, entry] of items.map((item) => [item.getAsFile(), item.webkitGetAsEntry()])) {
+    if (entry?.isDirectory) addFolder(entry);
+    else add([file]);
   }
 });
 for (const chooser of choosers) {
