@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import chain
 
-from daemon.outbox.results import COLUMNS, FinalRow
+from daemon.outbox.results import COLUMNS, PERSON, FinalRow
 from daemon.text import count, escape
 
 _HEADER = ("file", "answer", "by", "status")
-_FILE, _STATUS, _REASON = map(COLUMNS.index, ("file", "status", "reason"))
+_ID, _FILE, _STATUS, _REASON = map(COLUMNS.index, ("id", "file", "status", "reason"))
 _LINES_AROUND = 5  # the header, two lines below the table, the prompt, and the command
 _FEWEST_ROWS = 5
 _NARROWEST = 8  # of a file name
@@ -27,9 +27,12 @@ def format_newest(finals: Iterable[FinalRow], width: int, height: int) -> str:
         height: of the terminal, in lines.
     """
     newest: deque[FinalRow] = deque(maxlen=max(_FEWEST_ROWS, height - _LINES_AROUND))
+    answered_files = dict[str, str]()  # by the ids of the rows that a person answered
     number = unanswered = 0
     for final in finals:
         number += 1
+        if final.answered_by == PERSON and not final.same_as:
+            answered_files[final.cells[_ID]] = final.cells[_FILE]
         unanswered += not final.answer
         newest.append(final)
     if not number:
@@ -43,12 +46,16 @@ def format_newest(finals: Iterable[FinalRow], width: int, height: int) -> str:
         )
     else:
         notes.append(f"{count(number, 'row')}: --out results.csv writes all columns")
-    lines = [*_format(list(map(_cells, newest)), width), ""]
+    cells = [_cells(final, answered_files.get(final.same_as, "")) for final in newest]
+    lines = [*_format(cells, width), ""]
     return "\n".join(chain(lines, *(textwrap.wrap(note, width) for note in notes))) + "\n"
 
 
-def _cells(final: FinalRow) -> tuple[str, ...]:
+def _cells(final: FinalRow, same_file: str) -> tuple[str, ...]:
+    """Return what the table shows of a row; ``same_file``: the file whose answer the row shares."""
     status, reason = final.cells[_STATUS], final.cells[_REASON]
+    if final.same_as:
+        reason = f"same file as {same_file or 'another one'}"
     shown = f"{status}: {reason}" if reason else status
     return tuple(map(escape, (final.cells[_FILE], final.answer, final.answered_by, shown)))
 

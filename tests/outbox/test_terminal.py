@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from daemon.outbox import labels
+from daemon.outbox.labels import Answer
 from daemon.records import Status, Verdict
 from support.daemon import DIGITD, ROOT, digitd
 from support.factories import SURE
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 DOUBTFUL = Verdict(Status.UNSURE, reason="several digits: 2 touch")
 BROKEN = Verdict(Status.ERROR, reason="not an image")
+SHARED = ("id", "sha256", "model", "digit", "confidence")  # columns of a row and its answer
+GIVEN = {"label": "7", "by": "Ana", "at": "2026-11-25T09:00:00.000Z", "source": "queue"}
 
 
 @pytest.fixture
@@ -84,6 +88,15 @@ def test_table_fits_the_width(filled: Site, width: int) -> None:
     wide = {line: len(line) + 2 * line.count("数字") for line in lines}
     assert [line for line, needed in wide.items() if needed > width] == []
     assert any(line.startswith("sc") and "…" in line for line in lines)
+
+
+def test_shared_answer_names_the_file_that_was_answered(filled: Site) -> None:
+    for name in ("first.png", "second.png"):
+        filled.add(name, DOUBTFUL, b"the same bytes")
+    first = filled.row("first.png")
+    labels.append(filled.outbox, Answer(**{name: first[name] for name in SHARED}, **GIVEN))
+    *_, last, _, _, _ = on_terminal(filled, 80, 24)
+    assert columns_of(last) == ["second.png", "7", "person", "unsure: same file as first.png"]
 
 
 def test_empty_outbox_says_so(site: Site) -> None:
