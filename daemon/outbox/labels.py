@@ -187,20 +187,29 @@ class AnswersInForce:
 
     def __init__(self) -> None:
         self._by_row: dict[str, tuple[str, bytes | None]] = {}  # its label and its content
-        self._by_content: dict[bytes, list[str]] = {}  # the rows that were answered, newest last
+        # The rows that were answered, newest last. A row that was answered again or undone is still
+        # where it was, as removing it would take long; but the last one has an answer.
+        self._by_content: dict[bytes, list[str]] = {}
 
     def add(self, answer: Answer) -> None:
         """Apply the next answer."""
-        _, content = self._by_row.pop(answer.id, (UNDO, None))
-        if content is not None:
-            self._by_content[content].remove(answer.id)
-        if answer.label == UNDO:
-            return
-        content = rows.parse_sha256(answer.sha256)
-        # One string for all rows with this label: 50 bytes a row less.
-        self._by_row[answer.id] = sys.intern(answer.label), content
-        if content is not None:
-            self._by_content.setdefault(content, []).append(answer.id)
+        _, before = self._by_row.pop(answer.id, (UNDO, None))
+        if answer.label != UNDO:
+            content = rows.parse_sha256(answer.sha256)
+            # One string for all rows with this label: 50 bytes a row less.
+            self._by_row[answer.id] = sys.intern(answer.label), content
+            if content is not None:
+                same = self._by_content.setdefault(content, [])
+                if not same or same[-1] != answer.id:
+                    same.append(answer.id)
+        if before is not None:
+            self._drop_last(before)
+
+    def _drop_last(self, content: bytes) -> None:
+        """Remove the last rows of a content while their answer is not in force or for another."""
+        same = self._by_content[content]
+        while same and self._by_row.get(same[-1], (UNDO, None))[1] != content:
+            same.pop()
 
     def find(self, job_id: str, sha256: str) -> AnswerInForce | None:
         """Return the answer that counts for a row with an id and a content; ``None`` if none."""
