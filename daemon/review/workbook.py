@@ -81,14 +81,17 @@ def write(outbox: Path, limits: Limits, out: BinaryIO) -> None:
         pictures = _Pictures(images, limits.pictures)
         finals = final_rows(outbox)
         sheets = count(1)
-        while True:
-            part = islice(finals, limits.rows)
-            if _write_sheet(workbook, f"results {next(sheets)}", part, pictures) < limits.rows:
-                break
         try:
+            while True:
+                part = islice(finals, limits.rows)
+                if _write_sheet(workbook, f"results {next(sheets)}", part, pictures) < limits.rows:
+                    break
             workbook.close()
         except FileCreateError as error:
             raise error.args[0] from None
+        finally:
+            for sheet in workbook.worksheets():
+                sheet.fh.close()  # after an error, it would hold its file's space until the exit
 
 
 def _write_sheet(

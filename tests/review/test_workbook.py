@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +19,7 @@ from daemon.errors import ConfigError
 from daemon.outbox.results import COLUMNS
 from daemon.records import Status, Verdict
 from daemon.review import workbook
-from support.daemon import digitd
+from support.daemon import ROOT, digitd
 from support.site import PICTURE, Server, Site, png
 
 if TYPE_CHECKING:
@@ -150,6 +153,26 @@ def test_outbox_that_does_not_exist_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         workbook.write(tmp_path / "outbox", LIMITS, out)
     assert out.getvalue() == b""
+
+
+# A disk that is full before the temporary file of the rows is complete.
+WRITE_ON_A_FULL_DISK = """
+import io, pathlib, resource, sys
+from daemon.review import workbook
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    workbook.write(pathlib.Path(sys.argv[1]), workbook.Limits(50, 64), io.BytesIO())
+except OSError as error:
+    opened = [one.readlink() for one in pathlib.Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    print(error.errno, [str(file) for file in opened if "digitd-" in str(file)])
+"""
+
+
+def test_error_half_way_frees_the_space_of_temporary_files(site: Site) -> None:
+    site.add_all([(f"{number}.png", NUMBER) for number in range(100)])
+    command = [sys.executable, "-c", WRITE_ON_A_FULL_DISK, str(site.outbox)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=1) == [f"{errno.EFBIG}", "[]\n"]
 
 
 def test_page_sends_the_workbook_and_says_why_there_is_none(four: Site) -> None:
