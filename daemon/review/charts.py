@@ -26,13 +26,30 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar. ``place`` is where it is pointed at, which is wider; ``text`` says its values."""
+    """A bar.
+
+    Attributes:
+        x, width: percent of the plot.
+        place: where it is pointed at, which is wider.
+        parts: from the bottom to the top.
+        text: its values.
+        time: when it begins; ISO 8601, empty if it is no time.
+    """
 
     x: float
     width: float
     place: tuple[float, float]
     parts: tuple[Part, ...]
     text: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text or a time, ISO 8601, at an axis."""
+
+    text: str = ""
+    time: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +68,7 @@ class Chart:
     summary: str
     bars: tuple[Bar, ...]
     y_labels: tuple[str, str, str]
-    x_labels: tuple[str, str, str]
+    x_labels: tuple[Label, Label, Label]
 
 
 def files_over_time(buckets: Sequence[Bucket], span: Span) -> Chart:
@@ -67,9 +84,9 @@ def files_over_time(buckets: Sequence[Bucket], span: Span) -> Chart:
     return Chart(
         f"Files per {span.bucket_name}",
         f"{_files(total)}, {unsure:,} of them unsure, in the last {span.words}.",
-        _bars(values, [_describe(bucket, span) for bucket in buckets]),
+        _bars(values, list(map(_describe, buckets)), list(map(_time, buckets))),
         (f"{top:,}", f"{top // 2:,}", "0"),
-        _time_labels(buckets, span),
+        _time_labels(buckets),
     )
 
 
@@ -85,10 +102,11 @@ def unsure_over_time(buckets: Sequence[Bucket], span: Span) -> Chart:
         f"{share:.1%} of the files in the last {span.words} are unsure.",
         _bars(
             [(("unsure", 100 * share / top),) for share in shares],
-            [_describe(bucket, span) for bucket in buckets],
+            list(map(_describe, buckets)),
+            list(map(_time, buckets)),
         ),
         (f"{top} %", f"{top // 2} %", "0 %"),
-        _time_labels(buckets, span),
+        _time_labels(buckets),
     )
 
 
@@ -105,17 +123,19 @@ def histogram(bins: Sequence[int]) -> Chart:
     return Chart(
         "Files by confidence, all files",
         f"{_files(total)} with a confidence{share}.",
-        _bars([(("rest", count / top),) for count in bins], texts),
+        _bars([(("rest", count / top),) for count in bins], texts, [""] * len(bins)),
         (f"{top:,}", f"{top // 2:,}", "0"),
-        ("0 %", "50 %", "100 %"),
+        (Label("0 %"), Label("50 %"), Label("100 %")),
     )
 
 
-def _bars(values: Sequence[Sequence[tuple[str, float]]], texts: Sequence[str]) -> tuple[Bar, ...]:
+def _bars(
+    values: Sequence[Sequence[tuple[str, float]]], texts: Sequence[str], times: Sequence[str]
+) -> tuple[Bar, ...]:
     """Return bars whose parts are stacked from the bottom, each a share of the plot's height."""
     step = 100 / len(values)
     bars = []
-    for number, (stack, text) in enumerate(zip(values, texts, strict=True)):
+    for number, (stack, text, time) in enumerate(zip(values, texts, times, strict=True)):
         parts, y = [], 100.0
         for kind, share in stack:
             height = max(_LEAST, 100 * share) if share else 0.0
@@ -123,29 +143,25 @@ def _bars(values: Sequence[Sequence[tuple[str, float]]], texts: Sequence[str]) -
             parts.append(Part(kind, y, height))
         left = step * number
         bars.append(
-            Bar(left + step * _GAP / 2, step * (1 - _GAP), (left, step), tuple(parts), text)
+            Bar(left + step * _GAP / 2, step * (1 - _GAP), (left, step), tuple(parts), text, time)
         )
     return tuple(bars)
 
 
-def _describe(bucket: Bucket, span: Span) -> str:
-    when = _moment(bucket.start, span)
+def _describe(bucket: Bucket) -> str:
     if not bucket.rows:
-        return f"{when}: no files"
+        return "no files"
     share = bucket.unsure / bucket.rows
-    return f"{when}: {_files(bucket.rows)}, {bucket.unsure:,} unsure ({share:.1%})"
+    return f"{_files(bucket.rows)}, {bucket.unsure:,} unsure ({share:.1%})"
 
 
-def _time_labels(buckets: Sequence[Bucket], span: Span) -> tuple[str, str, str]:
-    middle = buckets[len(buckets) // 2].start
-    return _moment(buckets[0].start, span), _moment(middle, span), "now"
+def _time_labels(buckets: Sequence[Bucket]) -> tuple[Label, Label, Label]:
+    middle = buckets[len(buckets) // 2]
+    return Label(time=_time(buckets[0])), Label(time=_time(middle)), Label("now")
 
 
-def _moment(start: int, span: Span) -> str:
-    """Return a bucket's start; days begin at midnight, UTC."""
-    moment = datetime.fromtimestamp(start, UTC)
-    day = f"{moment.day} {moment:%b}"
-    return f"{day} {moment:%H:%M} UTC" if span.bucket_hours < 24 else day  # noqa: PLR2004 - a day
+def _time(bucket: Bucket) -> str:
+    return datetime.fromtimestamp(bucket.start, UTC).isoformat()
 
 
 def _files(count: int) -> str:

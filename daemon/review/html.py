@@ -13,6 +13,11 @@ def _percent(value: float | None) -> str:
     return "" if value is None else format_percent(value)
 
 
+def _utc(time: str) -> str:
+    """Return an ISO 8601 time as a page without scripts shows it; a script shows local time."""
+    return f"{time[:16].replace('T', ' ')} UTC"
+
+
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -21,6 +26,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters["percent"] = _percent
+_TEMPLATES.filters["utc"] = _utc
 
 
 def render(name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values

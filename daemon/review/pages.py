@@ -33,6 +33,7 @@ _PER_PAGE = 60
 _ERRORS = 50
 _WRONG_PASSWORD_SECONDS = 1.0
 _LONGEST_NAME = 255
+_MOST_OFFSET = 14 * 60  # minutes
 _REVERSED = {
     Sort.NEWEST: Sort.OLDEST,
     Sort.OLDEST: Sort.NEWEST,
@@ -54,6 +55,14 @@ def _parse_value(text: str) -> str:
     return text
 
 
+def _parse_offset(text: str) -> int:
+    """Return by how many minutes a browser's time is ahead of UTC."""
+    minutes = int(text)
+    if abs(minutes) > _MOST_OFFSET:
+        raise ValueError
+    return minutes
+
+
 # The fields of the gallery's form, and what returns a value of ``Filter`` for an allowed text.
 # ``number`` is a value that is typed: an empty one allows all, an empty ``value`` is "no guess".
 _FIELDS: dict[str, Callable[[str], Any]] = {
@@ -64,6 +73,7 @@ _FIELDS: dict[str, Callable[[str], Any]] = {
     "number": str.strip,
     "since": date.fromisoformat,
     "until": date.fromisoformat,
+    "offset": _parse_offset,
     "sort": Sort,
 }
 _EMPTY_FORM = dict.fromkeys(_FIELDS, "") | {"value": "any", "sort": Sort.NEWEST.value}
@@ -114,7 +124,11 @@ class Pages:
             form=_EMPTY_FORM | form,
             query=urlencode(form),
             change=partial(_change_query, form),
-            is_filtered=any(form.get(name, text) != text for name, text in _EMPTY_FORM.items()),
+            is_filtered=any(
+                form.get(name, text) != text
+                for name, text in _EMPTY_FORM.items()
+                if name != "offset"
+            ),
             next_query=next_query,
             is_first=after is None,
         )
@@ -167,7 +181,10 @@ class Pages:
     def _figures(self, params: QueryParams) -> dict[str, Any]:
         db = self._state.db
         now = datetime.now(UTC)
-        span, buckets = _choose_span(db, params.get("span", ""), now)
+        offset = 0
+        with suppress(KeyError, ValueError):
+            offset = _parse_offset(params["offset"])
+        span, buckets = _choose_span(db, params.get("span", ""), now, offset)
         record = drift.load(self._state.config.outbox)
         return {
             "counts": queries.counts(db),
@@ -243,11 +260,13 @@ def _describe_difference(line: str) -> str:
     return f"{_DRIFT_WORDS.get(name, name)}: {figures}."
 
 
-def _choose_span(db: sqlite3.Connection, asked: str, now: datetime) -> tuple[Span, list[Bucket]]:
+def _choose_span(
+    db: sqlite3.Connection, asked: str, now: datetime, offset: int
+) -> tuple[Span, list[Bucket]]:
     """Return the span that is asked for, or else the shortest that has rows; with its buckets."""
     for span in Span:
-        buckets = queries.timeline(db, span, now)
+        buckets = queries.timeline(db, span, now, offset)
         has_rows = any(bucket.rows for bucket in buckets)
         if asked == span.name.lower() or (asked.upper() not in Span.__members__ and has_rows):
             return span, buckets
-    return Span.DAY, queries.timeline(db, Span.DAY, now)
+    return Span.DAY, queries.timeline(db, Span.DAY, now, offset)

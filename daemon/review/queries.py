@@ -60,7 +60,8 @@ class Filter:
         value: a label or empty; a person's answer takes precedence over the model's.
         answered: whether a person has answered.
         name: a part of the file's name, in any case.
-        since, until: days, UTC, both included.
+        since, until: days, both included.
+        offset: by how many minutes the days begin before those of UTC.
     """
 
     status: str = ""
@@ -69,6 +70,7 @@ class Filter:
     name: str = ""
     since: date | None = None
     until: date | None = None
+    offset: int = 0
     sort: Sort = Sort.NEWEST
 
 
@@ -286,17 +288,24 @@ def histogram(db: sqlite3.Connection) -> list[int]:
     return [by_bin.get(number, 0) for number in range(BINS)]
 
 
-def timeline(db: sqlite3.Connection, span: Span, now: datetime) -> list[Bucket]:
-    """Return the rows of a span that ends at ``now``; rows with a later time are in none."""
-    size = span.bucket_hours * HOUR
-    last = int(now.timestamp()) // size * size
+def timeline(db: sqlite3.Connection, span: Span, now: datetime, offset: int = 0) -> list[Bucket]:
+    """Return the rows of a span that ends at ``now``; rows with a later time are in none.
+
+    Args:
+        db: the index, which counts by whole hours of UTC.
+        span: the time range.
+        now: its end.
+        offset: by how many minutes days, and so the buckets, begin before those of UTC.
+    """
+    size, shift = span.bucket_hours * HOUR, offset // 60 * HOUR
+    last = (int(now.timestamp()) + shift) // size * size - shift
     first = last - (span.buckets - 1) * size
     found = db.execute(
-        "SELECT hour * ? / ?, sum(rows), sum(unsure) FROM hours WHERE hour >= ? AND hour <= ? "
-        "GROUP BY 1",
-        (HOUR, size, first // HOUR, now.timestamp() // HOUR),
+        "SELECT (hour * ? + ?) / ?, sum(rows), sum(unsure) FROM hours "
+        "WHERE hour >= ? AND hour <= ? GROUP BY 1",
+        (HOUR, shift, size, first // HOUR, now.timestamp() // HOUR),
     )
-    counts = {number * size: (rows, unsure) for number, rows, unsure in found}
+    counts = {number * size - shift: (rows, unsure) for number, rows, unsure in found}
     return [Bucket(start, *counts.get(start, (0, 0))) for start in range(first, last + size, size)]
 
 
@@ -328,12 +337,13 @@ def _cards(db: sqlite3.Connection, condition: str, values: Sequence[object]) -> 
 
 def _condition(wanted: Filter) -> tuple[str, list[object]]:
     """Return a filter as SQL with its values."""
+    shift = 60 * wanted.offset
     terms: list[tuple[str, object]] = [
         ("status = ?", wanted.status or None),
         ("value = ?", wanted.value),
         ("answered = ?", wanted.answered),
-        ("received >= ?", wanted.since and _first_second(wanted.since)),
-        ("received < ?", wanted.until and _first_second(wanted.until) + _DAY),
+        ("received >= ?", wanted.since and _first_second(wanted.since) - shift),
+        ("received < ?", wanted.until and _first_second(wanted.until) + _DAY - shift),
         ("instr(folded, ?)", fold(wanted.name) or None),  # last, as it takes longest
     ]
     used = [(term, value) for term, value in terms if value is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,9 @@ import pytest
 
 from daemon.review import charts
 from daemon.review.queries import Bucket, Span
-from support.factories import SURE, doubtful
+from support.factories import BROKEN, SURE, doubtful
 from support.site import Server, Site
-from tests.review.test_browser import opened
+from tests.review.test_browser import opened, shows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -45,12 +46,14 @@ def test_bars_say_their_hour_counts_and_share() -> None:
     buckets = [Bucket(START, 8, 2), Bucket(START + 3600, 0, 0), Bucket(START + 7200, 1, 0)]
     chart = charts.unsure_over_time(buckets, Span.DAY)
     assert [bar.text for bar in chart.bars] == [
-        "24 Nov 16:00 UTC: 8 files, 2 unsure (25.0%)",
-        "24 Nov 17:00 UTC: no files",
-        "24 Nov 18:00 UTC: 1 file, 0 unsure (0.0%)",
+        "8 files, 2 unsure (25.0%)",
+        "no files",
+        "1 file, 0 unsure (0.0%)",
     ]
+    times = [f"2026-11-24T{hour}:00:00+00:00" for hour in (16, 17, 18)]
+    assert [bar.time for bar in chart.bars] == times
     assert chart.y_labels == ("40 %", "20 %", "0 %")
-    assert chart.x_labels == ("24 Nov 16:00 UTC", "24 Nov 17:00 UTC", "now")
+    assert [label.text or label.time for label in chart.x_labels] == [*times[:2], "now"]
     assert [bar.parts[0].height for bar in chart.bars] == [62.5, 0, 0]
 
 
@@ -74,10 +77,36 @@ def test_bar_under_the_pointer_shows_its_values(browser: Browser, site: Site) ->
             assert chart.locator(".y-axis").inner_text().split() == ["4", "2", "0"]
             chart.locator(".place").last.hover()
             page.wait_for_function(
-                """() => /UTC: 3 files, 1 unsure/
+                """() => /^[^U]+: 3 files, 1 unsure/
                     .test(document.querySelector(".reading").textContent)"""
             )
             page.click(".chip:text-is('30 days')")
             page.wait_for_url("**/live?span=month")
             assert page.locator(".chart >> nth=0 >> .place").count() == 30
             assert page.inner_text("figcaption >> nth=0") == "Files per day"
+
+
+def test_all_times_are_those_of_the_browser(browser: Browser, site: Site) -> None:
+    """Days of the charts and of the gallery's filter begin at its midnight."""
+    row = site.add("a.png", SURE)
+    site.add("broken.png", BROKEN)
+    edited = re.sub(r"[0-9-]+T[0-9:.]+Z", "2026-11-20T03:30:00.000Z", site.table.read_text())
+    site.table.write_text(edited)
+    with Server(site) as server:
+        server.wait_for_rows(2)
+        for page in opened(browser, server, timezone_id="America/Bogota", locale="en-US"):
+            page.goto(f"{server.base}/row/{row}")
+            shows(page, "a.png, Nov 19, 2026, 10:30 PM")
+            page.goto(f"{server.base}/live?span=year")
+            page.wait_for_selector(".errors time:text-is('Nov 19, 2026, 10:30 PM')")
+            page.wait_for_selector(".x-axis time:text-matches('^[A-Z][a-z]{2} [0-9]+$')")
+            texts = page.locator(".chart >> nth=0 >> .place title").all_text_contents()
+            assert all(re.fullmatch(r"[A-Z][a-z]{2} [0-9]+: .+", one) for one in texts)
+            assert "UTC" not in page.inner_text("main")
+            page.goto(f"{server.base}/gallery")
+            page.fill("[name=until]", "2026-11-19")
+            page.wait_for_url("**until=2026-11-19&offset=-*")
+            assert page.locator(".card").count() == 2
+            page.fill("[name=since]", "2026-11-20")
+            page.fill("[name=until]", "2026-11-20")
+            page.wait_for_selector("text=No file is like that")

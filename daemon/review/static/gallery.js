@@ -3,6 +3,7 @@
 import { listen } from "./events.js";
 import { isCommand } from "./keyboard.js";
 import "./drop.js";
+import { offset } from "./words.js";
 
 const PAUSE_MS = 150; // after the last key press in a field
 const gallery = document.getElementById("gallery");
@@ -48,6 +49,7 @@ function address(chosen) {
     const isDefault = field.value === (field.name === "sort" ? "newest" : "");
     if (!isDefault) query.append(field.name, field.value);
   }
+  if (query.has("since") || query.has("until")) query.append("offset", offset());
   return `${filter.action}${query.size ? "?" : ""}${query}`;
 }
 

@@ -2,7 +2,7 @@
 
 import { at } from "./api.js";
 import * as picture from "./picture.js";
-import { element, named, percent } from "./words.js";
+import { element, moment, named, percent } from "./words.js";
 
 const NAMES = [..."0123456789", "none"];
 const STATUS = { ok: "ok", unsure: "unsure", error: "could not be read" };
@@ -26,8 +26,7 @@ export function show(item) {
     link.href = at("/look");
     by("why").append(" ", link, ".");
   }
-  const time = new Date(item.received_at).toLocaleString();
-  by("file").textContent = `${item.file}, ${time}`;
+  by("file").textContent = `${item.file}, ${moment(item.received_at)}`;
   by("retry").hidden = !item.can_retry;
   answer(item);
   bars(item);

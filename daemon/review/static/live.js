@@ -3,7 +3,7 @@
 import { at, post } from "./api.js";
 import { listen } from "./events.js";
 import "./drop.js";
-import { element, named, percent } from "./words.js";
+import { element, localise, named, offset, percent } from "./words.js";
 
 const PAUSE_MS = 1000; // between two drawings
 const SHOWN = 20;
@@ -19,19 +19,13 @@ async function draw() {
     return;
   }
   try {
-    const response = await fetch(at(`/live/figures${location.search}`));
+    const query = new URLSearchParams(location.search);
+    query.set("offset", offset()); // so that days begin at this place's midnight
+    const response = await fetch(at(`/live/figures?${query}`));
     if (!response.ok) return;
     figures.innerHTML = await response.text(); // every value in it is escaped
-    localise();
+    localise(figures);
   } catch { /* the events tell when the server is back */ }
-}
-
-// Show times as the other pages do: in this place's time zone.
-function localise() {
-  for (const time of figures.querySelectorAll("time")) {
-    const moment = new Date(time.dateTime);
-    if (!Number.isNaN(moment.getTime())) time.textContent = moment.toLocaleString();
-  }
 }
 
 function later() {
@@ -76,4 +70,5 @@ figures.addEventListener("click", async (event) => {
   }
 });
 
-localise();
+localise(figures);
+if (offset() !== 0) draw();

@@ -12,6 +12,32 @@ export function named(label) {
   return WORDS[label] ?? label;
 }
 
+// Return a time as all pages show it: in this place's time zone. time: ISO 8601, as the server writes it.
+// isShort: a day, with the time of day unless it is midnight.
+export function moment(time, isShort = false) {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  if (!isShort) return date.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const isMidnight = date.getHours() === 0 && date.getMinutes() === 0;
+  const clock = isMidnight ? {} : { hour: "2-digit", minute: "2-digit" };
+  return date.toLocaleString([], { day: "numeric", month: "short", ...clock });
+}
+
+// Show the times in a part of a page in this place's time zone.
+export function localise(part) {
+  for (const time of part.querySelectorAll("time")) {
+    time.textContent = moment(time.getAttribute("datetime"), time.hasAttribute("data-short"));
+  }
+  for (const title of part.querySelectorAll("title[data-time]")) { // SVG's have only text
+    title.textContent = `${moment(title.dataset.time, true)}: ${title.dataset.text}`;
+  }
+}
+
+// Return by how many minutes this place's time is ahead of UTC.
+export function offset() {
+  return -new Date().getTimezoneOffset();
+}
+
 const LONGEST = 32; // characters, as in daemon/records.py
 const NUMBER = /^-?[0-9]+(?:[.,/:-][0-9]+)*$/;
 
