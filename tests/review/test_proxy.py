@@ -173,7 +173,7 @@ def use_every_page(page: Page, site: Site, url: str, rows: list[str]) -> None:
     page.click(f"#arrivals [href='{url}/row/{added}']")
     page.wait_for_url(f"{url}/row/{added}")
     with page.expect_download() as download:
-        page.click("header >> text=Download results")
+        page.click("header >> text=Results as CSV")
     assert download.value.failure() is None
     assert download.value.url == f"{url}/results.csv"
     data = png() + os.urandom(3_000_000)  # more than nginx allows by default
