@@ -1,20 +1,24 @@
 """Measure `digitd review` and `digitd results` on a table with many rows.
 
+One row in 100 has the same content as the row before it, and half of the random sample is answered.
+
 ``python -m benchmarks.review [--rows 1000000]``
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import random
 import re
-import resource
+import signal
 import statistics
 import subprocess
 import tempfile
 import time
-from itertools import product
+from dataclasses import astuple
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -22,15 +26,19 @@ from urllib.parse import urlencode
 import click
 
 from daemon import ids
-from daemon.layout import TABLE
-from daemon.outbox import rows
+from daemon.layout import DELETED_BEFORE, LABELS, TABLE
+from daemon.outbox import labels, rows
+from daemon.outbox.labels import Answer, Source
 from daemon.records import Status
+from daemon.review import sample
+from daemon.review.schema import ERROR_PRIORITY, SAMPLE_PRIORITY
 from support.daemon import DIGITD
 from support.site import Server, Site, half_open_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MOMENT = "2026-11-25T09:00:00.000Z"
 _START_MS = 1_764_000_000_000
 _STEP_MS = 30_000  # a million rows in a year
 _TIMES = 5
@@ -64,22 +72,39 @@ def _lines(count: int) -> Iterator[str]:
             status, confidence, reason = Status.OK, f"{chance.uniform(0.9, 1):.6f}", ""
         folder = "failed" if status is Status.ERROR else "originals"
         name = f"digit{number}.png"
-        sha256 = hashlib.sha256(name.encode()).hexdigest()
-        moment = "2026-11-25T09:00:00.000Z"
+        content = name if number % 100 else f"digit{number - 1}.png"
+        sha256 = hashlib.sha256(content.encode()).hexdigest()
         yield rows.csv_line(
             [
-                ids.encode((_START_MS + number * _STEP_MS) << 12),
+                _id(number),
                 *(name, status.value, digit, confidence, *probabilities, reason),
-                *(f"annotated/{name}", f"{folder}/{name}", sha256, "model1", moment, moment),
+                *(f"annotated/{name}", f"{folder}/{name}", sha256, "model1", _MOMENT, _MOMENT),
             ]
         )
 
 
+def _id(number: int) -> str:
+    return ids.encode((_START_MS + number * _STEP_MS) << 12)
+
+
+def _answers(table: Path) -> Iterator[Answer]:
+    """Yield an answer to every other row of the random sample."""
+    is_odd = False
+    with table.open(encoding="utf-8") as lines:
+        for line in islice(lines, 1, None):
+            row = rows.parse(line)
+            if row and row["status"] == Status.OK and sample.is_drawn(ids.decode(row["id"])):
+                is_odd = not is_odd
+                if is_odd:
+                    cells = row["id"], row["sha256"], row["digit"], "Ana", _MOMENT, row["model"]
+                    yield Answer(*cells, row["digit"], row["confidence"], Source.SAMPLE)
+
+
 def _memory_mb(pid: int) -> str:
-    """Return the highest resident memory of a process so far."""
+    """Return the highest resident memory of a process so far; empty if it has ended."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+)", status)
-    return f"{int(found[1]) / 1024:.0f}" if found else "unknown"
+    return f"{int(found[1]) / 1024:.0f}" if found else ""
 
 
 def _processor_seconds(pid: int) -> float:
@@ -105,21 +130,73 @@ def _say(what: str, value: str) -> None:
 
 
 def _measure_results(site: Site) -> None:
-    for kind in ("csv", "jsonl"):
+    for kind in ("csv", "jsonl", "xlsx"):
+        file = site.folder / f"results.{kind}"
         started = time.perf_counter()
-        command = [*DIGITD, "results", "--config", str(site.config), "--format", kind]
-        with Path("/dev/null").open("wb") as nowhere:
-            subprocess.run(command, stdout=nowhere, check=True)
+        peak = ""
+        with subprocess.Popen([*_results(site), "--out", str(file)]) as process:
+            while process.poll() is None:
+                # Not rusage: it begins with the memory of the process that has started this one.
+                peak = _memory_mb(process.pid) or peak
+                time.sleep(0.05)
         took = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        _say(f"`digitd results --format {kind}`: s / MB", f"{took:.1f} / {peak:.0f}")
+        if process.returncode:
+            raise click.ClickException(f"`digitd results --out {file}` failed")
+        size = file.stat().st_size / 1e6
+        _say(
+            f"`digitd results`, {kind}: s / MB of memory / MB",
+            f"{took:.1f} / {peak} / {size:.0f}",
+        )
+        file.unlink()
+
+
+def _results(site: Site) -> list[str]:
+    return [*DIGITD, "results", "--config", str(site.config)]
+
+
+def _measure_follow(site: Site, count: int) -> None:
+    """Measure when the first line comes, when all have, and how an answer and a row follow."""
+    started = time.perf_counter()
+    command = [*_results(site), "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        lines = process.stdout or io.BytesIO()
+        lines.readline()
+        _say("`results --follow`, first line, s", f"{time.perf_counter() - started:.1f}")
+        for _ in range(count - 1):
+            lines.readline()
+        _say("`results --follow`, all lines, s", f"{time.perf_counter() - started:.1f}")
+        for what, number in (("oldest", 0), ("newest", count - 1)):
+            sent = time.perf_counter()
+            cells = _id(number), "", "7", "Ana", _MOMENT, "model1", "7", "0.5", Source.GALLERY
+            labels.append(site.outbox, Answer(*cells))
+            lines.readline()
+            took = time.perf_counter() - sent
+            _say(f"`results --follow`, an answer to the {what} row, s", f"{took:.1f}")
+        _say("`results --follow`, highest memory, MB", _memory_mb(process.pid))
+        process.send_signal(signal.SIGKILL)
+    started = time.perf_counter()
+    command += ["--after", _id(count - 2)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        (process.stdout or io.BytesIO()).readline()
+        took = time.perf_counter() - started
+        _say("`results --follow --after` the last row but one, s", f"{took:.1f}")
+        process.send_signal(signal.SIGKILL)
+
+
+def _measure_look_through(site: Site, server: Server, count: int) -> None:
+    middle, last = _id(count // 2), _id(count - 60)
+    for place in ("", middle, last):
+        path = f"/api/unseen?limit=60&after={place}"
+        _say(f"look-through after `{place}`, ms", f"{_timed(server, path):.0f}")
+    (site.outbox / DELETED_BEFORE).write_text(f"{_MOMENT} {middle}\n")
+    took = _timed(server, "/api/unseen?limit=60")
+    _say("look-through, the files of half of the rows are deleted, ms", f"{took:.0f}")
+    (site.outbox / DELETED_BEFORE).unlink()
 
 
 def _queries(count: int) -> Iterator[str]:
     """Yield the query of the first, a middle and the last page of each combination."""
-    first, middle, last = (
-        ids.encode((_START_MS + number * _STEP_MS) << 12) for number in (60, count // 2, count - 60)
-    )
+    first, middle, last = map(_id, (60, count // 2, count - 60))
     places = {
         "newest": (f"0.0,{middle}", f"0.0,{first}"),
         "oldest": (f"0.0,{middle}", f"0.0,{last}"),
@@ -177,8 +254,12 @@ def _measure_server(site: Site, count: int) -> None:
         _say("processor time until then, s", f"{_processor_seconds(server.process.pid):.1f}")
         _say("resident memory after indexing, highest, MB", _memory_mb(server.process.pid))
         _measure_gallery(server, count)
-        _say("queue, ms", f"{_timed(server, '/api/queue'):.0f}")
-        _say("live, ms", f"{_timed(server, '/live'):.0f}")
+        for name, key in (("", None), (", sample", SAMPLE_PRIORITY), (", errors", ERROR_PRIORITY)):
+            after = "" if key is None else f"{key},{_id(0)}"
+            _say(f"queue{name}, ms", f"{_timed(server, f'/api/queue?after={after}'):.0f}")
+        _measure_look_through(site, server, count)
+        for span in ("day", "year"):
+            _say(f"live, {span}, ms", f"{_timed(server, f'/live?span={span}'):.0f}")
         job_ids = [item["id"] for item in server.request("/api/queue").json["items"]]
         times = _measure_answers(server, job_ids)
         _say("an answer, fsynced, ms", f"{statistics.median(times):.1f}")
@@ -203,11 +284,15 @@ def main(count: int) -> None:
         with (site.outbox / TABLE).open("w", encoding="utf-8") as table:
             table.write(rows.HEADER)
             table.writelines(_lines(count))
+        with (site.outbox / LABELS).open("w", encoding="utf-8") as answers:
+            answers.write(labels.HEADER)
+            answers.writelines(rows.csv_line(astuple(one)) for one in _answers(site.outbox / TABLE))
         _say("rows", f"{count}")
         _say("---", "---")
         _say("load of the machine before", f"{os.getloadavg()[0]:.1f}")
         _measure_server(site, count)
         _measure_results(site)
+        _measure_follow(site, count)
         _say("load of the machine after", f"{os.getloadavg()[0]:.1f}")
 
 
