@@ -10,6 +10,7 @@ let isWanted = false; // nothing is left to check
 let isAsking = false;
 let isDue = false; // something has changed since the count was asked for
 let given = 0; // answers on this page
+let timer = null; // until it is tried again
 let again = () => {};
 
 // refill: looks again whether anything is left.
@@ -51,7 +52,8 @@ export function hide() {
 export function fail(failure) {
   isWanted = true;
   write("Nothing can be checked right now.", `${sentence(failure.message)} It is tried again.`, 0);
-  setTimeout(() => { if (isWanted) again(); }, AGAIN_MS);
+  clearTimeout(timer);
+  timer = setTimeout(() => { if (isWanted) again(); }, AGAIN_MS);
 }
 
 function say(unseen) {
