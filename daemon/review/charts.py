@@ -46,10 +46,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A text or a time, ISO 8601, at an axis."""
+    """A text at an axis, or a time, ISO 8601, with its form: day or clock."""
 
     text: str = ""
     time: str = ""
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def files_over_time(buckets: Sequence[Bucket], span: Span) -> Chart:
         f"{_files(total)}, {unsure:,} of them unsure, in the last {span.words}.",
         _bars(values, list(map(_describe, buckets)), list(map(_time, buckets))),
         (f"{top:,}", f"{top // 2:,}", "0"),
-        _time_labels(buckets),
+        _time_labels(buckets, span),
     )
 
 
@@ -106,7 +107,7 @@ def unsure_over_time(buckets: Sequence[Bucket], span: Span) -> Chart:
             list(map(_time, buckets)),
         ),
         (f"{top} %", f"{top // 2} %", "0 %"),
-        _time_labels(buckets),
+        _time_labels(buckets, span),
     )
 
 
@@ -155,9 +156,10 @@ def _describe(bucket: Bucket) -> str:
     return f"{_files(bucket.rows)}, {bucket.unsure:,} unsure ({share:.1%})"
 
 
-def _time_labels(buckets: Sequence[Bucket]) -> tuple[Label, Label, Label]:
-    middle = buckets[len(buckets) // 2]
-    return Label(time=_time(buckets[0])), Label(time=_time(middle)), Label("now")
+def _time_labels(buckets: Sequence[Bucket], span: Span) -> tuple[Label, Label, Label]:
+    form = "clock" if span is Span.DAY else "day"
+    first, middle = buckets[0], buckets[len(buckets) // 2]
+    return Label("", _time(first), form), Label("", _time(middle), form), Label("now")
 
 
 def _time(bucket: Bucket) -> str:

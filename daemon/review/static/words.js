@@ -13,23 +13,25 @@ export function named(label) {
 }
 
 // Return a time as all pages show it: in this place's time zone. time: ISO 8601, as the server writes it.
-// isShort: a day, with the time of day unless it is midnight.
-export function moment(time, isShort = false) {
+// form: "day" for a day, with the time of day unless it is midnight; "clock" for the time of day alone.
+export function moment(time, form = "") {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return time;
-  if (!isShort) return date.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  if (form === "") return date.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const day = { day: "numeric", month: "short" };
+  const clock = { hour: "2-digit", minute: "2-digit" };
   const isMidnight = date.getHours() === 0 && date.getMinutes() === 0;
-  const clock = isMidnight ? {} : { hour: "2-digit", minute: "2-digit" };
-  return date.toLocaleString([], { day: "numeric", month: "short", ...clock });
+  if (form === "clock") return date.toLocaleString([], clock);
+  return date.toLocaleString([], isMidnight ? day : { ...day, ...clock });
 }
 
 // Show the times in a part of a page in this place's time zone.
 export function localise(part) {
   for (const time of part.querySelectorAll("time")) {
-    time.textContent = moment(time.getAttribute("datetime"), time.hasAttribute("data-short"));
+    time.textContent = moment(time.getAttribute("datetime"), time.dataset.form);
   }
   for (const title of part.querySelectorAll("title[data-time]")) { // SVG's have only text
-    title.textContent = `${moment(title.dataset.time, true)}: ${title.dataset.text}`;
+    title.textContent = `${moment(title.dataset.time, "day")}: ${title.dataset.text}`;
   }
 }
 
