@@ -3,7 +3,7 @@
 import { listen } from "./events.js";
 import { isCommand } from "./keyboard.js";
 import "./drop.js";
-import { offset } from "./words.js";
+import { element, offset } from "./words.js";
 
 const PAUSE_MS = 150; // after the last key press in a field
 const gallery = document.getElementById("gallery");
@@ -55,7 +55,7 @@ function address(chosen) {
 
 function hideBroken() {
   for (const image of document.querySelectorAll(".card img")) {
-    const hide = () => { image.style.visibility = "hidden"; };
+    const hide = () => image.replaceWith(element("span", "no picture", "no-picture"));
     image.addEventListener("error", hide);
     if (image.complete && image.naturalWidth === 0) hide(); // it failed before this ran
   }
