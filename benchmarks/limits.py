@@ -134,7 +134,7 @@ def events() -> Iterator[tuple[str, float, float]]:
 
 def _answer(page: Page, count: int) -> float:
     """Answer items; return the median time from a stored answer to the next picture, in ms."""
-    page.wait_for_selector("#item:not([hidden])")
+    page.wait_for_selector("#file:not(:empty)")
     page.wait_for_timeout(500)  # the next pictures are being loaded
     page.evaluate(_CLOCK)
     for number in range(1, count + 1):

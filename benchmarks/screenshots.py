@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SIZES = {"desktop": (1440, 900), "tablet": (768, 1024), "phone": (390, 844)}
 _SCHEMES = ("light", "dark")
-_PAGES = {"check": "/", "gallery": "/gallery", "live": "/live"}
+_PAGES = {"check": "/", "look": "/look", "gallery": "/gallery", "live": "/live"}
 _ANSWERS = {"digit1.png": "1", "empty box.png": "none"}
 _UNSURE_BELOW = 0.99  # so that some of the samples are unsure
 _LOADED = "() => [...document.images].every((one) => one.complete || one.hidden)"
@@ -63,7 +63,9 @@ def serve(folder: Path) -> Iterator[Server]:
 def shoot(page: Page, url: str) -> np.ndarray:
     """Return the picture of a page, shape (height, width, 3), BGR."""
     page.goto(url)
-    page.wait_for_selector("#review > :is(#item, #done), #found, #figures", state="visible")
+    page.wait_for_selector(
+        "#file:not(:empty), #done, #tiles button, #found, #figures", state="visible"
+    )
     page.wait_for_function(_LOADED)
     picture = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
     if picture is None:

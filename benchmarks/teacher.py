@@ -52,7 +52,7 @@ def _check_all(context: BrowserContext, url: str) -> tuple[int, float]:
     page = context.new_page()
     started = time.perf_counter()
     page.goto(url)
-    page.wait_for_selector("#item:not([hidden])")
+    page.wait_for_selector("#file:not(:empty)")
     answered = 0
     while page.is_visible("#item") and "random one" not in page.inner_text("#why"):
         file = page.inner_text("#file")
@@ -94,7 +94,7 @@ def _photograph(browser: Browser, server: Server, pictures: Path) -> None:
 
 def _go_to_a_guess(page: Page) -> None:
     """Show the first file that the model has a guess for."""
-    page.wait_for_selector("#item:not([hidden])")
+    page.wait_for_selector("#file:not(:empty)")
     for _ in range(_DOUBTFUL):
         if "Perhaps" in page.inner_text("#guess"):
             break

@@ -75,6 +75,7 @@ function write(heading, detail, unseen) {
   const have = unseen === 1 ? "answer has" : "answers have";
   by("unseen").textContent = `${unseen.toLocaleString("en")} sure ${have} not been looked at.`;
   document.querySelector("#done [data-action=undo]").hidden = given === 0;
+  by("item").hidden = true;
   by("done").hidden = false;
   const said = unseen ? `${heading} ${by("unseen").textContent}` : heading;
   if (by("said").textContent !== said) by("said").textContent = said;

@@ -368,5 +368,5 @@ sender.start({
 finish.start(refill);
 number.listen(() => hold(""));
 recall();
-render();
 if (queue.isQueue) refill();
+else render();
