@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from daemon.text import count, escape
 
 _SIGNIFICANCE = 0.05
+_LEAST_SHOWN = 0.001  # a smaller probability says no more to a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,12 @@ def format_time(time: str) -> str:
 def _describe_worse(one: Comparison) -> str:
     return (
         f"it is worse on {one.name}: {count(one.worse, 'case')} of {one.cases} right before and "
-        f"wrong after, {one.better} the other way round (p = {one.p_worse:.2g})"
+        f"wrong after, {one.better} the other way round ({_format_p(one.p_worse)})"
     )
+
+
+def _format_p(probability: float) -> str:
+    return f"p = {probability:.2g}" if probability >= _LEAST_SHOWN else f"p < {_LEAST_SHOWN}"
 
 
 def _table(comparisons: tuple[Comparison, ...]) -> list[str]:

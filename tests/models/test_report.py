@@ -38,6 +38,7 @@ def test_what_is_worse_is_a_reason_and_notes_are_not() -> None:
     report = Report("2026-11-29T10:00:00Z", "learn", None, (WORSE,), refusals=("too few answers",))
     first, second = report.reasons
     assert first == "too few answers"
+    assert second.endswith("1 the other way round (p = 0.011)")
     assert second.startswith("it is worse on not a digit: 9 cases of 100 right before and wrong")
     assert "may be promoted" not in report.describe().splitlines()
     assert report.describe().count("must not be promoted: ") == 2
