@@ -51,7 +51,7 @@ class Lock:
         descriptor = open_to_append(self._file)
         try:
             for _ in range(_LOCK_TRIES):
-                if _flock(descriptor, fcntl.LOCK_EX, self._file):
+                if try_lock(descriptor, fcntl.LOCK_EX, self._file):
                     self._descriptor = descriptor
                     self._sign()
                     return
@@ -117,12 +117,12 @@ def is_held(file: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _flock(descriptor, fcntl.LOCK_SH, file)
+        return not try_lock(descriptor, fcntl.LOCK_SH, file)
     finally:
         os.close(descriptor)
 
 
-def _flock(descriptor: int, operation: int, file: Path) -> bool:
+def try_lock(descriptor: int, operation: int, file: Path) -> bool:
     """Lock a file without waiting; return whether no other process holds it."""
     try:
         fcntl.flock(descriptor, operation | fcntl.LOCK_NB)

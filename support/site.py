@@ -23,7 +23,8 @@ import numpy as np
 from daemon import ids
 from daemon.outbox import labels
 from daemon.outbox.outbox import Outbox
-from daemon.records import Job, Result, Verdict
+from daemon.outbox.rereads import RereadWriter, format_line, table_name
+from daemon.records import Job, Reads, Result, Verdict
 from daemon.review.sample import is_drawn
 from support import programs
 from support.daemon import DIGITD, ROOT, Box
@@ -91,6 +92,23 @@ class Site(Box):
             outbox.publish(row.result.job, row.placement)
         outbox.close()
         return [result.job.id for result in results]
+
+    def reread(
+        self, model: str, verdicts: Mapping[str, Verdict], at: datetime | None = None
+    ) -> Path:
+        """Append verdicts on files, by their names, as `digitd reread` does; return the table."""
+        writer = RereadWriter(self.outbox, table_name(model, Reads.DIGIT))
+        lines = []
+        for row in self.rows():
+            if (verdict := verdicts.get(row["file"])) is not None:
+                job = Job(
+                    row["id"], row["file"], self.outbox / row["original"], 1, datetime.now(UTC)
+                )
+                result = Result(job, verdict, row["sha256"], model, has_picture=False)
+                lines.append(format_line(list(row.values()), result, at or datetime.now(UTC)))
+        writer.append(lines)
+        writer.close()
+        return writer.path
 
     def answers(self) -> list[tuple[str, str, str]]:
         """Return id, label and source of each stored answer."""

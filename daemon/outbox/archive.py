@@ -81,6 +81,19 @@ def dropped_name(name: str) -> str:
     return f"{found['stem']}{found['suffix'] or ''}" if found else name
 
 
+def original_path(outbox: Path, cell: str) -> Path | None:
+    """Return the path of a row's original, which may be missing.
+
+    ``None`` if the cell, which somebody may have edited, names no file in digitd's folders.
+    """
+    folder, _, name = cell.partition("/")
+    if folder not in {ORIGINALS, FAILED} or not is_file_name(name):
+        return None
+    day, slash, _ = name.rpartition("/")
+    # Somebody may have replaced a day's folder.
+    return None if slash and (outbox / folder / day).is_symlink() else outbox / folder / name
+
+
 class Archive:
     """``annotated/``, ``originals/`` and ``failed/`` of one outbox."""
 

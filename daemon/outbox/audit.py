@@ -1,4 +1,7 @@
-"""Check that each original has one row, and each row its original and its picture."""
+"""Check that each original has one row, and each row its original and its picture.
+
+The tables of rereads are checked too.
+"""
 
 import hashlib
 import io
@@ -14,6 +17,7 @@ from daemon.config import Config
 from daemon.layout import FAILED, ORIGINALS, PICTURES, WORK_FOLDER
 from daemon.outbox import archive, rows
 from daemon.outbox.outbox import is_running
+from daemon.outbox.reread_audit import RereadAudit
 from daemon.outbox.retention import load_deletions
 from daemon.outbox.rotated import (
     Format,
@@ -69,6 +73,7 @@ def find_discrepancies(config: Config, progress: Callable[[int], None] = lambda 
         folder: list(archive.list_names(config.outbox / folder))
         for folder in (ORIGINALS, FAILED, PICTURES)
     }
+    rereads = RereadAudit(config.outbox)
     discrepancies: list[str] = []
     found = _read_rows(config.outbox, discrepancies, running=running)
     auditor = _Auditor(config, found)
@@ -81,10 +86,11 @@ def find_discrepancies(config: Config, progress: Callable[[int], None] = lambda 
         discrepancies.extend(wrong)
         progress(1)
     work = _list_folder(work_folder)
-    foreign = set(_find_foreign(published, work, found))
+    foreign = set(_find_foreign(published, work, found)).union(rereads.foreign)
     discrepancies.extend(_find_files_without_row(published, found, foreign))
     own = [name for name in work if f"{WORK_FOLDER}/{name}" not in foreign]
     discrepancies.extend(_find_unfinished(own, found, running=running))
+    discrepancies.extend(rereads.find_discrepancies({row.id: row.sha256 for row in found}))
     return Audit(
         rows=len(found),
         files=len(published[ORIGINALS]) + len(published[FAILED]),

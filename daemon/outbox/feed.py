@@ -1,9 +1,10 @@
-"""Follow the final answers: each row as it comes, and again when its answer changes."""
+"""Follow the final answers: each row as it comes, and again when its answer or verdict changes."""
 
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from io import BufferedReader, FileIO
 from itertools import islice, takewhile
@@ -14,6 +15,7 @@ from daemon.files import complete_lines, is_open_at
 from daemon.layout import LABELS, TABLE
 from daemon.outbox import labels, results, rows
 from daemon.outbox.labels import AnswersInForce
+from daemon.outbox.rereads import Rereads
 from daemon.outbox.results import FinalRow
 from daemon.outbox.table import open_tables
 from daemon.records import Stamp
@@ -24,17 +26,17 @@ _TAIL_BYTES = 64
 _LINES_AT_ONCE = 10_000  # in memory while the reader of the feed is slow; 4 MB
 # The daemon may still append to a table for a moment after logrotate has renamed it.
 _FOLLOWED_TABLES = 2
-# An answer gets its time before it is on the disk, and so does a row.
+# An answer gets its time before it is on the disk, and so do a row and a reread.
 _MARGIN = timedelta(minutes=1)
 _ID, _PROCESSED_AT = map(rows.COLUMNS.index, ("id", "processed_at"))
 
 
 class Feed:
-    """The rows of one outbox and their answers, in the order in which they come.
+    """The rows of one outbox, their answers and rereads, in the order in which they come.
 
     Rows may come more than once: the last one with an id counts. Who has seen a row, however
-    slowly they read, has also seen all answers that were given before it was written, so that
-    ``start`` can go on after any row.
+    slowly they read, has also seen all answers that were given and all rereads that were made
+    before it was written, so that ``start`` can go on after any row.
     """
 
     def __init__(self, outbox: Path) -> None:
@@ -44,6 +46,7 @@ class Feed:
         self._last_id = ""  # of the last row in the table's order that was yielded
         self._answers = AnswersInForce()
         self._labels: Stamp | None = None  # of labels.csv when it was read
+        self._rereads: Rereads | None = None
         self._is_started = False
         self._problem = ""
 
@@ -52,7 +55,7 @@ class Feed:
 
         Args:
             after: yield only rows after the one with this id, and then those up to it that were
-                answered since it was written.
+                answered or read again since it was written.
 
         Raises:
             ConfigError: the outbox does not exist, or a table is not digitd's.
@@ -66,10 +69,15 @@ class Feed:
             cutoff = self._find_cutoff(after)
             answers = labels.read(self._outbox)
             earlier = takewhile(lambda one: one.id <= after and one.at < cutoff, answers)
-            yield from self._changed(labels.gather(earlier), self._answers, after)
+            with closing(Rereads(self._outbox, before=cutoff)) as rereads:
+                before = _Decisions(labels.gather(earlier), rereads)
+                yield from self._changed(before, self._decisions(), after)
 
     def poll(self) -> Iterator[FinalRow]:
-        """Yield the rows that were answered or added since; wait for a table that is missing."""
+        """Yield the rows that were answered, read again or added since.
+
+        If a table is missing, wait for it.
+        """
         try:
             yield from self._poll()
         except (OSError, DigitdError) as error:
@@ -80,8 +88,9 @@ class Feed:
             self._problem = ""
 
     def _poll(self) -> Iterator[FinalRow]:
-        is_whole = self._read_lines()  # before the answers
+        is_whole = self._read_lines()  # before the answers and the rereads
         yield from self._poll_answers()
+        yield from self._poll_rereads()
         yield from self._decide(self._unseen)
         self._unseen = []
         if not is_whole:
@@ -106,8 +115,30 @@ class Feed:
             return
         answers = labels.load(self._outbox)
         if self._is_started and self._last_id:
-            yield from self._changed(self._answers, answers, self._last_id)
+            before, after = self._decisions(), replace(self._decisions(), answers=answers)
+            yield from self._changed(before, after, self._last_id)
         self._answers, self._labels = answers, stamp
+
+    def _poll_rereads(self) -> Iterator[FinalRow]:
+        """Yield the rows that were read again since."""
+        if self._rereads is None:
+            self._rereads = Rereads(self._outbox)
+        elif self._rereads.refresh():
+            for line, cells in filter(None, map(results.parse_line, self._rereads.read_new())):
+                if self._is_started:
+                    yield results.decide(line, cells, self._answers, self._rereads)
+        else:  # another table counts most now
+            old, new = self._rereads, Rereads(self._outbox)
+            with closing(old):
+                if self._is_started and self._last_id:
+                    before, after = self._decisions(), replace(self._decisions(), rereads=new)
+                    yield from self._changed(before, after, self._last_id)
+                self._rereads = new
+
+    def _decisions(self) -> "_Decisions":
+        if self._rereads is None:
+            self._rereads = Rereads(self._outbox)
+        return _Decisions(self._answers, self._rereads)
 
     def _stamp_labels(self) -> Stamp | None:
         try:
@@ -116,13 +147,13 @@ class Feed:
             return None
 
     def _changed(
-        self, before: AnswersInForce, after: AnswersInForce, last_id: str
+        self, before: "_Decisions", after: "_Decisions", last_id: str
     ) -> Iterator[FinalRow]:
-        """Yield the rows up to one that have another answer than before."""
+        """Yield the rows up to one that have another answer or verdict than before."""
         with open_tables(self._outbox) as tables:
             for line, cells in results.parse_tables(tables):
-                final = results.decide(line, cells, after)
-                if final != results.decide(line, cells, before):
+                final = after.decide(line, cells)
+                if final != before.decide(line, cells):
                     yield final
                 if cells[_ID] == last_id:
                     break
@@ -138,7 +169,7 @@ class Feed:
     def _decide(self, lines: Iterable[bytes]) -> Iterator[FinalRow]:
         for line, cells in filter(None, map(results.parse_line, lines)):
             self._last_id = cells[_ID]
-            yield results.decide(line, cells, self._answers)
+            yield self._decisions().decide(line, cells)
 
     def _read_tables_again(self) -> Iterator[FinalRow]:
         try:
@@ -158,11 +189,13 @@ class Feed:
         with open_tables(self._outbox) as tables:
             end = os.fstat(tables[-1].fileno()).st_size if tables else 0
             yield from self._poll_answers()
+            yield from self._poll_rereads()
+            decisions = self._decisions()
             self._is_started = True
             for line, cells in results.parse_tables(tables):
                 if is_found:
                     self._last_id = cells[_ID]
-                    yield results.decide(line, cells, self._answers)
+                    yield decisions.decide(line, cells)
                 is_found = is_found or cells[_ID] == after
                 if _is_text(tables[-1]) and 0 < end <= tables[-1].tell():
                     break  # a later row may be newer than an answer that was not read
@@ -176,6 +209,17 @@ class Feed:
         for old in self._tails:
             os.close(old.descriptor)
         self._tails = tails
+
+
+@dataclass(frozen=True, slots=True)
+class _Decisions:
+    """What makes a row its final answer."""
+
+    answers: AnswersInForce
+    rereads: Rereads
+
+    def decide(self, line: str, cells: list[str]) -> FinalRow:
+        return results.decide(line, cells, self.answers, self.rereads)
 
 
 def _is_text(table: BufferedReader) -> bool:

@@ -1,10 +1,13 @@
-"""The final answers, each row's from a person or else the model; as CSV, JSON lines or Parquet."""
+"""The final answers, each row's from a person or else a model; as CSV, JSON lines or Parquet.
+
+The verdict of the newest reread takes the place of the row's own.
+"""
 
 import logging
 import re
 import sys
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import chain, islice
@@ -14,9 +17,10 @@ from typing import BinaryIO
 
 from daemon.errors import ConfigError, DestinationError, MissingPackageError
 from daemon.files import complete_lines, open_replacement
-from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, TABLE
+from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, REREADS, TABLE
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import AnswersInForce
+from daemon.outbox.rereads import Rereads
 from daemon.outbox.rotated import is_rotated_name
 from daemon.outbox.table import check_header, open_tables
 from daemon.records import Status
@@ -43,7 +47,8 @@ class FinalRow:
     """One row with its final answer.
 
     Attributes:
-        line: the row as it is in predictions.csv, without its newline.
+        line: the row as it is in predictions.csv, or as the newest reread has it, without its
+            newline.
         cells: its cells.
         answer: a person's newest label for the row or else for a row with the same content, or
             else the text of an ``ok`` row, or else empty.
@@ -70,8 +75,9 @@ def final_rows(outbox: Path) -> Iterator[FinalRow]:
     """
     check_outbox(outbox)
     answers = labels.load(outbox)
-    for line, cells in _rows(outbox):
-        yield decide(line, cells, answers)
+    with closing(Rereads(outbox)) as rereads:
+        for line, cells in _rows(outbox):
+            yield decide(line, cells, answers, rereads)
 
 
 def check_outbox(outbox: Path) -> None:
@@ -88,8 +94,9 @@ def check_outbox(outbox: Path) -> None:
     check_header(outbox)
 
 
-def decide(line: str, cells: list[str], answers: AnswersInForce) -> FinalRow:
-    """Return a row with its final answer: a person's, or else the model's."""
+def decide(line: str, cells: list[str], answers: AnswersInForce, rereads: Rereads) -> FinalRow:
+    """Return a row with its final answer: a person's, or else the newest reread's, or its own."""
+    line, cells = reread(line, cells, rereads)
     found = answers.find(cells[_ID], cells[_SHA256])
     if found is not None:
         same_as = "" if found.given_to == cells[_ID] else found.given_to
@@ -97,6 +104,14 @@ def decide(line: str, cells: list[str], answers: AnswersInForce) -> FinalRow:
     if cells[_STATUS] == Status.OK:
         return FinalRow(line, cells, cells[_DIGIT], MODEL)
     return FinalRow(line, cells, "", "")
+
+
+def reread(line: str, cells: list[str], rereads: Rereads) -> tuple[str, list[str]]:
+    """Return a row as the newest reread has it; as it is if there is none of the same content."""
+    newest = rereads.find(cells[_ID])
+    found = None if newest is None else parse_line(newest)
+    is_same = found is not None and cells[_SHA256] in {"", found[1][_SHA256]}
+    return found if found is not None and is_same else (line, cells)
 
 
 def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
@@ -251,4 +266,4 @@ def _is_own(file: Path, outbox: Path) -> bool:
     if folder == outbox.resolve():
         is_table = file.name == TABLE or is_rotated_name(file.name)
         return is_table or file.name.startswith((LABELS, "."))
-    return folder in {(outbox / name).resolve() for name in (PICTURES, ORIGINALS, FAILED)}
+    return folder in {(outbox / name).resolve() for name in (PICTURES, ORIGINALS, FAILED, REREADS)}

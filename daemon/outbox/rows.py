@@ -74,16 +74,10 @@ class Row:
 
     def fields(self) -> dict[str, Any]:
         """Return the values by column: numbers as numbers, ``None`` for empty cells."""
-        verdict = self.verdict
-        probabilities = verdict.probabilities or (None,) * (DIGITS + 1)
         values = (
             self.result.job.id,
             self.file,
-            verdict.status.value,
-            verdict.text,
-            _round(verdict.confidence),
-            *map(_round, probabilities),
-            self.reason,
+            *verdict_fields(self.verdict),
             self.picture,
             self.original,
             self.result.sha256,
@@ -92,6 +86,18 @@ class Row:
             timestamp(self.processed_at),
         )
         return dict(zip(COLUMNS, values, strict=True))
+
+
+def verdict_fields(verdict: Verdict) -> tuple[str | float | None, ...]:
+    """Return the values of the columns from ``status`` to ``reason``; see ``Row.fields``."""
+    probabilities = verdict.probabilities or (None,) * (DIGITS + 1)
+    return (
+        verdict.status.value,
+        verdict.text,
+        _round(verdict.confidence),
+        *map(_round, probabilities),
+        text.escape(verdict.reason),
+    )
 
 
 def format_row(row: Row) -> str:
