@@ -2,7 +2,7 @@
 
 One row in 100 has the same content as the row before it, and half of the random sample is answered.
 
-``python -m benchmarks.review [--rows 1000000]``
+``python -m benchmarks.review [--rows 1000000] [--reread]``
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from urllib.parse import urlencode
 import click
 
 from daemon import ids
-from daemon.layout import DELETED_BEFORE, LABELS, TABLE
+from daemon.layout import DELETED_BEFORE, LABELS, REREADS, TABLE
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import Answer, Source
-from daemon.records import Status
+from daemon.outbox.rereads import table_name
+from daemon.records import Reads, Status
 from daemon.review import sample
 from daemon.review.schema import ERROR_PRIORITY, SAMPLE_PRIORITY
 from support.daemon import DIGITD
@@ -38,6 +39,7 @@ from support.site import Server, Site, half_open_connections
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_STATUS, _MODEL = map(rows.COLUMNS.index, ("status", "model"))
 _MOMENT = "2026-11-25T09:00:00.000Z"
 _START_MS = 1_764_000_000_000
 _STEP_MS = 30_000  # a million rows in a year
@@ -81,6 +83,16 @@ def _lines(count: int) -> Iterator[str]:
                 *(f"annotated/{name}", f"{folder}/{name}", sha256, "model1", _MOMENT, _MOMENT),
             ]
         )
+
+
+def _reread_line(line: str) -> str:
+    """Return a row as a reread has it: one in seven has another status."""
+    cells = line.rstrip("\n").split(",")
+    if (ids.decode(cells[0]) >> 12) % 7 == 0 and cells[_STATUS] != Status.ERROR:
+        is_ok = cells[_STATUS] == Status.OK
+        cells[_STATUS] = Status.UNSURE if is_ok else Status.OK
+    cells[_MODEL] = "a" * 12
+    return ",".join(cells) + "\n"
 
 
 def _id(number: int) -> str:
@@ -277,13 +289,20 @@ def _measure_server(site: Site, count: int) -> None:
 
 @click.command()
 @click.option("--rows", "count", default=1_000_000, show_default=True, type=int)
-def main(count: int) -> None:
+@click.option("--reread", is_flag=True, help="All rows have a reread.")
+def main(count: int, *, reread: bool) -> None:
     """Print a table."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
         with (site.outbox / TABLE).open("w", encoding="utf-8") as table:
             table.write(rows.HEADER)
             table.writelines(_lines(count))
+        if reread:
+            (site.outbox / REREADS).mkdir()
+            name = table_name("a" * 12, Reads.DIGIT)
+            with (site.outbox / REREADS / name).open("w", encoding="utf-8") as table:
+                table.write(rows.HEADER)
+                table.writelines(map(_reread_line, _lines(count)))
         with (site.outbox / LABELS).open("w", encoding="utf-8") as answers:
             answers.write(labels.HEADER)
             answers.writelines(rows.csv_line(astuple(one)) for one in _answers(site.outbox / TABLE))

@@ -14,13 +14,13 @@ from daemon.layout import FAILED
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import UNDO, Answer, Source
 from daemon.records import Reads, Status
+from daemon.review import located
 from daemon.review.follow import Follower
 from daemon.text import escape
 
 MOST_ON_PAGE = 100  # answers to a page of the look-through
 _LONGEST_NAME = 64  # of a person, in characters
 _CHANGED = "the config says `reads: {reads}` since this page was loaded: load it again"
-_LOCATE = "SELECT number, position FROM rows WHERE id = ?"
 _OWN = f"SELECT id, label, by, source FROM answers WHERE id = ? AND label != '{UNDO}'"  # noqa: S608 - only names
 _FAILED = "SELECT id FROM failed WHERE name = ?"
 # The newest answer to a row with a content, except some rows.
@@ -51,7 +51,7 @@ class ReviewItem:
     """A row with the answer in force.
 
     Attributes:
-        row: the cells of predictions.csv by column.
+        row: the cells of predictions.csv by column, with the verdict of the newest reread.
         own: the last answer to the row; ``None`` if there is none, or it was undone.
         shared: if there is none, the last answer to a row with the same content.
         same_file: the name of the file that ``shared`` was given to; empty if its row is gone.
@@ -98,9 +98,7 @@ class ReviewItem:
             **{name: row[name] for name in names},
             "confidence": self.confidence,
             "probabilities": [rows.parse_number(row[name]) for name in rows.PROBABILITIES],
-            # Without both, the model was not asked, and the picture does not show its input. A
-            # number of several characters has no probabilities.
-            "has_picture": bool(row["picture"] and (row["digit"] or row[rows.PROBABILITIES[0]])),
+            "has_picture": bool(row["picture"] and located.was_seen(row)),
             "label": self.label,
             "by": self.by,
             "source": self.source,
@@ -244,20 +242,13 @@ class Answers:
         return ReviewItem(row, own, shared, same_file, self._can_retry(row))
 
     def _row(self, job_id: str) -> dict[str, str]:
-        """Return a row.
+        """Return a row, with the verdict of the newest reread.
 
         Raises:
             UnknownRowError: no row has this id, or its table is gone.
         """
-        db = self._follower.index.reader()
-        found = db.execute(_LOCATE, (ids.decode(job_id),)).fetchone()
-        if found is None:
-            raise UnknownRowError
-        try:
-            row = rows.parse(self._follower.read_line(*found))
-        except OSError:
-            row = None
-        if row is None or row["id"] != job_id:  # the table was edited; it is being indexed again
+        row = located.read_row(self._follower, job_id)
+        if row is None:
             raise UnknownRowError
         return row
 

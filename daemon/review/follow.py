@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from daemon.layout import FAILED, LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
 from daemon.outbox.archive import list_folders, list_names
 from daemon.outbox.labels import Answer
+from daemon.outbox.rereads import list_tables
 from daemon.outbox.rotated import (
     Format,
     describe_unreadable,
@@ -26,12 +26,18 @@ from daemon.outbox.rotated import (
     list_rotated,
     open_table,
 )
+from daemon.review.followed import (
+    LONGEST_LINE,
+    FollowedFile,
+    Kind,
+    read_compressed_line,
+    read_tail,
+    renumber,
+)
 from daemon.review.index import Index, Line, Position
 
 log = logging.getLogger(__name__)
 
-_TAIL_BYTES = 64
-_LONGEST_LINE = 1 << 16  # bytes; a row has no more than some 2,000
 _BATCH_LINES = 1000  # in one transaction
 _PAUSE_SECONDS = 0.25
 _SETTLED_NS = 1_000_000_000
@@ -42,54 +48,26 @@ _MOST_CHANGES = 256  # that a page can miss before it must be loaded again
 _BULK_BYTES = 20_000_000
 
 
-_ANSWERS, _ROWS = "labels", "predictions"  # the kinds of files
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that was added or answered; changes are numbered, and so are rows: by their ids."""
+    """A row that was added, answered or read again.
+
+    Changes are numbered, and so are rows: by their ids.
+    """
 
     number: int
     row: int
     is_new: bool
 
 
-@dataclass(slots=True)
-class _FollowedFile:
-    """A file that is followed, and how far it is indexed.
-
-    ``table`` is the content of a compressed table, of which nothing counts as indexed before all
-    of it is.
-    """
-
-    descriptor: int
-    indexed: Position
-    table: io.BufferedReader | None = None
-
-    @property
-    def bytes_left(self) -> int:
-        """The number of bytes that are not indexed."""
-        return os.fstat(self.descriptor).st_size - self.indexed.position
-
-    @property
-    def is_unchanged(self) -> bool:
-        """Whether the file still has the bytes that were indexed last."""
-        return _read_tail(self.descriptor, self.indexed.position) == self.indexed.tail
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self.descriptor)
-        if self.table is not None:
-            self.table.close()
-
-
 class Follower(threading.Thread):
-    """Keeps the index up to date with labels.csv and all tables.
+    """Keeps the index up to date with labels.csv and all tables, those of rereads too.
 
     Attributes:
         index: of the outbox; only this thread writes to it.
         percent: how much is indexed, while many rows are being indexed; ``None`` otherwise.
-        changes: the last rows that were added or answered, but not those found at start.
+        changes: the last rows that were added, answered or read again, but not those found at
+            start.
         version: another number after each change.
     """
 
@@ -100,7 +78,7 @@ class Follower(threading.Thread):
         self.changes: deque[Change] = deque(maxlen=_MOST_CHANGES)
         self.version = 0
         self._outbox = outbox
-        self._files: dict[tuple[int, int], _FollowedFile] = {}
+        self._files: dict[tuple[int, int], FollowedFile] = {}
         self._failed_times: dict[Path, int] = {}  # of the folders in ``failed/``
         self._unreadable: set[tuple[int, int]] = set()  # tables in other formats
         self._wake = threading.Event()
@@ -143,8 +121,8 @@ class Follower(threading.Thread):
         for file in self._files.values():
             if file.indexed.number == number:
                 if file.table is not None:
-                    return _read_compressed_line(file.descriptor, file.indexed.inode, position)
-                block = os.pread(file.descriptor, _LONGEST_LINE, position)
+                    return read_compressed_line(file.descriptor, file.indexed.inode, position)
+                block = os.pread(file.descriptor, LONGEST_LINE, position)
                 line, newline, _ = block.partition(b"\n")
                 return line.decode("utf-8", "replace") if newline else ""
         return ""
@@ -174,7 +152,7 @@ class Follower(threading.Thread):
             followed = files.get((info.st_dev, info.st_ino))
             if followed is not None:
                 indexed = followed.indexed
-                if _read_tail(source.fileno(), indexed.position) == indexed.tail:
+                if read_tail(source.fileno(), indexed.position) == indexed.tail:
                     source.seek(indexed.position)
             wanted, content = job_id.encode(), (sha256 or job_id).lower().encode()
             for line in complete_lines(source):
@@ -211,7 +189,7 @@ class Follower(threading.Thread):
         if followed is None:
             return info.st_size > 0
         # A kill may have torn the last line, which the next answer removes.
-        rest = os.pread(followed.descriptor, _LONGEST_LINE, followed.indexed.position)
+        rest = os.pread(followed.descriptor, LONGEST_LINE, followed.indexed.position)
         return b"\n" in rest
 
     def _catch_up(self) -> None:
@@ -223,17 +201,25 @@ class Follower(threading.Thread):
         self._outbox.stat()  # without the folder, all tables seem to be gone
         self._open_files()
         files = self._files.values()
+        rereads = [file for file in files if file.indexed.kind == Kind.REREADS]
+        if self.index.has_late_rows:
+            for file in rereads:
+                file.indexed = replace(file.indexed, position=0, tail=b"")
+            self.index.has_late_rows = False
         total = sum(file.bytes_left for file in files)
         is_bulk = total > max(_BULK_BYTES, sum(file.indexed.position for file in files))
         if is_bulk:
             self.percent = 0
             self.index.drop_indexes()
         was_added = False
-        answers = [file for file in files if file.indexed.kind == _ANSWERS]
-        tables = [file for file in files if file.indexed.kind == _ROWS]
-        # All answers before each batch of rows: a row must not be shown without its answer.
-        while any(list(map(self._index_batch, answers))) or any(
-            list(map(self._index_batch, tables))
+        answers = [file for file in files if file.indexed.kind == Kind.ANSWERS]
+        tables = [file for file in files if file.indexed.kind == Kind.ROWS]
+        # All answers before each batch of rows: a row must not be shown without its answer. All
+        # rows before each batch of rereads, and these one table after the other: the last counts.
+        while (
+            any(list(map(self._index_batch, answers)))
+            or any(list(map(self._index_batch, tables)))
+            or any(map(self._index_batch, rereads))
         ):
             was_added = True
             if is_bulk:
@@ -260,7 +246,7 @@ class Follower(threading.Thread):
         is_settled = time.time_ns() - max(times.values(), default=0) > _SETTLED_NS
         self._failed_times = times if is_settled else {}
 
-    def _index_batch(self, file: _FollowedFile) -> bool:
+    def _index_batch(self, file: FollowedFile) -> bool:
         """Index the next lines of a file; return whether there were any."""
         if file.table is not None:
             return self._index_compressed(file, file.table)
@@ -273,15 +259,18 @@ class Follower(threading.Thread):
                 end += len(raw)
         if not lines:
             return False
-        upto = replace(file.indexed, position=end, tail=_read_tail(file.descriptor, end))
-        is_new = upto.kind == _ROWS
-        add = self.index.add_rows if is_new else self.index.add_answers
-        changed = add(lines, upto)
+        upto = replace(file.indexed, position=end, tail=read_tail(file.descriptor, end))
+        add = {
+            Kind.ANSWERS: self.index.add_answers,
+            Kind.ROWS: self.index.add_rows,
+            Kind.REREADS: self.index.add_rereads,
+        }
+        changed = add[Kind(upto.kind)](lines, upto)
         file.indexed = upto
-        self._announce(changed, is_new=is_new)
+        self._announce(changed, is_new=upto.kind == Kind.ROWS)
         return True
 
-    def _index_compressed(self, file: _FollowedFile, table: io.BufferedReader) -> bool:
+    def _index_compressed(self, file: FollowedFile, table: io.BufferedReader) -> bool:
         """Index the next lines of a compressed table; return whether there were any."""
         if not file.bytes_left:
             return False
@@ -292,7 +281,7 @@ class Follower(threading.Thread):
         upto = file.indexed
         if not lines:
             size = os.fstat(file.descriptor).st_size
-            upto = replace(upto, position=size, tail=_read_tail(file.descriptor, size))
+            upto = replace(upto, position=size, tail=read_tail(file.descriptor, size))
             table.seek(0)  # it is read again if logrotate has not written all of it yet
         changed = self.index.add_rows(lines, upto)
         file.indexed = upto
@@ -313,11 +302,11 @@ class Follower(threading.Thread):
         """Open new files; start again with an empty index if a file was edited or removed."""
         found = dict(self._find_files())
         known_files = self._files.values()
-        if found.keys() == self._files.keys() and all(file.is_unchanged for file in known_files):
+        if list(found) == list(self._files) and all(file.is_unchanged for file in known_files):
             return
         known = {(one.device, one.inode): one for one in self.index.positions()}
         unused = 1 + max((one.number for one in known.values()), default=0)
-        files: dict[tuple[int, int], _FollowedFile] = {}
+        files: dict[tuple[int, int], FollowedFile] = {}
         for number, (identity, (kind, path)) in enumerate(found.items(), unused):
             start = Position(number, kind, *identity, position=0, tail=b"")
             with suppress(FileNotFoundError):
@@ -327,6 +316,8 @@ class Follower(threading.Thread):
                 if file is not None:
                     file.indexed = known.get(identity, start)
                     files[identity] = file
+        rereads = [one for one in files.values() if one.indexed.kind == Kind.REREADS]
+        renumber(rereads, unused + len(found))
         old, self._files = self._files, files
         for identity in old.keys() - files.keys():
             old[identity].close()
@@ -340,23 +331,28 @@ class Follower(threading.Thread):
                     file.table.seek(0)
             self.index.discard()
 
-    def _open(self, path: Path, start: Position) -> _FollowedFile | None:
+    def _open(self, path: Path, start: Position) -> FollowedFile | None:
         """Open a file; ``None`` if it is a table that cannot be read."""
         table = None
-        if path.name not in {TABLE, LABELS}:
+        if start.kind == Kind.ROWS and path.name != TABLE:
             found = find_format(path)
             if found is Format.UNREADABLE:
                 log.warning("%s", describe_unreadable(path))
                 self._unreadable.add((start.device, start.inode))
                 return None
             table = open_table(path) if found is Format.COMPRESSED else None
-        return _FollowedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), start, table)
+        return FollowedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), start, table)
 
     def _find_files(self) -> Iterator[tuple[tuple[int, int], tuple[str, Path]]]:
         """Yield each file's identity, kind and path, in the order in which they are indexed."""
         tables = [self._outbox / TABLE, *reversed(list_rotated(self._outbox))]
         # Answers first, so that the rows that are added get theirs.
-        for kind, paths in ((_ANSWERS, [self._outbox / LABELS]), (_ROWS, tables)):
+        kinds = (
+            (Kind.ANSWERS, [self._outbox / LABELS]),
+            (Kind.ROWS, tables),
+            (Kind.REREADS, list_tables(self._outbox)),
+        )
+        for kind, paths in kinds:
             for path in paths:
                 with suppress(FileNotFoundError):
                     info = path.stat()
@@ -367,17 +363,6 @@ class Follower(threading.Thread):
                         yield identity, (kind, path)
 
 
-@lru_cache(256)  # a page asks for a row several times, and each time decompresses the table
-def _read_compressed_line(descriptor: int, _inode: int, position: int) -> str:
-    table = open_table(Path(f"/proc/self/fd/{descriptor}"))
-    if table is None:
-        return ""
-    with table:
-        table.seek(position)
-        line = table.readline(_LONGEST_LINE)
-    return line[:-1].decode("utf-8", "replace") if line.endswith(b"\n") else ""
-
-
 def _modified(folders: Iterable[Path]) -> dict[Path, int]:
     """Return the modification time of each folder that exists, in nanoseconds."""
     times = {}
@@ -385,7 +370,3 @@ def _modified(folders: Iterable[Path]) -> dict[Path, int]:
         with suppress(FileNotFoundError):
             times[folder] = folder.stat().st_mtime_ns
     return times
-
-
-def _read_tail(descriptor: int, end: int) -> bytes:
-    return os.pread(descriptor, min(end, _TAIL_BYTES), max(0, end - _TAIL_BYTES))

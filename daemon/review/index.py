@@ -60,6 +60,14 @@ UNION
 SELECT rows.id FROM json_each(?3) AS listed CROSS JOIN rows ON rows.id = listed.value
     CROSS JOIN answers USING (sha256) WHERE label != '{UNDO}'"""  # noqa: S608 - only names
 _UPDATE_ERROR = f"UPDATE rows SET priority = {_PRIORITY} WHERE id = ? AND NOT answered"  # noqa: S608 - only names
+# ?1 id, ?2 status, ?3 text, ?4 its length, ?5 confidence, ?6 whether it is in the sample, ?7 and ?8
+# the table and the place in it, ?9 the content. ``error`` has no place here.
+_SET_REREAD = """
+UPDATE rows SET
+    status = ?2, digit = ?3, length = ?4, value = iif(answered, value, ?3), confidence = ?5,
+    sampled = ?6, priority = iif(answered, NULL, priority(id, ?2, ?5, ?6)),
+    reread = ?7, reread_position = ?8
+WHERE id = ?1 AND (sha256 IS NULL OR sha256 = ?9) AND ifnull(reread, 0) <= ?7"""
 # Of each content; more are not announced.
 _MOST_ANNOUNCED = 256
 _FILE, _STATUS, _DIGIT, _CONFIDENCE, _ORIGINAL, _SHA256, _MODEL, _RECEIVED_AT = map(
@@ -100,11 +108,14 @@ class Index:
 
     Attributes:
         has_new_failed: whether there are new ``error`` rows since ``set_failed``.
+        has_late_rows: whether rows were added that a table of rereads may be about which is indexed
+            already.
         shown: the rows of the sample that must stay in it.
     """
 
     def __init__(self, outbox: Path) -> None:
         self.has_new_failed = True
+        self.has_late_rows = False
         self.shown = ShownRows(outbox)
         self._path = outbox / REVIEW_INDEX
         self._local = threading.local()
@@ -192,9 +203,11 @@ class Index:
                 elif cells[_STATUS] == Status.ERROR:
                     failed.append((cells[_ORIGINAL].removeprefix(f"{FAILED}/"), value[0]))
         numbers = [value[0] for value in values]
+        self.has_late_rows |= self._is_before_reread(min(numbers, default=None))
         with self._writer:
             self._writer.executemany(
-                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                "NULL, NULL)",
                 values,
             )
             self._update_sample(candidates)
@@ -203,6 +216,43 @@ class Index:
             limits = min(numbers, default=0), max(numbers, default=0)
             given = self._writer.execute(_GIVEN, (*limits, json.dumps(numbers)))
             self._writer.executemany(f"{_UPDATE_ROWS} id = ?", given.fetchall())
+            self._record(upto)
+        return numbers
+
+    def _is_before_reread(self, number: int | None) -> bool:
+        """Return whether a later row was read again, so that this one may have been, too.
+
+        Rows are usually the last ones, and so nearly none is looked at.
+        """
+        found = self._writer.execute(
+            "SELECT 1 FROM rows WHERE id > ? AND reread IS NOT NULL LIMIT 1", (number,)
+        )
+        return found.fetchone() is not None
+
+    def add_rereads(self, lines: Iterable[Line], upto: Position) -> list[int]:
+        """Give rows the verdicts of a table of rereads; return the numbers of the rows' ids.
+
+        Index all rows first. A table that counts more has a higher number.
+        """
+        values, numbers, candidates = list[tuple[object, ...]](), list[int](), list[Candidate]()
+        for line in lines:
+            cells = rows.cells(line.text)
+            if cells is None or cells[_STATUS] == Status.ERROR:
+                continue
+            number, status, digit = ids.decode(cells[0]), cells[_STATUS], cells[_DIGIT]
+            confidence = rows.parse_number(cells[_CONFIDENCE])
+            verdict = status, digit, len(digit), NO_CONFIDENCE if confidence is None else confidence
+            is_ok = status == Status.OK
+            place = is_ok and sample.is_drawn(number), upto.number, line.offset
+            values.append((number, *verdict, *place, rows.parse_sha256(cells[_SHA256])))
+            numbers.append(number)
+            if is_ok:
+                candidates.append(Candidate(cells[_MODEL], number))
+        with self._writer:
+            self._writer.executemany(_SET_REREAD, values)
+            # They are in the sample of their new model, if at all.
+            self._writer.executemany("DELETE FROM lowest WHERE id = ?", [(one,) for one in numbers])
+            self._update_sample(candidates)
             self._record(upto)
         return numbers
 
@@ -281,6 +331,10 @@ class Index:
         self._writer.execute(_SET_SAMPLED, (True, json.dumps([*stay])))
 
     def _record(self, upto: Position) -> None:
+        # A table of rereads gets another number when it counts more than others again.
+        self._writer.execute(
+            "DELETE FROM followed WHERE device = ? AND inode = ?", (upto.device, upto.inode)
+        )
         self._writer.execute(
             "INSERT OR REPLACE INTO followed VALUES (?, ?, ?, ?, ?, ?)", astuple(upto)
         )

@@ -31,6 +31,9 @@ _OLD_BIN = _BIN.replace("new.", "old.")
 # ``received`` is in Unix seconds, 0 if somebody edited the cell. Ids don't have times.
 # ``answers`` is in the order of labels.csv: ``place`` rises. ``failed`` has the files that could
 # not be read, each with the newest row that names it.
+# ``reread`` is the number of the table with the newest reread of the row, and
+# ``reread_position`` is its place there; the verdict is that one's. Tables that count more have
+# higher numbers.
 # Counting a million rows takes 0.6 s, so triggers keep ``counts`` and ``hours``.
 # ``by_queue`` is kept while many rows are added: without it each open page scans them all four
 # times a second, 8 s of processor time for a million rows.
@@ -48,7 +51,8 @@ CREATE TABLE failed (name TEXT PRIMARY KEY, id INTEGER UNIQUE, is_there INTEGER)
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, file TEXT COLLATE NOCASE, status TEXT, digit TEXT, value TEXT,
     answered INTEGER, confidence REAL, priority REAL, number INTEGER, position INTEGER,
-    sha256 BLOB, received INTEGER, folded TEXT, sampled INTEGER, length INTEGER
+    sha256 BLOB, received INTEGER, folded TEXT, sampled INTEGER, length INTEGER, reread INTEGER,
+    reread_position INTEGER
 );
 CREATE TABLE counts (
     status TEXT, answered INTEGER, bin INTEGER, rows INTEGER, PRIMARY KEY (status, answered, bin)
@@ -64,12 +68,16 @@ CREATE TRIGGER row_added AFTER INSERT ON rows BEGIN
     INSERT INTO hours VALUES (new.received / {HOUR}, 1, new.status = '{Status.UNSURE}')
         ON CONFLICT DO UPDATE SET rows = rows + 1, unsure = unsure + excluded.unsure;
 END;
-CREATE TRIGGER row_answered AFTER UPDATE OF answered ON rows
-WHEN old.answered != new.answered BEGIN
+CREATE TRIGGER row_changed AFTER UPDATE OF answered, status, confidence ON rows
+WHEN old.answered != new.answered OR old.status != new.status OR old.confidence != new.confidence
+BEGIN
     UPDATE counts SET rows = rows - 1
         WHERE status = old.status AND answered = old.answered AND bin = {_OLD_BIN};
     INSERT INTO counts VALUES (new.status, new.answered, {_BIN}, 1)
         ON CONFLICT DO UPDATE SET rows = rows + 1;
+    UPDATE hours SET unsure = unsure
+        + (new.status = '{Status.UNSURE}') - (old.status = '{Status.UNSURE}')
+        WHERE hour = new.received / {HOUR};
 END;
 {sample.SCHEMA}"""  # noqa: S608 - only numbers and names
 # The first two cover all filters and are in the order of a page: a filter that no row matches scans
