@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from daemon import __version__
-from daemon.commands import echo, learning, models, outbox, predict, running
+from daemon.commands import echo, learning, models, outbox, predict, reread, running
 from daemon.errors import DigitdError, describe, exit_status
 
 # D301: \b in a docstring tells click to keep the line breaks.
@@ -51,6 +51,7 @@ for _command in (
     outbox.results,
     outbox.review,
     outbox.retry,
+    reread.reread,
     models.train,
     models.evaluate,
     learning.model,

@@ -13,18 +13,17 @@ from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox
 from daemon.records import Result
 from daemon.text import count, printable
 from daemon.waiting import SyncThread, Wakeup
-from daemon.workers.readers import Batch, BatchRead, BatchRequeued, Readers, WorkerDied
+from daemon.workers.readers import (
+    Batch,
+    BatchRead,
+    BatchRequeued,
+    BatchSize,
+    Readers,
+    WorkerDied,
+)
 from daemon.workers.worker import reject
 
 log = logging.getLogger(__name__)
-
-# Maximum size of a batch's files in total, so that photos come in small batches: a batch of 64
-# photos would delay their rows by 4 s.
-_BATCH_BYTES = 8_000_000
-# Maximum size of a batch's names, so that everything in flight to a worker fits into the pipe
-# (208 KiB) and a stopped worker doesn't block the loop.
-_BATCH_NAME_BYTES = 40_000
-_JOB_BYTES = 150  # size of a job in the pipe without its name, which is sent twice
 
 
 class Pipeline:
@@ -204,11 +203,10 @@ class Pipeline:
         if first.alone:
             return [first]
         files: list[InFlight] = []
-        size = name_bytes = 0
+        size = BatchSize()
         for file in self._files.at(Stage.CLAIMED, batch_size):
-            size += file.job.size
-            name_bytes += _JOB_BYTES + 2 * len(file.job.path.name)
-            if files and (size > _BATCH_BYTES or name_bytes > _BATCH_NAME_BYTES or file.alone):
+            is_small = size.add(file.job)
+            if files and (file.alone or not is_small):
                 break
             files.append(file)
         return files

@@ -30,6 +30,28 @@ class Batch:
         return tuple(job.id for job in self.jobs)
 
 
+# Maximum size of a batch's files in total, so that photos come in small batches: a batch of 64
+# photos would delay their rows by 4 s.
+_BATCH_BYTES = 8_000_000
+# Maximum size of a batch's names, so that everything in flight to a worker fits into the pipe
+# (208 KiB) and a stopped worker doesn't block the loop.
+_BATCH_NAME_BYTES = 40_000
+_JOB_BYTES = 150  # size of a job in the pipe without its name, which is sent twice
+
+
+class BatchSize:
+    """The size of a batch that is being put together."""
+
+    def __init__(self) -> None:
+        self._bytes = self._name_bytes = 0
+
+    def add(self, job: Job) -> bool:
+        """Count another job; return whether the batch is small enough with it."""
+        self._bytes += job.size
+        self._name_bytes += _JOB_BYTES + 2 * len(job.path.name)
+        return self._bytes <= _BATCH_BYTES and self._name_bytes <= _BATCH_NAME_BYTES
+
+
 @dataclass(frozen=True, slots=True)
 class Unopened:
     """A job whose file the worker could not open: it is gone, or the storage refused it."""
