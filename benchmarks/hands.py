@@ -74,7 +74,7 @@ class Hand:
 
     def shape(self, digit: int) -> list[Array]:
         """Return the strokes of a digit, (N, 2) each, in a unit box."""
-        odd = [ODD[name] for name in self.odd if name.startswith(str(digit))]
+        odd = [ODD[each] for each in self.odd if each.startswith(str(digit))]
         return parse(odd[0] if odd else PLAIN[digit])
 
 
@@ -176,18 +176,25 @@ def texts(hand: Hand, count: int) -> list[str]:
     """Return what a hand's first drawings say: the ten digits in turn, or numbers."""
     if hand.reads is Reads.DIGIT:
         return [str(number % DIGITS) for number in range(count)]
-    chance = np.random.default_rng(hand.seed)
-    lengths = chance.integers(2, _LONGEST, count, endpoint=True)
-    return ["".join(map(str, chance.integers(0, DIGITS, length))) for length in lengths]
+    return [_choose_number(np.random.default_rng((hand.seed, 0, each))) for each in range(count)]
+
+
+def _choose_number(chance: Generator) -> str:
+    """Return two to six digits."""
+    length = int(chance.integers(2, _LONGEST, endpoint=True))
+    return "".join(map(str, chance.integers(0, DIGITS, length)))
+
+
+def name(hand: Hand, number: int) -> str:
+    """Return the file name of a drawing."""
+    return f"{hand.name}-{number:04}.png"
 
 
 def write(hand: Hand, folder: Path, count: int) -> list[tuple[str, str]]:
     """Write a hand's first drawings into a folder; return each one's name and text."""
-    named = [
-        (f"{hand.name}-{number:04}.png", text) for number, text in enumerate(texts(hand, count))
-    ]
-    for number, (name, text) in enumerate(named):
-        (folder / name).write_bytes(draw(hand, text, number))
+    named = [(name(hand, number), text) for number, text in enumerate(texts(hand, count))]
+    for number, (file, text) in enumerate(named):
+        (folder / file).write_bytes(draw(hand, text, number))
     return named
 
 

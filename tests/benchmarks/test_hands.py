@@ -45,6 +45,8 @@ def test_a_hand_of_numbers_writes_numbers() -> None:
             texts = hands.texts(hand, 60)
             assert all(is_number(text) for text in texts)
             assert {len(text) for text in texts} == {2, 3, 4, 5, 6}
+            assert len(set(texts)) > 50
+            assert texts[:20] == hands.texts(hand, 20), "more drawings change none of the first"
 
 
 def test_the_measured_hands_have_other_oddities_and_seeds() -> None:
