@@ -34,7 +34,9 @@ _LONG, _USUAL = 2.0, 0.6
 _SPECK = 0.5
 _MARGIN = 0.35  # of paper around the line, a share of its height
 _HALVED = 2.0  # scale from which pixels are halved before they are scaled: it takes less time
-_TOUCH = 1.5  # a dash reaches what is as near as this many times its stroke
+# What has this share of the contrast of a dash's ink may be the line of a box, and it is one if it
+# has so much of the rows above and below the dash's end.
+_RULE, _WHOLE = 0.25, 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ def _crop(found: _Ink) -> _Ink:
 
 
 def touches_left(pixels: Bytes, mask: Bytes) -> bool:
-    """Return whether the leftmost piece of ink reaches the page's edge or something dark.
+    """Return whether the leftmost piece of ink reaches the page's edge or an upright line.
 
     So does a dash that fills the beginning of a field, and a minus does not.
 
@@ -241,15 +243,36 @@ def touches_left(pixels: Bytes, mask: Bytes) -> bool:
         return False
     top, bottom, left, _ = bounding_box(mask)
     beside = bottom - top
-    rows, columns = slice(top, bottom), slice(max(0, left - beside), left + 2 * beside)
+    rows = slice(max(0, top - beside), bottom + beside)
+    columns = slice(max(0, left - beside), left + 2 * beside)
     count, labels, pieces, _ = cv2.connectedComponentsWithStats(mask[rows, columns])
     piece = 1 + int(pieces[1:count, cv2.CC_STAT_LEFT].argmin())
-    start, over, wide, high, area = (int(each) for each in pieces[piece])
-    reach = ceil(_TOUCH * area / wide) + 1
-    if start + columns.start <= reach:
+    start, _, wide, _, area = (int(each) for each in pieces[piece])
+    stroke = area / wide
+    reach = ceil(stroke) + 1
+    if start + columns.start <= stroke / 2 + 1:
         return True
     grey = cv2.cvtColor(pixels[rows, columns], cv2.COLOR_BGR2GRAY).astype(np.float32)
     ink, paper = np.median(grey[labels == piece]), np.median(grey[labels == 0])
-    beside_it = grey[over : over + high, start - reach : start]
-    dark = (beside_it - paper) * np.sign(ink - paper) > abs(ink - paper) / 2
-    return bool((dark.mean(axis=0) > 1 / 2).any())
+    near = slice(max(0, start - reach), start + reach)
+    dark = (grey[:, near] - paper) * np.sign(ink - paper) > _RULE * abs(ink - paper)
+    end = np.flatnonzero((labels[:, start : start + reach] == piece).any(axis=1))
+    first, last = int(end[0]), int(end[-1]) + 1
+    outside = dark[first:last, : start - near.start]
+    if near.start + columns.start == 0 and (outside.mean(axis=0) > 1 / 2).all():
+        return True
+    # Whatever crosses the dash's end, or stands before it, goes on above it and below it. The mask
+    # may end a pixel or two before the dash does.
+    above, below = (
+        dark[max(0, first - reach - 1) : max(0, first - 2)],
+        dark[last + 2 : last + reach + 1],
+    )
+    return all(_has_upright(side) for side in (above, below))
+
+
+def _has_upright(dark: Bytes) -> bool:
+    """Return whether a line that may lean a little goes through (h, w) bool from top to bottom."""
+    if not dark.size:
+        return False
+    leaning = cv2.dilate(dark.astype(np.uint8), np.ones((1, 3), np.uint8))
+    return bool((leaning.mean(axis=0) >= _WHOLE).any())
