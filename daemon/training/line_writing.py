@@ -10,6 +10,7 @@ from daemon.reading.glyph import Bytes, Floats, bounding_box
 
 TALL = 40  # height of a digit while strips are composed, px; in the strip it has 26
 _DROP = 24  # px of the canvas above and below a digit
+_CLEAN = 0.35  # share of the inks that nothing happens to
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,15 @@ class Gap:
 def choose_gap(rng: Generator) -> Gap:
     """Return how a number is spaced: apart, close, touching, in boxes."""
     kind = rng.random()
-    if kind < 0.28:
+    if kind < 0.32:
         return Gap(0.12, 0.45, is_touching=False)
-    if kind < 0.53:
+    if kind < 0.6:
         return Gap(0.02, 0.18, is_touching=bool(rng.random() < 0.5))
-    if kind < 0.78:
-        return Gap(-0.06, 0.03, is_touching=True)
-    if kind < 0.83:
+    if kind < 0.84:
+        return Gap(-0.08, 0.03, is_touching=True)
+    if kind < 0.87:
         return Gap(-0.12, 0.0, is_touching=True)
-    if kind < 0.94:
+    if kind < 0.96:
         return Gap(0.3, 0.9, is_touching=False)
     return Gap(0.6, 1.8, is_touching=False)
 
@@ -52,7 +53,7 @@ class Canvas:
     def add(self, ink: Bytes, gap: float, size: float, drift: float, *, touching: bool) -> None:
         """Add a symbol; its gap is that between the boxes, or the smallest in a row of pixels."""
         height, width = ink.shape
-        high = int(np.clip(round(height * size), 3, TALL + _DROP))
+        high = int(np.clip(round(height * size), 3, len(self._pixels)))
         wide = max(2, round(width * size))
         ink = cv2.resize(ink, (wide, high), interpolation=cv2.INTER_LINEAR)
         # Digits stand on the line; a mark's canvas reaches as far below it as above.
@@ -102,7 +103,7 @@ def draw_mark(character: str, stroke: float, rng: Generator) -> Bytes:
         )
 
     def dot(x: float, y: float) -> None:
-        radius = max(1.0, stroke * rng.uniform(0.45, 0.95))
+        radius = max(1.0, stroke * rng.uniform(0.45, 1.1))
         if rng.random() < 0.3:
             lines((x, y), (x + rng.uniform(-2, 3), y + rng.uniform(-1, 3)), wide=1.1)
         else:
@@ -114,8 +115,9 @@ def draw_mark(character: str, stroke: float, rng: Generator) -> Bytes:
     if character == ".":
         dot(x, base - rng.uniform(-0.08, 0.14) * TALL)
     elif character == ":":
-        dot(x, base - rng.uniform(0.0, 0.25) * TALL)
-        dot(x + rng.normal(0, 2), base - rng.uniform(0.5, 0.85) * TALL)
+        foot = base - rng.uniform(-0.05, 0.3) * TALL
+        dot(x, foot)
+        dot(x + rng.normal(0, 2), foot - max(rng.uniform(0.22, 0.6) * TALL, 2.4 * stroke))
     elif character == ",":
         length = rng.uniform(0.16, 0.45) * TALL
         top = base - rng.uniform(0.0, 0.2) * TALL
@@ -197,8 +199,13 @@ def _scribble(wide: int, middle: float, half: float, rng: Generator) -> Floats:
 
 
 def degrade(ink: Floats, rng: Generator) -> Floats:
-    """Return ink as it comes out of a page: slanted, gappy, blurred, coarse, with residues."""
+    """Return ink as it comes out of a page: slanted, gappy, blurred, coarse, with residues.
+
+    Of a good scan it comes out as it was written.
+    """
     ink = _slant(ink, rng)
+    if rng.random() < _CLEAN:
+        return ink
     if rng.random() < 0.25:
         ink = _warp(ink, rng)
     pen = rng.random()

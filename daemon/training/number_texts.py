@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 # Share of the texts with each number of digits, from 0 on.
 _LENGTHS = np.array([0, 16, 15, 14, 13, 12, 9, 6, 5, 4, 3, 2.5, 2.5, 1, 1, 0.5, 0.5])
-_MARKED, _SPOILT = 0.22, 0.1  # share of the texts with marks, and with other things
+_MARKED, _SPOILT = 0.42, 0.1  # share of the texts with marks, and with other things
 
 
 def choose(rng: Generator) -> str:
@@ -86,12 +86,12 @@ def _with_marks_anywhere(count: int, rng: Generator) -> str:
 _MARKED_TEXTS: tuple[tuple[float, Callable[[int, Generator], str]], ...] = (
     (14, _negative),
     (22, _decimal),
-    (20, _date),
-    (10, _time),
-    (10, _pair),
+    (22, _date),
+    (18, _time),
+    (12, _pair),
     (8, _thousands),
-    (10, _with_a_mark_at_its_end),
-    (6, _with_marks_anywhere),
+    (6, _with_a_mark_at_its_end),
+    (4, _with_marks_anywhere),
 )
 
 

@@ -66,7 +66,14 @@ class ShownStrips:
 
 
 def gather(
-    pool: Path, eye: bytes, seed: int, units: int, folder: Path, on_unit: Callable[[int], None]
+    pool: Path,
+    eye: bytes,
+    seed: int,
+    units: int,
+    folder: Path,
+    on_unit: Callable[[int], None],
+    *,
+    distorts: bool = False,
 ) -> ShownStrips:
     """Return the eye's strips: from the cache in ``folder``, or made and cached there.
 
@@ -77,8 +84,9 @@ def gather(
         units: of 250 pages each.
         folder: the cache.
         on_unit: called with the number of units that are done.
+        distorts: whether each ink is drawn a little differently each time, for training.
     """
-    key = sha256(eye + f"{pool.name} {seed} {units}".encode()).hexdigest()[:12]
+    key = sha256(eye + f"{pool.name} {seed} {units} {distorts}".encode()).hexdigest()[:12]
     cached = folder / f"strips-{key}.npz"
     if cached.exists():
         on_unit(units)
@@ -87,7 +95,7 @@ def gather(
         spawn = multiprocessing.get_context("spawn")
         shown: list[_Shown] = []
         with ProcessPoolExecutor(mp_context=spawn) as workers:
-            for part in workers.map(partial(_show_unit, pool, eye, seed), range(units)):
+            for part in workers.map(partial(_show_unit, pool, eye, seed, distorts), range(units)):
                 shown.extend(part)
                 on_unit(1)
         whole = cached.with_suffix(".part.npz")
@@ -109,7 +117,9 @@ def gather(
 
 # Once in each worker process.
 _load_eye = lru_cache(maxsize=1)(litert.load_eye)
-_load_composer = lru_cache(maxsize=1)(lambda pool: Composer(load_pool(pool)))
+_load_composer = lru_cache(maxsize=1)(
+    lambda pool, distorts: Composer(load_pool(pool), distorts=distorts)
+)
 
 
 class _Shown(NamedTuple):
@@ -121,10 +131,10 @@ class _Shown(NamedTuple):
     is_found: bool
 
 
-def _show_unit(pool: Path, eye: bytes, seed: int, number: int) -> list[_Shown]:
+def _show_unit(pool: Path, eye: bytes, seed: int, distorts: bool, number: int) -> list[_Shown]:  # noqa: FBT001 - mapped over
     """Show a unit's pages to the eye; those on which it finds no ink are left out."""
     cv2.setNumThreads(1)
-    segment, composer = _load_eye(eye), _load_composer(pool)
+    segment, composer = _load_eye(eye), _load_composer(pool, distorts)
     rng = np.random.default_rng((seed, number))
     shown = []
     for _ in range(PAGES):

@@ -242,7 +242,8 @@ def _train_line(
     learner = Learner(LINE, epochs, seed, run.folder)
     if run.resume and learner.checkpoint.exists():
         learner.restore()
-    shown = _show_strips(run, pool, eye, seed, max(1, round(SHOWN_UNITS * run.settings.scale)))
+    units = max(1, round(SHOWN_UNITS * run.settings.scale))
+    shown = _show_strips(run, pool, eye, seed, units, distorts=True)
     first = len(learner.history) * LINE.steps * LINE.batch // strips.UNIT
     with strips.StripStream(pool, seed, first) as stream:
 
@@ -257,10 +258,13 @@ def _train_line(
     return learner.network, networks.compile_for_litert(learner.network, examples), learner.history
 
 
-def _show_strips(run: _Run, pool: Path, eye: bytes, seed: int, units: int) -> ShownStrips:
+def _show_strips(
+    run: _Run, pool: Path, eye: bytes, seed: int, units: int, *, distorts: bool = False
+) -> ShownStrips:
     """Show pages with numbers to the eye."""
     run.callbacks.on_stage("strips", units, 0)
-    return shown_strips.gather(pool, eye, seed, units, run.folder, run.callbacks.on_progress)
+    on_unit = run.callbacks.on_progress
+    return shown_strips.gather(pool, eye, seed, units, run.folder, on_unit, distorts=distorts)
 
 
 def _draw_inks(run: _Run, sets: tuple[data.Drawings, ...], scale: float) -> Path:
