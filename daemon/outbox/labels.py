@@ -152,7 +152,11 @@ def read(outbox: Path) -> Iterator[Answer]:
         ConfigError: labels.csv is not digitd's.
         OSError: it cannot be read.
     """
-    path = outbox / LABELS
+    return read_file(outbox / LABELS)
+
+
+def read_file(path: Path) -> Iterator[Answer]:
+    """Yield the answers in a file like labels.csv, none if it is missing; see ``read``."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
