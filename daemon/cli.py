@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from daemon import __version__
-from daemon.commands import echo, learning, models, outbox, predict, reread, running
+from daemon.commands import echo, learn, learning, models, outbox, predict, reread, running
 from daemon.errors import DigitdError, describe, exit_status
 
 # D301: \b in a docstring tells click to keep the line breaks.
@@ -54,6 +54,7 @@ for _command in (
     reread.reread,
     models.train,
     models.evaluate,
+    learn.learn,
     learning.model,
 ):
     main.add_command(_command)

@@ -46,6 +46,7 @@ MODELS = "models"  # a folder
 #   <id>-*.png    its pictures
 CURRENT = "current"  # the id of the promoted model
 HISTORY = "history"  # the ids of the models that were promoted, one a line
+LEARNING = ".learning"  # unfinished work of `digitd learn`; may be deleted when it does not run
 MODELS_LOCK = ".lock"  # locked while the folder is changed
 MODEL_SUFFIX, REPORT_SUFFIX = ".keras", ".json"
 

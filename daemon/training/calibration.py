@@ -1,6 +1,6 @@
 """Fit what turns a network's answers into confidence, and the thresholds, to validation data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -203,3 +203,37 @@ def _logistic_loss(
     score = features @ weights
     unlikely = np.logaddexp(0, np.where(right, -score, score)).sum()
     return float(unlikely + _RIDGE / 2 * (weights**2).sum())
+
+
+def recalibrate(
+    settings: model.Settings,
+    logits: NDArray[np.float32],
+    counts: NDArray[np.float32],
+    labels: NDArray[np.int64],
+) -> model.Settings:
+    """Return settings with the calibration fitted to people's answers to the random sample.
+
+    The sample has ``ok`` rows only, and says nothing of less confidence: so the temperature and
+    ``unsure_below`` may rise, but not fall.
+
+    Args:
+        settings: those that were fitted to validation data.
+        logits: (N, 11), the classifier's.
+        counts: (N, 4) the eye's probabilities of each ``Count``.
+        labels: (N,) 0 to 10.
+    """
+    odds = settings.one_odds
+    temperature = min(
+        (settings.temperature, *(float(t) for t in _TEMPERATURES if t > settings.temperature)),
+        key=lambda each: log_loss(logits, counts, labels, each, odds),
+    )
+    scores = model.probabilities(logits, counts, temperature, odds)
+    confidence = scores[:, :DIGITS].max(axis=1)
+    right = scores[:, :DIGITS].argmax(axis=1) == labels
+    has_digit = scores[:, DIGITS] <= confidence
+    threshold = choose_threshold(confidence[has_digit], right[has_digit])
+    return replace(
+        settings,
+        temperature=temperature,
+        unsure_below=max(settings.unsure_below, threshold),
+    )

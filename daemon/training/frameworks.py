@@ -43,6 +43,20 @@ def import_tensorflow() -> Any:
         return tf
 
 
+def import_for_learning() -> None:
+    """Import Keras before anything is read.
+
+    Raises:
+        MissingPackageError: it is not installed; the text says what else helps.
+    """
+    try:
+        import_keras()
+    except MissingPackageError as error:
+        raise MissingPackageError(
+            f"{error}, or learn on another machine with a copy of the outbox, see docs/learning.md"
+        ) from error
+
+
 @contextmanager
 def half_precision() -> Iterator[None]:
     """Let layers that are built meanwhile compute in bfloat16, if the processor does so.
@@ -73,9 +87,8 @@ def _naming_the_remedy() -> Iterator[None]:
         yield
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError)
+        what = "is not installed" if missing else f"cannot be imported ({error})"
         raise MissingPackageError(
-            f"{error.name or 'tensorflow'} "
-            f"{'is not installed' if missing else f'cannot be imported ({error})'}; `digitd train` "
-            "and `digitd evaluate --keras` need it: pip install 'digitd[train]', or make train in "
-            "a clone"
+            f"{error.name or 'tensorflow'} {what}; `digitd train`, `digitd learn` and `digitd "
+            "evaluate --keras` need it: pip install 'digitd[train]', or make train in a clone"
         ) from error

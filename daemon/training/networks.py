@@ -212,16 +212,20 @@ def build_line(seed: int, *, learning: bool = False) -> Any:
 
 def line_loss(answers: Any, texts: Any) -> Any:
     """Return the line reader's loss on a batch: logits (N, T, 17), texts (N, L) padded with -1."""
+    return import_tensorflow().reduce_mean(line_losses(answers, texts))
+
+
+def line_losses(answers: Any, texts: Any) -> Any:
+    """Return the line reader's loss on each text of a batch, (N,); see ``line_loss``."""
     tf = import_tensorflow()
     logits = tf.cast(answers, tf.float32)
     steps = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
     where = tf.where(texts >= 0)
     shape = tf.shape(texts, out_type=tf.int64)
     labels = tf.SparseTensor(where, tf.gather_nd(texts, where), shape)
-    losses = tf.nn.ctc_loss(
+    return tf.nn.ctc_loss(
         labels, logits, None, steps, logits_time_major=False, blank_index=line.BLANK
     )
-    return tf.reduce_mean(losses)
 
 
 def measure_line(network: Any, batches: Sequence[StripBatch]) -> tuple[float, float]:

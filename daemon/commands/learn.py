@@ -1,0 +1,89 @@
+"""The command ``learn``."""
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from daemon.commands import config_option, echo
+
+_LOW_PRIORITY = 10  # added to the niceness: a daemon on this machine reads on undisturbed
+
+
+@click.command()
+@click.option(
+    "--labels",
+    "extra",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="More answers, in a file with the columns of labels.csv; they are the newest.",
+)
+@config_option
+def learn(extra: Path | None, config_file: Path) -> None:
+    """Build a candidate model from people's answers.
+
+    It learns from the answers in labels.csv and the originals in the outbox, is compared with the
+    model in use, and is put into models/ next to the config. It is not used until `digitd model
+    promote`. If it is interrupted, the next call continues.
+
+    \b
+    Example:
+      digitd learn
+      digitd learn --labels checked.csv --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon.models.current import find_model
+    from daemon.models.folder import ModelsFolder
+    from daemon.training import corrections, frameworks, learn
+    from daemon.training.lessons import Limits
+
+    settings = config.load(config_file)
+    gathered = corrections.gather(settings.outbox, extra)
+    corrections.check_enough(gathered)
+    parent = find_model(settings)
+    frameworks.import_for_learning()
+    os.nice(_LOW_PRIORITY)
+    folder = ModelsFolder(settings.models)
+    task = learn.Task(
+        parent=parent,
+        corrections=gathered,
+        reads=settings.reads,
+        limits=Limits(settings.max_megapixels, settings.max_file_mb),
+    )
+    echo(
+        f"learning from {len(gathered.training)} answers; {len(gathered.held_out)} are held out, "
+        f"to measure the candidate"
+    )
+    with _Bars() as bars:
+        callbacks = learn.LearnCallbacks(
+            on_stage=bars.begin,
+            on_progress=bars.advance,
+            on_continued=lambda name: echo(f"{name}: continued, it was finished before"),
+        )
+        model_id, report = learn.learn(task, folder, callbacks)
+    echo(f"{folder.path_of(model_id)}\n{report.describe()}")
+    for name in report.pictures:
+        echo(f"picture: {folder.path / f'{model_id}-{name}'}")
+    if settings.model is not None:
+        echo(f"to use it, remove `model` from {settings.file}, and `digitd model promote` it")
+    elif not report.reasons:
+        echo(f"to use it: digitd model promote {model_id}")
+
+
+class _Bars(ExitStack):
+    """Progress bars on a terminal, one for each stage in turn."""
+
+    def begin(self, stage: str, length: int) -> None:
+        """Begin a stage."""
+        self.close()  # click never shows progress again on a bar that has finished
+        self._bar = self.enter_context(
+            click.progressbar(
+                length=length, label=stage, file=sys.stderr, hidden=not sys.stderr.isatty()
+            )
+        )
+
+    def advance(self, steps: int) -> None:
+        """Advance the bar."""
+        self._bar.update(steps)

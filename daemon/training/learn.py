@@ -1,0 +1,301 @@
+"""Build a candidate from the model in use and people's answers: ``digitd learn``."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daemon import __version__
+from daemon.errors import DataError, ModelError
+from daemon.files import open_replacement
+from daemon.layout import LEARNING, MODEL_SUFFIX
+from daemon.locks import Lock
+from daemon.models import packs, regression
+from daemon.models.folder import ModelsFolder
+from daemon.models.packs import ReplayPack
+from daemon.models.report import Comparison, Report
+from daemon.reading import litert, model
+from daemon.reading.glyph import GLYPH
+from daemon.reading.model import Model
+from daemon.records import Reads
+from daemon.training import (
+    consistency,
+    frameworks,
+    last_layer,
+    learn_report,
+    lessons,
+    networks,
+    tuning,
+)
+from daemon.training.calibration import recalibrate
+from daemon.training.corrections import FEWEST, Corrections, weigh
+from daemon.training.learn_report import Findings
+from daemon.training.lessons import Lesson, Limits
+
+_EXAMPLES = 300  # inputs on which the ranges for 8 bits are measured
+_SAMPLES = 100  # answers to the random sample from which on the calibration is fitted again
+_REMEDY = "`digitd train` makes models that can learn"
+
+
+@dataclass(frozen=True, slots=True)
+class LearnCallbacks:
+    """Callbacks that report progress.
+
+    Attributes:
+        on_stage: a stage begins: its name and its number of steps.
+        on_progress: that many more steps are done.
+        on_continued: a stage is not repeated: an interrupted call has finished it.
+    """
+
+    on_stage: Callable[[str, int], None]
+    on_progress: Callable[[int], None]
+    on_continued: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is learnt, and from which model.
+
+    Attributes:
+        parent: the file of the model in use.
+        corrections: the answers.
+        reads: what the outbox's rows are read as.
+        limits: see ``lessons.Limits``.
+    """
+
+    parent: Path
+    corrections: Corrections
+    reads: Reads
+    limits: Limits
+
+
+def learn(task: Task, folder: ModelsFolder, callbacks: LearnCallbacks) -> tuple[str, Report]:
+    """Build a candidate and put it into the folder of models; return its id and its report.
+
+    An interrupted call leaves the networks that it has finished in ``models/.learning``, and the
+    next one continues with them if the answers and the model are the same.
+
+    Raises:
+        DataError: too little can be learnt from.
+        ModelError: the parent cannot learn.
+        MissingPackageError: TensorFlow is not installed.
+        BusyError: another ``digitd learn`` uses the folder.
+        OSError: something cannot be read or written.
+    """
+    parent = model.load(task.parent)
+    frameworks.import_tensorflow()
+    with _work_folder(folder.path) as work:
+        return _Learning(task, parent, folder, work, callbacks).run()
+
+
+@contextmanager
+def _work_folder(models: Path) -> Iterator[Path]:
+    """Yield the locked folder of unfinished work, and remove it if all goes well."""
+    work = models / LEARNING
+    work.mkdir(parents=True, exist_ok=True)
+    lock = Lock(work / "lock")
+    lock.take()
+    try:
+        yield work
+        shutil.rmtree(work)
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Learning:
+    """One call of ``learn``."""
+
+    task: Task
+    parent: Model
+    folder: ModelsFolder
+    work: Path
+    callbacks: LearnCallbacks
+
+    def run(self) -> tuple[str, Report]:
+        corrections = self.task.corrections
+        asked = [*corrections.usable, *(each.correction for each in corrections.waiting)]
+        self.callbacks.on_stage("read", len(asked))
+        seen = list(
+            lessons.observe(
+                self.parent, asked, self.task.reads, self.task.limits, self.callbacks.on_progress
+            )
+        )
+        waiting = {each.correction.sha256 for each in corrections.waiting}
+        counted = [each for each in seen if each.correction.sha256 not in waiting]
+        trained = [each for each in counted if not each.correction.is_held_out]
+        if len(trained) < FEWEST:
+            raise DataError(
+                f"{len(trained)} answered originals can be read, and at least {FEWEST} are needed: "
+                "restore them from a backup, or answer more files on the review page"
+            )
+        replay = packs.load_replay()
+        classifier, line = _load_networks(self.task.parent, self.work)
+        said = self._teach_classifier(classifier, seen, waiting, replay)
+        self._teach_line(line, trained, replay)
+        candidate = self._save(classifier, line, trained, replay, counted)
+        after = model.load(candidate)
+        self.callbacks.on_stage("read again", len(seen))
+        again = lessons.read_again(
+            after,
+            [each.correction for each in seen],
+            self.task.reads,
+            self.task.limits,
+            self.callbacks.on_progress,
+        )
+        findings = Findings(
+            corrections=corrections,
+            lessons=tuple(seen),
+            after=tuple(again),
+            said=said,
+            regression=self._compare(after),
+            settings=(self.parent.settings, after.settings),
+        )
+        report = learn_report.make_report(self.parent.hash, findings, self.work)
+        return self.folder.add(candidate, report), report
+
+    def _teach_classifier(
+        self, classifier: Any, seen: Sequence[Lesson], waiting: set[str], replay: ReplayPack
+    ) -> dict[str, int]:
+        """Let the classifier learn, in place.
+
+        Returns:
+            For each content with a digit, what the last layer says that has learnt from the other
+            answers.
+        """
+        known = [(each, digit) for each in seen if (digit := each.digit()) is not None]
+        self.callbacks.on_stage("classifier", 3)
+        if not known:
+            self.callbacks.on_progress(3)
+            return {}
+        corrections = [each.correction for each, _ in known]
+        labels = np.array([digit for _, digit in known], np.int64)
+        features, replayed = tuning.extract_features(
+            classifier, np.stack([each.glyph for each, _ in known]), replay.glyphs
+        )
+        self.callbacks.on_progress(1)
+        parent = tuning.read_last_layer(classifier)
+        plain = replayed.first(len(replay.glyphs))  # without augmented copies, to be fast
+        said = consistency.cross_validate(parent, features, labels, tuning.SHARE, plain)
+        self.callbacks.on_progress(1)
+        teaches = [
+            index
+            for index, each in enumerate(corrections)
+            if not each.is_held_out and each.sha256 not in waiting
+        ]
+        if teaches:
+            weights = weigh([corrections[index] for index in teaches], tuning.SHARE)
+            layer = last_layer.fit(parent, features[teaches], labels[teaches], weights, replayed)
+            tuning.write_last_layer(classifier, layer)
+        self.callbacks.on_progress(1)
+        return {each.sha256: int(one) for each, one in zip(corrections, said, strict=True)}
+
+    def _teach_line(self, line: Any, trained: Sequence[Lesson], replay: ReplayPack) -> None:
+        """Let the line reader learn, in place, or load what an interrupted call has finished."""
+        reads = self.task.reads
+        known = [(each, text) for each in trained if (text := each.symbols(reads)) is not None]
+        if not known:
+            return
+        kept = self.work / f"{self._key(known)}-line.npz"
+        if kept.exists():
+            with np.load(kept) as stored:
+                line.set_weights([stored[name] for name in stored.files])
+            self.callbacks.on_continued("line reader")
+            return
+        self.callbacks.on_stage("line reader", tuning.LINE_STEPS)
+        weights = weigh([each.correction for each, _ in known], tuning.SHARE)
+        strips = [(each.strip, symbols) for each, symbols in known]
+        on_step = self.callbacks.on_progress
+        tuning.tune_line(line, strips, weights, list(replay.strips()), on_step)
+        with open_replacement(kept) as file:
+            np.savez(file, *line.get_weights())
+
+    def _key(self, known: Sequence[tuple[Lesson, list[int]]]) -> str:
+        """Return what the line reader depends on, in short."""
+        answers = sorted((each.correction.sha256, symbols) for each, symbols in known)
+        text = repr((__version__, self.parent.hash, answers))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _save(
+        self,
+        classifier: Any,
+        line: Any,
+        trained: Sequence[Lesson],
+        replay: ReplayPack,
+        counted: Sequence[Lesson],
+    ) -> Path:
+        """Compile, calibrate and write the candidate into the work folder."""
+        self.callbacks.on_stage("compile", 2)
+        rng = np.random.default_rng(0)
+        glyphs = rng.permutation(replay.glyphs)[:_EXAMPLES]
+        glyphs = np.concatenate((glyphs, [each.glyph for each in trained if each.glyph.any()]))
+        compiled = networks.compile_for_litert(classifier, glyphs)
+        self.callbacks.on_progress(1)
+        columns = list(replay.strips())
+        chosen = rng.permutation(len(columns))[:_EXAMPLES]
+        strips = [columns[index][0] for index in chosen]
+        strips += [each.strip for each in trained if each.strip.any()]
+        compiled_line = networks.compile_for_litert(line, strips)
+        self.callbacks.on_progress(1)
+        _, members, _ = model.read_file(self.task.parent)
+        settings = self._calibrate(litert.load_classifier(compiled), counted)
+        whole = networks.Networks(
+            classifier, compiled, members[model.EYE_MEMBER], line, compiled_line
+        )
+        out = self.work / f"candidate{MODEL_SUFFIX}"
+        networks.save(whole, settings, out)
+        return out
+
+    def _calibrate(self, forward: litert.Forward, counted: Sequence[Lesson]) -> model.Settings:
+        """Return the parent's settings, with another calibration if the sample allows one."""
+        parent = self.parent.settings
+        learnt = {"from": self.parent.hash, "answers": len(counted), "reads": self.task.reads}
+        settings = replace(parent, training={**parent.training, "learnt": learnt})
+        sampled = [each for each in counted if each.correction.is_sample]
+        digits = [(each, each.digit()) for each in sampled]
+        known = [(each, digit) for each, digit in digits if digit is not None]
+        if self.task.reads is not Reads.DIGIT or len(known) < _SAMPLES:
+            return settings
+        logits = forward(np.stack([each.glyph for each, _ in known]))
+        counts = np.stack([each.counts for each, _ in known])
+        labels = np.array([digit for _, digit in known], np.int64)
+        return recalibrate(settings, logits, counts, labels)
+
+    def _compare(self, after: Model) -> tuple[Comparison, ...]:
+        self.callbacks.on_stage("compare", 2 * regression.count_cases())
+        on_progress = self.callbacks.on_progress
+        return regression.compare(self.parent, after, on_progress, self.folder.path)
+
+
+def _load_networks(path: Path, work: Path) -> tuple[Any, Any]:
+    """Return the Keras classifier and line reader of a model file.
+
+    Raises:
+        ModelError: it has none.
+    """
+    keras = frameworks.import_keras()
+    _, members, _ = model.read_file(path)
+    if networks.LINE_KERAS not in members:
+        raise ModelError(f"{path}: cannot learn, it has no {networks.LINE_KERAS} inside: {_REMEDY}")
+    inner = work / networks.LINE_KERAS
+    inner.write_bytes(members[networks.LINE_KERAS])
+    try:
+        # In safe mode and without compiling, no code in the file runs (CVE-2025-9905).
+        classifier, line = (
+            keras.saving.load_model(file, compile=False, safe_mode=True) for file in (path, inner)
+        )
+    # Keras passes on what its zip, JSON and HDF5 readers raise.
+    except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
+        raise ModelError(
+            f"{path}: cannot learn, Keras cannot load it: {error}: {_REMEDY}"
+        ) from error
+    takes, gives = (None, GLYPH, GLYPH, 1), (None, litert.CLASSES)
+    is_ours = isinstance(classifier.layers[-1], keras.layers.Dense)
+    if (classifier.input_shape, classifier.output_shape) != (takes, gives) or not is_ours:
+        raise ModelError(f"{path}: cannot learn, its classifier is built another way: {_REMEDY}")
+    return classifier, line
