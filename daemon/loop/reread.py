@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from daemon.assets import SHIPPED_MODEL
@@ -124,7 +124,7 @@ class Reread:
         self._wakeup = Wakeup()
         self._queue = deque[_Batch]()  # to read again
         self._in_flight = dict[tuple[str, ...], _Batch]()
-        self._held = list[Original]()  # one that was too large for the last batch
+        self._held = list[Original]()  # the first one, or one too large for the last batch
         self._next_place = 0  # of a batch
         self._read = dict[int, list[str]]()  # lines of batches that wait for an earlier one
         self._next_line = 0  # the place of the batch whose lines are next
@@ -172,6 +172,9 @@ class Reread:
         """
         self._on_progress = on_progress
         originals = self.originals.read()
+        self._held = list(islice(originals, 1))
+        if not (self._held or self.originals.absent):
+            return  # without waiting for a worker
         with closing(Pool(self._settings, worker_count(self._config.workers))) as pool:
             while not self._is_stopping:
                 for outcome in pool.poll():
