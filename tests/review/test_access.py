@@ -227,9 +227,15 @@ def test_login_leads_to_the_page_that_was_asked_for(page: Page, mail: str, tmp_p
         click(other, mail, url)
         shows_row(other)
         # Who is logged out meanwhile is asked again, and comes back.
+        page.close()
         page.context.clear_cookies()
         other.reload()
         log_in(other)
+        other.wait_for_url(url)
+        shows_row(other)
+        (tmp_path / "password").write_text("another one")  # an open page notices it
+        other.wait_for_selector("[name=password]")
+        log_in(other, "another one")
         other.wait_for_url(url)
 
 

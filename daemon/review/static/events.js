@@ -6,7 +6,9 @@ const listeners = [];
 const state = document.getElementById("state");
 const word = document.getElementById("daemon");
 const notice = document.getElementById("notice");
+const UNAUTHORIZED = 401;
 let source = null;
+let isReloaded = false;
 let count = Number(state.querySelector("[data-count=waiting]").textContent);
 
 export function listen(listener) {
@@ -29,6 +31,14 @@ function showDaemon(what, said) {
   if (word.textContent !== what) word.textContent = what;
   if (notice.textContent !== said) notice.textContent = said;
   notice.hidden = said === "";
+}
+
+// Loading the page again leads to the login, or says how to come in.
+async function reloadIfLoggedOut() {
+  const { status } = await fetch(at("/api/unseen/count")).catch(() => ({ status: 0 }));
+  if (status !== UNAUTHORIZED || isReloaded) return;
+  isReloaded = true; // once: whoever stays has an answer that is not stored
+  location.reload();
 }
 
 function open() {
@@ -54,6 +64,7 @@ function open() {
     if (source.readyState === EventSource.CLOSED) {
       source = null;
       setTimeout(open, 2000);
+      reloadIfLoggedOut();
     }
   };
 }
