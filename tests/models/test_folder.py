@@ -102,12 +102,12 @@ def test_shipped_model_can_be_promoted_too(models: ModelsFolder, ids: list[str])
         assert models.current() == expected
 
 
-@pytest.mark.timeout(400)  # some thirty processes: 4 s on two idle cores
+@pytest.mark.timeout(400)  # some forty processes: 4 s on two idle cores
 def test_kill_at_any_moment_leaves_the_state_before_or_after(
     models: ModelsFolder, ids: list[str]
 ) -> None:
     assert len(ids) == 3
-    program = [sys.executable, "-m", "support.killed_promotions", str(models.path), "7", "30"]
+    program = [sys.executable, "-m", "support.killed_promotions", str(models.path), "7", "40"]
     run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
     assert int(run.stdout.removeprefix("killed: ")) > 8
