@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,8 @@ from daemon.files import open_untrusted
 from daemon.loop.status import State, read_health
 from daemon.models.current import find_model, shipped_id
 from daemon.models.folder import Entry, ModelsFolder, open_models
+from daemon.outbox import rereads
+from daemon.outbox.reread_changes import find_changes
 from daemon.review.api import read_json
 from daemon.review.html import render
 from daemon.review.pages import render_page
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _PICTURE = re.compile(r"[0-9a-f]{12}-[\w.-]+\.png", re.ASCII)
 _MOST_PICTURE_BYTES = 20_000_000
+_MOST_EXAMPLES = 50
 
 
 class Models:
@@ -35,6 +39,7 @@ class Models:
 
     def __init__(self, state: AppState) -> None:
         self._state = state
+        self._comparing = threading.Lock()
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -42,13 +47,17 @@ class Models:
             Route("/models", self.page),
             Route("/models/list", self.listing),
             Route("/models/pictures/{name}", self.picture),
+            Route("/models/rereads/{name}", self.reread),
             Route("/api/models/promote", self.promote, methods=["POST"]),
             Route("/api/models/rollback", self.rollback, methods=["POST"]),
         ]
 
     def page(self, _request: Request) -> Response:
         """Return the page."""
-        return render_page(self._state, "models.html", section="models", **self._values())
+        tables = reversed(rereads.list_tables(self._state.config.outbox))
+        names = [table.name for table in tables]
+        values = self._values() | {"rereads": names}
+        return render_page(self._state, "models.html", section="models", **values)
 
     def listing(self, _request: Request) -> Response:
         """Return the changing part of the page."""
@@ -71,6 +80,17 @@ class Models:
             data = file.read(_MOST_PICTURE_BYTES)
         headers = {"cache-control": "private, max-age=300"}
         return Response(data, media_type="image/png", headers=headers)
+
+    def reread(self, request: Request) -> Response:
+        """Return the page of what one reread changed."""
+        name = request.path_params["name"]
+        outbox = self._state.config.outbox
+        if name not in {table.name for table in rereads.list_tables(outbox)}:
+            raise HTTPException(404, "there is no such reread")
+        with self._comparing:  # of many rows, it takes seconds of processor time
+            changes = find_changes(outbox, name, lambda _cells: True, _MOST_EXAMPLES)
+        values = {"table": name, "changes": changes, "most_examples": _MOST_EXAMPLES}
+        return render_page(self._state, "reread.html", section="models", **values)
 
     async def promote(self, request: Request) -> Response:
         """Put a model in use."""

@@ -36,7 +36,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 # What a link on another page, and a login, may lead to: pages, and no downloads.
-_PAGE = re.compile(r"/(?:gallery|live|look|models|row/[0-9a-z]+)?")
+_PAGE = re.compile(r"/(?:gallery|live|look|models(?:/rereads/[0-9a-z.-]+)?|row/[0-9a-z]+)?")
 # What an error page says first; the others say HTTP's phrase.
 _HEADINGS = {
     400: "This cannot be answered",

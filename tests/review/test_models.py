@@ -13,6 +13,7 @@ from daemon.models.current import shipped_id
 from daemon.models.folder import ModelsFolder
 from daemon.models.report import Comparison, Report
 from support.daemon import SAMPLES
+from support.factories import SURE, doubtful
 from support.models import MADE, add_model
 from support.site import Server, Site
 from tests.review.test_browser import PHONE, check, opened
@@ -210,3 +211,22 @@ def test_broken_current_is_named_on_the_page(server: Server, models: ModelsFolde
     assert "data-rollback" in shown
     assert server.post("/api/models/rollback", {"seen": "broken"}).status == 200
     assert models.current() is None
+
+
+def test_what_a_reread_changed_is_shown(browser: Browser, site: Site) -> None:
+    site.add("was <4>.png", doubtful(4, 0.4))
+    site.add("same.png", SURE)
+    table = site.reread("a" * 12, {"was <4>.png": SURE, "same.png": SURE})
+    with Server(site) as server:
+        server.wait_for_rows(2)
+        for page in opened(browser, server, viewport=PHONE):
+            page.goto(f"{server.base}/models")
+            page.click("text=What aaaaaaaaaaaa changed (digits)")
+            page.wait_for_url(f"{server.base}/models/rereads/{table.name}")
+            shown = " ".join(page.inner_text("main").split())
+            assert "doubtful before, sure now 1 as before 1" in shown
+            assert "was <4>.png: unsure: 4 (40.0%)" in shown
+            assert "ok: 7 (99.0%)" in shown
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+        for name in ("b" * 12 + "-digit.csv", "..%2fpredictions.csv"):
+            assert server.request(f"/models/rereads/{name}").status == 404
