@@ -1,11 +1,13 @@
 """The command ``predict``, which reads files in place."""
 
+import errno
 import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,16 @@ import click
 from daemon import ids
 from daemon.commands import echo, model_option, reads_option
 from daemon.errors import EX_FOUND_WRONG, ConfigError
+from daemon.inbox.listing import Listing, natural
 from daemon.outbox import rows
+from daemon.pattern import IMAGES
 from daemon.records import FileContent, Job, Placement, Reads, Result, Status
 from daemon.text import printable
 
 if TYPE_CHECKING:
     from daemon.reading.reader import Reader
+
+_STDIN = Path("-")
 
 
 @click.command()
@@ -39,21 +45,24 @@ def predict(
 ) -> None:
     """Read the given files in place, without moving them.
 
+    Of a folder, all images are read, but not those in its folders; `-` is standard input.
+
     A missing or unreadable file gets an error line. The others are still read, and the exit
     status is 1.
 
     \b
     Example:
       digitd predict samples/digit1.png
-      digitd predict --json --picture seen/ photo.jpg
-      digitd predict --reads number meter.jpg
+      digitd predict --json --picture seen/ photo.jpg scans/
+      digitd predict --reads number - < meter.jpg
     """
     from daemon.config import Config
     from daemon.reading.reader import Reader
 
     options = replace(Config().reading, model=model, pictures=pictures is not None, reads=reads)
     failed = False
-    for row in _read_files(Reader(options), files, pictures, options.max_file_mb):
+    listed = chain.from_iterable(map(_list_images, files))
+    for row in _read_files(Reader(options), listed, pictures, options.max_file_mb):
         failed |= row.verdict.status is Status.ERROR
         if as_json:
             click.echo(json.dumps(row.fields(), ensure_ascii=False))
@@ -61,6 +70,21 @@ def predict(
             echo(_format_row(row))
     if failed:
         sys.exit(EX_FOUND_WRONG)
+
+
+def _list_images(path: Path) -> list[Path]:
+    """Return the images of a folder in natural order; the path itself if it has none, or no folder.
+
+    Their names have the ending of an image format, as with `pattern: images`.
+    """
+    if not path.is_dir():
+        return [path]
+    try:
+        names = [name for name, is_image in Listing(path, (IMAGES,)).split() if is_image]
+    except OSError:  # its error line says why
+        return [path]
+    images = [path / name for name in sorted(names, key=natural) if (path / name).is_file()]
+    return images or [path]
 
 
 def _read_files(
@@ -76,7 +100,7 @@ def _read_files(
     new_ids = ids.Ids()
     for file in files:
         content, sha256 = _load(file, max_file_mb)
-        job = Job(new_ids.next(), file.name, file, len(content.data), datetime.now(UTC))
+        job = Job(new_ids.next(), content.name, file, len(content.data), datetime.now(UTC))
         try:
             (reading,) = reader.read([content])
         except MemoryError:
@@ -95,17 +119,28 @@ def _load(file: Path, max_file_mb: float) -> tuple[FileContent, str]:
     from daemon.reader import load_file
 
     try:
-        content = load_file(file, max_file_mb)
+        content = _load_stdin(max_file_mb) if file == _STDIN else load_file(file, max_file_mb)
+    except IsADirectoryError:
+        why = "has no images: name a folder with files such as .png and .jpg"
+        return FileContent(file.name, b"", rejection=why), ""
     except OSError as error:
         return FileContent(file.name, b"", rejection=f"cannot be opened: {error.strerror}"), ""
     return content, "" if content.rejection else hashlib.sha256(content.data).hexdigest()
+
+
+def _load_stdin(max_file_mb: float) -> FileContent:
+    from daemon.reader import limit_size
+
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "standard input is closed")
+    return limit_size("stdin", sys.stdin.buffer.read(int(max_file_mb * 1e6) + 1), max_file_mb)
 
 
 def _save_picture(folder: Path, job: Job, picture: bytes) -> str:
     """Write a picture under a name that is free and printable; return its path."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stem = printable(job.path.stem)
+        stem = printable(Path(job.name).stem)
         place = folder / f"{stem}.png"
         if place.exists():
             place = folder / f"{stem}-{job.id}.png"
