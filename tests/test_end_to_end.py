@@ -175,7 +175,18 @@ def test_run_once_ends_with_a_summary(once: Once) -> None:
     box, dropped, log = once
     counts = [sum(row["status"] == s for row in box.rows()) for s in ("ok", "unsure", "error")]
     assert f"{len(dropped)} files: {counts[0]} ok, {counts[1]} unsure, {counts[2]} error" in log
+    assert log.count(f"{len(dropped)} files:") == 1
     assert log.endswith("\nleft in the inbox: digit400.png (empty)\n")
+
+
+def test_run_once_strict_exits_1_if_a_file_is_an_error(box: Box) -> None:
+    strict = ("run", "--once", "--strict", "--config", box.config)
+    box.drop("digit1.png", sample(1))
+    assert digitd(*strict).returncode == 0
+    box.drop("digit2.png", b"no image")
+    run = digitd(*strict)
+    assert (run.returncode, run.stdout) == (1, "1 file: 0 ok, 0 unsure, 1 error\n")
+    assert digitd("run", "--strict", "--config", box.config).returncode == 2
 
 
 def test_daemon_reads_new_files_in_little_memory(box: Box) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from daemon.commands import config_option, echo, public_url_option
-from daemon.errors import EX_NOT_RUNNING, exit_status
+from daemon.errors import EX_FOUND_WRONG, EX_NOT_RUNNING, exit_status
 from daemon.inbox.listing import natural
 from daemon.outbox.rows import Row
 from daemon.records import Status
@@ -30,23 +30,30 @@ _UNFINISHED_AT_MOST = 20  # names in the summary
 @click.command()
 @config_option
 @click.option("--once", is_flag=True, help="Read what is in the inbox now, print a summary, exit.")
+@click.option("--strict", is_flag=True, help="With --once: exit with 1 if a file is an error.")
 @click.option("-q", "--quiet", is_flag=True, help="Log only warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Log details as well.")
-def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
+def run(config_file: Path, *, once: bool, strict: bool, quiet: bool, verbose: bool) -> None:
     """Watch the inbox and read the files dropped into it until stopped.
 
     \b
     Example:
       digitd run --config /srv/digits/config.yaml
       digitd run --once
+      digitd run --once --strict || mail -s "digitd" me@example.org < /dev/null
     """
     from daemon.loop.service import Service
 
+    if strict and not once:
+        raise click.UsageError("--strict needs --once: a daemon goes on after an error")
     level = logging.DEBUG if verbose else logging.INFO
     if quiet:
         level = logging.WARNING
     if once:
-        _run_once(config_file, level, has_bar=sys.stderr.isatty() and not quiet and not verbose)
+        has_bar = sys.stderr.isatty() and not quiet and not verbose
+        counts = _run_once(config_file, level, has_bar=has_bar)
+        if strict and counts[Status.ERROR]:
+            sys.exit(EX_FOUND_WRONG)
     elif sys.stderr.isatty() and not quiet:
         with _show_footer(sys.stderr, level) as update:
             Service(config_file, on_turn=update).run()
@@ -55,8 +62,8 @@ def run(config_file: Path, *, once: bool, quiet: bool, verbose: bool) -> None:
         Service(config_file).run()
 
 
-def _run_once(config_file: Path, level: int, *, has_bar: bool) -> None:
-    """Read what is in the inbox, and print a summary.
+def _run_once(config_file: Path, level: int, *, has_bar: bool) -> Counter[str]:
+    """Read what is in the inbox, and print a summary; return the number of rows by status.
 
     With ``has_bar`` a progress bar replaces the line per file, and errors are listed after it.
     """
@@ -82,6 +89,7 @@ def _run_once(config_file: Path, level: int, *, has_bar: bool) -> None:
     click.echo(summary(counts))
     if service.unfinished:
         echo(f"left in the inbox: {_format_unfinished(service.unfinished)}")
+    return counts
 
 
 def _format_unfinished(files: Mapping[str, str]) -> str:

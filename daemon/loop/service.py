@@ -133,7 +133,8 @@ class Service:
                     session.stop()
                 is_first = False
         self.unfinished = session.unfinished
-        log.info("stopped after %s", summary(self._counts))
+        if not self._once:  # the command prints a summary
+            log.info("stopped after %s", summary(self._counts))
         if session.unpublished and self._once:
             raise StorageError(
                 f"{session.unpublished} files have their row but could not be published, see the "
