@@ -43,6 +43,7 @@ def main() -> None:
 for _command in (
     running.run,
     running.check,
+    running.reload,
     running.status,
     running.init,
     running.service,

@@ -75,6 +75,16 @@ class RetryError(DigitdError):
     """A file cannot be put back into the inbox."""
 
 
+class NotRunningError(DigitdError):
+    """No digitd is running that this command could ask."""
+
+    exit_status = EX_NOT_RUNNING
+
+
+class ReloadError(DigitdError):
+    """The running digitd cannot be asked to reload, or does not answer."""
+
+
 class BusyError(DigitdError):
     """Another digitd holds this outbox or this inbox."""
 

@@ -380,7 +380,7 @@ def test_systemd_accepts_the_unit_and_its_sandbox_is_strict(tmp_path: Path) -> N
     "command",
     [
         *("", "run", "predict", "check", "status", "audit", "review", "results", "retry"),
-        *("init", "service", "train", "evaluate"),
+        *("init", "service", "train", "evaluate", "reload"),
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:

@@ -127,6 +127,32 @@ def check(config_file: Path) -> None:
 
 @click.command()
 @config_option
+def reload(config_file: Path) -> None:
+    """Have the running digitd take its changed config, and say what came of it.
+
+    digitd checks the new settings, tries the model, and finishes the files in flight before it
+    goes on with the new settings. If it refuses them, nothing changes, and the exit status is
+    the one with which it would have exited at a start. It is 3 if digitd is not running.
+
+    \b
+    Example:
+      digitd reload --config /srv/digits/config.yaml
+    """
+    from daemon import config
+    from daemon.loop.reload import reload as reload_daemon
+    from daemon.loop.status import State
+
+    found = reload_daemon(config.load(config_file))
+    if found.outcome.error:
+        echo(f"digitd: {found.outcome.error}", err=True)
+        sys.exit(found.outcome.exit_status)
+    echo(f"reloaded {config_file}: digitd (process {found.pid}) is {found.health}")
+    if found.health.state is State.PAUSED:
+        sys.exit(EX_FOUND_WRONG)
+
+
+@click.command()
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(config_file: Path, *, as_json: bool) -> None:
     """Show whether digitd is running, since when, and what it has read.

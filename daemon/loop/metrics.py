@@ -139,7 +139,7 @@ class Metrics:
         except OSError as error:
             text = f"metrics_file: {file} cannot be written: {error.strerror}"
             if text != self._error:
-                log.warning("%s: create its folder, or let this user write there", text)
+                log.error("%s: create its folder, or let this user write there", text)
             self._error = text
         else:
             self._error = ""

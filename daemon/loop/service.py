@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,18 @@ from types import FrameType
 
 from daemon import config
 from daemon.config import Config
-from daemon.errors import DigitdError, StorageError, describe
+from daemon.errors import DigitdError, StorageError, describe, exit_status
 from daemon.loop.metrics import Metrics
 from daemon.loop.promoted import PromotionWatch
 from daemon.loop.session import Session
 from daemon.loop.startup import check_folders, load_options, make_folders, start_readers
-from daemon.loop.status import State, count_files_left
+from daemon.loop.status import (
+    ReloadOutcome,
+    RunHistory,
+    State,
+    count_files_left,
+    record_errors,
+)
 from daemon.outbox.rows import Row, timestamp
 from daemon.records import ReadOptions, Status
 from daemon.systemd.notify import notify
@@ -94,9 +101,11 @@ class Service:
         self._wakeup = Wakeup()
         self._is_stopping = self._is_reload_asked = False
         self._reload: _Reload | None = None
+        self._config_read_at = 0.0  # at the last reload; see ``ReloadOutcome``
         self._promotion = PromotionWatch(is_live=not once)
         self._counts: Counter[str] = Counter()
         self._metrics = Metrics()
+        self._history = RunHistory(timestamp(datetime.now(UTC)))
         self.unfinished: dict[str, str] = {}
 
     @property
@@ -112,9 +121,8 @@ class Service:
             ConfigError, ModelError: a folder or the model cannot be used.
             StorageError, OSError: at the start, or with ``once``, a folder cannot be used now.
         """
-        since = timestamp(datetime.now(UTC))
         is_first = is_reloaded = True
-        with self._handle_signals():
+        with self._handle_signals(), record_errors(self._history):
             make_folders(self._config)
             while is_reloaded:
                 session = Session(
@@ -124,7 +132,7 @@ class Service:
                     self._observe,
                     self._metrics,
                     once=self._once,
-                    since=since,
+                    history=self._history,
                 )
                 try:
                     session.start(is_first=is_first)
@@ -168,6 +176,7 @@ class Service:
             if self._is_reload_asked:
                 self._is_reload_asked = False
                 self._end_reload()
+                self._config_read_at = time.monotonic()
                 self._promotion.look_now()
                 log.info("reloading %s", self._file)
                 new = config.load(self._file)
@@ -186,10 +195,7 @@ class Service:
             self._take(self._reload)
             is_passed = True
         except (OSError, DigitdError) as error:
-            if self._reload is not None and self._reload.is_promotion:
-                self._promotion.refuse(error, self._settings.options.model)
-            else:
-                log.error("not reloaded, the settings stay unchanged: %s", describe(error))
+            self._refuse(error)
         self._end_reload()
         return is_passed
 
@@ -210,6 +216,16 @@ class Service:
         if now != before:
             log.info("from now on %s reads, no longer %s", now, before)
         self._config, self._settings = reload.config, reload.settings
+        if not reload.is_promotion:
+            self._history.reload = ReloadOutcome(self._config_read_at)
+
+    def _refuse(self, error: OSError | DigitdError) -> None:
+        if self._reload is not None and self._reload.is_promotion:
+            self._promotion.refuse(error, self._settings.options.model)
+            return
+        text = f"not reloaded, the settings stay unchanged: {describe(error)}"
+        log.error("%s", text)
+        self._history.reload = ReloadOutcome(self._config_read_at, text, exit_status(error))
 
     def _end_reload(self) -> None:
         if self._reload is not None:

@@ -20,7 +20,7 @@ from daemon.loop.committer import Committer
 from daemon.loop.in_flight import IN_PROGRESS, InFlightTable, Stage
 from daemon.loop.metrics import Gauges, Metrics
 from daemon.loop.pipeline import Pipeline
-from daemon.loop.status import State, StatusPage, StatusSnapshot
+from daemon.loop.status import RunHistory, State, StatusPage, StatusSnapshot
 from daemon.outbox.drift import DriftMonitor
 from daemon.outbox.outbox import Outbox
 from daemon.outbox.retention import Retention
@@ -53,7 +53,7 @@ class Session:
         metrics: Metrics,
         *,
         once: bool,
-        since: str,
+        history: RunHistory,
     ) -> None:
         """Take the components; this opens no folder and starts no worker.
 
@@ -64,7 +64,7 @@ class Session:
             on_row: gets each committed row.
             metrics: counts what this session does.
             once: finish when the files now in the inbox are read.
-            since: when digitd started.
+            history: of this run of digitd.
         """
         self.config = config
         self.model_fault = ""
@@ -72,7 +72,7 @@ class Session:
         self._wakeup = wakeup
         self._once = once
         self._is_first = True
-        self._since = since
+        self._history = history
         self._inbox = Inbox(config, wakeup.set)
         self._claims = Claims(config.inbox, config.file)
         self._outbox = Outbox(config.outbox, config.file, daily=config.folders == "daily")
@@ -228,7 +228,7 @@ class Session:
         return StatusSnapshot(
             pid=os.getpid(),
             outbox=str(self.config.outbox),
-            since=self._since,
+            since=self._history.since,
             state=self.state,
             why=self._pause_reason,
             watch=self._inbox.mode,
@@ -239,6 +239,8 @@ class Session:
             unpublished=self.unpublished,
             unpublished_why=self._publish_error,
             open=self._inbox.open_files,
+            logged_error=self._history.error,
+            reload=self._history.reload,
         )
 
     def stop(self) -> None:
@@ -344,7 +346,7 @@ class Session:
         if self._once:
             raise fault if isinstance(fault, DigitdError) else StorageError(reason)
         if self._pause_reason != reason:
-            log.error("paused, files stay in the inbox: %s", reason)
+            log.error("paused, files stay in the inbox: %s", reason, extra={"is_pause": True})
         self._pause_reason = reason
         self._retry.fail()
 

@@ -1,10 +1,13 @@
 """Write the daemon's status to disk; read it for ``digitd status``, with counts of the table."""
 
 import json
+import logging
 import math
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
@@ -17,7 +20,7 @@ from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK, clai
 from daemon.locks import is_held, read_holder
 from daemon.outbox.drift import differences, load
 from daemon.outbox.outbox import is_running
-from daemon.outbox.rows import parse_number
+from daemon.outbox.rows import parse_number, timestamp
 from daemon.outbox.table import RowCounts, count_rows
 from daemon.records import Status
 from daemon.systemd.notify import notify, watchdog_seconds
@@ -28,6 +31,7 @@ from daemon.waiting import Timer
 _PAGE_BYTES = 4096
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
 _WRITE_SECONDS = 1.0
+_TEXT_CHARACTERS = 500  # of a path or an error
 _TEXT_BYTES = 1000  # maximum length of a text or list, so that the page nearly always fits
 
 
@@ -60,6 +64,63 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedError:
+    """An error that the running daemon logged, and when (ISO 8601 UTC)."""
+
+    at: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """What came of a reload.
+
+    Attributes:
+        read_at: when the config was read, by the machine's monotonic clock, which all its processes
+            share; in seconds.
+        error: why it was not taken; empty if it was.
+        exit_status: of this error.
+    """
+
+    read_at: float
+    error: str = ""
+    exit_status: int = 0
+
+
+@dataclass(slots=True)
+class RunHistory:
+    """What the sessions of one run share: when digitd started, its last error and reload."""
+
+    since: str
+    error: LoggedError | None = None
+    reload: ReloadOutcome | None = None
+
+
+class _ErrorRecorder(logging.Handler):
+    """Puts each error that is logged into a history, but no pause: the status has that anyway."""
+
+    def __init__(self, history: RunHistory) -> None:
+        super().__init__(logging.ERROR)
+        self._history = history
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not getattr(record, "is_pause", False):
+            at = timestamp(datetime.fromtimestamp(record.created, UTC))
+            self._history.error = LoggedError(at, record.getMessage())
+
+
+@contextmanager
+def record_errors(history: RunHistory) -> Iterator[None]:
+    """Put each error that digitd logs into a history."""
+    recorder, ours = _ErrorRecorder(history), logging.getLogger("daemon")
+    ours.addHandler(recorder)
+    try:
+        yield
+    finally:
+        ours.removeHandler(recorder)
+
+
+@dataclass(frozen=True, slots=True)
 class StatusSnapshot:
     """The part of the status that only the running daemon knows. Times are ISO 8601 UTC.
 
@@ -71,6 +132,8 @@ class StatusSnapshot:
         unpublished_why: why the first of them could not.
         changed: how many files changed between the row and their publication, since the start.
         open: the files in the inbox that another process has open.
+        logged_error: the last error of this run that is no pause.
+        reload: what came of the last reload.
     """
 
     pid: int
@@ -86,6 +149,8 @@ class StatusSnapshot:
     unpublished: int
     unpublished_why: str
     open: tuple[str, ...]
+    logged_error: LoggedError | None
+    reload: ReloadOutcome | None
 
 
 class StatusPage:
@@ -102,12 +167,13 @@ class StatusPage:
             self._ping_timer.restart()
 
     def show(self, status: StatusSnapshot) -> None:
-        """Ping the watchdog; write the status at once if the state changed, else once a second."""
+        """Ping the watchdog; write a new state or reload at once, all else once a second."""
         if self._ping_timer.is_due:
             self._ping_timer.restart()
             notify("WATCHDOG=1")
-        is_same_state = self._last is not None and status.state == self._last.state
-        if is_same_state and not self._write_timer.is_due:
+        last = self._last
+        is_news = last is None or (status.state, status.reload) != (last.state, last.reload)
+        if not (is_news or self._write_timer.is_due):
             return
         self._write_timer.restart()
         if status != self._last:
@@ -126,9 +192,7 @@ class StatusPage:
         return self._ping_timer.seconds_left
 
     def _write(self, status: StatusSnapshot) -> None:
-        page = asdict(status) | {"open": _as_many_as_fit(status.open)}
-        for name in ("why", "model_fault"):
-            page[name] = escape(page[name])[:_TEXT_BYTES]
+        page = _shorten(asdict(status)) | {"open": _as_many_as_fit(status.open)}
         data = json.dumps(page).encode().ljust(_PAGE_BYTES)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o660)
@@ -137,6 +201,17 @@ class StatusPage:
             os.ftruncate(descriptor, len(data))  # a long text in another script needs two blocks
         finally:
             os.close(descriptor)
+
+
+def _shorten(page: dict[str, Any]) -> dict[str, Any]:
+    """Return a page whose texts can be shown and fit into a block together."""
+    shown: dict[str, Any] = {}
+    for key, value in page.items():
+        if isinstance(value, dict):
+            shown[key] = _shorten(value)
+        else:
+            shown[key] = escape(value)[:_TEXT_CHARACTERS] if isinstance(value, str) else value
+    return shown
 
 
 def _as_many_as_fit(names: tuple[str, ...]) -> list[str]:
@@ -177,6 +252,7 @@ def read_status(config: Config) -> dict[str, Any]:
         "changed": known.get("changed", 0),
         "unpublished": known.get("unpublished", 0),
         "unpublished_why": known.get("unpublished_why", ""),
+        "logged_error": known.get("logged_error"),
         **{status.value: found.by_status.get(status) for status in Status},
         "drift": differences(load(config.outbox)),
         "last": _brief(found.last),

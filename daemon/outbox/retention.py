@@ -88,7 +88,7 @@ class Retention:
         except StopIteration:
             pass
         except OSError as error:
-            log.warning(
+            log.error(
                 "files older than %g days cannot be deleted yet: %s", self._days, describe(error)
             )
         else:

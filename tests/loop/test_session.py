@@ -11,6 +11,7 @@ from daemon.config import Config
 from daemon.loop.in_flight import Stage
 from daemon.loop.metrics import Metrics
 from daemon.loop.session import Session
+from daemon.loop.status import RunHistory
 from daemon.outbox.outbox import is_running
 from daemon.waiting import Wakeup
 from daemon.workers.pool import Pool
@@ -40,7 +41,9 @@ def wakeup() -> Iterator[Wakeup]:
 
 def make(config: Config, wakeup: Wakeup, rows: list[Row]) -> Session:
     pool = Pool(WorkerSettings(config.reading, stand_in.read, Timeouts(start=60.0, batch=60.0)), 2)
-    return Session(config, pool, wakeup, rows.append, Metrics(), once=False, since="now")
+    return Session(
+        config, pool, wakeup, rows.append, Metrics(), once=False, history=RunHistory("now")
+    )
 
 
 def turn_until(session: Session, condition: Callable[[], bool]) -> None:
