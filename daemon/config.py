@@ -2,11 +2,10 @@
 
 import difflib
 import os
-import re
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import (
@@ -28,6 +27,7 @@ from daemon.expected import find_fault as find_regex_fault
 from daemon.layout import FAILED, MODELS, ORIGINALS, PICTURES
 from daemon.pattern import IMAGES, correct, find_fault
 from daemon.records import Cluster, Expected, ReadOptions, Reads
+from daemon.yaml_text import parse
 
 
 def _as_path(value: object, info: ValidationInfo) -> object:
@@ -51,7 +51,6 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-_QUOTES = "\"'"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AsPath = Annotated[Path, BeforeValidator(_as_path)]
 
@@ -135,13 +134,19 @@ class Config(BaseModel):
         None, description="the path of a file whose name ends with .prom, or nothing"
     )
 
-    # The file that ``load`` read; ``None`` if there is none.
+    # The file that ``load`` read, ``None`` if there is none, and the lines of its keys.
     _file: Path | None = PrivateAttr(None)
+    _lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> Path | None:
         """The file that it was loaded from, if any."""
         return self._file
+
+    def locate(self, key: str) -> str:
+        """Return a key for a message, after its file and line if there are any."""
+        line = self._lines.get(key)
+        return f"{self._file}: line {line}: {key}" if line else key
 
     @property
     def models(self) -> Path:
@@ -202,7 +207,8 @@ class Config(BaseModel):
         if inbox.is_relative_to(outbox) or outbox.is_relative_to(inbox):
             raise ValueError(
                 f"inbox ({self.inbox}) and outbox ({self.outbox}): one must not be inside the "
-                "other, or digitd would read its own output; name two separate folders"
+                "other, or digitd would read its own output; name two separate folders",
+                *("inbox", "outbox"),
             )
         return self
 
@@ -216,7 +222,8 @@ class Config(BaseModel):
             if folder.is_relative_to(os.path.realpath(other)):
                 raise ValueError(
                     f"metrics_file: {self.metrics_file} is inside {other}, whose files are images; "
-                    "name a file in the folder that node_exporter reads"
+                    "name a file in the folder that node_exporter reads",
+                    "metrics_file",
                 )
         return self
 
@@ -227,12 +234,14 @@ class Config(BaseModel):
         if len(given) > 1:
             raise ValueError(
                 f"expect and expect_file: {self.expect} and {self.expect_file}: only one of the "
-                "two is allowed; remove the other"
+                "two is allowed; remove the other",
+                *keys,
             )
         for key, value in given.items():
             if self.reads is not Reads.NUMBER:
                 raise ValueError(
-                    f"{key}: {value} is only allowed with reads: number; set this, or remove {key}"
+                    f"{key}: {value} is only allowed with reads: number; set this, or remove {key}",
+                    key,
                 )
         return self
 
@@ -244,11 +253,14 @@ class Config(BaseModel):
         scheme, _, rest = self.cluster_url.partition("://")
         host = rest.rpartition(":")[0].strip("[]")
         if scheme == "tls" and self.cluster_tls is None:
-            raise ValueError("cluster_tls: is missing; tls:// needs its files ca, cert and key")
+            raise ValueError(
+                "cluster_tls: is missing; tls:// needs its files ca, cert and key", "cluster"
+            )
         if scheme == "tcp" and host not in _LOOPBACK:
             raise ValueError(
                 f"cluster: {self.cluster_url} is not encrypted; use tls:// and cluster_tls, or a "
-                "scheduler on 127.0.0.1"
+                "scheduler on 127.0.0.1",
+                "cluster",
             )
         return self
 
@@ -264,41 +276,37 @@ def _describe_glob(shown: str, fault: str, text: str) -> str:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses duplicate keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is PyYAML's
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        if len(mapping) != len(node.value):
-            seen: set[Any] = set()
-            for node_key, _ in node.value:
-                key = self.construct_object(node_key)
-                if key in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"{key} is set twice", problem_mark=node_key.start_mark
-                    )
-                seen.add(key)
-        return mapping
-
-
 def load(file: Path) -> Config:
     """Read and check a config file; relative paths in it are relative to its folder.
 
     Raises:
         ConfigError: the file is not there, is no text or may not be read, or a setting is not
-            allowed. The message names the file and, for each fault, the key, the value and what is
-            allowed.
+            allowed. The message names the file and, for each fault, the line, the key, the value
+            and what is allowed.
         StorageError: the file is there and cannot be read now.
     """
+    parsed = parse(file, _read(file))
     try:
-        with file.open(encoding="utf-8") as stream:  # a stream, so that YAML errors name the file
-            settings = yaml.load(stream, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+        config = Config.model_validate(parsed.settings, context={"folder": file.resolve().parent})
+    except ValidationError as error:
+        faults = describe_faults(error, parsed.lines)
+        text = f" {faults[0]}" if len(faults) == 1 else "\n  ".join(["", *faults])
+        raise ConfigError(f"{file}:{text}") from None
+    config._lines = parsed.lines  # noqa: SLF001 - no key of the file
+    config._file = file  # noqa: SLF001 - no key of the file
+    return config
+
+
+def _read(file: Path) -> bytes:
+    """Return a config file's bytes; see ``load`` for what is raised."""
+    try:
+        return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"{file} does not exist: create it with `digitd init`, or name yours with --config"
         ) from None
-    except (IsADirectoryError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}: make it a text file in UTF-8") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{file} cannot be read, as it is a folder: name a file in it") from None
     except OSError as error:  # systemd tries again, as for a folder
         if isinstance(error, PermissionError) and not os.access(file, os.R_OK):
             raise ConfigError(
@@ -308,35 +316,33 @@ def load(file: Path) -> Config:
             f"{file} cannot be read: {error.strerror}: check its disk, and that this user may read "
             "it"
         ) from None
-    except yaml.YAMLError as error:
-        text = file.read_text(encoding="utf-8").splitlines()
-        hint = _describe_yaml_pattern(text, error) or _describe_yaml_regex(text, error)
-        hint = hint or _one_line(error)
-        raise ConfigError(f"{file} is not valid YAML: {hint}") from None
-    if settings is None:
-        settings = {}
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{file}: expected lines of `key: value`, found {_shown(settings)}")
-    try:
-        config = Config.model_validate(settings, context={"folder": file.resolve().parent})
-    except ValidationError as error:
-        faults = describe_faults(error)
-        lines = f" {faults[0]}" if len(faults) == 1 else "\n  ".join(["", *faults])
-        raise ConfigError(f"{file}:{lines}") from None
-    config._file = file  # noqa: SLF001 - no key of the file
-    return config
 
 
-def describe_faults(error: ValidationError) -> list[str]:
-    """Return a line for each setting that is not allowed: the key, the value, what is allowed."""
-    return list(dict.fromkeys(_fault(fault) for fault in error.errors()))
+def describe_faults(
+    error: ValidationError, lines: Mapping[str, int] = MappingProxyType({})
+) -> list[str]:
+    """Return a text for each setting that is not allowed: the key, the value, what is allowed.
+
+    Each begins with the line of its key, if ``lines`` has that; they are sorted by it.
+    """
+    faults: dict[str, int] = {}
+    for keys, text in map(_describe_fault, error.errors()):
+        line = next((lines[key] for key in keys if key in lines), 0)
+        faults[f"line {line}: {text}" if line else text] = line
+    return sorted(faults, key=faults.__getitem__)
 
 
-def _fault(fault: ErrorDetails) -> str:
-    """Return one pydantic error as a line: the key, the value, what is allowed."""
+def _describe_fault(fault: ErrorDetails) -> tuple[Sequence[str], str]:
+    """Return the keys that may be at fault in one pydantic error, and its text."""
     if not fault["loc"]:
-        return str(fault["ctx"]["error"])
+        text, *keys = fault["ctx"]["error"].args
+        return keys, text
     key = str(fault["loc"][0])
+    return [key], _describe_value(key, fault)
+
+
+def _describe_value(key: str, fault: ErrorDetails) -> str:
+    """Return the key, the value, what is allowed."""
     if key not in KEYS:
         near = difflib.get_close_matches(key, KEYS, n=1)
         hint = f"did you mean {near[0]}?" if near else _keys()
@@ -354,42 +360,6 @@ def _keys() -> str:
 def _shown(value: object) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _describe_yaml_pattern(lines: Sequence[str], error: yaml.YAMLError) -> str:
-    """Return a message if the error is in an unquoted glob, such as ``*.jpg``; else nothing."""
-    marks = (getattr(error, name, None) for name in ("context_mark", "problem_mark"))
-    wrong = {mark.line for mark in marks if mark is not None}
-    for number, line in enumerate(lines):
-        if line.startswith("pattern:"):
-            value = [line.removeprefix("pattern:")]
-            value += takewhile(lambda one: re.match(r"\s+\S|-", one), lines[number + 1 :])
-            if wrong.isdisjoint(range(number, number + len(value))):
-                continue
-            items = [re.sub(r"^\s*-\s|\s#.*", "", one).strip() for one in value]
-            text = re.sub(r"^\[(.*)\]$", r"\1", " ".join(items).strip())
-            if re.search(r"[*?.]", text):
-                return (
-                    f"line {number + 1}: pattern: {text}: a glob needs quotes, because * and "
-                    f"others have a meaning in YAML: write pattern: {correct(text)}"
-                )
-    return ""
-
-
-def _describe_yaml_regex(lines: Sequence[str], error: yaml.YAMLError) -> str:
-    """Return a message if the error is in an unquoted regular expression, or an escape in one."""
-    number = getattr(getattr(error, "problem_mark", None), "line", -1)
-    found = re.match(r"expect:\s*(\S+)", lines[number]) if 0 <= number < len(lines) else None
-    if not found:
-        return ""
-    return (
-        f"line {number + 1}: expect: {found[1]}: a regular expression needs single quotes, because "
-        f"[, \\ and others have a meaning in YAML: write expect: '{found[1].strip(_QUOTES)}'"
-    )
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()
 
 
 def template() -> str:

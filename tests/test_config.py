@@ -111,20 +111,66 @@ def test_paths_are_relative_to_the_file_and_tilde_is_expanded(
         ("bach_size: 5", "bach_size: no such key; did you mean batch_size?"),
         ("zzz: 5", "zzz: no such key; the keys are inbox, outbox"),
         ("1: 5", "1: no such key"),
-        ("batch_size: 5\nbatch_size: 6", "batch_size is set twice"),
-        ("- inbox", "expected lines of `key: value`, found [inbox]"),
-        ("just words", "expected lines of `key: value`, found just words"),
-        ("inbox: [", "is not valid YAML"),
-        ("a: b\nc: d: e", 'config.yaml", line 2'),
-        ('inbox: "a\x01b"', "is not valid YAML"),
-        ("? [a]\n: b", "is not valid YAML"),
-        ("!!python/object/apply:os.system [id]", "is not valid YAML"),
+        (
+            "\ncluster: tcp://10.0.0.5:1",
+            "config.yaml: line 2: cluster: tcp://10.0.0.5:1 is not enc",
+        ),
+        ("#\ncluster: tls://s:1", "config.yaml: line 2: cluster_tls: is missing; tls:// needs its"),
+        (
+            "\n\nbach_size: 5",
+            "config.yaml: line 3: bach_size: no such key; did you mean batch_size?",
+        ),
     ],
 )
 def test_invalid_setting_is_refused_with_key_and_allowed_values(
     tmp_path: Path, text: str, said: str
 ) -> None:
     assert said in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("inbox: a\n\ninbox: b", "line 3: inbox is set twice, first in line 1: remove one"),
+        ("# a list\n- inbox", "line 2: expected lines of `key: value`, found - inbox"),
+        ("just words", "line 1: expected lines of `key: value`, found just words"),
+        ("inbox: [", "line 1: inbox: [: its bracket is not closed: close it, or"),
+        ("inbox: {a: b\noutbox: c", "line 1: inbox: {a: b: its bracket is not closed"),
+        ("inbox: 'x\noutbox: y", "line 1: inbox: 'x: its quote is not closed: close it"),
+        ("a: b\nc: d: e", "line 2: c: d: e: it has a second colon, or spaces before the key"),
+        ("outbox: x\n  inbox: y", "line 2: inbox: y: it has a second colon, or spaces before the"),
+        ("inbox:x\noutbox: y", "line 2: outbox: y: it has a second colon, or spaces before"),
+        ("inbox: a\noutbox", "line 2: outbox: it is no `key: value`: write a colon and a space"),
+        ("inbox: a\n\toutbox: b", "line 2: outbox: b: it has a tab: write spaces"),
+        ("inbox:\tx", "line 1: inbox:\\tx: it has a tab: write spaces"),
+        ("\nmodel: *a", "line 2: model: *a: * and & have a meaning in YAML: put the value in qu"),
+        ("model: @a", "line 1: model: @a: its first character has a meaning in YAML: put the"),
+        ('inbox: "C:\\digits"', "\\ has a meaning between double quotes: use single quotes"),
+        ("inbox: a\n---\noutbox: b", "line 2: ---: there is only one document in a config: remov"),
+        ("inbox: a\n- b", "line 2: - b: it is no `key: value`: write one a line, without spaces"),
+        ('a: b\ninbox: "a\x01b"', "line 2: it has the character U+0001, which YAML does not allow"),
+        ("? [a]\n: b", "line 1: a key is a word, not a list: write `key: value`"),
+        (
+            "\ninbox: !!python/object/apply:os.system [id]",
+            "line 2: inbox: !!python/object/apply:os.s",
+        ),
+        ("inbox: 2026-13-01", "line 1: inbox: 2026-13-01 is no value in YAML: correct it, or put"),
+        ("inbox: !!float x", "line 1: inbox: !!float x is no value in YAML: correct it, or put it"),
+        ("cluster_tls: {ca: a, ca: b}", "line 1: cluster_tls: {ca: a, ca: b} is no value in YAML"),
+        (
+            "batch_size: " + "9" * 5000,
+            "line 1: batch_size: 9999999999999999999999999999999999999999…",
+        ),
+        ("[" * 500, "it has too many brackets in each other: remove them"),
+    ],
+)
+def test_what_is_not_yaml_is_refused_with_its_line_and_a_remedy(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    message = refusal(tmp_path, text)
+    assert said in message
+    assert "\n" not in message
+    assert "<unicode string>" not in message
 
 
 @pytest.mark.parametrize(
@@ -191,8 +237,10 @@ def test_unusable_expectation_is_refused(tmp_path: Path, text: str, said: str) -
 def test_only_numbers_are_expected(tmp_path: Path, line: str, reads: str) -> None:
     key, _, value = line.partition(": ")
     value = value.strip("'") if key == "expect" else f"{tmp_path}/{value}"
+    at = 2 if reads else 1
     assert refusal(tmp_path, f"{reads}{line}\n").endswith(
-        f"config.yaml: {key}: {value} is only allowed with reads: number; set this, or remove {key}"
+        f"config.yaml: line {at}: {key}: {value} is only allowed with reads: number; set this, or "
+        f"remove {key}"
     )
     config = load(written(tmp_path, f"reads: number\n{line}\n"))
     assert str(getattr(config, key)) == value
@@ -200,7 +248,8 @@ def test_only_numbers_are_expected(tmp_path: Path, line: str, reads: str) -> Non
 
 def test_all_invalid_settings_are_reported_at_once(tmp_path: Path) -> None:
     message = refusal(tmp_path, "batch_size: 0\nworkers: -1\nwat: 1\n")
-    assert message.count("\n  ") == 3
+    lines = [line.split(" ", 5)[2:4] for line in message.splitlines()[1:]]
+    assert lines == [["line", "1:"], ["line", "2:"], ["line", "3:"]]
 
 
 @pytest.mark.parametrize(
@@ -225,8 +274,8 @@ def test_error_says_why_the_config_cannot_be_read(tmp_path: Path) -> None:
         load(tmp_path / "config.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path)
-    (tmp_path / "config.yaml").write_bytes(b"inbox: \xff\n")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    (tmp_path / "config.yaml").write_bytes(b"# my config\ninbox: \xff\n")
+    with pytest.raises(ConfigError, match="line 2 cannot be read, as it is not UTF-8"):
         load(tmp_path / "config.yaml")
 
 

@@ -52,7 +52,7 @@ def run_checks(config: Config) -> Iterator[Finding]:
     if config.model is None:
         yield _models(config.models)
     if config.metrics_file is not None:
-        yield _metrics_file(config.metrics_file)
+        yield _metrics_file(config.locate("metrics_file"), config.metrics_file)
 
 
 def _watch(config: Config) -> Finding:
@@ -90,7 +90,7 @@ def _model(config: Config) -> Finding:
     except ClusterError as error:
         return Finding(f"cluster: {error}", error)
     except (DigitdError, OSError) as error:
-        return Finding(f"model: {describe(error)}", error)
+        return Finding(f"{config.locate('model')}: {describe(error)}", error)
     confidence = self_test.verdict.confidence or 0.0
     readers = pool.title if config.cluster else f"workers: {worker_count(config.workers)}"
     return Finding(
@@ -114,14 +114,14 @@ def _models(folder: Path) -> Finding:
     )
 
 
-def _metrics_file(file: Path) -> Finding:
+def _metrics_file(key: str, file: Path) -> Finding:
     """Check whether the daemon could write a file, and whether node_exporter could reach it."""
     try:
         if file.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(file))
         try_to_create(file.parent)
     except OSError as error:
-        text = f"metrics_file: {file} cannot be written: {describe(error)}"
+        text = f"{key}: {file} cannot be written: {describe(error)}"
         remedy = "create its folder, let this user write there, or name another file"
         return Finding(f"{text}: {remedy}", DestinationError(text))
     folder = file.parent.resolve()

@@ -49,8 +49,8 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
     """
     for key, folder in _folders(config):
         if not _names(in_force, folder):
-            with _naming(key):
-                _check_folder(key, folder)
+            with _naming(config.locate(key)):
+                _check_folder(config.locate(key), folder)
                 make_folder(folder)
     if in_force is None:
         _check_inner_folders(config)
@@ -74,14 +74,14 @@ def check_folders(config: Config, in_force: Config | None = None) -> None:
     for key, folder in _folders(config):
         if _names(in_force, folder):
             continue
-        with _naming(key):
-            _check_folder(key, folder)
+        with _naming(config.locate(key)):
+            _check_folder(config.locate(key), folder)
         lock, *_ = files = [(work if key == "inbox" else folder) / name for name in own[key]]
         if is_held(lock):
             raise busy(lock)
         if key == "outbox":
             check_is_file(folder)
-        with _naming(key):
+        with _naming(config.locate(key)):
             for file in files:
                 _try_to_write(file)
     _check_inner_folders(config)
@@ -201,7 +201,7 @@ def load_expected(config: Config) -> Expected | None:
     except ValueError as error:
         kind, why = ConfigError, str(error)
     allowed = KEYS["expect_file"].description
-    raise kind(f"{config.file}: expect_file: {file} {why}; it must be {allowed}")
+    raise kind(f"{config.locate('expect_file')}: {file} {why}; it must be {allowed}")
 
 
 def start_readers(config: Config, settings: WorkerSettings, workers: int | None = None) -> Readers:

@@ -71,7 +71,7 @@ def test_reload_takes_the_new_values_or_none(box: Box) -> None:
         box.wait_for_rows(4)
         running.send(signal.SIGHUP)
         running.wait_for_log(
-            f"not reloaded, the settings stay unchanged: {box.config}: expect_file: {ids} has "
+            f"not reloaded, the settings stay unchanged: {key_of(box)}: {ids} has "
             f"seven in line 2, which is no number{ALLOWED}"
         )
         # A worker that is replaced gets the values that are in force, too.
@@ -99,6 +99,10 @@ def touch_unreadable(file: Path) -> None:
     file.touch(0o000)
 
 
+def key_of(box: Box) -> str:
+    return f"{box.config}: line {list(box.settings).index('expect_file') + 1}: expect_file"
+
+
 def truncate(file: Path) -> None:
     file.touch()
     os.truncate(file, 1 << 40)
@@ -123,7 +127,7 @@ def test_fault_of_the_file_names_config_key_and_value(
     with pytest.raises(ConfigError) as raised:
         load_options(load(box.config))
     file = box.folder / "ids.txt"
-    assert str(raised.value) == f"{box.config}: expect_file: {file} {fault}{ALLOWED}"
+    assert str(raised.value) == f"{key_of(box)}: {file} {fault}{ALLOWED}"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,7 @@ def test_start_and_check_refuse_an_unusable_file(
 ) -> None:
     prepare(box.folder / "ids.txt")
     box.configure(expect_file="ids.txt")
-    said = f"{box.config}: expect_file: {box.folder / 'ids.txt'} {fault}{ALLOWED}"
+    said = f"{key_of(box)}: {box.folder / 'ids.txt'} {fault}{ALLOWED}"
     for command in (("run", "--once"), ("check",)):
         done = digitd(*command, "--config", box.config, prefix=AS_USER)
         assert done.returncode == 78
