@@ -61,8 +61,14 @@ class InotifyWatch:
             raise
 
     def on_event(self, event: InotifyEvent) -> None:
-        """Record an event on a file."""
-        if event.name and not event.is_directory and self.open_files.record(event):
+        """Record an event on a file; a folder arrives, too, so that it is logged if it matches."""
+        if not event.name:
+            return
+        if event.is_directory:
+            is_arrival = event.is_create or event.is_moved_to
+        else:
+            is_arrival = self.open_files.record(event)
+        if is_arrival:
             self._on_arrival(os.fsdecode(event.name))
 
     def on_queue_overflow(self) -> None:

@@ -466,6 +466,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def test_folder_with_the_name_of_an_image_is_logged_when_it_arrives(box: Box) -> None:
+    box.configure(rescan_seconds=3600)
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        (box.inbox / "digit9.png").mkdir()
+        running.wait_for_log("'digit9.png' in the inbox is not a regular file: left alone")
+
+
 def test_run_once_creates_a_missing_inbox_and_finds_nothing(box: Box) -> None:
     box.inbox.rmdir()
     log = run_once(box)
