@@ -5,14 +5,24 @@ from typing import Any
 import click
 
 from daemon import __version__
-from daemon.commands import echo, learn, learning, models, outbox, predict, reread, running
+from daemon.commands import (
+    OnceGroup,
+    echo,
+    learn,
+    learning,
+    models,
+    outbox,
+    predict,
+    reread,
+    running,
+)
 from daemon.errors import DigitdError, describe, exit_status
 
 # D301: \b in a docstring tells click to keep the line breaks.
 # ruff: noqa: D301
 
 
-class _Commands(click.Group):
+class _Commands(OnceGroup):
     """A command group that prints the message of an error and exits with its status."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - the signature is click's

@@ -401,6 +401,21 @@ def test_quiet_verbose_and_the_short_version_option(box: Box) -> None:
     assert digitd("-V").stdout == digitd("--version").stdout == f"digitd, version {__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "arguments"),
+    [
+        ("--model", ["predict", "--model", "a.keras", "digit1.png", "--model=b.keras"]),
+        ("--config", ["status", "--config", "a.yaml", "--config", "b.yaml"]),
+        ("--config", ["model", "list", "--config", "a.yaml", "--config", "b.yaml"]),
+    ],
+)
+def test_option_that_is_given_twice_is_refused(option: str, arguments: list[str]) -> None:
+    said = digitd(*arguments)
+    assert said.returncode == 2
+    assert f"Error: {option} is given twice: give it once\n" in said.stderr
+    assert digitd("train", "--data", "a.npz", "--data", "b.npz").stderr.count("twice") == 0
+
+
 def test_usage_error_exits_2() -> None:
     assert digitd("predict").returncode == 2
     assert digitd("frobnicate").returncode == 2

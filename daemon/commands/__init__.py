@@ -67,6 +67,26 @@ reads_option = click.option(
 )
 
 
+class OnceGroup(click.Group):
+    """A group of commands that refuse an option that is given twice, rather than take the last."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command and its arguments; raise UsageError for an option given twice."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not isinstance(command, click.Group):
+            inner = click.Context(command, ctx, name, resilient_parsing=True)
+            _, _, given = command.make_parser(inner).parse_args(list(rest))
+            for option in given:
+                takes_one = isinstance(option, click.Option) and not (
+                    option.multiple or option.is_flag
+                )
+                if takes_one and given.count(option) > 1:
+                    raise click.UsageError(f"{option.opts[0]} is given twice: give it once", inner)
+        return name, command, rest
+
+
 def echo(text: str, *, err: bool = False) -> None:
     """Print text that may contain names of files, to standard output or to stderr."""
     click.echo(escape_lines(text), err=err)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.commands import config_option, echo
+from daemon.commands import OnceGroup, config_option, echo
 from daemon.errors import DigitdError
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from daemon.models.folder import Entry
 
 
-@click.group()
+@click.group(cls=OnceGroup)
 def model() -> None:
     """List models, put one in use, go back."""
 
