@@ -61,7 +61,7 @@ def audit(config_file: Path) -> None:
     "--format",
     "format_",
     type=click.Choice(FORMATS),
-    help="Default: what the ending of --out says, or else csv. parquet needs the package pyarrow.",
+    help="Default: what the ending of --out says, or else csv. parquet needs pyarrow.",
 )
 @click.option(
     "--follow",

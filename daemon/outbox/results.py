@@ -205,8 +205,8 @@ def _write_parquet(finals: Iterable[FinalRow], out: BinaryIO) -> None:
         from pyarrow import parquet  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            f"{error.name} is not installed, and Parquet needs it: pip install pyarrow, or use "
-            "another --format"
+            f"{error.name} is not installed, and Parquet needs it: pip install 'digitd[parquet]', "
+            "or use another --format"
         ) from None
     numbers = COLUMNS[_FIRST_NUMBER:_AFTER_NUMBERS]
     types = dict.fromkeys(numbers, pa.float64())

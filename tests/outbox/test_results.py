@@ -204,8 +204,8 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "digitd: pyarrow is not installed, and Parquet needs it: pip install pyarrow, or use "
-        "another --format\n"
+        "digitd: pyarrow is not installed, and Parquet needs it: pip install "
+        "'digitd[parquet]', or use another --format\n"
     )
 
 
