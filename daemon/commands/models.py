@@ -90,7 +90,7 @@ def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> N
     out = out or folder / "model.keras"
     click.echo(report.announce(chosen, out, folder, resume=resume))
     cleared = _CLEARED if sys.stderr.isatty() else ""
-    with _Bars() as bars:
+    with _resumable(), _Bars() as bars:
         callbacks = train.TrainCallbacks(
             on_stage=bars.begin,
             on_progress=bars.advance,
@@ -98,6 +98,20 @@ def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> N
         )
         trained = train.train(chosen, out, folder, callbacks, resume=resume)
     click.echo(report.report_training(trained, out, folder))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the training at once; say how to continue."""
+    from daemon.training.processes import interruptible
+
+    try:
+        with interruptible():
+            yield
+    except KeyboardInterrupt:
+        text = "interrupted: the same command with --resume continues from the last checkpoint"
+        click.echo(f"\ndigitd: {text}", err=True)
+        sys.exit(EX_FOUND_WRONG)
 
 
 class _Bars(ExitStack):

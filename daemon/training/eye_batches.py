@@ -1,9 +1,8 @@
 """What the eye learns from: views of freshly composed pages, made by a second process."""
 
-import multiprocessing
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple, Self, TypeVar
 
@@ -17,6 +16,7 @@ from daemon.reading.eye import VIEW, Count
 from daemon.reading.glyph import Bytes
 from daemon.training import data, ink_sources, marks, number_lines, pages, pens
 from daemon.training.ink_sources import InkUnit
+from daemon.training.processes import open_processes
 from daemon.training.writing import Ink, Writing
 
 UNIT = 512  # views per unit of work
@@ -86,8 +86,7 @@ class EyeStream:
         self._pending: deque[Future[EyeBatch]] = deque()
         self._again: deque[EyeBatch] = deque()
         self._left: EyeBatch | None = None
-        # Spawn, because TensorFlow's threads may not survive a fork.
-        self._worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._worker = open_processes(1)
 
     def __enter__(self) -> Self:
         return self

@@ -1,9 +1,8 @@
 """Show all inks to the trained eye, cache its glyphs, and draw augmented batches from them."""
 
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from daemon.reading.eye import Count
 from daemon.reading.glyph import GLYPH, Bytes
 from daemon.training import ink_sources, pages, pens
 from daemon.training.ink_sources import NOT_A_DIGIT, InkUnit
+from daemon.training.processes import open_processes
 from daemon.training.writing import Writing
 
 # Each group's share of a batch. Together with the number of glyphs in the group it determines how
@@ -120,9 +120,7 @@ def gather(
         on_unit(len(units))
     else:
         parts = []
-        # Spawn, because TensorFlow's threads may not survive a fork.
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(mp_context=spawn) as workers:
+        with open_processes() as workers:
             for part in workers.map(partial(_show_unit, network), units):
                 parts.append(part)
                 on_unit(1)

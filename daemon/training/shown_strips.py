@@ -4,9 +4,7 @@ The line reader learns from them as well as from strips that are composed withou
 confidence is fitted to them.
 """
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -24,6 +22,7 @@ from daemon.reading.eye import Count
 from daemon.reading.glyph import Bytes
 from daemon.reading.scan import detect_line
 from daemon.training import line_writing, pages, strips
+from daemon.training.processes import open_processes
 from daemon.training.strips import Composer, StripBatch, load_pool
 from daemon.training.writing import Writing
 
@@ -91,10 +90,8 @@ def gather(
     if cached.exists():
         on_unit(units)
     else:
-        # Spawn, because TensorFlow's threads may not survive a fork.
-        spawn = multiprocessing.get_context("spawn")
         shown: list[_Shown] = []
-        with ProcessPoolExecutor(mp_context=spawn) as workers:
+        with open_processes() as workers:
             for part in workers.map(partial(_show_unit, pool, eye, seed, distorts), range(units)):
                 shown.extend(part)
                 on_unit(1)

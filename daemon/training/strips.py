@@ -4,11 +4,11 @@ A strip is composed from digits of one hand: a text is chosen, its digits and ma
 a line of writing, and the result is degraded as pages, cameras and the eye's mask degrade it.
 """
 
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -24,6 +24,7 @@ from daemon.records import DIGITS
 from daemon.training import ink_sources, line_writing, number_texts, pens
 from daemon.training.ink_sources import NOT_A_DIGIT, InkUnit
 from daemon.training.line_writing import TALL
+from daemon.training.processes import open_processes
 from daemon.training.writing import brighten
 
 _WIDEST = 64  # px; inks that are wider are left out
@@ -99,9 +100,7 @@ def draw_pool(units: Sequence[InkUnit], folder: Path, on_unit: Callable[[int], N
         on_unit(len(units))
         return cached
     parts = []
-    # Spawn, because TensorFlow's threads may not survive a fork.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=spawn) as workers:
+    with open_processes() as workers:
         for part in workers.map(_draw_unit, units):
             parts.append(part)
             on_unit(1)
@@ -343,9 +342,7 @@ class StripStream:
         self._seed = seed
         self._number = first
         self._pending: deque[Future[list[StripBatch]]] = deque()
-        # Spawn, because TensorFlow's threads may not survive a fork.
-        spawn = multiprocessing.get_context("spawn")
-        self._worker = ProcessPoolExecutor(1, spawn, _open_composer, (pool,))
+        self._worker = open_processes(1, partial(_open_composer, pool))
 
     def __enter__(self) -> Self:
         return self

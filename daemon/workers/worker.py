@@ -101,7 +101,7 @@ def main(connection: Connection, settings_file: str, stderr: str, progress: str)
     os.dup2(descriptor, 2)
     os.close(descriptor)
     state = os.open(progress, os.O_WRONLY)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     with open(settings_file, "rb") as file:  # noqa: PTH123 - like the other paths
         settings: WorkerSettings = pickle.load(file)  # noqa: S301 - the daemon's own file in memory
     try:
@@ -125,7 +125,8 @@ def main(connection: Connection, settings_file: str, stderr: str, progress: str)
         connection.send(reply)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Wait for the end of the process that started this one, then end it at once."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -37,6 +37,7 @@ from daemon.training import (
 from daemon.training.glyph_batches import Augmenter
 from daemon.training.learner import Epoch, Learner
 from support.daemon import DIGITD, ROOT, Terminal
+from support.waiting import until
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
 pytestmark = [
@@ -362,3 +363,44 @@ def test_held_out_fonts_are_not_used_for_training() -> None:
 
 def test_letters_that_look_like_digits_are_not_negatives() -> None:
     assert not set("OoDQlIi|ZzSsgqbB0123456789") & set(ink_sources.NO_DIGITS)
+
+
+def test_sigterm_ends_training_and_its_processes(tmp_path: Path) -> None:
+    command = [*DIGITD, "train", "--data", str(SMALL), "--work", str(tmp_path), "--scale", "0.02"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as training:
+        composing = until_composing(training.pid)
+        training.terminate()
+        _, said = training.communicate(timeout=60)
+    assert training.returncode == 1
+    assert said.splitlines()[-1].endswith(
+        "digitd: interrupted: the same command with --resume continues from the last checkpoint"
+    )
+    assert "Traceback" not in said
+    until(lambda: not any(map(is_running, composing)), "the end of the processes")
+
+
+def until_composing(pid: int) -> list[int]:
+    """Wait until a training has processes that compose; return their ids."""
+    found: list[int] = []
+
+    def find() -> bool:
+        tasks = Path(f"/proc/{pid}/task").glob("*/children")
+        children = [int(child) for file in tasks for child in file.read_text().split()]
+        found[:] = [child for child in children if "spawn_main" in command_line(child)]
+        return bool(found)
+
+    until(find, "composing processes", 120)
+    return found
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def is_running(pid: int) -> bool:
+    return "spawn_main" in command_line(pid)
