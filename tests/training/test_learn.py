@@ -23,13 +23,13 @@ from support.waiting import DEADLINE_SECONDS, until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.timeout(600),  # each learning takes 20 s on two idle cores
+    pytest.mark.timeout(1800),  # three learnings and their imports take a minute on two idle cores
 ]
 
 SMALL = Path(__file__).parent.parent / "data" / "mnist-small.npz"
 SHORT = [sys.executable, "-m", "support.short_learning"]
 COUNT = 60
-LONG = 10 * DEADLINE_SECONDS
+LONG = 20 * DEADLINE_SECONDS
 
 
 @dataclass(frozen=True)
