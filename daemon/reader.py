@@ -197,11 +197,11 @@ def _open(file: Path) -> BinaryIO:
     path = os.path.realpath(file)
     if path.startswith(f"/proc/{os.getpid()}/fd/"):
         return file.open("rb")
-    opened = open(open_untrusted(path), "rb")  # noqa: PTH123, SIM115 - opened safely
-    mode = os.fstat(opened.fileno()).st_mode
+    descriptor = open_untrusted(path)
+    mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return opened
-    opened.close()
+        return open(descriptor, "rb")  # noqa: PTH123 - opened safely
+    os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(file))
     raise OSError(errno.EINVAL, "it is not a regular file", str(file))

@@ -246,12 +246,13 @@ def test_predict_waits_for_no_fifo_and_no_endless_file(tmp_path: Path) -> None:
     with large.open("wb") as file:
         file.truncate(1 << 40)
     link.symlink_to(SAMPLES / "digit7.png")
-    read = digitd("predict", "--json", fifo, "/dev/zero", tmp_path, large, link)
+    (tmp_path / "empty").mkdir()
+    read = digitd("predict", "--json", fifo, "/dev/zero", tmp_path / "empty", large, link)
     rows = [json.loads(line) for line in read.stdout.splitlines()]
     assert [row["reason"] for row in rows] == [
         "cannot be opened: it is not a regular file",
         "cannot be opened: it is not a regular file",
-        "cannot be opened: Is a directory",
+        "has no images: name a folder with files such as .png and .jpg",
         "too large: more than 64 MB: make it smaller",
         "",
     ]

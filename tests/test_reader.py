@@ -12,6 +12,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -26,7 +27,6 @@ from support.daemon import DIGITD, ROOT, SAMPLES, Box, digitd, run_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @cache
@@ -158,8 +158,10 @@ def test_other_images_are_refused(array: object, error: type[Exception], said: s
 def test_files_that_cannot_be_opened_raise(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "missing.png"))):
         reader().read(tmp_path / "missing.png")
-    with pytest.raises(IsADirectoryError):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
         reader().read(str(tmp_path))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(OSError, match="not a regular file"):
         reader().read(tmp_path / "pipe.png")
