@@ -132,9 +132,9 @@ def draw_mark(character: str, stroke: float, rng: Generator) -> Bytes:
         tilt = rng.normal(0, 0.08) * length
         y = base - rng.uniform(0.35, 0.65) * TALL
         lines((x - length / 2, y + tilt), (x, y + rng.normal(0, 1)), (x + length / 2, y - tilt))
-    else:  # a slash
-        length = rng.uniform(0.9, 1.5) * TALL
-        lean = rng.uniform(0.15, 0.75)
+    else:  # a slash: longer than a 1, or it could be one
+        length = rng.uniform(1.05, 1.6) * TALL
+        lean = rng.uniform(0.2, 0.8)
         y = base - TALL / 2
         lines(
             (x - lean * length / 2, y + length / 2),

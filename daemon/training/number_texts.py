@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 # Share of the texts with each number of digits, from 0 on.
 _LENGTHS = np.array([0, 16, 15, 14, 13, 12, 9, 6, 5, 4, 3, 2.5, 2.5, 1, 1, 0.5, 0.5])
-_MARKED, _SPOILT = 0.42, 0.1  # share of the texts with marks, and with other things
+_MARKED, _SPOILT = 0.3, 0.1  # share of the texts with marks, and with other things
 
 
 def choose(rng: Generator) -> str:
