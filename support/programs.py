@@ -19,6 +19,7 @@ PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "chromium": (("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),),
     "curl": (("curl",),),
     "faketime": (("faketime",),),
+    "firefox-esr": (("firefox-esr",),),
     "jq": (("jq",),),
     "logrotate": (("logrotate",),),
     "nginx": (("nginx",),),
