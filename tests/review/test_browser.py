@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import re
 import signal
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.daemon import DIGITD, SAMPLES, Daemon
-from support.factories import BLANK, BROKEN, SURE, doubtful
+from support.factories import BLANK, SURE, doubtful
 from support.site import Server, Site, lose_first_response, png
 from support.waiting import until
 
@@ -477,37 +475,6 @@ def test_everything_works_without_a_mouse(site: Site, server: Server, page: Page
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("/row/"))
     assert len(site.answers()) == 1
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_barrier(
-    browser: Browser,
-    site: Site,
-    server: Server,
-    eight: list[str],
-    scheme: Any,  # noqa: ANN401
-) -> None:
-    package = importlib.util.find_spec("axe_playwright_python")
-    if package is None or package.origin is None:
-        pytest.skip("axe-playwright-python is not installed")
-    axe = (Path(package.origin).parent / "axe.min.js").read_text(encoding="utf-8")
-    site.add("digit10.png", BROKEN, b"hi")
-    for page in opened(browser, server, color_scheme=scheme, bypass_csp=True):
-        for path in ("/", "/gallery", "/live", f"/row/{eight[0]}"):
-            page.goto(server.base + path)
-            page.wait_for_load_state("load")
-            page.add_script_tag(content=axe)
-            check(page)
-            if path == "/":
-                shows(page, "digit1.png")
-                check(page)
-                page.keyboard.press("?")
-                check(page)
-
-
-def check(page: Page) -> None:
-    found = page.evaluate("() => axe.run()")["violations"]
-    assert found == [], page.url + json.dumps(found, indent=1)[:3000]
 
 
 def test_open_page_goes_on_after_a_restart(site: Site, server: Server, page: Page) -> None:

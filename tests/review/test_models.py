@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,11 +10,12 @@ import pytest
 from daemon.models.current import shipped_id
 from daemon.models.folder import ModelsFolder
 from daemon.models.report import Comparison, Report
+from support.barriers import check, context
 from support.daemon import SAMPLES
 from support.factories import SURE, doubtful
 from support.models import MADE, add_model
 from support.site import Server, Site
-from tests.review.test_browser import PHONE, check, opened
+from tests.review.test_browser import PHONE, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,21 +132,12 @@ def test_failure_is_shown(page: Page, models: ModelsFolder, good: str) -> None:
     assert models.current() is None
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_has_no_barrier_and_fits_a_phone(
-    browser: Browser,
-    server: Server,
-    good: str,
-    scheme: Any,  # noqa: ANN401
-) -> None:
-    package = importlib.util.find_spec("axe_playwright_python")
-    if package is None or package.origin is None:
-        pytest.skip("axe-playwright-python is not installed")
-    axe = (Path(package.origin).parent / "axe.min.js").read_text(encoding="utf-8")
-    for page in opened(browser, server, color_scheme=scheme, bypass_csp=True, viewport=PHONE):
+def test_page_has_no_barrier_and_fits_a_phone(browser: Browser, server: Server, good: str) -> None:
+    with context(browser, viewport=PHONE) as made:
+        page = made.new_page()
+        page.goto(server.url)
         page.goto(f"{server.base}/models")
         page.click("summary")
-        page.add_script_tag(content=axe)
         check(page)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
         button = page.locator(f"[data-promote='{good}']")
