@@ -21,6 +21,7 @@ import click
 import cv2
 from playwright.sync_api import sync_playwright
 
+from benchmarks.keys import time_keys
 from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config
 from daemon.errors import UnreadableError
@@ -28,6 +29,7 @@ from daemon.inbox.inbox import Inbox
 from daemon.reading import formats, image, model, reader
 from daemon.reading.formats import ImageFormat
 from support import programs
+from support.boxes import BOXES, Pauses, add_boxes, check_boxes, download
 from support.daemon import Box
 from support.drawn import large, painted
 from support.factories import doubtful
@@ -37,34 +39,11 @@ from support.stand_in import png_like
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser
 
 _TIMES = 7
-# Notes when an answer is stored, and when the next picture is painted after that.
-_CLOCK = """() => {
-  window.times = [];
-  const real = window.fetch;
-  window.fetch = async (...given) => {
-    const response = await real(...given);
-    if (given[0] === '/api/answers') {
-      const json = response.json.bind(response);
-      response.json = async () => {
-        const data = await json();
-        window.stored = performance.now();
-        return data;
-      };
-    }
-    return response;
-  };
-  const image = () => document.querySelector('#picture img');
-  new MutationObserver(() => {
-    if (!window.stored) return;
-    image().decode().then(() => requestAnimationFrame(() => {
-      if (window.stored) window.times.push(performance.now() - window.stored);
-      window.stored = 0;
-    }));
-  }).observe(document.querySelector('#picture'), { childList: true });
-}"""
+_KEYS = 120
+_HONEST = Pauses(file=1, tile=0.1, correction=2)
 
 
 def _best_ms(run: Callable[[], object]) -> float:
@@ -132,33 +111,49 @@ def events() -> Iterator[tuple[str, float, float]]:
         yield "a dropped file to its claim, 10 files", statistics.median(took), 100
 
 
-def _answer(page: Page, count: int) -> float:
-    """Answer items; return the median time from a stored answer to the next picture, in ms."""
-    page.wait_for_selector("#file:not(:empty)")
-    page.wait_for_timeout(500)  # the next pictures are being loaded
-    page.evaluate(_CLOCK)
-    for number in range(1, count + 1):
-        page.keyboard.press(str(number))
-        page.wait_for_function("count => window.times.length >= count", arg=number)
-    times: list[float] = page.evaluate("() => window.times")
-    return sorted(times)[count // 2]
-
-
 def browser() -> Iterator[tuple[str, float, float]]:
     """Measure the review page in a browser."""
     chromium = programs.browser()
     if chromium is None:
         raise click.ClickException("no browser: install chromium, or name one in DIGITD_BROWSER")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield from _keys(started)
+        yield from _boxes(started)
+        started.close()
+
+
+def _keys(started: Browser) -> Iterator[tuple[str, float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
-        site.add_all([(f"digit{n}.png", doubtful(n, 0.1 + n / 20)) for n in range(1, 9)])
-        with Server(site) as server, sync_playwright() as playwright:
-            server.wait_for_rows(8)
-            started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        site.add_all([(f"digit{n}.png", doubtful(n % 10, 0.1 + n / 500)) for n in range(_KEYS + 1)])
+        with Server(site) as server:
+            server.wait_for_rows(_KEYS + 1)
             page = started.new_page()
             page.goto(server.url)
-            yield "stored answer to the next picture, 5 answers", _answer(page, 5), 50
-            started.close()
+            median, high = time_keys(page, _KEYS)
+            page.close()
+    yield f"a key press to the next picture, {_KEYS} answers, median", median, 50
+    yield f"a key press to the next picture, {_KEYS} answers, 95th percentile", high, 50
+
+
+def _boxes(started: Browser) -> Iterator[tuple[str, float, float]]:
+    """Measure a person who answers 8 doubtful boxes and corrects 3 among 292 sure ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder))
+        digits = add_boxes(site)
+        with Server(site) as server:
+            server.wait_for_rows(BOXES)
+            page = started.new_page()
+            begun = time.perf_counter()
+            page.goto(server.url)
+            page.wait_for_selector("#file:not(:empty)")
+            check_boxes(page, digits, _HONEST)
+            took = 1000 * (time.perf_counter() - begun)
+            if download(page) != digits:
+                raise click.ClickException("an answer is wrong after all boxes were checked")
+            page.close()
+    yield f"check {BOXES} boxes, with a person's pauses", took, 90_000
 
 
 @click.command()

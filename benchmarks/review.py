@@ -21,10 +21,12 @@ from dataclasses import astuple
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import click
+from playwright.sync_api import sync_playwright
 
+from benchmarks.keys import time_keys
 from daemon import ids
 from daemon.layout import DELETED_BEFORE, LABELS, REREADS, TABLE
 from daemon.outbox import labels, rows
@@ -33,8 +35,9 @@ from daemon.outbox.rereads import table_name
 from daemon.records import Reads, Status
 from daemon.review import sample
 from daemon.review.schema import ERROR_PRIORITY, SAMPLE_PRIORITY
+from support import programs
 from support.daemon import DIGITD
-from support.site import Server, Site, half_open_connections
+from support.site import Server, Site, half_open_connections, png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +50,7 @@ _TIMES = 5
 _SLOW_MS = 100.0  # pages that take longer are measured again
 _ANSWERS_BESIDE = 20
 _HALF_OPEN = 10_000
+_KEYS = 120
 # The gallery's form: every combination is measured. The other digits are like 7.
 _FORM = {
     "status": ("", "ok", "unsure", "error"),
@@ -256,6 +260,29 @@ def _measure_half_open(server: Server) -> None:
     _say("the slowest of 20 such answers, ms", f"{max(times):.1f}")
 
 
+def _measure_keys(site: Site, server: Server) -> None:
+    """Measure key presses in a browser; the rows that are answered get pictures."""
+    chromium = programs.browser()
+    if chromium is None:
+        _say("a key press to the next picture", "not measured: no Chromium")
+        return
+    (site.outbox / "originals").mkdir(exist_ok=True)
+    place, left = "", _KEYS + 1
+    while left > 0:
+        items = server.request(f"/api/queue?after={quote(place)}").json["items"]
+        for item in items:
+            (site.outbox / "originals" / item["file"]).write_bytes(png())
+        place, left = items[-1]["place"], left - len(items)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(server.url)
+        median, high = time_keys(page, _KEYS)
+        browser.close()
+    what = f"a key press to the next picture, {_KEYS} answers: median / 95th percentile, ms"
+    _say(what, f"{median:.0f} / {high:.0f}")
+
+
 def _measure_server(site: Site, count: int) -> None:
     started = time.perf_counter()
     with Server(site) as server:
@@ -280,6 +307,7 @@ def _measure_server(site: Site, count: int) -> None:
         row_by_name = _timed(server, f"{row}?name=digit")
         _say("one row with its neighbours by a name that all have, ms", f"{row_by_name:.0f}")
         _measure_half_open(server)
+        _measure_keys(site, server)
         _say("resident memory, highest, MB", _memory_mb(server.process.pid))
     started = time.perf_counter()
     with Server(site) as server:
