@@ -19,12 +19,12 @@ export function show(item) {
     guess.append("No guess");
   }
   by("why").textContent = item.is_sample
-    ? "check: the doubtful files are done. This is a random one of the sure answers; do as many as you like."
+    ? "check: a random one of the sure answers."
     : [STATUS[item.status], item.reason].filter(Boolean).join(": ");
   if (item.is_sample) {
-    const link = element("a", "Look through all of them instead");
+    const link = element("a", "Look through all of them");
     link.href = at("/look");
-    by("why").append(" ", link, ".");
+    by("why").append(" ", link);
   }
   by("file").textContent = `${item.file}, ${moment(item.received_at)}`;
   by("retry").hidden = !item.can_retry;

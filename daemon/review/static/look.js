@@ -97,8 +97,9 @@ function show(page) {
   for (const tile of page) {
     if (list === null || (reads === "digit" && tile.digit !== text)) {
       text = tile.digit;
-      if (reads === "digit") place.append(element("h2", `Read as ${text}`));
-      list = place.appendChild(element("ul", "", "tiles"));
+      const group = place.appendChild(element("section", "", "group"));
+      if (reads === "digit") group.append(element("h2", `Read as ${text}`));
+      list = group.appendChild(element("ul", "", "tiles"));
     }
     list.appendChild(document.createElement("li")).append(make(tile));
     draw(tile);
