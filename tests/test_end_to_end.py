@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -281,7 +282,7 @@ def test_check_reports_what_is_valid_and_what_is_wrong(box: Box) -> None:
     box.configure(model="none.keras")
     bad = digitd("check", "--config", box.config)
     assert bad.returncode == 78
-    assert "WRONG model:" in bad.stdout
+    assert re.search(r"^WRONG .*config\.yaml: line \d+: model: ", bad.stdout, re.MULTILINE)
     assert str(box.folder / "none.keras") in bad.stdout
 
 
@@ -290,7 +291,7 @@ def test_check_creates_no_folder_and_names_one_that_cannot_be_created(box: Box) 
     box.configure(outbox="typo/outbox")
     found = digitd("check", "--config", box.config)
     assert found.returncode == 78
-    assert f"WRONG outbox: {box.folder}/typo/outbox is not a folder" in found.stdout
+    assert f": outbox: {box.folder}/typo/outbox is not a folder" in found.stdout
     assert not box.inbox.exists()
     assert not (box.folder / "typo").exists()
     box.configure(outbox="outbox")

@@ -34,8 +34,9 @@ def test_metrics_file_that_cannot_be_written_is_noticed(
     box.configure(metrics_file=file)
     found = check(box)
     assert found.returncode == 1, found
-    start = f"WRONG metrics_file: {box.folder / file} cannot be written"
-    (line,) = (line for line in found.stdout.splitlines() if line.startswith(start))
+    what = f": metrics_file: {box.folder / file} cannot be written"
+    (line,) = (line for line in found.stdout.splitlines() if what in line)
+    assert line.startswith(f"WRONG {box.config}: line ")
     assert fault in line
     assert line.endswith("create its folder, let this user write there, or name another file")
 
