@@ -310,7 +310,7 @@ addEventListener("keydown", (event) => {
     return;
   }
   if (event.target.closest?.("input:not([type=file]), select, textarea, dialog")) return;
-  const isOnControl = event.target.closest?.("button:not(.tile), a");
+  const isOnControl = event.target.closest?.("button:not(.tile), a, [type=file]");
   if (key === "Enter" && isOnControl) return; // it presses what has focus
   if (key === "Enter") store();
   else if (key.startsWith("Arrow")) move(key);
