@@ -280,17 +280,20 @@ def test_live_page_shows_local_times_and_retries_what_is_there(
         page = context.new_page()
         page.goto(server.url)
         page.click("text=Live")
-        page.wait_for_selector("time:not(:text('UTC'))")
-        expected = page.evaluate("time => new Date(time).toLocaleString()", time)
+        page.wait_for_selector("td time:not(:text('UTC'))")
+        shown = (
+            "time => new Date(time).toLocaleString([], {dateStyle: 'medium', timeStyle: 'short'})"
+        )
+        expected = page.evaluate(shown, time)
         page.wait_for_selector(f"time[datetime='{time}']:text-is('{expected}')")
         assert page.locator("[data-retry]").count() == len(rows)
         page.click(f"[data-retry='{rows[0]}']")
         page.wait_for_selector("[role=status]:text('put back into the inbox')")
         page.reload()
         assert page.locator("[data-retry]").count() == 1
-        assert page.locator("time:not(:text('UTC'))").count() == len(rows)
+        assert page.locator("td time:not(:text('UTC'))").count() == len(rows)
         (site.inbox / "digit7.png").unlink()
         site.add("digit7.png", BROKEN, b"hi")  # it fails again
-        page.wait_for_function("() => document.querySelectorAll('time').length == 3")
+        page.wait_for_function("() => document.querySelectorAll('td time').length == 3")
         assert page.locator("[data-retry]").count() == len(rows)
         assert page.locator(f"[data-retry='{rows[0]}']").count() == 0

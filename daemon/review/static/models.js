@@ -3,6 +3,7 @@
 import { at, post } from "./api.js";
 import { listen } from "./events.js";
 import "./drop.js";
+import { localise } from "./words.js";
 
 const WAIT_MS = 2000; // between two looks whether digitd has taken the model
 const list = document.getElementById("models-list");
@@ -21,7 +22,7 @@ async function draw() {
     const response = await fetch(at("/models/list"));
     if (!response.ok) return;
     list.innerHTML = await response.text(); // every value in it is escaped
-    localise();
+    localise(list);
   } catch { /* the events tell when the server is back */ }
   wait();
 }
@@ -33,13 +34,6 @@ function wait() {
     if (list.contains(document.activeElement) || sure.open) wait();
     else draw();
   }, WAIT_MS);
-}
-
-function localise() {
-  for (const time of list.querySelectorAll("time")) {
-    const moment = new Date(time.dateTime);
-    if (!Number.isNaN(moment.getTime())) time.textContent = moment.toLocaleString();
-  }
 }
 
 function ask(what, detail, button, path, data) {
@@ -79,5 +73,5 @@ yes.addEventListener("click", async () => {
 });
 
 listen(() => {});
-localise();
+localise(list);
 wait();
