@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import cv2
@@ -152,7 +153,8 @@ def kill_at_random_moments(site: Site, kills: int, chance: random.Random) -> Non
             ),
             f"kill {kill}",
         )
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have ended
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if chance.random() < 0.5 and size(table) > 500:  # as after a power cut
             os.truncate(table, size(table) - chance.randrange(1, 200))
