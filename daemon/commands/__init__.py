@@ -1,8 +1,10 @@
-"""The commands: parse arguments, call, print, exit. Here are the options that several share."""
+"""The commands: parse arguments, call, print, exit. Here is what several of them share."""
 
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -90,3 +92,24 @@ class OnceGroup(click.Group):
 def echo(text: str, *, err: bool = False) -> None:
     """Print text that may contain names of files, to standard output or to stderr."""
     click.echo(escape_lines(text), err=err)
+
+
+def make_bar(label: str, length: int) -> Any:  # noqa: ANN401 - click doesn't export the type
+    """Return a progress bar, which is shown on a terminal only."""
+    return click.progressbar(
+        length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+
+
+class StageBars(ExitStack):
+    """Progress bars on a terminal, one for each stage in turn."""
+
+    def begin(self, stage: str, length: int, done: int = 0) -> None:
+        """Begin a stage; ``done`` of its steps are done already."""
+        self.close()  # click never shows progress again on a bar that has finished
+        self._bar = self.enter_context(make_bar(stage, length))
+        self.advance(done)
+
+    def advance(self, steps: int) -> None:
+        """Advance the bar."""
+        self._bar.update(steps)

@@ -1,13 +1,11 @@
 """The command ``learn``."""
 
 import os
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from daemon.commands import config_option, echo
+from daemon.commands import StageBars, config_option, echo
 
 _LOW_PRIORITY = 10  # added to the niceness: a daemon on this machine reads on undisturbed
 
@@ -56,7 +54,7 @@ def learn(extra: Path | None, config_file: Path) -> None:
         f"learning from {len(gathered.training)} answers; {len(gathered.held_out)} are held out, "
         f"to measure the candidate"
     )
-    with _Bars() as bars:
+    with StageBars() as bars:
         callbacks = learn.LearnCallbacks(
             on_stage=bars.begin,
             on_progress=bars.advance,
@@ -70,20 +68,3 @@ def learn(extra: Path | None, config_file: Path) -> None:
         echo(f"to use it, remove `model` from {settings.file}, and `digitd model promote` it")
     elif not report.reasons:
         echo(f"to use it: digitd model promote {model_id}")
-
-
-class _Bars(ExitStack):
-    """Progress bars on a terminal, one for each stage in turn."""
-
-    def begin(self, stage: str, length: int) -> None:
-        """Begin a stage."""
-        self.close()  # click never shows progress again on a bar that has finished
-        self._bar = self.enter_context(
-            click.progressbar(
-                length=length, label=stage, file=sys.stderr, hidden=not sys.stderr.isatty()
-            )
-        )
-
-    def advance(self, steps: int) -> None:
-        """Advance the bar."""
-        self._bar.update(steps)

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.commands import model_option, reads_option
+from daemon.commands import StageBars, make_bar, model_option, reads_option
 from daemon.errors import EX_FOUND_WRONG
 from daemon.records import Reads
 
@@ -90,7 +90,7 @@ def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> N
     out = out or folder / "model.keras"
     click.echo(report.announce(chosen, out, folder, resume=resume))
     cleared = _CLEARED if sys.stderr.isatty() else ""
-    with _resumable(), _Bars() as bars:
+    with _resumable(), StageBars() as bars:
         callbacks = train.TrainCallbacks(
             on_stage=bars.begin,
             on_progress=bars.advance,
@@ -112,26 +112,6 @@ def _resumable() -> Iterator[None]:
         text = "interrupted: the same command with --resume continues from the last checkpoint"
         click.echo(f"\ndigitd: {text}", err=True)
         sys.exit(EX_FOUND_WRONG)
-
-
-class _Bars(ExitStack):
-    """Progress bars on a terminal, one for each stage in turn."""
-
-    def begin(self, stage: str, length: int, done: int) -> None:
-        """Begin a stage; ``done`` of its steps are done already."""
-        self.close()  # click never shows progress again on a bar that has finished
-        self._bar = self.enter_context(_make_bar(stage, length))
-        self.advance(done)
-
-    def advance(self, steps: int) -> None:
-        """Advance the bar."""
-        self._bar.update(steps)
-
-
-def _make_bar(label: str, length: int) -> Any:  # noqa: ANN401 - click doesn't export the type
-    return click.progressbar(
-        length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
 
 
 @click.command()
@@ -266,7 +246,7 @@ def _watch(
     """Show a progress bar on a terminal, and write a row for each prediction into the table."""
     from daemon.training import report
 
-    with _make_bar(label, count) as bar, report.open_table(table) as write:
+    with make_bar(label, count) as bar, report.open_table(table) as write:
 
         def on_prediction(prediction: "Prediction") -> None:
             bar.update(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from daemon.commands import config_option, echo, public_url_option
+from daemon.commands import config_option, echo, make_bar, public_url_option
 from daemon.errors import EX_FOUND_WRONG, RetryError
 from daemon.systemd.journal import set_up_logging
 from daemon.text import count, escape
@@ -32,9 +32,7 @@ def audit(config_file: Path) -> None:
     from daemon.outbox.audit import find_discrepancies
 
     settings = config.load(config_file)
-    with click.progressbar(
-        length=0, label="checking", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+    with make_bar("checking", 0) as bar:
         found = find_discrepancies(settings, bar.update)
     for line in found.discrepancies:
         echo(line)
