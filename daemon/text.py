@@ -79,3 +79,8 @@ def _may_be_shown(before: str, c: str, after: str) -> bool:
         is_joined = not before.isascii() and unicodedata.category(before)[0] in "LMS"
         return is_joined or after == _KEYCAP
     return unicodedata.category(c) not in _ESCAPED and not _INVISIBLE.match(c)
+
+
+def format_utc(time: str) -> str:
+    """Return an ISO 8601 time in UTC to the minute, for people."""
+    return f"{time[:16].replace('T', ' ')} UTC"

@@ -7,6 +7,7 @@ import click
 
 from daemon.commands import OnceGroup, config_option, echo
 from daemon.errors import DigitdError
+from daemon.text import format_utc
 
 if TYPE_CHECKING:
     from daemon.config import Config
@@ -53,12 +54,10 @@ def list_models(config_file: Path) -> None:
 
 
 def _cells(entry: "Entry") -> tuple[str, str, str, str, str]:
-    from daemon.models.report import format_time
-
     verdict = "; ".join(f"not to be promoted: {reason}" for reason in entry.reasons)
     if entry.report is None:
         return entry.id, "", "", "", verdict
-    made = format_time(entry.report.made)
+    made = format_utc(entry.report.made)
     parent = f"from {entry.report.parent}" if entry.report.parent else ""
     return entry.id, made, entry.report.by, parent, verdict or "may be promoted"
 

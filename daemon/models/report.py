@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
-from daemon.text import count, escape
+from daemon.text import count, escape, format_utc
 
 _SIGNIFICANCE = 0.05
 _LEAST_SHOWN = 0.001  # a smaller probability says no more to a person
@@ -92,7 +92,7 @@ class Report:
     def describe(self) -> str:
         """Return it as lines for a terminal."""
         parent = f", compared with {self.parent}" if self.parent else ""
-        lines = [f"made {format_time(self.made)} by {self.by}{parent}"]
+        lines = [f"made {format_utc(self.made)} by {self.by}{parent}"]
         if self.comparisons:
             lines += ["", *_table(self.comparisons)]
         if self.facts:
@@ -119,11 +119,6 @@ def parse(text: str | bytes) -> Report:
 
 
 _REPORT = TypeAdapter(Report)
-
-
-def format_time(time: str) -> str:
-    """Return an ISO 8601 time in UTC to the minute, for people."""
-    return f"{time[:16].replace('T', ' ')} UTC"
 
 
 def _describe_worse(one: Comparison) -> str:

@@ -6,16 +6,12 @@ from typing import Any
 import jinja2
 
 from daemon.records import format_percent
+from daemon.text import format_utc
 
 
 def _percent(value: float | None) -> str:
     """Return a probability as the annotated pictures show it; empty if there is none."""
     return "" if value is None else format_percent(value)
-
-
-def _utc(time: str) -> str:
-    """Return an ISO 8601 time as a page without scripts shows it; a script shows local time."""
-    return f"{time[:16].replace('T', ' ')} UTC"
 
 
 _TEMPLATES = jinja2.Environment(
@@ -26,7 +22,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters["percent"] = _percent
-_TEMPLATES.filters["utc"] = _utc
+_TEMPLATES.filters["utc"] = format_utc
 
 
 def render(name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values
