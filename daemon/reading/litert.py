@@ -99,7 +99,7 @@ def _load(
     def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         nonlocal shape
         if is_open and pixels.shape != shape:
-            # 0.1 to 0.2 ms for the line reader, which itself takes 0.3 ms for 160 columns (0.5
+            # 0.1 to 0.2 ms for the line reader, which itself takes 0.4 ms for 160 columns (0.7
             # million weights, one core). An interpreter for each width takes 2 ms and 1 MB.
             interpreter.resize_tensor_input(entry["index"], pixels.shape)
             interpreter.allocate_tensors()
