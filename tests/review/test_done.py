@@ -121,7 +121,8 @@ def test_nothing_is_said_to_be_checked_while_the_outbox_is_away(
     site.outbox.rename(away)
     page.reload()
     wait_for_heading(page, "Nothing can be checked right now.")
-    assert str(site.outbox) in page.inner_text("#done-detail")
+    # Once the server has noticed it; until then it says that its list is not ready.
+    page.wait_for_selector(f"#done-detail:has-text('{site.outbox}')")
     assert page.is_hidden("#indexing")
     away.rename(site.outbox)
     wait_for_heading(page, ALL)
