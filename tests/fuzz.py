@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import io
 import random
 import resource
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import click
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from daemon.assets import SHIPPED_MODEL
 from daemon.errors import UnreadableError
@@ -41,7 +45,15 @@ def seeds() -> list[bytes]:
             done, data = cv2.imencode(extension, variant)
             if done:  # GIF supports only colour
                 files.append(data.tobytes())
-    return files
+    return [*files, paged(small, "TIFF"), paged(small, "PDF")]
+
+
+def paged(pixels: NDArray[Any], kind: str) -> bytes:
+    """Return a document with this image on two pages."""
+    stream = io.BytesIO()
+    page = Image.fromarray(pixels)
+    page.save(stream, kind, save_all=True, append_images=[page])
+    return stream.getvalue()
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:

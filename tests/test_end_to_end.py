@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from daemon import __version__
 from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
@@ -64,6 +66,14 @@ def rgba_png(number: int) -> bytes:
     return cv2.imencode(".png", layers)[1].tobytes()
 
 
+def paged(kind: str) -> bytes:
+    """Return a document with two samples, each on its page."""
+    stream = io.BytesIO()
+    first, second = (Image.fromarray(grey(number)) for number in (1, 2))
+    first.save(stream, kind, save_all=True, append_images=[second])
+    return stream.getvalue()
+
+
 UNREADABLE = {
     "digit102.png": (sample(4)[:3000], "truncated PNG"),
     "digit103.png": (as_format(".jpg", 4)[:-200], "truncated JPEG"),
@@ -74,6 +84,8 @@ UNREADABLE = {
     ),
     "digit106.png": (bytes(np.random.default_rng(7).integers(0, 256, 2000, np.uint8)), ""),
     "digit107.png": (b"\x89PNG\r\n\x1a\n" + bytes(1_100_000), "too large"),
+    "digit108.png": (paged("TIFF"), "a TIFF with 2 pages: save each page as a file"),
+    "digit109.png": (paged("PDF"), "a PDF document with 2 pages: save each page as a PNG"),
 }
 READABLE = {
     "digit201.png": as_format(".jpg"),

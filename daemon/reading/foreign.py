@@ -3,6 +3,8 @@
 import codecs
 import re
 
+from daemon.reading import pdf
+
 _EXPORT = "export it as JPEG or PNG"
 _READ = "PNG, JPEG, BMP, WebP, TIFF or GIF"
 _MAKE_JPEGS = "an iPhone takes JPEGs with Settings > Camera > Formats > Most Compatible"
@@ -117,6 +119,15 @@ _TEXTS = {
     ),
 }
 _HEAD = 4096
+_PDF, _PDF_WITHIN = b"%PDF-", 1024  # as readers do (ISO 32000-1, annex H)
+
+
+def describe_pages(count: int) -> str:
+    """Return what a TIFF with several pages is."""
+    return (
+        f"a TIFF with {count} pages: save each page as a file and drop these, for example with "
+        "`tiffsplit FILE`"
+    )
 
 
 def describe(data: bytes) -> str:
@@ -126,18 +137,36 @@ def describe(data: bytes) -> str:
         return (
             "nothing but zero bytes: its copy was interrupted, or its disk was full; copy it again"
         )
+    # Old printers and mail programs put something before a PDF, which readers skip. An archive
+    # that has one within has a signature.
+    name = _find_signature(head)
+    if head.startswith(_PDF) or (not name and _PDF in head[:_PDF_WITHIN]):
+        return _describe_pdf(data)
+    return name or _describe_text(head) or f"not an image format that can be read ({_READ})"
+
+
+def _find_signature(head: bytes) -> str:
+    """Return what a file is by its signature; empty if it has none."""
     if head[4:8] == b"ftyp":
         # The first is the main one, the others say what else it is compatible with.
         brands = {head[at : at + 4] for at in (8, *range(16, head[3], 4))}
         return next((name for brand, name in _BRANDS.items() if brand in brands), _VIDEO)
-    if b"%PDF-" in head[:1024]:
-        return "a PDF document: export the page as PNG or JPEG"
     if head.startswith(b"PK\3\4"):
         return next((name for part, name in _ZIPPED if part in head), f"a ZIP {_ARCHIVE}")
-    for offset, signature, name in _SIGNATURES:
-        if head.startswith(signature, offset):
-            return name
-    return _describe_text(head) or f"not an image format that can be read ({_READ})"
+    found = (name for offset, start, name in _SIGNATURES if head.startswith(start, offset))
+    return next(found, "")
+
+
+def _describe_pdf(data: bytes) -> str:
+    """Return what a PDF is: with how many pages, if that can be found, and whether encrypted."""
+    found = pdf.parse(data)
+    pages = f" with {found.pages} page{'s' * (found.pages != 1)}" if found.pages else ""
+    encrypted, password = ("an encrypted", "-upw PASSWORD ") if found.is_encrypted else ("a", "")
+    todo = "save it as a PNG" if found.pages == 1 else "save each page as a PNG and drop these"
+    return (
+        f"{encrypted} PDF document{pages}: {todo}, for example with "
+        f"`pdftoppm {password}-png FILE page`"
+    )
 
 
 def _describe_text(head: bytes) -> str:

@@ -2,10 +2,9 @@
 
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from enum import StrEnum
 
-from daemon.reading import jpeg
+from daemon.reading import jpeg, tiff
 from daemon.reading.jpeg import ReadAt
 
 HEAD_BYTES = 16  # enough for every signature below
@@ -19,10 +18,6 @@ _PNG_END = b"IEND\xaeB`\x82"  # the chunk's type with its checksum, which is alw
 _PNG_CHUNKS = 50_000
 _PNG_FRAMES = b"acTL"
 _PNG_ANIMATION = frozenset({_PNG_FRAMES, b"fcTL", b"fdAT"})
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
-_TIFF_SAMPLES, _TIFF_PLANES = 277, 284
-_TIFF_ALPHA, _TIFF_STRAIGHT = 338, 2  # not multiplied with the colours
-_TIFF_KIND, _TIFF_PREVIEW, _TIFF_BELOW, _TIFF_DNG = 254, 1, 330, 50706
 
 
 class ImageFormat(StrEnum):
@@ -115,11 +110,11 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def may_have_frames(image_format: ImageFormat, data: bytes) -> bool:
-    """Return whether a file may have more than one image."""
+    """Return whether a file may be an animation."""
     if image_format is ImageFormat.PNG:
         # It stands before the pixels (PNG specification, 11.3.7).
         return data.find(_PNG_FRAMES, 0, data.find(b"IDAT")) >= 0
-    return image_format in {ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.TIFF}
+    return image_format in {ImageFormat.GIF, ImageFormat.WEBP}
 
 
 def first_image(data: bytes) -> bytes:
@@ -176,53 +171,9 @@ def _webp_dimensions(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _tiff_dimensions(data: bytes) -> tuple[int, int] | None:
-    fields = _tiff_fields(data)
-    if not {_TIFF_WIDTH, _TIFF_HEIGHT} <= fields.keys():
-        return None
-    return fields[_TIFF_WIDTH], fields[_TIFF_HEIGHT]
-
-
-def _tiff_fields(data: bytes) -> dict[int, int]:
-    """Return the first directory's tags with their first values, or the offsets of these."""
-    order = "<" if data.startswith(b"II") else ">"
-    fields: dict[int, int] = {}
-    with suppress(struct.error):  # it is cut
-        (directory,) = struct.unpack_from(order + "I", data, 4)
-        (entries,) = struct.unpack_from(order + "H", data, directory)
-        for index in range(entries):
-            entry = directory + 2 + 12 * index
-            tag, field_type = struct.unpack_from(order + "HH", data, entry)
-            layout = "H" if field_type == _TIFF_SHORT else "I"
-            (fields[tag],) = struct.unpack_from(order + layout, data, entry + 8)
-    return fields
-
-
 def is_apple_png(data: bytes) -> bool:
     """Return whether a PNG is of the kind inside iPhone apps, which only Apple's programs read."""
     return data[12:16] == b"CgBI"
-
-
-def is_alpha_tiff(data: bytes) -> bool:
-    """Return whether a TIFF has an alpha that OpenCV ignores, or multiplies the colours with."""
-    fields = _tiff_fields(data)
-    samples = fields.get(_TIFF_SAMPLES)
-    return samples == 2 or (samples == 4 and fields.get(_TIFF_ALPHA) == _TIFF_STRAIGHT)  # noqa: PLR2004
-
-
-def is_planar_tiff(data: bytes) -> bool:
-    """Return whether a TIFF's channels are stored one after the other."""
-    return _tiff_fields(data).get(_TIFF_PLANES) == 2  # noqa: PLR2004
-
-
-def is_camera_raw(data: bytes) -> bool:
-    """Return whether a TIFF is a camera's RAW photo (DNG, NEF, CR2, ARW, …).
-
-    Its first directory is the preview, and the photo is in a sub-directory.
-    """
-    fields = _tiff_fields(data)
-    has_photo_below = fields.get(_TIFF_KIND) == _TIFF_PREVIEW and _TIFF_BELOW in fields
-    return _TIFF_DNG in fields or has_photo_below or data[8:10] == b"CR"
 
 
 _DIMENSIONS: dict[ImageFormat, Callable[[bytes], tuple[int, int] | None]] = {
@@ -231,5 +182,5 @@ _DIMENSIONS: dict[ImageFormat, Callable[[bytes], tuple[int, int] | None]] = {
     ImageFormat.BMP: _bmp_dimensions,
     ImageFormat.GIF: lambda data: struct.unpack_from("<HH", data, 6),
     ImageFormat.WEBP: _webp_dimensions,
-    ImageFormat.TIFF: _tiff_dimensions,
+    ImageFormat.TIFF: tiff.dimensions,
 }

@@ -23,7 +23,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from daemon.errors import UnreadableError
 from daemon.picture import SIDE
-from daemon.reading import foreign, formats, jpeg
+from daemon.reading import foreign, formats, jpeg, tiff
 from daemon.reading.formats import ImageFormat
 from daemon.reading.pixels import Pixels, is_blank, is_invisible, shrink, to_bgr
 
@@ -49,7 +49,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 def decode(data: bytes, *, max_megapixels: float, side: int = _WORK_SIDE) -> Pixels:
     """Return an image upright, alpha blended, (H, W, 3) uint8 BGR.
 
-    Of an animation or a file with several pages, this is the first image that is not blank.
+    Of an animation, this is the first image that is not blank.
 
     Args:
         data: the whole file.
@@ -57,12 +57,14 @@ def decode(data: bytes, *, max_megapixels: float, side: int = _WORK_SIDE) -> Pix
         side: longest side of the result, px.
 
     Raises:
-        UnreadableError: it cannot be read as an image; the text says why.
+        UnreadableError: it cannot be read as an image, or has several pages; the text says why.
         MemoryError: there is too little memory now.
     """
     image_format = _check_format(data)
     if image_format is ImageFormat.JPEG:
         return _decode_jpeg(data, max_megapixels, side)
+    if image_format is ImageFormat.TIFF:
+        data = _choose_page(data)
     size = formats.dimensions(data)
     if size is None:
         raise UnreadableError(f"the {image_format} header is cut short or broken")
@@ -99,9 +101,23 @@ def _check_format(data: bytes) -> ImageFormat:
         raise UnreadableError(foreign.describe(data))
     if image_format is ImageFormat.PNG and formats.is_apple_png(data):
         raise UnreadableError(foreign.APPLE_PNG)
-    if image_format is ImageFormat.TIFF and formats.is_camera_raw(data):
+    if image_format is ImageFormat.TIFF and tiff.is_camera_raw(data):
         raise UnreadableError(foreign.CAMERA_RAW)
     return image_format
+
+
+def _choose_page(data: bytes) -> bytes:
+    """Return a TIFF that begins with its only page, and not with a preview of it.
+
+    Raises:
+        UnreadableError: it has several pages, or may have them.
+    """
+    pages = tiff.find_pages(data)
+    if pages.defect:
+        raise UnreadableError(pages.defect)
+    if len(pages.offsets) > 1:
+        raise UnreadableError(foreign.describe_pages(len(pages.offsets)))
+    return tiff.keep_page(data, pages.offsets[0]) if pages.offsets else data
 
 
 def _check_size(image_format: ImageFormat, size: tuple[int, int]) -> None:
@@ -225,7 +241,7 @@ def _decode_first(
     See ``decode``.
     """
     # OpenCV spoils the alpha of some TIFFs. Pillow cannot read each kind of them.
-    prefers_pillow = image_format is ImageFormat.TIFF and formats.is_alpha_tiff(data)
+    prefers_pillow = image_format is ImageFormat.TIFF and tiff.has_alpha_to_convert(data)
     if prefers_pillow and (image := next(_pillow_images(data, max_megapixels), None)) is not None:
         return _to_small(image, side)
     decoded = _imdecode(data, image_format, size)
@@ -250,7 +266,7 @@ def _imdecode(
 ) -> tuple[Pixels, int] | None:
     """Return an image and its orientation, 1 to 8; ``None`` if OpenCV cannot decode it."""
     raw = np.frombuffer(formats.first_image(data), np.uint8)
-    is_planar = image_format is ImageFormat.TIFF and formats.is_planar_tiff(data)
+    is_planar = image_format is ImageFormat.TIFF and tiff.is_planar(data)
     # OpenCV 5.0 mixes up planes of more than 8 bits, but not if it converts them to 8.
     flag = cv2.IMREAD_COLOR if is_planar else cv2.IMREAD_UNCHANGED
     try:

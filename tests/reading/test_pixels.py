@@ -260,12 +260,9 @@ SAME = {
     "webp, blank first": frames("WEBP", BLANK, shown(), duration=50, quality=80),
     "webp, clear first": frames("WEBP", CLEAR, shown().convert("RGBA"), duration=50),
     "webp, hidden colour first": frames("WEBP", HIDDEN, shown().convert("RGBA"), duration=50),
-    "tiff, blank first": frames("TIFF", BLANK, shown(), shown().rotate(90)),
-    "tiff, blank first of two sizes": frames("TIFF", BLANK.resize((900, 40)), shown()),
     "gif, digit first": frames("GIF", shown(), shown().rotate(90), BLANK, duration=50),
     "png, digit first": frames("PNG", shown(), BLANK, duration=50),
     "webp, digit first": frames("WEBP", shown(), BLANK, duration=50),
-    "tiff, digit first": frames("TIFF", shown(), BLANK),
 }  # fmt: skip
 
 
@@ -293,19 +290,19 @@ def test_transparent_corners_of_a_photo_get_its_colour() -> None:
     assert abs(int(decoded[5, 5, 0]) - int(decoded[100, 5, 0])) <= 2
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
 def test_file_with_blank_frames_only_is_blank(kind: str) -> None:
     decoded = image.decode(frames(kind, BLANK, BLANK.copy()), max_megapixels=50)
     assert decoded.min() == 255
 
 
 def test_frames_are_searched_within_the_memory_limit_only() -> None:
-    pictures = [Image.new("L", (1000, 1000), 255) for _ in range(30)]
-    ImageDraw.Draw(pictures[-1]).line((500, 200, 500, 800), fill=0, width=60)
-    # Different sizes keep Pillow from merging equal frames.
-    data = frames("TIFF", *(page.resize((1000, 999 - n)) for n, page in enumerate(pictures)))
+    # Different greys keep Pillow from merging equal frames.
+    pictures = [Image.new("L", (400, 400), 255 - n % 2) for n in range(30)]
+    ImageDraw.Draw(pictures[-1]).line((200, 80, 200, 320), fill=0, width=24)
+    data = frames("WEBP", *pictures, lossless=True, method=0)
     assert image.decode(data, max_megapixels=50).min() < 50
-    assert image.decode(data, max_megapixels=2).min() == 255
+    assert image.decode(data, max_megapixels=0.3).min() >= 254
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "BMP"])
