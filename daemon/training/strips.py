@@ -18,6 +18,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from daemon.errors import DataError
 from daemon.reading import line
 from daemon.reading.glyph import Bytes, bounding_box, measure_stroke
 from daemon.records import DIGITS
@@ -158,6 +159,9 @@ class Composer:
     Args:
         pool: the inks.
         distorts: whether each is drawn a little differently each time, for training.
+
+    Raises:
+        DataError: the pool lacks a digit.
     """
 
     def __init__(self, pool: InkPool, *, distorts: bool = False) -> None:
@@ -171,6 +175,12 @@ class Composer:
             [order[(pool.groups[order] == g) & (pool.labels[order] == d)] for d in range(DIGITS)]
             for g in groups
         ]
+        for digit in range(DIGITS):
+            if not any(len(members[digit]) for members in self._members):
+                raise DataError(
+                    f"there is no ink of a {digit} to compose numbers of: add images to --data, or "
+                    "raise --scale"
+                )
         self._others = np.flatnonzero(pool.labels == NOT_A_DIGIT)
         shape = TALL + 2 * _ROOM, _WIDEST + 2 * _ROOM
         self._fields = _draw_fields(shape, np.random.default_rng(0))

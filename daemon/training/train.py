@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.errors import DataError
 from daemon.reading import line, litert, model
-from daemon.records import is_number
+from daemon.records import DIGITS, is_number
+from daemon.text import count
 from daemon.training import (
     data,
     eye_batches,
@@ -32,6 +34,7 @@ from daemon.training.learner import Epoch, Learner, Plan, cool_down
 from daemon.training.shown_strips import ShownStrips
 
 HELD_OUT = 0.04  # share of each data set that is never trained on: its last images
+FEWEST = 200  # images of all data sets together
 # What the pages have on them that the eye is validated on, a unit of views each.
 HELD_CONTENTS = tuple(eye_batches.CONTENTS)
 HELD_STRIPS = 3  # units of strips that the line reader is validated on
@@ -141,11 +144,12 @@ def train(
         resume: continue from the folder's checkpoints.
 
     Raises:
-        DataError: the data are malformed, or there is nothing to resume.
+        DataError: the data are malformed or too few, or there is nothing to resume.
         MissingPackageError: TensorFlow is not installed.
     """
     sets = data.load(settings.data)
     training, held = data.hold_out(sets.training, HELD_OUT)
+    check_enough(training, held)
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(settings, folder, callbacks, resume=resume)
     eye, eye_history = _train_eye(run, training, held)
@@ -164,6 +168,27 @@ def train(
     trained = networks.Networks(classifier, flatbuffer, eye, reader, compiled_line)
     networks.save(trained, calibrated, out)
     return Trained(calibrated, (*eye_history, *history, *line_history), sets.test)
+
+
+def check_enough(training: Sequence[data.Drawings], held: Sequence[data.Drawings]) -> None:
+    """Check that there are some images of each digit, and some that are held out.
+
+    Raises:
+        DataError: there are not.
+    """
+    names = ", ".join(drawings.name for drawings in training)
+    number = sum(len(drawings.labels) for drawings in (*training, *held))
+    if number < FEWEST or sum(len(drawings.labels) for drawings in held) < FEWEST * HELD_OUT / 2:
+        raise DataError(
+            f"{names}: {count(number, 'image')} are too few to train on: at least {FEWEST} are "
+            "needed, and some thousands for a model that reads well"
+        )
+    missing = set(range(DIGITS)).difference(*(drawings.labels.tolist() for drawings in training))
+    if missing:
+        raise DataError(
+            f"{names}: no image of {', '.join(map(str, sorted(missing)))} to train on: add some of "
+            "each digit"
+        )
 
 
 @dataclass(frozen=True, slots=True)
