@@ -8,13 +8,14 @@ from daemon import __version__
 from daemon.commands import (
     OnceGroup,
     echo,
+    evaluate,
     learn,
     learning,
-    models,
     outbox,
     predict,
     reread,
     running,
+    train,
 )
 from daemon.errors import DigitdError, describe, exit_status
 
@@ -63,8 +64,8 @@ for _command in (
     outbox.review,
     outbox.retry,
     reread.reread,
-    models.train,
-    models.evaluate,
+    train.train,
+    evaluate.evaluate,
     learn.learn,
     learning.model,
 ):

@@ -23,5 +23,7 @@ The modules are listed in the order in which the data pass through them:
     learner        train one network: optimizer, schedule, averaged weights, checkpoint
     train          train the eye, the classifier and the line reader; compile, calibrate and save
     evaluate       measure a model on MNIST or a folder of images; fit the calibration
+    evaluate_outbox  the cases of an outbox: people's answers
+    changes        compare two models on the same images
     report         text, tables and pictures of a training and of an evaluation
 """

@@ -46,6 +46,15 @@ class Case:
     load: Callable[[], bytes]
     traits: tuple[str, ...] = ()
 
+    def is_counted(self, reads: Reads) -> bool:
+        """Return whether the label defines a right answer."""
+        return self.text(reads) is not None or self.label in NOTHING[reads]
+
+    def text(self, reads: Reads) -> str | None:
+        """Return the digit or the number in the image; ``None`` if the label is something else."""
+        is_read = is_number(self.label) if reads is Reads.NUMBER else self.label in _DIGIT_LABELS
+        return self.label if is_read else None
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -67,9 +76,7 @@ class Prediction:
     @property
     def label(self) -> str | None:
         """The digit or the number in the image; ``None`` if the label is something else."""
-        label = self.case.label
-        is_read = is_number(label) if self.reads is Reads.NUMBER else label in _DIGIT_LABELS
-        return label if is_read else None
+        return self.case.text(self.reads)
 
     @property
     def is_right(self) -> bool:
@@ -84,7 +91,7 @@ class Prediction:
     @property
     def is_counted(self) -> bool:
         """Whether the label defines a right answer."""
-        return self.label is not None or self.case.label in NOTHING[self.reads]
+        return self.case.is_counted(self.reads)
 
     @property
     def is_mistake(self) -> bool:

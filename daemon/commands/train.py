@@ -1,0 +1,107 @@
+"""The command ``train``."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.commands import StageBars
+from daemon.errors import EX_FOUND_WRONG
+
+_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
+
+
+@click.command()
+@click.option(
+    "--data",
+    metavar="FILE",
+    multiple=True,
+    type=_EXISTING_FILE,
+    help="A .npz set; repeat for several. Without it, MNIST is downloaded.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The model file to write; without it, model.keras in --work.",
+)
+@click.option(
+    "--eye-epochs",
+    default=60,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Epochs of the eye, of 12,800 pages each.",
+)
+@click.option(
+    "--epochs",
+    default=60,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Epochs of the classifier, of 51,200 glyphs each.",
+)
+@click.option(
+    "--line-epochs",
+    default=45,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Epochs of the line reader, of about 15,000 strips each.",
+)
+@click.option("--seed", default=0, show_default=True, type=int, help="Seed of all random numbers.")
+@click.option(
+    "--scale",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Multiply the number of digits from fonts and strokes, and of non-digits.",
+)
+@click.option(
+    "--work",
+    "folder",
+    metavar="DIR",
+    default="runs",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of the glyphs, the checkpoints and the pictures.",
+)
+@click.option("--resume", is_flag=True, help="Continue from the checkpoints in --work.")
+def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> None:  # noqa: ANN401 - the fields of TrainSettings
+    """Build a model from data; its curves and examples are written into --work.
+
+    \b
+    Example:
+      digitd train --data mnist.npz --epochs 10
+      digitd train --data mnist.npz --data pendigits.npz --out digits.keras --resume
+    """
+    from daemon.training import frameworks, report, train
+
+    frameworks.import_tensorflow()  # say what is missing before what is going to be done
+    chosen = train.TrainSettings(**settings)
+    out = out or folder / "model.keras"
+    click.echo(report.announce(chosen, out, folder, resume=resume))
+    cleared = _CLEARED if sys.stderr.isatty() else ""
+    with _resumable(), StageBars() as bars:
+        callbacks = train.TrainCallbacks(
+            on_stage=bars.begin,
+            on_progress=bars.advance,
+            on_epoch=lambda epoch: click.echo(f"{cleared}{report.format_epoch(epoch)}"),
+        )
+        trained = train.train(chosen, out, folder, callbacks, resume=resume)
+    click.echo(report.report_training(trained, out, folder))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the training at once; say how to continue."""
+    from daemon.training.processes import interruptible
+
+    try:
+        with interruptible():
+            yield
+    except KeyboardInterrupt:
+        text = "interrupted: the same command with --resume continues from the last checkpoint"
+        click.echo(f"\ndigitd: {text}", err=True)
+        sys.exit(EX_FOUND_WRONG)

@@ -1,0 +1,137 @@
+"""`digitd evaluate OUTBOX` on people's answers, and `--against` another model."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from daemon.assets import SHIPPED_MODEL
+from daemon.errors import DataError
+from daemon.models.report import Comparison
+from daemon.outbox import labels
+from daemon.outbox.labels import Answer
+from daemon.reading import model
+from daemon.records import Reads
+from daemon.training import changes, evaluate_outbox
+from support.daemon import digitd
+from support.factories import SURE
+
+if TYPE_CHECKING:
+    from support.site import Site
+
+MNIST = np.load(Path(__file__).parent.parent / "data" / "mnist-small.npz")
+
+
+def add(site: Site, index: int) -> str:
+    data = cv2.imencode(".png", MNIST["x_test"][index])[1].tobytes()
+    return site.add(f"digit{index}.png", SURE, data)
+
+
+def answer(site: Site, row: str, label: str, source: str) -> None:
+    (sha256,) = (each["sha256"] for each in site.rows() if each["id"] == row)
+    at = "2026-11-29T10:00:00.000Z"
+    labels.append(site.outbox, Answer(row, sha256, label, "me", at, "m", "7", "0.9", source))
+
+
+@pytest.fixture
+def answered(site: Site) -> Site:
+    """Answer 12 digits: 5 of the sample, 4 of the queue, a turned one, a removed one, none."""
+    for index in range(12):
+        row = add(site, index)
+        source = "sample" if index < 5 else "turned" if index == 9 else "queue"
+        if index < 11:
+            answer(site, row, str(MNIST["y_test"][index]), source)
+        if index == 10:
+            answer(site, row, "undo", source)
+    return site
+
+
+def test_sample_is_apart_from_the_other_answers(answered: Site) -> None:
+    found = evaluate_outbox.list_answers(answered.outbox, Reads.DIGIT)
+    assert [case.name for case in found.sample] == [f"digit{index}.png" for index in range(5)]
+    assert [case.name for case in found.others] == [f"digit{index}.png" for index in range(5, 9)]
+    assert found.gone == 0
+
+
+def test_outbox_is_measured_by_the_command(answered: Site, tmp_path: Path) -> None:
+    (answered.outbox / answered.rows()[0]["original"]).unlink()
+    said = digitd("evaluate", answered.outbox, "--pictures", tmp_path / "seen")
+    assert said.returncode == 0, said.stderr
+    sample, others = said.stdout.split("the others:")
+    assert sample.startswith("the random sample:\n")
+    assert "4 of 4" in sample
+    assert "4 of 4" in others
+    assert "left out, because their originals are gone: 1 image" in others
+    for group in ("sample", "others"):
+        assert (tmp_path / "seen" / group / "confusion.png").exists()
+    shown = json.loads(digitd("evaluate", answered.outbox, "--json").stdout)
+    assert (shown["sample"]["count"], shown["others"]["count"], shown["gone"]) == (4, 4, 1)
+
+
+def test_same_image_in_two_rows_is_one_case(site: Site) -> None:
+    answer(site, add(site, 3), str(MNIST["y_test"][3]), "queue")
+    add(site, 3)
+    assert len(evaluate_outbox.list_answers(site.outbox, Reads.DIGIT).others) == 1
+
+
+def test_share_of_the_sample_is_not_that_of_the_others(site: Site) -> None:
+    answer(site, add(site, 3), str(MNIST["y_test"][3]), "queue")
+    refused = digitd("evaluate", site.outbox, "--at-least", "0.9")
+    assert refused.returncode == 1
+    assert "has no answers of the random sample" in refused.stderr
+
+
+def test_answers_are_required(site: Site) -> None:
+    add(site, 0)
+    with pytest.raises(DataError, match="has no answers to measure on"):
+        evaluate_outbox.list_answers(site.outbox, Reads.DIGIT)
+
+
+def unsure_below(folder: Path, threshold: float) -> Path:
+    """Return a copy of the shipped model with another threshold."""
+    copy = folder / "other.keras"
+    with zipfile.ZipFile(SHIPPED_MODEL) as old, zipfile.ZipFile(copy, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == model.SETTINGS_MEMBER:
+                content = json.dumps(json.loads(content) | {"unsure_below": threshold}).encode()
+            new.writestr(name, content)
+    return copy
+
+
+def test_models_are_compared_on_the_same_images(site: Site, tmp_path: Path) -> None:
+    # People say that eight digits are none: only a model that is always unsure has them right.
+    for index in range(12):
+        label = "none" if index < 8 else str(MNIST["y_test"][index])
+        answer(site, add(site, index), label, "sample")
+    other = unsure_below(tmp_path, 1.0)
+    command: list[str | Path] = ["evaluate", site.outbox, "--against", other]
+    said = digitd(*command, "--pictures", tmp_path / "seen")
+    assert said.returncode == 0, said.stderr
+    hashes = model.load(SHIPPED_MODEL).hash, model.load(other).hash
+    assert (
+        f"digits: of 4, {hashes[0]} has 4 right and {hashes[1]} has 4; 0 became right, 0 wrong "
+        "(p = 1, sign test)"
+    ) in said.stdout
+    assert (
+        f"not a digit: of 8, {hashes[0]} has 0 right and {hashes[1]} has 8; 8 became right, "
+        "0 wrong (p = 0.0078, sign test)"
+    ) in said.stdout
+    picture = cv2.imread(str(tmp_path / "seen" / "sample" / "changes.png"))
+    assert picture is not None
+    assert min(picture.shape[:2]) > 100
+    shown = json.loads(digitd(*command, "--json").stdout)["sample"]
+    assert shown["against"]["model"] == hashes[1]
+    assert [(one["better"], one["worse"]) for one in shown["comparisons"]] == [(0, 0), (8, 0)]
+
+
+@pytest.mark.parametrize(("better", "worse", "p"), [(0, 0, 1), (8, 0, 2 / 256), (1, 6, 16 / 128)])
+def test_sign_test_is_exact(better: int, worse: int, p: float) -> None:
+    one = Comparison("digits", 20, 10, 10 + better - worse, better, worse)
+    assert changes.probability_of_chance(one) == pytest.approx(p)
