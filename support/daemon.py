@@ -260,3 +260,9 @@ def _command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+def bytes_read(pid: int) -> int:
+    """Return how many bytes a process has read so far, from the disk or not."""
+    counts = Path(f"/proc/{pid}/io").read_text()
+    return int(counts.split("rchar: ")[1].split()[0])

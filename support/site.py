@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from daemon import ids
-from daemon.outbox import labels
+from daemon.outbox import labels, rows
 from daemon.outbox.outbox import Outbox
 from daemon.outbox.rereads import RereadWriter, format_line, table_name
 from daemon.records import Job, Reads, Result, Verdict
@@ -65,7 +65,7 @@ class Site(Box):
 
     def add_all(
         self,
-        rows: Sequence[tuple[str, Verdict]],
+        verdicts: Sequence[tuple[str, Verdict]],
         data: bytes | None = None,
         *,
         with_sample: bool = True,
@@ -74,7 +74,7 @@ class Site(Box):
         work = self.folder / "work"
         work.mkdir(exist_ok=True)
         results = []
-        for name, verdict in rows:
+        for name, verdict in verdicts:
             job_id = self.ids.next()
             while is_drawn(ids.decode(job_id)) and not with_sample:
                 job_id = self.ids.next()
@@ -92,6 +92,23 @@ class Site(Box):
             outbox.publish(row.result.job, row.placement)
         outbox.close()
         return [result.job.id for result in results]
+
+    def write_rows(self, count: int) -> list[str]:
+        """Write a table of doubtful rows without files; return their ids.
+
+        The first row and the last have the same content.
+        """
+        job_ids = [self.ids.next() for _ in range(count)]
+        now = rows.timestamp(datetime.now(UTC))
+        verdict = ["unsure", "1", "0.5", *["0.05"] * 11, "low confidence"]
+        with self.table.open("w", encoding="utf-8") as table:
+            table.write(rows.HEADER)
+            for number, job_id in enumerate(job_ids):
+                sha256 = hashlib.sha256(str(number % (count - 1)).encode()).hexdigest()
+                files = [f"annotated/{number}.png", f"originals/{number}.png", sha256]
+                cells = [job_id, f"{number}.png", *verdict, *files, "model1", now, now]
+                table.write(rows.csv_line(cells))
+        return job_ids
 
     def reread(
         self, model: str, verdicts: Mapping[str, Verdict], at: datetime | None = None

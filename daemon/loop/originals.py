@@ -121,12 +121,12 @@ class Originals:
         """Yield the rows that are read again, as they are in predictions.csv."""
         outbox, name = self._config.outbox, self._table
         with closing(Rereads(outbox, without=name)) as rereads, open_tables(outbox) as tables:
-            for line, cells in results.parse_tables(tables):
+            for row in results.parse_tables(tables):
                 if self._is_stopped():
                     return
-                _, before = results.reread(line, cells, rereads)
+                _, before = results.reread(row.line, row.cells, rereads)
                 if self._selection.includes(before):
-                    yield cells
+                    yield row.cells
 
     def read(self) -> Iterator[Original]:
         """Yield what is not read yet; no row twice, though somebody may be editing the table."""

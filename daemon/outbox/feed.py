@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,17 +13,17 @@ from pathlib import Path
 from daemon.errors import DigitdError, NoSuchRowError, describe
 from daemon.files import complete_lines, is_open_at
 from daemon.layout import LABELS, TABLE
-from daemon.outbox import labels, results, rows
-from daemon.outbox.labels import AnswersInForce
+from daemon.outbox import labels, results, rotated, rows
+from daemon.outbox.labels import Answer, AnswersInForce
+from daemon.outbox.places import MovedRowError, RowPlaces
 from daemon.outbox.rereads import Rereads
 from daemon.outbox.results import FinalRow
 from daemon.outbox.table import open_tables
-from daemon.records import Stamp
 
 log = logging.getLogger(__name__)
 
 _TAIL_BYTES = 64
-_LINES_AT_ONCE = 10_000  # in memory while the reader of the feed is slow; 4 MB
+_LINES_AT_ONCE = 10_000  # of a file in memory while the reader of the feed is slow; 4 MB
 # The daemon may still append to a table for a moment after logrotate has renamed it.
 _FOLLOWED_TABLES = 2
 # An answer gets its time before it is on the disk, and so do a row and a reread.
@@ -42,10 +42,12 @@ class Feed:
     def __init__(self, outbox: Path) -> None:
         self._outbox = outbox
         self._tails: list[_Tail] = []
-        self._unseen: list[bytes] = []  # lines that were read and not yet yielded
+        self._unseen = _Block("", 0, [])  # what was read and not yet yielded
         self._last_id = ""  # of the last row in the table's order that was yielded
+        self._places = RowPlaces()  # of the rows up to that one
         self._answers = AnswersInForce()
-        self._labels: Stamp | None = None  # of labels.csv when it was read
+        self._labels: _Tail | None = None  # labels.csv, if it was there
+        self._new: _NewAnswers | None = None  # whose rows were not all yielded
         self._rereads: Rereads | None = None
         self._is_started = False
         self._problem = ""
@@ -92,32 +94,96 @@ class Feed:
         yield from self._poll_answers()
         yield from self._poll_rereads()
         yield from self._decide(self._unseen)
-        self._unseen = []
+        self._unseen = _Block("", 0, [])
         if not is_whole:
             yield from self._read_tables_again()
 
     def _read_lines(self) -> bool:
         """Read what was added to the tables; return whether they are still the same files."""
         for tail in self._tails:
-            if self._unseen:
+            if self._unseen.lines:
                 return True
-            lines = tail.read()
+            start, lines = tail.position, tail.read()
             if lines is None:  # somebody has edited the table
                 return False
-            self._unseen = lines
+            self._unseen = _Block(tail.first_id() if lines else "", start, lines)
         table = self._outbox / TABLE
         return not table.exists() or any(is_open_at(one.descriptor, table) for one in self._tails)
 
     def _poll_answers(self) -> Iterator[FinalRow]:
         """Yield the rows that were yielded before and have another answer since."""
-        stamp = self._stamp_labels()  # before it is read: what comes later is seen later
-        if stamp == self._labels:
-            return
-        answers = labels.load(self._outbox)
-        if self._is_started and self._last_id:
-            before, after = self._decisions(), replace(self._decisions(), answers=answers)
-            yield from self._changed(before, after, self._last_id)
-        self._answers, self._labels = answers, stamp
+        are_all = False
+        while not are_all:
+            # After an error, those that were read before it are not done yet.
+            self._new = self._new or self._read_answers()
+            if self._new is None:
+                return
+            if self._is_started and self._last_id:
+                yield from self._find_answered(self._new)
+            are_all, self._new = self._new.are_all, None
+
+    def _read_answers(self) -> "_NewAnswers | None":
+        """Read the next answers; return ``None`` if there are none."""
+        path = self._outbox / LABELS
+        if self._labels is None:
+            self._labels = self._open_labels()
+        tail = self._labels
+        if tail is None:
+            return None
+        if is_open_at(tail.descriptor, path) and (lines := tail.read()) is not None:
+            return self._add_answers(lines) if lines else None
+        before, self._answers, self._labels = self._answers, *self._load_answers()
+        os.close(tail.descriptor)
+        return _NewAnswers(before, None, are_all=True)
+
+    def _open_labels(self) -> "_Tail | None":
+        """Open labels.csv at its start; return ``None`` if it is missing."""
+        path = self._outbox / LABELS
+        try:
+            tail = _Tail(os.open(path, os.O_RDONLY | os.O_CLOEXEC), 0, b"")
+        except FileNotFoundError:
+            return None
+        try:
+            labels.check_header(tail.descriptor, path)
+        except BaseException:
+            os.close(tail.descriptor)
+            raise
+        return tail
+
+    def _load_answers(self) -> "tuple[AnswersInForce, _Tail | None]":
+        """Return all answers and the file that they are from, if there is one."""
+        answers, tail = AnswersInForce(), self._open_labels()
+        while tail is not None and (lines := tail.read()):
+            for one in _parse_answers(lines):
+                answers.add(one)
+        return answers, tail
+
+    def _add_answers(self, lines: list[bytes]) -> "_NewAnswers":
+        answers = _parse_answers(lines)
+        job_ids = {one.id for one in answers}
+        contents = {rows.parse_sha256(one.sha256) for one in answers}
+        contents |= set(map(self._answers.content_of, job_ids))  # of what is undone or replaced
+        affected = _Affected(job_ids, {one for one in contents if one is not None})
+        before = self._answers.part(affected.job_ids, affected.contents)
+        for one in answers:
+            self._answers.add(one)
+        return _NewAnswers(before, affected, are_all=len(lines) < _LINES_AT_ONCE)
+
+    def _find_answered(self, new: "_NewAnswers") -> Iterator[FinalRow]:
+        """Yield the rows with another answer than before the new ones."""
+        before, after = replace(self._decisions(), answers=new.before), self._decisions()
+        if new.affected is not None:
+            found = self._places.read(self._outbox, new.affected.job_ids, new.affected.contents)
+            try:
+                for line, cells in found:
+                    final = after.decide(line, cells)
+                    if final != before.decide(line, cells):
+                        yield final
+            except MovedRowError:  # somebody has edited or moved a table that is not followed
+                pass
+            else:
+                return
+        yield from self._changed(before, after, self._last_id)
 
     def _poll_rereads(self) -> Iterator[FinalRow]:
         """Yield the rows that were read again since."""
@@ -140,36 +206,41 @@ class Feed:
             self._rereads = Rereads(self._outbox)
         return _Decisions(self._answers, self._rereads)
 
-    def _stamp_labels(self) -> Stamp | None:
-        try:
-            return Stamp.of((self._outbox / LABELS).stat())
-        except FileNotFoundError:
-            return None
-
     def _changed(
         self, before: "_Decisions", after: "_Decisions", last_id: str
     ) -> Iterator[FinalRow]:
         """Yield the rows up to one that have another answer or verdict than before."""
+        places = RowPlaces()
         with open_tables(self._outbox) as tables:
-            for line, cells in results.parse_tables(tables):
-                final = after.decide(line, cells)
-                if final != before.decide(line, cells):
+            first_ids = [rotated.first_id(table) for table in tables]
+            for row in results.parse_tables(tables):
+                places.add(first_ids[row.table], row.offset, row.cells)
+                final = after.decide(row.line, row.cells)
+                if final != before.decide(row.line, row.cells):
                     yield final
-                if cells[_ID] == last_id:
+                if row.cells[_ID] == last_id:
                     break
+        if last_id == self._last_id:
+            self._places = places
 
     def _find_cutoff(self, job_id: str) -> str:
         """Return a time before which all answers were given before a row was written."""
         with open_tables(self._outbox) as tables:
-            for _, cells in results.parse_tables(tables):
-                if cells[_ID] == job_id and (at := rows.parse_timestamp(cells[_PROCESSED_AT])):
-                    return rows.timestamp(at - _MARGIN)
+            for row in results.parse_tables(tables):
+                if row.cells[_ID] == job_id:
+                    at = rows.parse_timestamp(row.cells[_PROCESSED_AT])
+                    return "" if at is None else rows.timestamp(at - _MARGIN)
         return ""
 
-    def _decide(self, lines: Iterable[bytes]) -> Iterator[FinalRow]:
-        for line, cells in filter(None, map(results.parse_line, lines)):
-            self._last_id = cells[_ID]
-            yield self._decisions().decide(line, cells)
+    def _decide(self, block: "_Block") -> Iterator[FinalRow]:
+        end = block.offset
+        for raw in block.lines:
+            start, end = end, end + len(raw)
+            if (parsed := results.parse_line(raw)) is not None:
+                line, cells = parsed
+                self._last_id = cells[_ID]
+                self._places.add(block.first_id, start, cells)
+                yield self._decisions().decide(line, cells)
 
     def _read_tables_again(self) -> Iterator[FinalRow]:
         try:
@@ -186,17 +257,20 @@ class Feed:
         """
         after = self._last_id
         is_found = not after
+        places = RowPlaces()
         with open_tables(self._outbox) as tables:
             end = os.fstat(tables[-1].fileno()).st_size if tables else 0
             yield from self._poll_answers()
             yield from self._poll_rereads()
             decisions = self._decisions()
             self._is_started = True
-            for line, cells in results.parse_tables(tables):
+            first_ids = [rotated.first_id(table) for table in tables]
+            for row in results.parse_tables(tables):
+                places.add(first_ids[row.table], row.offset, row.cells)
                 if is_found:
-                    self._last_id = cells[_ID]
-                    yield decisions.decide(line, cells)
-                is_found = is_found or cells[_ID] == after
+                    self._last_id = row.cells[_ID]
+                    yield decisions.decide(row.line, row.cells)
+                is_found = is_found or row.cells[_ID] == after
                 if _is_text(tables[-1]) and 0 < end <= tables[-1].tell():
                     break  # a later row may be newer than an answer that was not read
             if not is_found:
@@ -209,6 +283,7 @@ class Feed:
         for old in self._tails:
             os.close(old.descriptor)
         self._tails = tails
+        self._places = places
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +297,49 @@ class _Decisions:
         return results.decide(line, cells, self.answers, self.rereads)
 
 
+@dataclass(frozen=True, slots=True)
+class _Affected:
+    """The ids and contents of the rows that some answers may change."""
+
+    job_ids: set[str]
+    contents: set[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _NewAnswers:
+    """Answers that were read.
+
+    Attributes:
+        before: those that counted before for the affected rows.
+        affected: ``None`` if it may be any row, as labels.csv was replaced.
+        are_all: whether labels.csv had no more.
+    """
+
+    before: AnswersInForce
+    affected: _Affected | None
+    are_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Lines that were read from a followed table.
+
+    Attributes:
+        first_id: the id of the table's first row.
+        offset: of the first of the lines.
+        lines: each with its newline.
+    """
+
+    first_id: str
+    offset: int
+    lines: list[bytes]
+
+
+def _parse_answers(lines: list[bytes]) -> list[Answer]:
+    found = (labels.parse(line.decode("utf-8", "replace")) for line in lines)
+    return [one for one in found if one is not None]
+
+
 def _is_text(table: BufferedReader) -> bool:
     """Return whether a table is read as it is on the disk, not decompressed."""
     return isinstance(table.raw, FileIO)
@@ -229,10 +347,10 @@ def _is_text(table: BufferedReader) -> bool:
 
 @dataclass(slots=True)
 class _Tail:
-    """A table that is followed, also after it was renamed.
+    """A table that is followed, also after it was renamed, or labels.csv.
 
     Attributes:
-        descriptor: of the open table.
+        descriptor: of the open file.
         position: up to which it was read.
         last: the bytes before the position.
     """
@@ -259,6 +377,12 @@ class _Tail:
         self.position += sum(map(len, lines))
         self.last = self._read_last()
         return lines
+
+    def first_id(self) -> str:
+        """Return the id of the table's first row; empty if it has none."""
+        with open(self.descriptor, "rb", closefd=False) as source:
+            source.seek(0)
+            return rotated.first_id(source)
 
     def _read_last(self) -> bytes:
         length = min(self.position, _TAIL_BYTES)

@@ -169,6 +169,16 @@ def read_file(path: Path) -> Iterator[Answer]:
                 yield answer
 
 
+def check_header(descriptor: int, path: Path) -> None:
+    """Check that an open file begins as labels.csv does, if only with a part of its header.
+
+    Raises:
+        ConfigError: it is not digitd's.
+        OSError: it cannot be read.
+    """
+    rows.has_header(os.pread(descriptor, rows.HEAD_BYTES, 0), HEADER, path, _REMEDY)
+
+
 class AnswerInForce(NamedTuple):
     """The answer that counts for a row.
 
@@ -208,6 +218,22 @@ class AnswersInForce:
                     same.append(answer.id)
         if before is not None:
             self._drop_last(before)
+
+    def part(self, job_ids: set[str], contents: set[bytes]) -> "AnswersInForce":
+        """Return a copy of what ``find`` needs for the rows with some ids or contents."""
+        part = AnswersInForce()
+        part._by_content = {
+            content: self._by_content[content].copy()
+            for content in contents
+            if content in self._by_content
+        }
+        wanted = job_ids.union(*part._by_content.values())
+        part._by_row = {one: self._by_row[one] for one in wanted if one in self._by_row}
+        return part
+
+    def content_of(self, job_id: str) -> bytes | None:
+        """Return the content that the answer to a row is for; ``None`` if there is none."""
+        return self._by_row.get(job_id, (UNDO, None))[1]
 
     def _drop_last(self, content: bytes) -> None:
         """Remove the last rows of a content while their answer is not in force or for another."""

@@ -98,16 +98,18 @@ def find_changes(
         closing(Rereads(outbox, only=name)) as table,
         open_tables(outbox) as tables,
     ):
-        for line, cells in results.parse_tables(tables):
-            before = results.reread(line, cells, others)[1]
-            after = results.reread(line, cells, table)[1]
-            if after is cells or not includes(before):
+        for row in results.parse_tables(tables):
+            before = results.reread(row.line, row.cells, others)[1]
+            after = results.reread(row.line, row.cells, table)[1]
+            if after is row.cells or not includes(before):
                 continue
             change = _compare(before, after)
             counts[change] += 1
             if change is not None and len(found[change]) < at_most:
                 verdicts = _verdict(before), _verdict(after)
-                found[change].append(Example(change, cells[_FILE], cells[_ORIGINAL], *verdicts))
+                found[change].append(
+                    Example(change, row.cells[_FILE], row.cells[_ORIGINAL], *verdicts)
+                )
     # One of each way after the other, until there are enough.
     chosen = [one for one in chain(*zip_longest(*found.values())) if one is not None][:at_most]
     order = list(Change)

@@ -13,7 +13,7 @@ from io import BufferedReader
 from itertools import chain, islice
 from json.encoder import encode_basestring as quote
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from daemon.errors import ConfigError, DestinationError, MissingPackageError
 from daemon.files import complete_lines, open_replacement
@@ -64,6 +64,22 @@ class FinalRow:
     same_as: str = ""
 
 
+class ParsedRow(NamedTuple):
+    """One row of a table.
+
+    Attributes:
+        line: as it is in the table, without its newline.
+        cells: its cells.
+        table: the place of its table among those that were read.
+        offset: where the line starts in the table's text.
+    """
+
+    line: str
+    cells: list[str]
+    table: int
+    offset: int
+
+
 def final_rows(outbox: Path) -> Iterator[FinalRow]:
     """Yield every row with its final answer, oldest first, including rotated tables.
 
@@ -76,8 +92,8 @@ def final_rows(outbox: Path) -> Iterator[FinalRow]:
     check_outbox(outbox)
     answers = labels.load(outbox)
     with closing(Rereads(outbox)) as rereads:
-        for line, cells in _rows(outbox):
-            yield decide(line, cells, answers, rereads)
+        for row in _rows(outbox):
+            yield decide(row.line, row.cells, answers, rereads)
 
 
 def check_outbox(outbox: Path) -> None:
@@ -114,8 +130,8 @@ def reread(line: str, cells: list[str], rereads: Rereads) -> tuple[str, list[str
     return found if found is not None and is_same else (line, cells)
 
 
-def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield each row once: the line without its newline, and its cells."""
+def _rows(outbox: Path) -> Iterator[ParsedRow]:
+    """Yield each row once."""
     with open_tables(outbox) as tables:
         left_out = yield from parse_tables(tables)
     if left_out:
@@ -126,22 +142,27 @@ def _rows(outbox: Path) -> Iterator[tuple[str, list[str]]]:
         )
 
 
-def parse_tables(tables: list[BufferedReader]) -> Generator[tuple[str, list[str]], None, int]:
-    """Yield each row of some tables once; return the number of lines that are not rows."""
+def parse_tables(tables: list[BufferedReader]) -> Generator[ParsedRow, None, int]:
+    """Yield each row of some tables once; return the number of lines that are not rows.
+
+    The tables are read from their starts.
+    """
     left_out = 0
     # Rows can be in two tables if somebody left a copy of the table next to it.
     seen: set[str] | None = set() if len(tables) > 1 else None
-    for table in tables:
-        for number, raw in enumerate(complete_lines(table)):
+    for place, table in enumerate(tables):
+        end = 0
+        for raw in complete_lines(table):
+            start, end = end, end + len(raw)
             parsed = parse_line(raw)
             if parsed is None:
-                left_out += number > 0  # the first line is the header
+                left_out += start > 0  # the first line is the header
                 continue
             if seen is not None:
                 if (job_id := parsed[1][_ID]) in seen:
                     continue
                 seen.add(job_id)
-            yield parsed
+            yield ParsedRow(*parsed, place, start)
     return left_out
 
 

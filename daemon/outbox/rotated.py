@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum, auto
 from functools import lru_cache
@@ -52,6 +53,29 @@ def list_rotated(outbox: Path) -> list[Path]:
 
     Ids give the order: a clock that was wrong, or a restored backup, gives tables other times.
     """
+    return [path for *_, path in _list_with_first_ids(outbox)]
+
+
+def find_tables(outbox: Path, first: str) -> Iterator[Path]:
+    """Yield the current table and those that were moved aside whose first row has an id.
+
+    There may be several: logrotate has a table twice while it compresses or copies it.
+
+    Raises:
+        OSError: the current table cannot be read.
+    """
+    current = ""
+    with suppress(FileNotFoundError), (outbox / TABLE).open("rb") as table:
+        current = first_id(table)
+    if current == first:
+        yield outbox / TABLE
+    for id_, _, _, path in _list_with_first_ids(outbox):
+        if id_ == first:
+            yield path
+
+
+def _list_with_first_ids(outbox: Path) -> list[tuple[str, int, str, Path]]:
+    """Return first id, mtime, name and path of the tables that were moved aside, newest first."""
     found = []
     for path in outbox.glob(f"{_STEM}*"):
         with suppress(FileNotFoundError):  # logrotate has renamed it
@@ -59,7 +83,7 @@ def list_rotated(outbox: Path) -> list[Path]:
             if is_rotated_name(path.name) and stat.S_ISREG(info.st_mode):
                 first = _first_id_of(path, info.st_ino, info.st_mtime_ns)
                 found.append((first, info.st_mtime_ns, path.name, path))
-    return [path for *_, path in sorted(found, reverse=True)]
+    return sorted(found, reverse=True)
 
 
 def find_format(path: Path) -> Format:

@@ -141,7 +141,8 @@ def _read_rows(outbox: Path, answers: Sequence[Answer]) -> Iterator[AnsweredRow]
     ids = {answer.id for answer in answers}
     contents = {answer.sha256 for answer in answers} - {""}
     with open_tables(outbox) as tables:
-        for _, cells in results.parse_tables(tables):
+        for row in results.parse_tables(tables):
+            cells = row.cells
             if cells[_ID] in ids or cells[_SHA256] in contents:
                 path = original_path(outbox, cells[_ORIGINAL])
                 yield AnsweredRow(

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon.layout import TABLE
+from daemon.layout import LABELS, TABLE
 from daemon.outbox import labels, rows
 from daemon.outbox.feed import Feed
 from daemon.outbox.labels import Answer
 from daemon.records import Status, Verdict
 from support import programs
-from support.daemon import DIGITD, ROOT, digitd
+from support.daemon import DIGITD, ROOT, bytes_read, digitd
 from support.factories import SURE
 from support.site import Site, png
 from support.waiting import DEADLINE_SECONDS, until
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 DOUBTFUL = Verdict(Status.UNSURE, "1", 0.5, (0.05,) * 11, "low confidence")
 PAGE = (ROOT / "docs" / "following.md").read_text(encoding="utf-8")
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+MANY = 12_000  # rows; answers are read 10,000 at once
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -162,6 +163,70 @@ def test_rotated_table_is_followed(site: Site, *, is_compressed: bool) -> None:
         follower.wait_for(("second.png", "7"), ("third.png", "7"))
         answer(site, "first.png", "3")
         follower.wait_for(("first.png", "3"))
+
+
+def test_answer_to_a_row_of_a_table_that_was_edited_after_it_was_moved_is_found(
+    site: Site,
+) -> None:
+    # Only the newest two tables are followed; this one is the fourth.
+    site.add_all([("first.png", SURE), ("second.png", DOUBTFUL)])
+    old = site.outbox / f"{TABLE}.9"
+    site.table.rename(old)
+    for number in (8, 7):
+        site.add(f"moved {number}.png")
+        site.table.rename(site.outbox / f"{TABLE}.{number}")
+    site.add("last.png")
+    with following(site) as follower:
+        follower.wait_for(
+            *(("first.png", "7"), ("second.png", None)),
+            *(("moved 8.png", "7"), ("moved 7.png", "7"), ("last.png", "7")),
+        )
+        old.write_bytes(old.read_bytes().replace(b"\n", b"\r\n"))
+        answer(site, "second.png", "4")
+        follower.wait_for(("second.png", "4"))
+        answer(site, "second.png", "5")
+        follower.wait_for(("second.png", "5"))
+
+
+def test_answers_that_somebody_has_removed_are_taken_back(site: Site) -> None:
+    site.add_all([("first.png", DOUBTFUL), ("second.png", DOUBTFUL)])
+    answer(site, "first.png", "1")
+    answer(site, "second.png", "2")
+    stored = site.outbox / LABELS
+    with following(site) as follower:
+        follower.wait_for(("first.png", "1"), ("second.png", "2"))
+        saved = site.folder / "saved"
+        saved.write_text("".join(stored.read_text().splitlines(keepends=True)[:-1]))
+        saved.rename(stored)
+        follower.wait_for(("second.png", None))
+        stored.unlink()
+        follower.wait_for(("first.png", None))
+        answer(site, "first.png", "3")
+        follower.wait_for(("first.png", "3"))
+
+
+def test_answer_is_found_without_reading_the_tables_again(site: Site) -> None:
+    site.write_rows(MANY)
+    table = site.table.stat().st_size
+    with following(site) as follower:
+        follower.wait_for(*[(f"{number}.png", None) for number in range(MANY)])
+        for number, others in ((MANY - 1, [0]), (1, [])):
+            before = bytes_read(follower.process.pid)
+            answer(site, f"{number}.png", "4")
+            follower.wait_for(*[(f"{one}.png", "4") for one in (*others, number)])
+            assert bytes_read(follower.process.pid) - before < table / 10
+
+
+def test_thousands_of_answers_at_once_all_come(site: Site) -> None:
+    job_ids = site.write_rows(MANY)
+    now = rows.timestamp(datetime.now(UTC))
+    with following(site) as follower:
+        follower.wait_for(*[(f"{number}.png", None) for number in range(MANY)])
+        labels.append_all(
+            site.outbox,
+            (Answer(one, "", "4", "Ana", now, "model1", "1", "0.5", "import") for one in job_ids),
+        )
+        follower.wait_for(*[(f"{number}.png", "4") for number in range(MANY)])
 
 
 def test_table_that_an_editor_saved_is_followed(site: Site) -> None:
