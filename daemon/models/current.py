@@ -1,6 +1,7 @@
 """Which model is in use: the config's, the promoted one, or the shipped one."""
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from daemon.assets import SHIPPED_MODEL
@@ -8,6 +9,7 @@ from daemon.config import Config
 from daemon.errors import ModelError, StorageError
 from daemon.files import hash_file
 from daemon.layout import CURRENT, MODEL_SUFFIX
+from daemon.records import Stamp
 
 ID_LENGTH = 12  # hex digits of the file's SHA-256, as in `reading.model.Model.hash`
 ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
@@ -74,7 +76,7 @@ def find_fault(folder: Path, model_id: str) -> str:
     """
     path = model_path(folder, model_id)
     try:
-        found = hash_file(path)[:ID_LENGTH]
+        found = _find_id(path, Stamp.of(path.stat()))
     except FileNotFoundError:
         return f"{path} is missing: put it back"
     except PermissionError:
@@ -93,4 +95,11 @@ def model_path(folder: Path, model_id: str) -> Path:
 
 def shipped_id() -> str:
     """Return the id of the shipped model."""
-    return hash_file(SHIPPED_MODEL)[:ID_LENGTH]
+    return _find_id(SHIPPED_MODEL, Stamp.of(SHIPPED_MODEL.stat()))
+
+
+# A running digitd looks at the promoted model at each rescan, the review page at all of them.
+@lru_cache(maxsize=256)
+def _find_id(path: Path, _stamp: Stamp) -> str:
+    """Return the id of a file with this content."""
+    return hash_file(path)[:ID_LENGTH]

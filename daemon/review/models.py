@@ -5,6 +5,7 @@ import re
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,11 +18,13 @@ from daemon import config
 from daemon.config import Config
 from daemon.errors import DigitdError, PromotionError, describe
 from daemon.files import open_untrusted
+from daemon.layout import REREADS_STARTED
 from daemon.loop.status import State, read_health
 from daemon.models.current import find_model, shipped_id
 from daemon.models.folder import Entry, ModelsFolder, open_models
 from daemon.outbox import rereads
-from daemon.outbox.reread_changes import find_changes
+from daemon.outbox.reread_changes import Changes, find_changes
+from daemon.records import Stamp
 from daemon.review.api import read_json
 from daemon.review.html import render
 from daemon.review.pages import render_page
@@ -40,6 +43,7 @@ class Models:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._comparing = threading.Lock()
+        self._compared = dict[str, tuple[tuple[Stamp, ...], Changes]]()  # by the names of tables
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -87,10 +91,20 @@ class Models:
         outbox = self._state.config.outbox
         if name not in {table.name for table in rereads.list_tables(outbox)}:
             raise HTTPException(404, "there is no such reread")
-        with self._comparing:  # of many rows, it takes seconds of processor time
-            changes = find_changes(outbox, name, lambda _cells: True, _MOST_EXAMPLES)
+        changes = self._find_changes(name)
         values = {"table": name, "changes": changes, "most_examples": _MOST_EXAMPLES}
         return render_page(self._state, "reread.html", section="models", **values)
+
+    def _find_changes(self, name: str) -> Changes:
+        """Return what a reread changed; of a million rows, the first time takes seconds."""
+        outbox = self._state.config.outbox
+        with self._comparing:
+            stamps = _stamp_rereads(outbox)  # before they are read: what comes later is seen later
+            found = self._compared.get(name)
+            if found is None or found[0] != stamps:
+                changes = find_changes(outbox, name, lambda _cells: True, _MOST_EXAMPLES)
+                self._compared[name] = found = stamps, changes
+            return found[1]
 
     async def promote(self, request: Request) -> Response:
         """Put a model in use."""
@@ -156,6 +170,15 @@ class Models:
             "reader": _find_reader(settings),
             "rescan_seconds": f"{settings.rescan_seconds:g}",
         }
+
+
+def _stamp_rereads(outbox: Path) -> tuple[Stamp, ...]:
+    """Return the stamps of the files that decide which verdicts rows have.
+
+    A row that is added has no verdict of an earlier reread, so that the table does not count.
+    """
+    files = [outbox / REREADS_STARTED, *rereads.list_tables(outbox)]
+    return tuple(Stamp.of(file.stat()) for file in files if file.exists())
 
 
 def _find_reader(settings: Config) -> str:

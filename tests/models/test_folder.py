@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import zipfile
@@ -66,6 +67,24 @@ def test_without_a_folder_the_shipped_model_is_in_use(config: Config) -> None:
     with pytest.raises(PromotionError, match="nothing to go back to: the shipped model is in use"):
         models.rollback()
     assert not config.models.exists()
+
+
+def test_model_that_did_not_change_is_not_read_again(
+    config: Config, models: ModelsFolder, ids: list[str]
+) -> None:
+    path = models.path_of(models.promote(ids[0]))
+    data = path.read_bytes()
+    path.unlink()  # other tests have the same file
+    path.write_bytes(data)
+    before = path.stat()
+    assert find_model(config) == path
+    with path.open("r+b") as file:  # the same file, of the same size and time
+        file.write(b"another")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert find_model(config) == path
+    os.utime(path)
+    with pytest.raises(ModelError, match="is broken, or was changed"):
+        find_model(config)
 
 
 def test_promotions_are_undone_one_by_one(

@@ -11,7 +11,7 @@ from daemon.models.current import shipped_id
 from daemon.models.folder import ModelsFolder
 from daemon.models.report import Comparison, Report
 from support.barriers import check, context
-from support.daemon import SAMPLES
+from support.daemon import SAMPLES, bytes_read
 from support.factories import SURE, doubtful
 from support.models import MADE, add_model
 from support.site import Server, Site
@@ -220,3 +220,18 @@ def test_what_a_reread_changed_is_shown(browser: Browser, site: Site) -> None:
             assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
         for name in ("b" * 12 + "-digit.csv", "..%2fpredictions.csv"):
             assert server.request(f"/models/rereads/{name}").status == 404
+
+
+def test_what_a_reread_changed_is_compared_once(site: Site) -> None:
+    site.write_rows(5000)
+    size = site.table.stat().st_size
+    table = site.reread("a" * 12, {"1.png": SURE})
+    with Server(site) as server:
+        server.wait_for_rows(5000)
+        path = f"/models/rereads/{table.name}"
+        assert "doubtful before, sure now" in server.request(path).text
+        before = bytes_read(server.process.pid)
+        assert "<dd>1</dd>" in server.request(path).text
+        assert bytes_read(server.process.pid) - before < size / 10
+        site.reread("a" * 12, {"2.png": SURE})
+        assert "<dd>2</dd>" in server.request(path).text
