@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
@@ -79,13 +79,9 @@ def write(outbox: Path, limits: Limits, out: BinaryIO) -> None:
         workbook = xlsxwriter.Workbook(out, options)
         workbook.use_zip64()
         pictures = _Pictures(images, limits.pictures)
-        finals = final_rows(outbox)
-        sheets = count(1)
         try:
-            while True:
-                part = islice(finals, limits.rows)
-                if _write_sheet(workbook, f"results {next(sheets)}", part, pictures) < limits.rows:
-                    break
+            for number, finals in enumerate(_split(final_rows(outbox), limits.rows), 1):
+                _write_sheet(workbook, f"results {number}", finals, pictures)
             workbook.close()
         except FileCreateError as error:
             raise error.args[0] from None
@@ -94,13 +90,20 @@ def write(outbox: Path, limits: Limits, out: BinaryIO) -> None:
                 sheet.fh.close()  # after an error, it would hold its file's space until the exit
 
 
+def _split(finals: Iterator[FinalRow], at_most: int) -> Iterator[Iterator[FinalRow]]:
+    """Yield the rows of each sheet, which must be read before the next; at least one sheet."""
+    yield islice(finals, at_most)
+    while (first := next(finals, None)) is not None:
+        yield chain([first], islice(finals, at_most - 1))
+
+
 def _write_sheet(
     workbook: Any,  # noqa: ANN401 - xlsxwriter ships no types
     name: str,
     finals: Iterable[FinalRow],
     pictures: "_Pictures",
-) -> int:
-    """Add a sheet; return the number of its rows."""
+) -> None:
+    """Add a sheet."""
     sheet = workbook.add_worksheet(name)
     bold = workbook.add_format({"bold": True})
     centred = workbook.add_format({"valign": "vcenter"})
@@ -127,7 +130,6 @@ def _write_sheet(
     sheet.autofilter(0, 0, max(row, 1), _PICTURE_COLUMN)
     # Excel would mark each digit, which is text, with a green triangle.
     sheet.ignore_errors({"number_stored_as_text": f"A1:Z{row + 1}"})
-    return row
 
 
 def _values(final: FinalRow) -> Iterator[str | float]:

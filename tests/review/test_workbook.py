@@ -14,9 +14,11 @@ from xml.etree import ElementTree as ET
 import cv2
 import numpy as np
 import pytest
+from xlsxwriter import Workbook
 
 from daemon.errors import ConfigError
 from daemon.outbox.results import COLUMNS
+from daemon.outbox.rows import HEADER
 from daemon.records import Status, Verdict
 from daemon.review import workbook
 from support.daemon import ROOT, digitd
@@ -39,17 +41,22 @@ class Book:
     def __init__(self, data: bytes) -> None:
         self._zip = zipfile.ZipFile(io.BytesIO(data))
 
-    def sheet(self) -> ET.Element:
-        return ET.fromstring(self._zip.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - our own
+    def sheets(self) -> int:
+        names = self._zip.namelist()
+        return sum(name.startswith("xl/worksheets/sheet") for name in names)
 
-    def rows(self) -> list[dict[str, str | float]]:
+    def sheet(self, number: int = 1) -> ET.Element:
+        data = self._zip.read(f"xl/worksheets/sheet{number}.xml")
+        return ET.fromstring(data)  # noqa: S314 - our own
+
+    def rows(self, number: int = 1) -> list[dict[str, str | float]]:
         """Return the cells of each row by column: text, or numbers."""
         head, *table = [
             {
                 cell.attrib["r"].rstrip("0123456789"): self._value(cell)
                 for cell in row.iter(f"{NAMESPACE}c")
             }
-            for row in self.sheet().iter(f"{NAMESPACE}row")
+            for row in self.sheet(number).iter(f"{NAMESPACE}row")
         ]
         return [{str(head[column]): value for column, value in row.items()} for row in table]
 
@@ -141,11 +148,31 @@ def test_picture_that_is_gone_leaves_the_row(four: Site, tmp_path: Path) -> None
     assert rows[1]["image"] == "the file is gone"
 
 
-def test_rows_beyond_a_sheet_go_on_in_the_next(four: Site) -> None:
+@pytest.mark.parametrize(("at_most", "expected"), [(3, [3, 1]), (4, [4]), (2, [2, 2]), (5, [4])])
+def test_rows_beyond_a_sheet_go_on_in_the_next(
+    four: Site, at_most: int, expected: list[int]
+) -> None:
     out = io.BytesIO()
-    workbook.write(four.outbox, replace(LIMITS, rows=3), out)
-    names = zipfile.ZipFile(out).namelist()
-    assert sum(name.startswith("xl/worksheets/sheet") for name in names) == 2
+    workbook.write(four.outbox, replace(LIMITS, rows=at_most), out)
+    book = Book(out.getvalue())
+    found = [book.rows(number) for number in range(1, book.sheets() + 1)]
+    assert [len(rows) for rows in found] == expected
+    files = [row["file"] for rows in found for row in rows]
+    assert files == ["'=1+1.png", "photo.png", "<r>&.png", "minus.png"]
+
+
+def test_sheet_has_as_many_rows_as_excel_opens() -> None:
+    sheet = Workbook(io.BytesIO()).add_worksheet()
+    last = LIMITS.rows  # its first row is the header, with the number 0
+    assert sheet.write_string(last, 0, "x") == 0
+    assert sheet.write_string(last + 1, 0, "x") < 0
+
+
+def test_table_without_rows_has_a_header(site: Site) -> None:
+    site.table.write_text(HEADER)
+    out = io.BytesIO()
+    workbook.write(site.outbox, LIMITS, out)
+    assert Book(out.getvalue()).rows() == []
 
 
 def test_outbox_that_does_not_exist_writes_nothing(tmp_path: Path) -> None:
