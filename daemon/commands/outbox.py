@@ -1,5 +1,7 @@
 """The commands on an outbox: audit, results, review, retry."""
 
+import getpass
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -205,8 +207,6 @@ def review(
       digitd review --public-url https://digits.example.org/review \\
           --password-file /etc/digitd/password
     """
-    import getpass
-
     from daemon import config
     from daemon.review import server
     from daemon.review.address import Address
@@ -226,7 +226,15 @@ def review(
         if not no_browser:
             server.open_browser(url)
 
-    server.serve(settings, address, getpass.getuser(), ready)
+    server.serve(settings, address, _user_name(), ready)
+
+
+def _user_name() -> str:
+    """Return the name of this user, or the id of one without a name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return str(os.getuid())
 
 
 @click.command()

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
 from daemon.outbox.rows import csv_line
 from daemon.reading import image
-from support.daemon import STAND_IN, Daemon, digitd
+from support.daemon import DIGITD, STAND_IN, Daemon, digitd
 from support.factories import BLANK, BROKEN, SURE, doubtful, own_labels
 from support.site import Server, Site, png
 from support.waiting import until
@@ -723,3 +724,15 @@ def test_missing_metrics_say_which_setting_to_use(server: Server) -> None:
     reply = server.request("/metrics")
     assert reply.status == 404
     assert "metrics_file" in reply.text
+
+
+def test_page_is_served_by_a_user_without_a_name(site: Site) -> None:
+    nobody = ("unshare", "--user", "--map-user=54321")
+    if subprocess.run([*nobody, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no user namespaces")
+    unnamed = ("env", *(f"--unset={name}" for name in ("LOGNAME", "USER", "LNAME", "USERNAME")))
+    job_id = site.add("digit1.png", BLANK)
+    with Server(site, program=(*nobody, *unnamed, *DIGITD)) as server:
+        server.wait_for_rows(1)
+        assert server.answer(job_id, "1").status == 200
+    assert [answer.by for answer in labels.read(site.outbox)] == ["54321"]
