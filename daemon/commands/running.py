@@ -253,6 +253,8 @@ def service(
 ) -> None:
     """Print a systemd unit with this installation's paths filled in.
 
+    Warns if the user of the unit cannot run this installation.
+
     \b
     Example:
       digitd service --config /srv/digits/config.yaml > /etc/systemd/system/digitd.service
@@ -266,7 +268,7 @@ def service(
     from daemon import config
     from daemon.assets import SCHEDULER_UNIT_TEMPLATE, WORKER_UNIT_TEMPLATE
     from daemon.review.address import Address
-    from daemon.systemd.units import render_dask_unit, render_unit, review_options
+    from daemon.systemd.units import find_obstacle, render_dask_unit, render_unit, review_options
 
     if (public_url or password_file) and not (public_url and review):
         raise click.UsageError("--public-url and --password-file belong to --review")
@@ -275,6 +277,8 @@ def service(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     settings = config.load(config_file)
+    if obstacle := find_obstacle(user):
+        echo(f"digitd: {obstacle}", err=True)
     if cluster_units is None:
         options = review_options(public_url, password_file)
         unit = render_unit(settings, config_file, user, review=review, options=options)

@@ -4,6 +4,7 @@ Each is a template of ``daemon/assets`` with the installation's paths and the sa
 """
 
 import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -125,6 +126,42 @@ def render_dask_unit(template: Path, cluster: Cluster | None, user: str) -> str:
         environment="".join(f"Environment={key}={value}\n" for key, value in settings.items()),
         sandbox=_sandbox(_NOT_FOR_DASK),
     )
+
+
+def find_obstacle(user: str) -> str:
+    """Return why a user cannot run this installation; empty if nothing is in the way.
+
+    Decided by the permissions of Python, of digitd and of all folders above, without access
+    control lists. A user who does not exist yet is taken for one without groups.
+    """
+    for file in (Path(sys.executable), Path(__file__)):
+        # A link is followed through its own folders, then through those of its target.
+        for path in (file.absolute(), file.resolve()):
+            for part in (*reversed(path.parents), path):
+                if not _may_use(user, part):
+                    return (
+                        f"{part}: user {user} has no permission for it, so the service cannot "
+                        f"start {sys.executable}: install digitd below /opt with the system's "
+                        "Python"
+                    )
+    return ""
+
+
+def _may_use(user: str, path: Path) -> bool:
+    """Return whether a user may enter a folder, run a program or read another file."""
+    found = path.stat()
+    wanted = 0o1 if path.is_dir() or path == Path(sys.executable).resolve() else 0o4
+    try:
+        known = pwd.getpwnam(user)
+    except KeyError:
+        return bool(found.st_mode & wanted)
+    if known.pw_uid == 0:
+        return True
+    if known.pw_uid == found.st_uid:
+        return bool(found.st_mode >> 6 & wanted)
+    if found.st_gid in os.getgrouplist(user, known.pw_gid):
+        return bool(found.st_mode >> 3 & wanted)
+    return bool(found.st_mode & wanted)
 
 
 def _tls_options(cluster: Cluster) -> str:

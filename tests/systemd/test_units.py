@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from typing import TYPE_CHECKING
+import site
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from support.daemon import ROOT, Box, digitd, verify_unit
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NETWORK = {
     "PrivateNetwork=yes",
@@ -144,3 +146,24 @@ def test_systemd_accepts_the_units(box: Box, tmp_path: Path, name: str, option: 
     unit = tmp_path / name
     unit.write_text(digitd("service", option, "--config", box.config).stdout)
     verify_unit(unit)
+
+
+def test_service_warns_of_a_user_who_cannot_run_this_python(box: Box) -> None:
+    with TemporaryDirectory() as closed:  # mode 0700
+        venv = Path(closed) / "venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+        python = [str(venv / "bin" / "python"), "-P", "-m", "daemon"]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), *site.getsitepackages()))}
+
+        def warning(user: str) -> str:
+            command = [*python, "service", "--user", user, "--config", str(box.config)]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+            assert f"User={user}\n" in done.stdout
+            return done.stderr
+
+        for user in ("nobody", "no-such-user"):
+            said = f"digitd: {closed}: user {user} has no permission for it, so the service cannot"
+            assert warning(user).startswith(said)
+        assert warning("root") == ""
+        Path(closed).chmod(0o755)
+        assert f"{closed}: user" not in warning("nobody")
