@@ -12,10 +12,7 @@ cache=$1
 root=$cache/root
 pip="${PIP:-.venv/bin/python -m pip} --disable-pip-version-check --quiet"
 
-give_up() {
-    printf 'make system-test: %s\n' "$1" >&2
-    exit 1
-}
+. tests/system/debian.sh
 
 [ "$(id -u)" = 0 ] || give_up "needs root: it boots a container"
 for tool in debootstrap systemd-nspawn setpriv nsenter mkfs.xfs mkfs.btrfs; do
@@ -23,33 +20,11 @@ for tool in debootstrap systemd-nspawn setpriv nsenter mkfs.xfs mkfs.btrfs; do
         give_up "$tool is missing: apt-get install debootstrap systemd-container util-linux xfsprogs btrfs-progs"
 done
 
-mirror() {
-    command -v apt-get >/dev/null || give_up "no apt here: say MIRROR=<a Debian mirror> SUITE=<its suite>"
-    # shellcheck disable=SC2016 # the $(…) are apt's
-    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
-        while read -r uri release; do
-            if [ "$release" = "$1" ]; then
-                echo "$uri"
-                break
-            fi
-        done
-}
-
-packages=systemd,systemd-sysv,dbus,openssl,python3-venv
+packages=systemd,systemd-sysv,dbus,logrotate,openssl,python3-venv,rsync
 if [ "$(cat "$root/.made" 2>/dev/null)" != "$packages" ]; then
-    SUITE=${SUITE:-$(. /etc/os-release && echo "${VERSION_CODENAME:-}")}
-    MIRROR=${MIRROR:-$(mirror "$SUITE")}
-    [ -n "$MIRROR" ] || give_up "apt has no mirror of '$SUITE': say MIRROR= and SUITE="
-    if command -v apt-config >/dev/null; then
-        eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
-        export http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}"
-    fi
-    echo "Making a $SUITE root file system in $root (some minutes, once)"
-    rm -rf "$root"
     mkdir -p "$cache"
-    debootstrap --variant=minbase --include="$packages" \
-        "$SUITE" "$root" "$MIRROR" >"$cache/debootstrap.log" 2>&1 ||
-        give_up "debootstrap failed: see $cache/debootstrap.log"
+    echo "Making a Debian root file system in $root (some minutes, once)"
+    make_root "$root" "$packages" "$cache/debootstrap.log"
     echo "$packages" >"$root/.made"
 fi
 

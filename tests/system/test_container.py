@@ -1,0 +1,221 @@
+"""The image and compose.yaml, in real containers: what the README's "In a container" promises."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import io
+import logging
+import os
+import re
+import shutil
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from support.daemon import ROOT, SAMPLES
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+pytestmark = pytest.mark.timeout(400)
+
+BUILT = ROOT / "build" / "system-test" / "image"
+PORT = 8383
+OWNER = 4321
+MOST_BYTES = 560_000_000
+_SECONDS = 120.0
+
+
+class Compose:
+    """compose.yaml in a folder of its own, brought up by podman-compose."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.digits = folder / "digits"
+        self.dropped = 0
+        lines = (BUILT / "env").read_text().splitlines()
+        self._env = os.environ | dict(line.split("=", 1) for line in lines) | {"UID": str(OWNER)}
+        shutil.copy(ROOT / "compose.yaml", folder)
+
+    def __enter__(self) -> Self:
+        self.compose("up", "--detach", "--no-build")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.compose("down")
+
+    def compose(self, *arguments: str) -> str:
+        return self._run(str(BUILT / "compose" / "bin" / "podman-compose"), *arguments)
+
+    def podman(self, *arguments: str) -> str:
+        return self._run("podman", *arguments)
+
+    def _run(self, *command: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise subprocess.CalledProcessError(
+                done.returncode, command, done.stdout, done.stderr[-2000:]
+            )
+        return done.stdout
+
+    def fails(self, *arguments: str) -> bool:
+        try:
+            self.podman(*arguments)
+        except subprocess.CalledProcessError:
+            return True
+        return False
+
+    def name(self, service: str) -> str:
+        (name,) = (
+            line
+            for line in self.podman("ps", "--all", "--format", "{{.Names}}").split()
+            if re.fullmatch(rf"{self.folder.name}[-_]{service}[-_]1", line)
+        )
+        return name
+
+    def digitd(self, *arguments: str) -> str:
+        return self.podman("exec", self.name("digitd"), "digitd", *arguments)
+
+    def drop(self, files: int) -> None:
+        """Drop files as their owner does with a file manager."""
+        for _ in range(files):
+            self.dropped += 1
+            part = self.digits / f".digit{self.dropped}.png"
+            shutil.copy(SAMPLES / f"digit{1 + self.dropped % 12}.png", part)
+            os.chown(part, OWNER, OWNER)
+            part.rename(self.digits / "inbox" / f"digit{self.dropped}.png")
+
+    def rows(self) -> list[dict[str, str]]:
+        table = self.digits / "outbox" / "predictions.csv"
+        text = table.read_text() if table.exists() else ""
+        return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+
+    def has_more_rows_than(self, count: int) -> bool:
+        return len(self.rows()) > count
+
+    def check_all(self) -> None:
+        """Check that each dropped file has one row, and run the audit."""
+        until(lambda: len(self.rows()) >= self.dropped, "a row each", _SECONDS)
+        assert len({row["file"] for row in self.rows()}) == len(self.rows()) == self.dropped
+        until(lambda: f"{self.dropped} files, 0 in work" in self.digitd("audit"), "all published")
+
+    def request(self, path: str, host: str = f"127.0.0.1:{PORT}") -> tuple[int, str | None]:
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
+        try:
+            connection.request("GET", path, headers={"Host": host})
+            response = connection.getresponse()
+            return response.status, response.headers["Set-Cookie"]
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    if (BUILT / "skipped").exists():
+        pytest.skip((BUILT / "skipped").read_text().strip())
+    assert (BUILT / "env").exists(), "run `make system-test`, which builds the image"
+    compose = Compose(tmp_path_factory.mktemp("digits"))
+    began = time.monotonic()
+    with compose:
+        until((compose.digits / "inbox").is_dir, "the inbox", _SECONDS)
+        compose.drop(1)
+        until(lambda: bool(compose.rows()), "a row", _SECONDS)
+        log.info("%.1f s from `podman-compose up` to the first row", time.monotonic() - began)
+        yield compose
+
+
+def test_image_is_small_and_has_nothing_of_the_machine_that_built_it(running: Compose) -> None:
+    size = int(running.podman("image", "inspect", "--format", "{{.Size}}", "localhost/digitd"))
+    log.info("the image has %.0f MB", size / 1e6)
+    assert size <= MOST_BYTES
+    name = running.name("digitd")
+    assert running.fails("exec", name, "/opt/digitd/bin/python", "-c", "import tensorflow")
+    # The mount points of the build are empty.
+    assert running.podman("exec", name, "sh", "-c", "cat /etc/pip.conf /run/pip.crt || true") == ""
+    assert "PIP_" not in running.podman("image", "inspect", "localhost/digitd")
+
+
+def test_dropped_files_are_read_as_the_owner_of_the_folder(running: Compose) -> None:
+    running.drop(20)
+    running.check_all()
+    assert {row["status"] for row in running.rows()} == {"ok"}
+    found = [running.digits, *running.digits.rglob("*")]
+    assert {path.stat().st_uid for path in found} == {OWNER}
+
+
+def test_container_can_write_its_folder_only(running: Compose) -> None:
+    name = running.name("digitd")
+    assert not running.fails("exec", f"--user={OWNER}", name, "touch", "/digits/x")
+    for place in ("/x", "/opt/digitd/x", "/usr/x"):
+        assert running.fails("exec", name, "touch", place), place
+    state = running.podman("exec", name, "cat", "/proc/1/status")
+    assert f"Uid:\t{OWNER}\t{OWNER}\t{OWNER}\t{OWNER}\n" in state
+    assert "CapEff:\t0000000000000000\n" in state
+    assert "NoNewPrivs:\t1\n" in state
+
+
+def test_page_answers_on_the_loopback_address(running: Compose) -> None:
+    def url() -> str:
+        found = re.search(r"http://\S+", running.podman("logs", running.name("review")))
+        return found[0] if found else ""
+
+    until(lambda: bool(url()), "the URL", _SECONDS)
+    assert url().startswith(f"http://127.0.0.1:{PORT}/?token=")
+    status, cookie = running.request(url().partition(str(PORT))[2])
+    assert status == 303
+    assert cookie is not None
+    assert "SameSite=strict" in cookie
+    assert running.request("/")[0] == 401
+    assert running.request("/", host="digits.example.org")[0] == 403
+    assert running.request("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("service", ["digitd", "review"])
+def test_health_check_tells_whether_the_service_runs(running: Compose, service: str) -> None:
+    name = running.name(service)
+    until(lambda: not running.fails("healthcheck", "run", name), "healthy", _SECONDS)
+    running.podman("stop", name)
+    assert running.fails("healthcheck", "run", name)
+    if service == "digitd":
+        assert running.request("/healthz")[0] == 503
+    running.podman("start", name)
+    until(lambda: not running.fails("healthcheck", "run", name), "healthy again", _SECONDS)
+
+
+def test_health_check_fails_while_digitd_is_not_running(running: Compose) -> None:
+    """The container runs, but another process than digitd is in it."""
+    image = ("--volume", f"{running.digits}:/digits", "localhost/digitd")
+    running.podman("stop", running.name("digitd"))
+    check = ("run", "--rm", "--network=none", *image, "status")
+    assert running.fails(*check)
+    running.podman("start", running.name("digitd"))
+    until(lambda: not running.fails(*check), "running again", _SECONDS)
+
+
+def test_kill_and_restart_lose_nothing(running: Compose) -> None:
+    name = running.name("digitd")
+    for stop in (("kill", "--signal=KILL"), ("restart",), ("kill", "--signal=KILL")):
+        already = len(running.rows())
+        running.drop(60)
+        until(partial(running.has_more_rows_than, already), "the first rows", _SECONDS)
+        running.podman(*stop, name)
+        running.drop(20)
+        if stop[0] == "kill":
+            running.podman("start", name)
+    running.check_all()
