@@ -28,6 +28,7 @@ class Machine:
 
     def __init__(self, root: Path, binds: Mapping[Path, str], log: Path) -> None:
         """Boot a temporary copy of ``root`` with ``binds``; the console goes to ``log``."""
+        self._binds = binds
         self._log = log
         with log.open("wb") as console:
             self._nspawn = subprocess.Popen(
@@ -75,6 +76,10 @@ class Machine:
             shown = " ".join(map(str, command))
             raise CommandError(f"{shown}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def outside(self, bound: str) -> Path:
+        """Return the host's path of a bound folder."""
+        return next(source for source, target in self._binds.items() if target == bound)
 
     def succeeds(self, *command: str | Path, user: str = "root") -> bool:
         """Return whether a command exits with 0."""

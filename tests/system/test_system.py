@@ -41,9 +41,9 @@ STRANGER = 65534
 PRIORITY_WARNING, PRIORITY_INFO = "4", "6"
 
 
-def readme_commands(title: str) -> str:
-    """Return the commands in a section of the README, verbatim."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def readme_commands(title: str, page: str = "README.md") -> str:
+    """Return the commands in a section of a page, verbatim."""
+    text = (ROOT / page).read_text(encoding="utf-8")
     section = text.partition(f"# {title}\n")[2].partition("\n#")[0]
     commands = re.search(r"```(?:sh)?\n(.*?)```", section, re.DOTALL)
     assert commands is not None
@@ -160,6 +160,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     )
     for name in ("pyproject.toml", "requirements.lock", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "docs" / "man", source / "docs" / "man")
+    shutil.copy(ROOT / "docs" / "logrotate.conf", source / "docs")
     binds = {
         folder / "srv": "/srv",
         BUILT / "wheels": "/wheels",
@@ -171,10 +173,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def installed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def installed(machine: Machine) -> Site:
     """Run the README's commands in a copy of the checkout; the index is a folder of wheels."""
     run_script(machine, readme_commands("As a service"))
-    return Site(machine, tmp_path_factory.getbasetemp() / "machine0" / "srv" / "digits")
+    return Site(machine, machine.outside("/srv") / "digits")
 
 
 @pytest.fixture
