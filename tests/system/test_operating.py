@@ -95,7 +95,8 @@ def test_backup_of_a_running_digitd_is_restored_whole(site: Site) -> None:
     rows = site.rows()
     names = {row["file"] for row in rows}
     assert set(before) <= names
-    log.info("%d files, %d rows after a restore", len(names), len(rows))
+    assert len(names) == len(rows), "a file was read twice"
+    log.info("%d of %d files in the backup", len(names), len(site.dropped))
     for row in rows:
         original = site.outbox / row["original"]
         assert original.read_bytes() == site.dropped[row["file"]]
