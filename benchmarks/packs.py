@@ -305,7 +305,7 @@ def _numbers(held: Sequence[Drawings], seed: int, work: Path) -> Iterator[_Image
     rng = np.random.default_rng((seed, 3))
     made = 0
     while made < _NUMBERS:
-        ink, symbols = composer.write(rng)
+        ink, symbols, _ = composer.write(rng)
         text = line.spell(symbols)
         if len(text) <= _LONGEST and is_number(text):
             made += 1

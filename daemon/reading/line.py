@@ -25,6 +25,7 @@ from daemon.reading.pixels import halve
 from daemon.records import DIGITS, Symbol
 
 HEIGHT = 32  # of a strip, px
+SIDE = 8  # black columns of it at the left, and at least as many at the right
 # Columns of a strip for each time step of the network. CTC needs a step between two symbols that
 # are the same, and two ones that touch are 4 px apart.
 STEP = 2
@@ -77,7 +78,6 @@ class LineReading:
 
 
 _INK_HEIGHT = 26  # of the writing in a strip, px
-_SIDE = 8  # black columns at the left, and at least as many at the right
 ROUND = 32  # a strip's width is a multiple of this, so that there are few of them
 _WIDEST = 1024
 # A page is halved until the line is less high than this, px.
@@ -160,7 +160,7 @@ def fit(ink: Floats) -> Bytes:
     line = find_line(ink > FAINT)
     length = line.columns.stop - line.columns.start
     down = _FINER * _INK_HEIGHT / line.height
-    across = min(down, _FINER * (_WIDEST - 2 * _SIDE) / length)
+    across = min(down, _FINER * (_WIDEST - 2 * SIDE) / length)
     size = max(1, round(length * across)), _FINER * _INK_HEIGHT
     to_fine = np.array(
         (
@@ -176,11 +176,11 @@ def fit(ink: Floats) -> Bytes:
     shrink = _INK_HEIGHT / max(len(fine), _FLATTEST * stroke)
     high, wide = (max(1, round(side * shrink)) for side in fine.shape)
     small = cv2.resize(fine, (wide, high), interpolation=cv2.INTER_AREA)
-    width = pad_width(_SIDE + wide)
+    width = pad_width(SIDE + wide)
     pixels = np.zeros((HEIGHT, width), np.uint8)
     top = (HEIGHT - high) // 2
     scaled = np.minimum(small * (255 / max(float(small.max()), CORE)), 255)
-    pixels[top : top + high, _SIDE : _SIDE + wide] = np.rint(scaled)
+    pixels[top : top + high, SIDE : SIDE + wide] = np.rint(scaled)
     return pixels
 
 
@@ -192,7 +192,7 @@ _TEXTS = 6  # the most probable texts that are compared: the beam of the search
 
 def pad_width(end: int) -> int:
     """Return the width of a strip whose ink ends before a column, px."""
-    return -(-(end + _SIDE) // ROUND) * ROUND
+    return -(-(end + SIDE) // ROUND) * ROUND
 
 
 def decode(logits: NDArray[np.float32]) -> LineReading:

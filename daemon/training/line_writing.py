@@ -10,36 +10,50 @@ from daemon.reading.glyph import Bytes, Floats, bounding_box
 
 TALL = 40  # height of a digit while strips are composed, px; in the strip it has 26
 _DROP = 24  # px of the canvas above and below a digit
-_CLEAN = 0.35  # share of the inks that nothing happens to
+START = 20  # the column at which a line of writing begins, px
+_CLEAN = 0.25  # share of the inks that nothing happens to
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """How far apart the symbols of a text are, as shares of a digit's height."""
+    """How far apart the symbols of a text are, as shares of a digit's height.
+
+    Attributes:
+        least: the least distance.
+        most: the most.
+        is_touching: whether it is that between the nearest pixels, and not between the boxes.
+        cell: width of a box on a form, one for each symbol; 0 if there is none.
+    """
 
     least: float
     most: float
     is_touching: bool
+    cell: float = 0.0
 
     def choose(self, rng: Generator) -> float:
         """Return a gap, px."""
         return float(rng.uniform(self.least, self.most)) * TALL
 
 
+# How numbers are spaced, and how often; _BOXED of them are written into boxes.
+_GAPS = (
+    (0.27, Gap(0.12, 0.45, is_touching=False)),
+    (0.14, Gap(0.02, 0.18, is_touching=False)),
+    (0.14, Gap(0.02, 0.18, is_touching=True)),
+    (0.27, Gap(-0.08, 0.03, is_touching=True)),
+    (0.04, Gap(-0.12, 0.0, is_touching=True)),
+    (0.1, Gap(0.3, 0.9, is_touching=False)),
+    (0.04, Gap(0.6, 1.8, is_touching=False)),
+)
+_BOXED = 0.12
+
+
 def choose_gap(rng: Generator) -> Gap:
     """Return how a number is spaced: apart, close, touching, in boxes."""
-    kind = rng.random()
-    if kind < 0.32:
-        return Gap(0.12, 0.45, is_touching=False)
-    if kind < 0.6:
-        return Gap(0.02, 0.18, is_touching=bool(rng.random() < 0.5))
-    if kind < 0.84:
-        return Gap(-0.08, 0.03, is_touching=True)
-    if kind < 0.87:
-        return Gap(-0.12, 0.0, is_touching=True)
-    if kind < 0.96:
-        return Gap(0.3, 0.9, is_touching=False)
-    return Gap(0.6, 1.8, is_touching=False)
+    if rng.random() < _BOXED:
+        return Gap(0.0, 0.0, is_touching=False, cell=float(rng.uniform(0.85, 1.7)))
+    shares = [share for share, _ in _GAPS]
+    return _GAPS[int(rng.choice(len(_GAPS), p=shares))][1]
 
 
 class Canvas:
@@ -47,19 +61,14 @@ class Canvas:
 
     def __init__(self, symbols: int) -> None:
         self._pixels = np.zeros((TALL + 2 * _DROP, 200 + 130 * symbols), np.uint8)
-        self._end = 20  # the right edge of the ink
-        self._edge = np.full(len(self._pixels), 20)  # the same in each row
+        self._end = START  # the right edge of the ink
+        self._edge = np.full(len(self._pixels), START)  # the same in each row
 
     def add(self, ink: Bytes, gap: float, size: float, drift: float, *, touching: bool) -> None:
         """Add a symbol; its gap is that between the boxes, or the smallest in a row of pixels."""
-        height, width = ink.shape
-        high = int(np.clip(round(height * size), 3, len(self._pixels)))
-        wide = max(2, round(width * size))
-        ink = cv2.resize(ink, (wide, high), interpolation=cv2.INTER_LINEAR)
-        # Digits stand on the line; a mark's canvas reaches as far below it as above.
-        below = (height - TALL) / 2
-        bottom = int(np.clip(_DROP + TALL + below + drift, high, len(self._pixels)))
-        top = bottom - high
+        ink, top = self._scale(ink, size, drift)
+        high, wide = ink.shape
+        bottom = top + high
         left = self._end + round(gap)
         core = ink > 100
         rows = core.any(axis=1)
@@ -72,10 +81,30 @@ class Canvas:
             # A thin digit must not vanish in the curve of its neighbour.
             left = max(left, self._end - round(0.3 * min(wide, 0.6 * TALL)))
         left = max(4, left)
-        there = self._pixels[top:bottom, left : left + wide]
-        np.maximum(there, ink, out=there)
+        self._put(ink, top, left)
         last = np.where(rows, left + wide - core[:, ::-1].argmax(axis=1), 0)
         np.maximum(self._edge[top:bottom], last, out=self._edge[top:bottom])
+
+    def add_at(self, ink: Bytes, middle: float, size: float, drift: float) -> None:
+        """Add a symbol around a column."""
+        ink, top = self._scale(ink, size, drift)
+        self._put(ink, top, max(4, round(middle - ink.shape[1] / 2)))
+
+    def _scale(self, ink: Bytes, size: float, drift: float) -> tuple[Bytes, int]:
+        """Return a symbol as large as it is written, and the row of its top."""
+        height, width = ink.shape
+        high = int(np.clip(round(height * size), 3, len(self._pixels)))
+        wide = max(2, round(width * size))
+        scaled = cv2.resize(ink, (wide, high), interpolation=cv2.INTER_LINEAR)
+        # Digits stand on the line; a mark's canvas reaches as far below it as above.
+        below = (height - TALL) / 2
+        bottom = int(np.clip(_DROP + TALL + below + drift, high, len(self._pixels)))
+        return scaled, bottom - high
+
+    def _put(self, ink: Bytes, top: int, left: int) -> None:
+        high, wide = ink.shape
+        there = self._pixels[top : top + high, left : left + wide]
+        np.maximum(there, ink, out=there)
         self._end = max(self._end, left + wide)
 
     def ink(self) -> Bytes:
@@ -133,8 +162,8 @@ def draw_mark(character: str, stroke: float, rng: Generator) -> Bytes:
         y = base - rng.uniform(0.35, 0.65) * TALL
         lines((x - length / 2, y + tilt), (x, y + rng.normal(0, 1)), (x + length / 2, y - tilt))
     else:  # a slash: longer than a 1, or it could be one
-        length = rng.uniform(1.05, 1.6) * TALL
-        lean = rng.uniform(0.2, 0.8)
+        length = rng.uniform(1.08, 1.6) * TALL
+        lean = rng.uniform(0.25, 0.8)
         y = base - TALL / 2
         lines(
             (x - lean * length / 2, y + length / 2),
@@ -213,7 +242,7 @@ def degrade(ink: Floats, rng: Generator) -> Floats:
         ink = cv2.dilate(ink, np.ones((3, 3) if pen < 0.06 else (2, 2), np.uint8))
     elif pen < 0.22:
         ink = cv2.erode(ink, np.ones((2, 2), np.uint8))
-    if rng.random() < 0.2:
+    if rng.random() < 0.25:
         _leave_residues(ink, rng)
     if rng.random() < 0.1:
         _tear(ink, rng)
@@ -275,16 +304,18 @@ def _leave_residues(ink: Floats, rng: Generator) -> None:
     top, bottom, left, right = bounding_box((ink > 0.4).astype(np.uint8))
     kind = rng.random()
     shade = float(rng.uniform(0.15, 0.9))
-    if kind < 0.35:  # short pieces of a rule or of a box's lower and upper side
+    if kind < 0.3:  # short pieces of a rule or of a box's lower and upper side
         for _ in range(int(rng.integers(1, 4))):
             y = int(rng.choice((top, bottom)) + rng.normal(0, 2))
             x = int(rng.integers(left, right))
             end = x + int(rng.uniform(0.1, 0.6) * TALL)
             cv2.line(ink, (x, y), (end, y), shade, int(rng.integers(1, 3)))
-    elif kind < 0.7:
+    elif kind < 0.5:
         for _ in range(int(rng.integers(1, 6))):
             at = int(rng.integers(left, right)), int(rng.integers(top, bottom))
             cv2.circle(ink, at, int(rng.integers(0, 2)), shade, -1)
+    elif kind < 0.75:
+        _leave_dots(ink, (bottom, left, right), shade, rng)
     else:  # a short piece of something at an end, well away from the text
         x = right + int(rng.uniform(0.1, 0.4) * TALL) if rng.random() < 0.5 else left - 6
         if 2 < x < width - 3:
@@ -292,6 +323,63 @@ def _leave_residues(ink: Floats, rng: Generator) -> None:
             cv2.line(
                 ink, (x, y), (x + int(rng.integers(-1, 2)), y + int(rng.integers(2, 9))), shade, 2
             )
+
+
+def _leave_dots(ink: Floats, under: tuple[int, int, int], shade: float, rng: Generator) -> None:
+    """Leave some dots of a dotted line under writing, of which the bottom and the sides are given.
+
+    Args:
+        ink: (h, w) float32, changed in place.
+        under: the row below the writing, and its first and its last column.
+        shade: of the dots.
+        rng: the random generator.
+    """
+    bottom, left, right = under
+    y = bottom + rng.uniform(-0.04, 0.2) * TALL
+    kept = rng.uniform(0.2, 1.0)
+    radius = rng.uniform(0.8, 2.5)
+    for x in np.arange(left, right, max(3 * radius, rng.uniform(0.12, 0.4) * TALL)):
+        if rng.random() < kept:
+            at = round(float(x) * 8), round(float(y + rng.normal(0, 0.4)) * 8)
+            cv2.circle(ink, at, round(radius * 8), shade, -1, cv2.LINE_AA, 3)
+
+
+def leave_sides(ink: Bytes, sides: Floats, rng: Generator) -> Bytes:
+    """Return ink with what the eye leaves of the sides of boxes: whole ones, and corners.
+
+    Args:
+        ink: (h, w) uint8, of a ``Canvas``.
+        sides: (N,) their columns.
+        rng: the random generator.
+    """
+    left_over = ink.copy()
+    top = _DROP - rng.uniform(0.0, 0.4) * TALL
+    bottom = _DROP + TALL + rng.uniform(0.0, 0.4) * TALL
+    shade, thick = float(rng.uniform(60, 255)), int(rng.integers(1, 4))
+    kept = rng.uniform(0.1, 0.6)
+    for x in sides:
+        if not 2 < x < ink.shape[1] - 3 or rng.random() > kept:
+            continue
+        start, end = top, bottom
+        if rng.random() < 0.4:  # a part of it
+            start, end = np.sort(rng.uniform(top, bottom, 2))
+        corners = [(x, start), (x, end)]
+        corner = rng.uniform(-0.3, 0.3) * TALL
+        if start == top and rng.random() < 0.3:
+            corners = [(x + corner, top), *corners]
+        if end == bottom and rng.random() < 0.3:
+            corners = [*corners, (x + corner, bottom)]
+        points = np.rint(np.array(corners) * 8).astype(np.int32)
+        cv2.polylines(
+            left_over,
+            [points],
+            isClosed=False,
+            color=shade,
+            thickness=thick,
+            lineType=cv2.LINE_AA,
+            shift=3,
+        )
+    return np.maximum(ink, left_over)
 
 
 def _tear(ink: Floats, rng: Generator) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import compress
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,21 +18,25 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from daemon.reading import litert
+from daemon.reading import line, litert
 from daemon.reading.eye import Count
 from daemon.reading.glyph import Bytes
 from daemon.reading.scan import detect_line
-from daemon.training import line_writing, pages, strips
+from daemon.training import line_writing, marks, pages, strips
 from daemon.training.processes import open_processes
-from daemon.training.strips import Composer, StripBatch, load_pool
+from daemon.training.strips import Composer, StripBatch, Written, load_pool
 from daemon.training.writing import Writing
 
 PAGES = 250  # in a unit of work
 _DRAWN = 0.35  # share of the pages that are drawings; the others are paper
 _NEIGHBOURED = 0.5  # share of the sheets of paper that may have neighbours which the edge cuts
+_UNDERLINED = 0.12  # share of the numbers that have a line or dots under them
 # A strip is learnt from if so much of the writing was found, so much of each piece of it, and so
 # little else, as a share of it. Of a strip without its comma the reader would learn to invent one.
 _FOUND, _OF_EACH, _ELSE = 0.85, 0.4, 0.3
+# How much a strip is changed each time: standard deviations of the logarithm of its width, and of
+# its slant.
+_STRETCH, _SLANT = 0.07, 0.08
 _HALF = 127
 
 
@@ -60,8 +65,12 @@ class ShownStrips:
             yield self.columns[:, end - width : end], text[text >= 0].tolist()
 
     def draw_batches(self, rng: Generator) -> list[StripBatch]:
-        """Return the strips that were found in batches, in random order."""
-        return strips.batch_by_width(compress(self, self.is_found), rng)
+        """Return the strips that were found, each a little changed, in random order in batches."""
+        found = compress(self, self.is_found)
+        changed = [(_change(strip, rng), symbols) for strip, symbols in found]
+        return strips.batch_by_width(
+            [each for each in changed if strips.has_room(each[1], each[0].shape[1])], rng
+        )
 
 
 def gather(
@@ -112,6 +121,30 @@ def gather(
         return ShownStrips(**stored)
 
 
+def _change(strip: Bytes, rng: Generator) -> Bytes:
+    """Return a strip, (32, W) uint8, stretched, slanted, thickened or thinned a little.
+
+    There are so few strips that the line reader would learn them by heart.
+    """
+    stretch, slant = np.exp(rng.normal(0, _STRETCH)), rng.normal(0, _SLANT)
+    reach = abs(slant) * line.HEIGHT / 2
+    end = int(np.flatnonzero(strip.any(axis=0))[-1]) + 1
+    side, middle = line.SIDE, line.HEIGHT / 2
+    width = line.pad_width(ceil(side + (end - side) * stretch + 2 * reach))
+    to = np.array(((stretch, slant, side - side * stretch - slant * middle + reach), (0, 1, 0)))
+    changed = cv2.warpAffine(strip, to, (width, line.HEIGHT))
+    kind = rng.random()
+    kernel = np.ones((2, 1) if rng.random() < 0.5 else (1, 2), np.uint8)
+    if kind < 0.15:
+        changed = cv2.dilate(changed, kernel)
+    elif kind < 0.3:
+        changed = cv2.erode(changed, kernel)
+    elif kind < 0.45:
+        changed = cv2.GaussianBlur(changed, (0, 0), float(rng.uniform(0.4, 0.9)))
+    changed = cv2.convertScaleAbs(changed, alpha=rng.uniform(0.75, 1.25))
+    return changed if changed.any() else strip
+
+
 # Once in each worker process.
 _load_eye = lru_cache(maxsize=1)(litert.load_eye)
 _load_composer = lru_cache(maxsize=1)(
@@ -135,8 +168,9 @@ def _show_unit(pool: Path, eye: bytes, seed: int, distorts: bool, number: int) -
     rng = np.random.default_rng((seed, number))
     shown = []
     for _ in range(PAGES):
-        ink, symbols = composer.write(rng)
-        page = _compose_page(ink, len(symbols), composer, rng)
+        written = composer.write(rng)
+        symbols = written.symbols
+        page = _compose_page(written, composer, rng)
         found = detect_line(segment, page.pixels)
         strip = found.strip.pixels
         if strip.any() and strips.has_room(symbols, strip.shape[1]):
@@ -145,12 +179,14 @@ def _show_unit(pool: Path, eye: bytes, seed: int, distorts: bool, number: int) -
     return shown
 
 
-def _compose_page(
-    ink: Bytes, symbols: int, composer: Composer, rng: Generator
-) -> pages.SyntheticPage:
-    count = Count.ONE if symbols == 1 else Count.SEVERAL
-    writing = Writing(ink, count, tall=float(line_writing.TALL))
-    if rng.random() < _DRAWN:
+def _compose_page(written: Written, composer: Composer, rng: Generator) -> pages.SyntheticPage:
+    count = Count.ONE if len(written.symbols) == 1 else Count.SEVERAL
+    sides = written.sides
+    cells = None if sides is None else np.stack((sides[:-1], sides[1:]), axis=1)
+    writing = Writing(written.ink, count, cells=cells, tall=float(line_writing.TALL)).crop()
+    if rng.random() < _UNDERLINED:
+        writing = marks.underline(writing, rng)
+    if cells is None and rng.random() < _DRAWN:
         return pages.compose_drawing(writing, rng)
     others = composer.choose_inks(3, rng) if rng.random() < _NEIGHBOURED else []
     return pages.compose_paper(writing, others, [], rng)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from daemon.errors import DataError
 from daemon.reading import line
-from daemon.reading.glyph import Bytes, bounding_box, measure_stroke
+from daemon.reading.glyph import Bytes, Floats, bounding_box, measure_stroke
 from daemon.records import DIGITS
 from daemon.training import ink_sources, line_writing, number_texts, pens
 from daemon.training.ink_sources import NOT_A_DIGIT, InkUnit
@@ -42,10 +42,27 @@ _TURN, _SLANT, _WIDTH, _BEND = 0.06, 0.08, 0.1, 0.9
 _FIELDS = 512  # of displacements, which are generated once
 _VISIBLE = 50  # pixels of an ink that are brighter are in its box
 _ROOM = 5  # px around an ink that is distorted
+# Share of the strips without boxes that are in one box, and of those in boxes of which the eye has
+# left something.
+_IN_ONE_BOX, _SIDES_LEFT = 0.1, 0.4
 _FAINTEST = 0.2  # an ink must be brighter than this somewhere
 UNIT = 1024  # strips in a unit of work
 _AHEAD = 4  # units that are composed ahead of training
 COLUMNS = 8192  # of the strips in a batch, together
+
+
+class Written(NamedTuple):
+    """A text that is written on a line.
+
+    Attributes:
+        ink: (h, w) uint8, white on black.
+        symbols: the classes of its symbols.
+        sides: (N,) the columns of the sides of its boxes, if it is written into boxes.
+    """
+
+    ink: Bytes
+    symbols: list[int]
+    sides: Floats | None = None
 
 
 class StripBatch(NamedTuple):
@@ -189,7 +206,11 @@ class Composer:
     def compose(self, rng: Generator) -> tuple[Bytes, list[int]]:
         """Compose one strip; returns its pixels, (32, W) uint8, and its symbols' classes."""
         while True:
-            written, symbols = self.write(rng)
+            written, symbols, sides = self.write(rng)
+            if sides is None and rng.random() < _IN_ONE_BOX:
+                sides = _stand_beside(written, rng)
+            if sides is not None and rng.random() < _SIDES_LEFT:
+                written = line_writing.leave_sides(written, sides, rng)
             ink = line_writing.degrade(written / np.float32(255), rng)
             if float(ink.max()) > _FAINTEST:
                 strip = line.fit(ink)
@@ -201,12 +222,8 @@ class Composer:
         chosen = rng.integers(len(self._pool.labels), size=count)
         return [self._pool.pixels[which, :, : self._pool.widths[which]] for which in chosen]
 
-    def write(self, rng: Generator) -> tuple[Bytes, list[int]]:
-        """Write a text along a line.
-
-        Returns:
-            (h, w) uint8, white on black, and the classes of the symbols.
-        """
+    def write(self, rng: Generator) -> Written:
+        """Write a text along a line."""
         text = number_texts.choose(rng)
         group = int(rng.choice(len(self._shares), p=self._shares))
         is_mixed = rng.random() < _MIXED
@@ -214,6 +231,8 @@ class Composer:
         size = 1.0
         symbols: list[int] = []
         canvas = line_writing.Canvas(len(text))
+        cell = gap.cell * TALL
+        sides = line_writing.START + cell * np.arange(len(text) + 1)
         stroke = 4.0
         wave = rng.normal(0, 0.03) if rng.random() < 0.5 else 0.0
         for index, character in enumerate(text):
@@ -227,11 +246,15 @@ class Composer:
             else:
                 ink = line_writing.draw_mark(character, stroke * rng.uniform(0.8, 1.3), rng)
                 size = 1.0
-            canvas.add(ink, gap.choose(rng), size, drift, touching=gap.is_touching)
+            if cell:
+                middle = sides[index : index + 2].mean() + rng.normal(0, 0.07) * cell
+                canvas.add_at(ink, float(middle), size, drift)
+            else:
+                canvas.add(ink, gap.choose(rng), size, drift, touching=gap.is_touching)
             kind = line.ALPHABET.find(character) if character not in "xX" else line.OTHER
             if kind != line.OTHER or symbols[-1:] != [line.OTHER]:
                 symbols.append(kind)
-        return canvas.ink(), symbols
+        return Written(canvas.ink(), symbols, sides if cell else None)
 
     def _choose_ink(
         self, character: str, group: int, stroke: float | None, rng: Generator
@@ -279,6 +302,13 @@ class Composer:
         if top == bottom:
             return ink
         return cv2.resize(moved[top:bottom, left:right], (right - left, TALL))
+
+
+def _stand_beside(ink: Bytes, rng: Generator) -> NDArray[np.float64]:
+    """Return the columns of the sides of a box around ink, (2,)."""
+    *_, left, right = bounding_box(ink > _VISIBLE)
+    away = rng.uniform(0.05, 0.5, 2) * TALL
+    return np.array((left - away[0], right + away[1]))
 
 
 def _draw_fields(shape: tuple[int, int], rng: Generator) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ from daemon.training import (
     eye_batches,
     glyph_batches,
     ink_sources,
+    line_writing,
     pens,
     report,
     strips,
@@ -178,12 +179,40 @@ def test_each_unit_of_strips_is_repeatable_and_differs_from_the_next(trained: Ru
         assert needed.max() <= pixels.shape[2] // line.STEP
 
 
+def test_numbers_are_written_into_boxes_too(trained: Run) -> None:
+    composer = strips.Composer(strips.load_pool(next(trained.folder.glob("inks-*.npz"))))
+    written = [composer.write(np.random.default_rng(seed)) for seed in range(200)]
+    boxed = [each for each in written if each.sides is not None]
+    assert 5 < len(boxed) < 60
+    for ink, symbols, sides in boxed:
+        assert sides is not None
+        if line.OTHER not in symbols:  # several of these may be one symbol
+            assert len(sides) == len(symbols) + 1
+        middles = (sides[:-1] + sides[1:]) / 2
+        inked = np.flatnonzero((ink > 60).any(axis=0))
+        reach = 32 + 0.3 * np.diff(sides)[0]  # half of the widest ink, and how far it may be off
+        assert np.abs(inked[:, None] - middles).min(axis=1).max() < reach
+
+
+def test_what_is_left_of_boxes_hides_no_ink() -> None:
+    ink = np.zeros((88, 200), np.uint8)
+    ink[30:60, 90:110] = 255
+    sides = np.array((40.0, 160.0))
+    rng = np.random.default_rng(0)
+    left = [line_writing.leave_sides(ink, sides, rng) for _ in range(40)]
+    assert all((each >= ink).all() for each in left)
+    columns = [np.flatnonzero((each > ink).any(axis=0)) for each in left]
+    assert any(each.size for each in columns)
+    near = [np.abs(each[:, None] - sides).min(axis=1).max() for each in columns if each.size]
+    assert max(near) < 16  # a corner is at most 0.3 of a digit's 40 px
+
+
 def test_inks_are_distorted_where_that_is_asked_for(trained: Run) -> None:
     pool = strips.load_pool(next(trained.folder.glob("inks-*.npz")))
     plain, distorts = strips.Composer(pool), strips.Composer(pool, distorts=True)
     for seed in range(20):
-        ink, symbols = plain.write(np.random.default_rng(seed))
-        other, same = distorts.write(np.random.default_rng(seed))
+        ink, symbols, _ = plain.write(np.random.default_rng(seed))
+        other, same, _ = distorts.write(np.random.default_rng(seed))
         assert same == symbols
         assert other.tobytes() != ink.tobytes()
         assert 0.4 < np.count_nonzero(other) / np.count_nonzero(ink) < 2.5
