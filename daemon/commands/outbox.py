@@ -264,7 +264,7 @@ def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> Non
     settings = config.load(config_file)
     status = 0
     for given in list_failed(settings.outbox) if everything else names:
-        name = given.removeprefix(f"{FAILED}/")
+        name = _name_failed(given, settings.outbox / FAILED)
         try:
             inbox_name = retry_file(settings, name)
             echo(f"{name}: put back into the inbox as {inbox_name}")
@@ -272,3 +272,11 @@ def retry(config_file: Path, names: tuple[str, ...], *, everything: bool) -> Non
             echo(f"digitd: {error}", err=True)
             status = EX_FOUND_WRONG
     sys.exit(status)
+
+
+def _name_failed(given: str, folder: Path) -> str:
+    """Return the name in ``failed/`` of a file that may be given by its path."""
+    path = Path(given).absolute()
+    if path.is_relative_to(folder):
+        return str(path.relative_to(folder))
+    return given.removeprefix(f"{folder.name}/")

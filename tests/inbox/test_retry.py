@@ -55,9 +55,9 @@ def test_all_files_are_put_back_and_read_as_new_files(box: Box) -> None:
     }
 
 
-@pytest.mark.parametrize("given", ["digit7.png", "failed/digit7.png"])
+@pytest.mark.parametrize("given", ["digit7.png", "failed/digit7.png", "{outbox}/failed/digit7.png"])
 def test_one_file_is_put_back(box: Box, given: str) -> None:
-    assert run_retry(box, given)[0] == 0
+    assert run_retry(box, given.format(outbox=box.outbox))[0] == 0
     assert (box.inbox / "digit7.png").read_bytes() == BAD
     assert len(list_failed(box.outbox)) == 1
 
