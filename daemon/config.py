@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -51,6 +51,20 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _range(default: float | None, what: str, least: float, most: float, otherwise: str = "") -> Any:  # noqa: ANN401 - as pydantic's Field
+    """Return a field for a number in a range, and a description of it that names both ends."""
+    text = f"{what} from {least} to {most}{otherwise}"
+    return Field(default, ge=least, le=most, description=text)
+
+
+def _above_zero(default: float | None, what: str, most: float, otherwise: str = "") -> Any:  # noqa: ANN401 - as pydantic's Field
+    """Return a field for a number that is not 0, and its description."""
+    text = f"{what} above 0, at most {most}{otherwise}"
+    return Field(default, gt=0, le=most, description=text)
+
+
+_MOST_WORKERS = 64
+_SECONDS = "a number of seconds"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AsPath = Annotated[Path, BeforeValidator(_as_path)]
 
@@ -95,27 +109,19 @@ class Config(BaseModel):
     model: AsPath | None = Field(
         None, description="the path of a .keras file, or nothing for the promoted or shipped one"
     )
-    unsure_below: float | None = Field(
-        None, ge=0, le=1, description="a number from 0 to 1, or nothing for the model's own"
-    )
-    settle_seconds: float = Field(
-        1.0, ge=0, le=3600, description="a number of seconds from 0 to 3600"
-    )
-    incomplete_seconds: float = Field(
-        10.0, ge=0, le=86400, description="a number of seconds from 0 to 86400"
-    )
-    rescan_seconds: float = Field(
-        30.0, ge=1, le=86400, description="a number of seconds from 1 to 86400"
-    )
+    unsure_below: float | None = _range(None, "a number", 0, 1, ", or nothing for the model's own")
+    settle_seconds: float = _range(1.0, _SECONDS, 0, 3600)
+    incomplete_seconds: float = _range(10.0, _SECONDS, 0, 86400)
+    rescan_seconds: float = _range(30.0, _SECONDS, 1, 86400)
     watch: Literal["auto", "inotify", "polling"] = Field(
         "auto", description='"auto", "inotify" or "polling"'
     )
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
-        "auto", description='"auto" or a whole number from 1 to 64'
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=_MOST_WORKERS)] = Field(
+        "auto", description=f'"auto" or a whole number from 1 to {_MOST_WORKERS}'
     )
-    batch_size: int = Field(64, ge=1, le=1024, description="a whole number from 1 to 1024")
-    max_megapixels: float = Field(50.0, gt=0, le=1000, description="a number above 0, at most 1000")
-    max_file_mb: float = Field(64.0, gt=0, le=4096, description="a number above 0, at most 4096")
+    batch_size: int = _range(64, "a whole number", 1, 1024)
+    max_megapixels: float = _above_zero(50.0, "a number", 1000)
+    max_file_mb: float = _above_zero(64.0, "a number", 4096)
     cluster_url: str | None = Field(
         None,
         alias="cluster",
@@ -127,9 +133,7 @@ class Config(BaseModel):
     )
     pictures: bool = Field(True, description="true or false")  # noqa: FBT003 - a field's default
     folders: Literal["flat", "daily"] = Field("flat", description='"flat" or "daily"')
-    keep_days: float | None = Field(
-        None, gt=0, le=36500, description="a number of days above 0, at most 36500, or nothing"
-    )
+    keep_days: float | None = _above_zero(None, "a number of days", 36500, ", or nothing")
     metrics_file: AsPath | None = Field(
         None, description="the path of a file whose name ends with .prom, or nothing"
     )
