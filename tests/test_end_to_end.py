@@ -353,14 +353,16 @@ def test_run_with_a_missing_model_exits_78(box: Box) -> None:
 
 
 def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path) -> None:
-    made = digitd("init", tmp_path / "digits")
+    folder = tmp_path / "my digits & co"
+    made = digitd("init", folder)
     assert made.returncode == 0, made.stderr
-    config = load(tmp_path / "digits" / "config.yaml")
+    assert f"next: digitd run --config '{folder}/config.yaml'" in made.stdout
+    config = load(folder / "config.yaml")
     assert config.model is None
-    assert config.inbox == tmp_path / "digits" / "inbox"
+    assert config.inbox == folder / "inbox"
     assert config.inbox.is_dir()
     assert config.outbox.is_dir()
-    again = digitd("init", tmp_path / "digits")
+    again = digitd("init", folder)
     assert again.returncode == 78
     assert "already exists and was not changed" in again.stderr
 

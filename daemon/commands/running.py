@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import sys
 import time
 from collections import Counter, deque
@@ -219,7 +220,7 @@ def init(folder: Path) -> None:
         ) from None
     echo(
         f"wrote {file}, {folder / 'inbox'} and {folder / 'outbox'}; "
-        f"next: digitd run --config {file}"
+        f"next: digitd run --config {shlex.quote(str(file))}"
     )
 
 
