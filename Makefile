@@ -109,7 +109,7 @@ artefacts: $(VENV)/.installed
 
 docs: man build/mkdocs/.installed
 	$(VENV)/bin/python -m support.manual site build/site
-	build/mkdocs/bin/mkdocs build --quiet --clean
+	NO_MKDOCS_2_WARNING=1 build/mkdocs/bin/mkdocs build --quiet --clean
 	@echo 'Open build/docs/index.html.'
 
 # docs/man is in git, because the wheel has these pages.
