@@ -10,7 +10,8 @@ IMAGES = "images"  # in place of a glob: every name with one of these endings, i
 # The formats of the last line are not read. Their files get a row that says what they are.
 ENDINGS = (
     *("png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "gif", "webp", "tif", "tiff"),
-    *("heic", "heif", "avif", "jxl", "pdf"),
+    *("heic", "heif", "hif", "avif"),
+    *("jxl", "pdf"),
 )
 _IMAGES = rf"(?ais:.+\.(?:{'|'.join(ENDINGS)}))\Z"
 

@@ -24,6 +24,7 @@ from daemon.assets import CONFIG_TEMPLATE, SHIPPED_MODEL
 from daemon.config import load
 from daemon.outbox.rows import COLUMNS
 from daemon.picture.canvas import encode_png
+from support import heif
 from support.daemon import DIGITD, ROOT, SAMPLES, Box, Daemon, Terminal, digitd, verify_unit
 from support.waiting import until
 
@@ -96,6 +97,8 @@ READABLE = {
     "digit206.png": palette_png(1),
     "digit207.png": rgba_png(1),
     "digit208.png": sample(1) + b"\0stray bytes",
+    "digit209.png": heif.ONE,
+    "digit210.png": heif.avif(Image.fromarray(grey(1))),
 }
 BLANK = cv2.imencode(".png", np.full((60, 60, 3), 230, np.uint8))[1].tobytes()
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support import heif
 from support.daemon import ROOT, SAMPLES, SHORT_RETRIES, Box, Daemon
 from support.stand_in import png_like
 from support.waiting import DEADLINE_SECONDS, until
@@ -101,6 +102,11 @@ def test_image_that_finds_no_memory_is_not_called_broken(tmp_path: Path) -> None
     files = [tmp_path / f"noise{suffix}" for suffix in (".png", ".bmp", ".tiff")]
     for file in files:
         assert cv2.imwrite(str(file), noise)
+    files += [tmp_path / "flat.avif", tmp_path / "tiles.heic"]
+    files[-2].write_bytes(heif.avif(Image.new("L", (3000, 3000))))
+    size = 24 * heif.SIDE
+    tiles = heif.grid(24, 24, (size, size), tuple(range(2, 2 + 24**2)))
+    files[-1].write_bytes(heif.heic(tiles, *[heif.Item()] * 24**2))
     done = subprocess.run(
         [sys.executable, "-c", DECODE, *map(str, files)],
         cwd=ROOT,

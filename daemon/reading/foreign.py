@@ -6,8 +6,7 @@ import re
 from daemon.reading import pdf
 
 _EXPORT = "export it as JPEG or PNG"
-_READ = "PNG, JPEG, BMP, WebP, TIFF or GIF"
-_MAKE_JPEGS = "an iPhone takes JPEGs with Settings > Camera > Formats > Most Compatible"
+_READ = "PNG, JPEG, HEIC, AVIF, BMP, WebP, TIFF or GIF"
 
 _VIDEO = "a video: take a photo, or save one picture of it as JPEG or PNG"
 _SOUND = "a sound file: it has no picture"
@@ -18,11 +17,6 @@ _OFFICE = "document: export the page as PNG, or save its images as files"
 
 # ISO base media files by their brand (ISO 14496-12, `ftyp`). All others are video.
 _BRANDS = {
-    **dict.fromkeys((b"avif", b"avis"), f"an AVIF image: {_EXPORT}"),
-    **dict.fromkeys(
-        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1"),
-        f"a HEIC (HEIF) photo: {_EXPORT}; {_MAKE_JPEGS}",
-    ),
     b"crx ": CAMERA_RAW,
     b"M4A ": _SOUND,
     b"jxl ": f"a JPEG XL image: {_EXPORT}",

@@ -4,10 +4,10 @@ import struct
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 
-from daemon.reading import jpeg, tiff
+from daemon.reading import bmff, jpeg, tiff
 from daemon.reading.jpeg import ReadAt
 
-HEAD_BYTES = 16  # enough for every signature below
+HEAD_BYTES = 128  # enough for every signature below, and 28 brands of HEIC or AVIF
 # The end marker is searched for in the last 64 KiB, because phones and editors append trailers of
 # a few kilobytes. Files with longer trailers are read after the settle time.
 TAIL_BYTES = 65536
@@ -29,9 +29,13 @@ class ImageFormat(StrEnum):
     GIF = "GIF"
     WEBP = "WebP"
     TIFF = "TIFF"
+    HEIC = "HEIC"
+    AVIF = "AVIF"
 
 
-WITH_END_MARKER = frozenset({ImageFormat.PNG, ImageFormat.JPEG})
+_IN_BOXES = frozenset({ImageFormat.HEIC, ImageFormat.AVIF})
+# The boxes of HEIC and AVIF say how long they are, so that their end is known too.
+WITH_END_MARKER = frozenset({ImageFormat.PNG, ImageFormat.JPEG, *_IN_BOXES})
 _SIGNATURES = (
     (_PNG, ImageFormat.PNG),
     (jpeg.START, ImageFormat.JPEG),
@@ -47,6 +51,8 @@ def sniff(head: bytes) -> ImageFormat | None:
     """Return the format from a file's first ``HEAD_BYTES`` or more; ``None`` if it is not known."""
     if head.startswith(b"RIFF"):
         return ImageFormat.WEBP if head[8:12] == b"WEBP" else None
+    if brand := bmff.find_brand(head):
+        return ImageFormat(brand)
     return next((found for start, found in _SIGNATURES if head.startswith(start)), None)
 
 
@@ -56,7 +62,7 @@ def memory_reader(data: bytes) -> ReadAt:
 
 
 def has_end(image_format: ImageFormat, read_at: ReadAt, size: int, tail: int = TAIL_BYTES) -> bool:
-    """Return whether a PNG or JPEG has its end marker; ``False`` for all other formats.
+    """Return whether a PNG, JPEG, HEIC or AVIF has its end; ``False`` for all other formats.
 
     Args:
         image_format: what ``sniff`` returned.
@@ -73,11 +79,13 @@ def has_end(image_format: ImageFormat, read_at: ReadAt, size: int, tail: int = T
             if segment.marker == jpeg.SCAN:
                 start = max(start, segment.stop)
                 return jpeg.END in read_at(size - start, start)
-    return False
+    return image_format in _IN_BOXES and bmff.find_end(read_at, size) > 0
 
 
 def has_trailer(image_format: ImageFormat, read_at: ReadAt, size: int) -> bool:
-    """Return whether bytes follow the end marker of a JPEG that has one, as in a motion photo."""
+    """Return whether bytes follow the end of a JPEG, HEIC or AVIF, as in a motion photo."""
+    if image_format in _IN_BOXES:
+        return bmff.find_end(read_at, size) != size
     end = len(jpeg.END)
     return image_format is ImageFormat.JPEG and read_at(end, size - end) != jpeg.END
 
@@ -171,6 +179,11 @@ def _webp_dimensions(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _box_dimensions(data: bytes) -> tuple[int, int] | None:
+    stills = bmff.parse(data)
+    return None if stills is None else stills.size
+
+
 def is_apple_png(data: bytes) -> bool:
     """Return whether a PNG is of the kind inside iPhone apps, which only Apple's programs read."""
     return data[12:16] == b"CgBI"
@@ -183,4 +196,6 @@ _DIMENSIONS: dict[ImageFormat, Callable[[bytes], tuple[int, int] | None]] = {
     ImageFormat.GIF: lambda data: struct.unpack_from("<HH", data, 6),
     ImageFormat.WEBP: _webp_dimensions,
     ImageFormat.TIFF: tiff.dimensions,
+    ImageFormat.HEIC: _box_dimensions,
+    ImageFormat.AVIF: _box_dimensions,
 }

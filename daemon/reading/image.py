@@ -23,7 +23,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from daemon.errors import UnreadableError
 from daemon.picture import SIDE
-from daemon.reading import foreign, formats, jpeg, tiff
+from daemon.reading import foreign, formats, heif, jpeg, tiff
 from daemon.reading.formats import ImageFormat
 from daemon.reading.pixels import Pixels, is_blank, is_invisible, shrink, to_bgr
 
@@ -240,6 +240,12 @@ def _decode_first(
 
     See ``decode``.
     """
+    if image_format is ImageFormat.HEIC:
+        return _to_small(heif.decode_heic(data), side)
+    if image_format is ImageFormat.AVIF:
+        pixels, orientation = heif.decode_avif(data, max_megapixels)
+        small, has_nothing = _to_small(pixels, side)  # which does not mind the order of colours
+        return _turn_upright(small[..., ::-1], orientation), has_nothing
     # OpenCV spoils the alpha of some TIFFs. Pillow cannot read each kind of them.
     prefers_pillow = image_format is ImageFormat.TIFF and tiff.has_alpha_to_convert(data)
     if prefers_pillow and (image := next(_pillow_images(data, max_megapixels), None)) is not None:

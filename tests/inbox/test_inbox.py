@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from daemon.config import Config
 from daemon.errors import ConfigError
@@ -27,6 +28,7 @@ from daemon.inbox.inbox import Inbox
 from daemon.inbox.listing import natural
 from daemon.inbox.watch import InotifyWatch, sends_events
 from daemon.pattern import ENDINGS
+from support import heif
 from support.waiting import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -288,6 +290,17 @@ def test_image_is_handed_out_as_soon_as_its_last_writer_closes_it(
                 file.write(part)
                 file.flush()
                 loop.for_seconds(0.1)
+        loop.until_claimed(1)
+    assert loop.data == [whole]
+
+
+@pytest.mark.parametrize("whole", [heif.ONE, heif.avif(Image.new("L", (40, 40)))])
+def test_heic_and_avif_are_handed_out_at_their_end(folder: Path, whole: bytes) -> None:
+    with running(folder, incomplete_seconds=NEVER, settle_seconds=3600.0) as loop:
+        drop(folder, "digit1.png", whole[:-1])
+        loop.for_seconds(0.3)
+        assert loop.claimed == []
+        drop(folder, "digit1.png", whole)
         loop.until_claimed(1)
     assert loop.data == [whole]
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from daemon.reading import formats
 from daemon.reading.formats import ImageFormat
+from support import heif
 
 WIDTH, HEIGHT = 37, 23
 IMAGE = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
@@ -29,6 +31,8 @@ FILES = {
     ImageFormat.BMP: encoded(".bmp"),
     ImageFormat.WEBP: encoded(".webp"),
     ImageFormat.TIFF: encoded(".tiff"),
+    ImageFormat.HEIC: heif.with_size(heif.ONE, WIDTH, HEIGHT),
+    ImageFormat.AVIF: heif.avif(Image.fromarray(IMAGE)),
     ImageFormat.GIF: b"GIF89a" + struct.pack("<HH", WIDTH, HEIGHT) + bytes(20),
 }
 # The kinds of WebP that OpenCV does not write.

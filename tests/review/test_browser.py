@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support import heif
 from support.daemon import DIGITD, SAMPLES, Daemon
 from support.factories import BLANK, SURE, doubtful
 from support.site import Server, Site, lose_first_response, png
@@ -364,35 +365,36 @@ def test_dropped_file_is_read_by_the_daemon_and_its_answer_appears(
 
 def test_each_photo_of_a_phone_shows_its_own_answer(browser: Browser, site: Site) -> None:
     site.configure(max_file_mb=1)
-    numbers = (3, 8, 3, 4)
-    photos = [(SAMPLES / f"digit{number}.png").read_bytes() for number in numbers]
-    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    numbers = (3, 8, 3, 4, 1)
+    photos = [(SAMPLES / f"digit{number}.png").read_bytes() for number in numbers[:4]]
+    photos.append(heif.ONE)
+    broken = heif.ONE[:-9]
     chosen: list[FilePayload] = [
         {"name": "image.jpg", "mimeType": "image/jpeg", "buffer": data}
-        for data in [*photos, heic, bytes(2_000_000)]
+        for data in [*photos, broken, bytes(2_000_000)]
     ]
     with Server(site) as server:
         for page in opened(browser, server):
             page.set_input_files("#files", chosen)
-            page.wait_for_selector("#dropped li:nth-child(6).error")
-            last = page.inner_text("#dropped li:nth-child(6)")
+            page.wait_for_selector("#dropped li:nth-child(7).error")
+            last = page.inner_text("#dropped li:nth-child(7)")
             assert "larger than 1 MB: save a smaller one" in last
             assert sorted(file.name for file in site.inbox.iterdir()) == [
                 "image.jpg",
-                *(f"image_{number}.jpg" for number in range(2, 6)),
+                *(f"image_{number}.jpg" for number in range(2, 7)),
             ]
             with Daemon(site, DIGITD):
                 page.wait_for_function(
-                    "() => document.querySelectorAll('#dropped li a').length === 5",
+                    "() => document.querySelectorAll('#dropped li a').length === 6",
                     timeout=60_000,
                 )
             lines = page.locator("#dropped li").all_inner_texts()
-            shown = [line.partition(": ")[2].split()[0] for line in lines[:4]]
+            shown = [line.partition(": ")[2].split()[0] for line in lines[:5]]
             assert shown == [str(number) for number in numbers]
-            (heic_row,) = (row for row in site.rows() if row["file"] == "image_5.jpg")
-            assert heic_row["reason"] in lines[4]
+            (broken_row,) = (row for row in site.rows() if row["file"] == "image_6.jpg")
+            assert broken_row["reason"] in lines[5]
             links = [link.get_attribute("href") for link in page.locator("#dropped a").all()]
-            assert len(set(links)) == 5
+            assert len(set(links)) == 6
 
 
 def test_progress_of_an_upload_is_shown_and_a_lost_one_can_be_sent_again(
