@@ -4,13 +4,17 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from daemon.files import is_there
 from daemon.records import Reads
 from daemon.text import escape_lines
+
+if TYPE_CHECKING:
+    from daemon.config import Config
 
 _DEFAULT_CONFIG = Path("config.yaml")
 config_option = click.option(
@@ -113,3 +117,15 @@ class StageBars(ExitStack):
     def advance(self, steps: int) -> None:
         """Advance the bar."""
         self._bar.update(steps)
+
+
+def load_config(context: click.Context, config_file: Path) -> "Config":
+    """Return the config; all defaults if --config was not given and there is no config.yaml.
+
+    Raises:
+        ConfigError, StorageError: see ``config.load``.
+    """
+    from daemon import config
+
+    is_given = context.get_parameter_source("config_file") is not ParameterSource.DEFAULT
+    return config.load(config_file) if is_given or is_there(config_file) else config.Config()

@@ -4,12 +4,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.commands import StageBars
-from daemon.errors import EX_FOUND_WRONG
+from daemon.commands import StageBars, config_option, echo, load_config, make_bar
+from daemon.errors import EX_FOUND_WRONG, ModelError
+
+if TYPE_CHECKING:
+    from daemon.config import Config
+    from daemon.reading.model import Model
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
@@ -68,8 +72,21 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     help="The folder of the glyphs, the checkpoints and the pictures.",
 )
 @click.option("--resume", is_flag=True, help="Continue from the checkpoints in --work.")
-def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> None:  # noqa: ANN401 - the fields of TrainSettings
+@config_option
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    out: Path | None,
+    folder: Path,
+    config_file: Path,
+    *,
+    resume: bool,
+    **settings: Any,  # noqa: ANN401 - the fields of TrainSettings
+) -> None:
     """Build a model from data; its curves and examples are written into --work.
+
+    At the end it is compared with the model that `run` would use.
 
     \b
     Example:
@@ -78,7 +95,10 @@ def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> N
     """
     from daemon.training import frameworks, report, train
 
-    frameworks.import_tensorflow()  # say what is missing before what is going to be done
+    # Say what is missing before what is going to be done, and before hours of work.
+    frameworks.import_tensorflow()
+    config = load_config(context, config_file)
+    in_use = _load_in_use(config)
     chosen = train.TrainSettings(**settings)
     out = out or folder / "model.keras"
     click.echo(report.announce(chosen, out, folder, resume=resume))
@@ -91,6 +111,32 @@ def train(out: Path | None, folder: Path, *, resume: bool, **settings: Any) -> N
         )
         trained = train.train(chosen, out, folder, callbacks, resume=resume)
     click.echo(report.report_training(trained, out, folder))
+    _compare(in_use, out, config)
+
+
+def _load_in_use(config: "Config") -> "Model":
+    """Return the model that `run` would use, or the shipped one if that cannot be used."""
+    from daemon.assets import SHIPPED_MODEL
+    from daemon.models.current import find_model
+    from daemon.reading.model import load
+
+    try:
+        return load(find_model(config))
+    except ModelError:  # the training may be going to make it
+        return load(SHIPPED_MODEL)
+
+
+def _compare(in_use: "Model", out: Path, config: "Config") -> None:
+    """Say whether a new model is worse than the one in use, before anybody uses it."""
+    from daemon.models import regression
+    from daemon.reading.model import load
+    from daemon.training import report
+
+    trained = load(out)
+    cache = config.models if config.models.is_dir() else None
+    with make_bar("comparing", 2 * regression.count_cases()) as bar:
+        comparisons = regression.compare(in_use, trained, bar.update, cache)
+    echo(report.format_comparisons(comparisons, in_use, trained))
 
 
 @contextmanager

@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from daemon.assets import SHIPPED_MODEL
 from daemon.errors import DataError
+from daemon.models.report import Comparison
 from daemon.outbox import rows
 from daemon.reading import model
 from daemon.reading.reader import DecodedImage
@@ -87,6 +89,23 @@ def report_training(trained: Trained, out: Path, folder: Path) -> str:
         f"unsure below {settings.unsure_below:.2f}\n"
         f"pictures: {', '.join(map(str, pictures))}"
     )
+
+
+def format_comparisons(
+    comparisons: Sequence[Comparison], in_use: model.Model, trained: model.Model
+) -> str:
+    """Return how a new model compares with the one in use, and whether it is worse, as lines."""
+    other = "the shipped model" if in_use.path == SHIPPED_MODEL else "the model in use"
+    lines = [
+        f"{one.name}: {one.right_after} of {one.cases} right, {one.right_before} with {other}"
+        for one in comparisons
+    ]
+    if worse := " and ".join(one.name for one in comparisons if one.is_worse):
+        lines.append(
+            f"{trained.path} is worse on {worse} than {other}, {in_use.hash}: don't use it; "
+            "train with more data, or for more epochs"
+        )
+    return "\n".join(lines)
 
 
 def format_evaluation(measured: Evaluation) -> str:

@@ -22,6 +22,7 @@ import pytest
 from daemon.assets import SHIPPED_MODEL
 from daemon.cli import main
 from daemon.errors import DataError
+from daemon.models import packs
 from daemon.reading import line, model
 from daemon.reading.eye import Count
 from daemon.training import (
@@ -38,6 +39,7 @@ from daemon.training import (
 from daemon.training.glyph_batches import Augmenter
 from daemon.training.learner import Epoch, Learner
 from support.daemon import DIGITD, ROOT, Terminal
+from support.small_pack import use_small_pack
 from support.waiting import until
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
@@ -89,8 +91,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     ):
         shorten(monkeypatch)
         monkeypatch.setattr(sys, "stderr", stderr)
+        use_small_pack(monkeypatch, folder)
         with redirect_stdout(output):
             main([str(argument) for argument in arguments], standalone_mode=False)
+    packs.load_regression.cache_clear()
     return Run(folder, output.getvalue(), terminal.text)
 
 
@@ -120,8 +124,14 @@ def test_train_command_writes_a_model_and_plots(trained: Run) -> None:
         assert min(picture.shape[:2]) > 100
 
 
+def test_training_says_that_its_model_is_worse_than_the_one_in_use(trained: Run) -> None:
+    last = trained.output.splitlines()[-1]
+    assert last.startswith(f"{trained.folder / 'model.keras'} is worse on digits ")
+    assert f" than the shipped model, {model.load(SHIPPED_MODEL).hash}: don't use it" in last
+
+
 def test_training_progress_bar_starts_empty_and_ends_full(trained: Run) -> None:
-    for stage in ("eye", "glyphs", "classifier", "inks", "line"):
+    for stage in ("eye", "glyphs", "classifier", "inks", "line", "comparing"):
         shares = [int(share) for share in re.findall(rf"{stage}  [^\r]*?(\d+)%", trained.terminal)]
         assert shares[0] < 50
         assert shares[-1] == 100
