@@ -71,6 +71,7 @@ torture: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.torture
 	$(VENV)/bin/python -m tests.torture --real --kills 10 --files 300
 	$(VENV)/bin/python -m tests.torture_rereads
+	$(VENV)/bin/python -m tests.torture_adoptions
 	$(VENV)/bin/python -m tests.flood
 	$(VENV)/bin/python -m tests.soak --files 200000
 	$(VENV)/bin/python -m tests.faults

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.commands import OnceGroup, config_option, echo
+from daemon.commands import OnceGroup, config_option, echo, load_config, make_bar
 from daemon.errors import DigitdError
 from daemon.text import format_utc
 
@@ -101,6 +101,47 @@ def rollback(config_file: Path) -> None:
     for fault in went.skipped:
         echo(f"skipped: {fault}", err=True)
     echo(f"{went.now} is in use again, no longer {went.before}; {_taken(settings)}")
+
+
+@model.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    metavar="DATA",
+    type=click.Path(exists=True, path_type=Path),
+    help="Images to fit the model to: an .npz set, or a folder with a labels.csv (file,label).",
+)
+@config_option
+@click.pass_context
+def adopt(context: click.Context, file: Path, data: Path | None, config_file: Path) -> None:
+    """Make a model for digitd of your own Keras classifier.
+
+    FILE is a .keras file that maps 28x28 pixels to 10 digits, or to 11 classes with "not a digit"
+    as the last. The scaling of its input is found: 0 to 1, 0 to 255, normalized, and whether the
+    ink is white or black. It takes the place of digitd's classifier; digitd's eye still finds the
+    digit, and numbers are still read by digitd's line reader.
+
+    \b
+    Example:
+      digitd model adopt handwritten.keras
+      digitd model adopt handwritten.keras --data scans/
+    """
+    from daemon.models import regression
+    from daemon.models.folder import ModelsFolder
+    from daemon.training import adopt as adopting
+    from daemon.training import frameworks
+
+    folder = ModelsFolder(load_config(context, config_file).models)
+    frameworks.import_keras()  # say what is missing before anything is read
+    if data is None:
+        examples = adopting.load_pack()
+    else:
+        with make_bar("finding digits", len(adopting.list_cases(data))) as bar:
+            examples = adopting.load_data(data, bar.update)
+    with make_bar("comparing", 2 * regression.count_cases()) as bar:
+        adopted = adopting.adopt(file, examples, folder, on_progress=bar.update)
+    echo(adopted.report.describe())
+    echo(adopting.explain_use(adopted, folder))
 
 
 def _taken(settings: "Config") -> str:

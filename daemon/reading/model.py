@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.assets import KNOWN_DIGIT
 from daemon.errors import ModelError
 from daemon.reading.eye import Count, Detection, Segment
 from daemon.reading.glyph import Floats
@@ -31,6 +32,7 @@ SETTINGS_MEMBER = "digitd.json"
 NETWORK_MEMBER = "digitd.tflite"
 EYE_MEMBER = "eye.tflite"
 LINE_MEMBER = "line.tflite"
+_KERAS_MEMBER = "config.json"  # of every .keras file
 
 
 # A longer distance to the runner-up, in nats, counts as this one: a text that is e^20 times less
@@ -106,6 +108,8 @@ class Settings:
         line: the line reader's calibration; ``None`` if it was not fitted.
         training: the settings and the data that it was trained with.
         scores: measured on validation data.
+        known_digit: what it reads in the known digit, which each worker reads at start. A model
+            that somebody brought may misread it.
     """
 
     preprocessing: int = PREPROCESSING_VERSION
@@ -115,6 +119,7 @@ class Settings:
     line: LineCalibration | None = None
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    known_digit: str = KNOWN_DIGIT
 
 
 _NOT_FITTED = LineCalibration(2.0, 0.4, 0.0, 0.0, 0.5, unsure_below=0.9)
@@ -266,6 +271,11 @@ def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
 
 
 def _settings(path: Path, members: dict[str, bytes]) -> Settings:
+    if SETTINGS_MEMBER not in members and _KERAS_MEMBER in members:
+        raise ModelError(
+            f"{path}: is a model of Keras, not of digitd: `digitd model adopt {path}` makes one of "
+            "it that `model:` accepts."
+        )
     if SETTINGS_MEMBER not in members:
         raise ModelError(
             f"{path}: has no {SETTINGS_MEMBER} inside, so `digitd train` did not make it. "
@@ -281,6 +291,7 @@ def _settings(path: Path, members: dict[str, bytes]) -> Settings:
     if settings.preprocessing != PREPROCESSING_VERSION:
         raise ModelError(
             f"{path}: was made for version {settings.preprocessing} of the reader and this is "
-            f"version {PREPROCESSING_VERSION}: it would misread. Train it again with this digitd."
+            f"version {PREPROCESSING_VERSION}: it would misread. Train it again with this digitd; "
+            "if it was promoted, `digitd model rollback` goes back to the model before."
         )
     return settings

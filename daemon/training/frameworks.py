@@ -89,6 +89,6 @@ def _naming_the_remedy() -> Iterator[None]:
         missing = isinstance(error, ModuleNotFoundError)
         what = "is not installed" if missing else f"cannot be imported ({error})"
         raise MissingPackageError(
-            f"{error.name or 'tensorflow'} {what}; `digitd train`, `digitd learn` and `digitd "
-            "evaluate --keras` need it: pip install 'digitd[train]', or make train in a clone"
+            f"{error.name or 'tensorflow'} {what}; `digitd train`, `learn`, `model adopt` and "
+            "`evaluate --keras` need it: pip install 'digitd[train]', or make train in a clone"
         ) from error

@@ -349,6 +349,19 @@ def save(trained: Networks, settings: model.Settings, path: Path) -> None:
         whole.replace(path)
 
 
+def save_with_classifier(
+    base: Path, classifier: Any, compiled: bytes, settings: model.Settings, path: Path
+) -> None:
+    """Save a classifier with the eye and the line reader of another model file."""
+    kept = (model.EYE_MEMBER, model.LINE_MEMBER, LINE_KERAS)
+    classifier.save(path)
+    with zipfile.ZipFile(base) as old, zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as new:
+        for name in kept:
+            new.writestr(name, old.read(name))
+        new.writestr(model.NETWORK_MEMBER, compiled)
+        new.writestr(model.SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
+
+
 def load_with_keras(path: Path) -> model.Model:
     """Load a model file with its Keras classifier in place of the compiled one.
 

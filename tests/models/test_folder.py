@@ -133,6 +133,19 @@ def test_kill_at_any_moment_leaves_the_state_before_or_after(
     assert [entry.fault for entry in models.entries()] == ["", "", ""]
 
 
+@pytest.mark.timeout(400)  # some thirty processes
+def test_add_that_is_killed_leaves_no_half_written_model(
+    models: ModelsFolder, ids: list[str], tmp_path: Path
+) -> None:
+    models.promote(ids[0])
+    file = tmp_path / "new.keras"
+    copy_shipped(file, training={"name": "new"})
+    program = [sys.executable, "-m", "support.killed_additions", str(models.path), str(file)]
+    run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert int(run.stdout.removeprefix("killed: ")) > 10
+
+
 def test_add_keeps_report_and_pictures_and_can_be_repeated(config: Config, tmp_path: Path) -> None:
     models = ModelsFolder(config.models)
     file = tmp_path / "new.keras"
