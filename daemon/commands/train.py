@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from daemon.commands import StageBars, config_option, echo, load_config, make_bar
 from daemon.errors import EX_FOUND_WRONG, ModelError
 
 if TYPE_CHECKING:
     from daemon.config import Config
+    from daemon.models.folder import ModelsFolder
     from daemon.reading.model import Model
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -72,6 +74,11 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     help="The folder of the glyphs, the checkpoints and the pictures.",
 )
 @click.option("--resume", is_flag=True, help="Continue from the checkpoints in --work.")
+@click.option(
+    "--simple",
+    is_flag=True,
+    help="Build the tutorials' network in a minute, and adopt it as `digitd model adopt` does.",
+)
 @config_option
 @click.pass_context
 def train(
@@ -82,6 +89,7 @@ def train(
     config_file: Path,
     *,
     resume: bool,
+    simple: bool,
     **settings: Any,  # noqa: ANN401 - the fields of TrainSettings
 ) -> None:
     """Build a model from data; its curves and examples are written into --work.
@@ -92,12 +100,17 @@ def train(
     Example:
       digitd train --data mnist.npz --epochs 10
       digitd train --data mnist.npz --data pendigits.npz --out digits.keras --resume
+      digitd train --simple --data mnist.npz
     """
+    from daemon.models.folder import ModelsFolder
     from daemon.training import frameworks, report, train
 
     # Say what is missing before what is going to be done, and before hours of work.
     frameworks.import_tensorflow()
     config = load_config(context, config_file)
+    if simple:
+        _train_simple(context, ModelsFolder(config.models), out, folder)
+        return
     in_use = _load_in_use(config)
     chosen = train.TrainSettings(**settings)
     out = out or folder / "model.keras"
@@ -137,6 +150,49 @@ def _compare(in_use: "Model", out: Path, config: "Config") -> None:
     with make_bar("comparing", 2 * regression.count_cases()) as bar:
         comparisons = regression.compare(in_use, trained, bar.update, cache)
     echo(report.format_comparisons(comparisons, in_use, trained))
+
+
+_OF_SIMPLE = frozenset({"data", "out", "folder", "config_file", "seed", "epochs", "simple"})
+
+
+def _train_simple(
+    context: click.Context, models: "ModelsFolder", out: Path | None, folder: Path
+) -> None:
+    """Train the tutorials' network, and adopt it."""
+    from daemon.models import regression
+    from daemon.training import adopt, simple
+
+    given = {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    if others := sorted(given - _OF_SIMPLE):
+        option = others[0].replace("_", "-")
+        raise click.UsageError(f"--{option} is not for --simple, whose network learns digits only")
+    epochs = context.params["epochs"] if "epochs" in given else simple.EPOCHS
+    file = out or folder / "handwritten.keras"
+    click.echo(f"training two layers of 128 for {epochs} epochs, about a minute; then adopting it")
+    trained = simple.train(
+        context.params["data"],
+        file,
+        folder,
+        context.params["seed"],
+        epochs,
+        lambda epoch: click.echo(simple.format_epoch(epoch)),
+    )
+    echo(simple.format_training(trained))
+    with make_bar("comparing", 2 * regression.count_cases()) as bar:
+        adopted = adopt.adopt(
+            file,
+            adopt.load_pack(),
+            models,
+            by="train --simple",
+            pictures=trained.pictures,
+            on_progress=bar.update,
+        )
+    echo(adopted.report.describe())
+    echo(adopt.explain_use(adopted, models))
 
 
 @contextmanager

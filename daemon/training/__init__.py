@@ -22,6 +22,10 @@ The modules are listed in the order in which the data pass through them:
     shown_strips   show pages with numbers to the eye, cache its strips
     learner        train one network: optimizer, schedule, averaged weights, checkpoint
     train          train the eye, the classifier and the line reader; compile, calibrate and save
+    simple         train the tutorials' network instead, for comparison
+    keras_file     load anybody's Keras classifier, without running code in its file
+    wrapping       wrap it so that it takes glyphs and returns logits; find how it scales pixels
+    adopt          calibrate and compile it, compare it with the shipped model, keep it
     evaluate       measure a model on MNIST or a folder of images; fit the calibration
     evaluate_outbox  the cases of an outbox: people's answers
     changes        compare two models on the same images
