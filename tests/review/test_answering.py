@@ -9,7 +9,7 @@ import pytest
 
 from daemon.records import Status, Verdict
 from support.factories import BLANK, SURE, doubtful, number
-from support.site import Server, Site
+from support.site import Server, Site, png
 from support.waiting import until
 from tests.review.test_browser import PHONE, opened, shows
 
@@ -164,6 +164,37 @@ def test_keys_stand_still(browser: Browser, server: Server, viewport: dict[str, 
                 places.add(where(page))
                 page.keyboard.press("m")
         assert len(places) == 1, places
+
+
+@pytest.mark.parametrize(
+    "viewport", [{"width": 1440, "height": 900}, {"width": 768, "height": 1024}, PHONE]
+)
+def test_no_message_moves_a_key_or_covers_one(
+    browser: Browser, server: Server, viewport: dict[str, int]
+) -> None:
+    for page in opened(browser, server, viewport=viewport):
+        shows(page, "0.png")
+        page.wait_for_selector("#notice:not([hidden])")
+        before = where(page)
+        added = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
+        page.set_input_files("#files", added)  # type: ignore[arg-type]
+        page.wait_for_selector("#dropped li:has-text('in the inbox')")
+        assert where(page) == before
+        page.route("**/api/answers", lambda route: route.abort())
+        page.keyboard.press("m")
+        message = page.wait_for_selector("#problem:not([hidden])")
+        assert message is not None
+        box = message.bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] <= viewport["height"] - box["height"]
+        assert where(page) == before
+        covered = page.evaluate(
+            """() => [...document.querySelectorAll('#keys button')].filter((key) => {
+              const { x, y, width, height } = key.getBoundingClientRect();
+              return !key.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+            }).map((key) => key.textContent)"""
+        )
+        assert covered == []
 
 
 def where(page: Page) -> str:
