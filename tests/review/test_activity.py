@@ -70,7 +70,7 @@ def test_state_is_on_every_page_without_scripts(browser: Browser, site: Site) ->
         for path in ("/", "/gallery", "/live", f"/row/{row}"):
             page.goto(server.base + path)
             assert page.inner_text("#daemon") == "stopped"
-            assert "start it with `digitd run`" in page.inner_text("#notice")
+            assert "start it with digitd run" in page.inner_text("#notice")
             assert "files waiting: 0" in page.inner_text("#state")
         context.close()
 

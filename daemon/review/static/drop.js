@@ -2,7 +2,7 @@
 
 import { at, get, upload } from "./api.js";
 import { daemon, listen } from "./events.js";
-import { element, named, percent, shown } from "./words.js";
+import { coded, element, named, percent, shown } from "./words.js";
 
 const BUSY = 429; // several others are sending files
 const BUSY_MS = 1000;
@@ -44,7 +44,7 @@ class Line {
   // more: elements and texts that follow.
   say(what, ...more) {
     this.said = what;
-    this.place.replaceChildren(this.picture, `${this.name}: ${what}`, ...more);
+    this.place.replaceChildren(this.picture, `${this.name}: `, ...coded(what), ...more);
   }
 
   progress(share) {

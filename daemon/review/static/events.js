@@ -1,6 +1,7 @@
 // Hear from the server. Only a visible page listens: a browser allows six connections to a server.
 
 import { at } from "./api.js";
+import { coded } from "./words.js";
 
 const listeners = [];
 const state = document.getElementById("state");
@@ -29,7 +30,8 @@ function showDaemon(what, said) {
   state.dataset.state = what;
   // Only if it changes: a screen reader may read it again otherwise.
   if (word.textContent !== what) word.textContent = what;
-  if (notice.textContent !== said) notice.textContent = said;
+  if (notice.dataset.said !== said) notice.replaceChildren(...coded(said));
+  notice.dataset.said = said;
   notice.hidden = said === "";
 }
 

@@ -59,3 +59,8 @@ export function element(tag, text, className = "") {
   made.className = className;
   return made;
 }
+
+// Return what a text consists of: its parts between backticks are commands.
+export function coded(text) {
+  return text.split("`").map((part, place) => (place % 2 ? element("code", part) : part));
+}
