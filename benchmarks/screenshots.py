@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 
 _SIZES = {"desktop": (1440, 900), "tablet": (768, 1024), "phone": (390, 844)}
 _SCHEMES = ("light", "dark")
-_PAGES = {"check": "/", "look": "/look", "gallery": "/gallery", "live": "/live"}
+_PAGES = {
+    "check": "/",
+    "look": "/look",
+    "gallery": "/gallery",
+    "live": "/live",
+    "models": "/models",
+}
 _ANSWERS = {"digit1.png": "1", "empty box.png": "none"}
 _UNSURE_BELOW = 0.99  # so that some of the samples are unsure
 _LOADED = "() => [...document.images].every((one) => one.complete || one.hidden)"
@@ -64,7 +70,7 @@ def shoot(page: Page, url: str) -> np.ndarray:
     """Return the picture of a page, shape (height, width, 3), BGR."""
     page.goto(url)
     page.wait_for_selector(
-        "#file:not(:empty), #done, #tiles button, #found, #figures", state="visible"
+        "#file:not(:empty), #done, #tiles button, #found, #figures, #models-list", state="visible"
     )
     page.wait_for_function(_LOADED)
     picture = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
