@@ -103,6 +103,43 @@ def test_count_is_of_after_the_last_answer(site: Site, server: Server, page: Pag
     assert server.request("/api/unseen/count").json == {"unseen": 0}
 
 
+def test_count_is_asked_for_again_if_it_changes_meanwhile(
+    site: Site, server: Server, page: Page
+) -> None:
+    site.add_all([(f"{place}.png", SURE) for place in range(24)])
+    server.wait_for_rows(26)
+    tiles = server.request("/api/unseen?limit=50").json["tiles"]
+    left = next(tile["id"] for tile in tiles if not tile["is_sample"])
+    for tile in tiles:
+        if tile["id"] != left:
+            assert server.answer(tile["id"], "7").status == 200
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        response = route.fetch()
+        if held:
+            route.fulfill(response=response)
+        else:
+            held.append((route, response))
+
+    page.reload()
+    page.evaluate(RECORD)
+    shows(page, "doubt.png")
+    page.route("**/api/unseen/count", hold)
+    page.keyboard.press("1")
+    while not held:
+        page.wait_for_timeout(10)
+    ((route, response),) = held
+    assert response.json() == {"unseen": 1}
+    with page.expect_response("**/api/queue*"):  # the page has heard of the answer
+        assert server.answer(left, "7").status == 200
+    # What is received later is handled later.
+    page.evaluate("async () => { await (await fetch('/api/queue')).json(); }")
+    route.fulfill(response=response)
+    wait_for_heading(page, ALL)
+    assert headings(page) == {ALL}
+
+
 def test_files_that_wait_are_not_checked(site: Site, page: Page) -> None:
     answer_all(page)
     wait_for_heading(page, ALL)
