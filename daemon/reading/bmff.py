@@ -79,6 +79,16 @@ def parse(data: bytes) -> Stills | None:
         return None
 
 
+def hide_metadata(data: bytes) -> bytes:
+    """Return a parsed file without the references from its images to their Exif and XMP blocks."""
+    meta = next(box for box in _boxes(data, 0, len(data)) if box.name == b"meta")
+    for box in _boxes(data, meta.start + _FULL, meta.stop):
+        if box.name == b"iref":
+            references = data[box.start : box.stop].replace(b"cdsc", b"none")
+            return data[: box.start] + references + data[box.stop :]
+    return data
+
+
 def _parse(data: bytes) -> Stills:
     top = {box.name: box for box in _boxes(data, 0, len(data))}
     meta = top[b"meta"]

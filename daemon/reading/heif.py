@@ -75,7 +75,8 @@ def decode_heic(data: bytes) -> Pixels:
     pi_heif.options.DECODE_THREADS = 0
     pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
     try:
-        decoded = pi_heif.open_heif(data, bgr_mode=True)
+        # pi_heif 1.4 crashes while it reads some broken metadata, which are not needed.
+        decoded = pi_heif.open_heif(bmff.hide_metadata(data), bgr_mode=True)
         # A copy, because libheif's memory goes with ``decoded``.
         pixels: Pixels = np.array(decoded[decoded.primary_index])
     except MemoryError:

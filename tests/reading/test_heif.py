@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +15,7 @@ from PIL import Image
 from daemon.errors import UnreadableError
 from daemon.reading import av1, formats, image
 from daemon.reading.formats import ImageFormat
+from support.daemon import ROOT
 from support.drawn import Pixels, alike, large, painted, png, read
 from support.heif import (
     ONE,
@@ -25,6 +31,9 @@ from support.heif import (
     with_size,
 )
 from tests.fuzz import megabytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGE = painted(large(5))
 SHOWN = Image.fromarray(cv2.cvtColor(PAGE, cv2.COLOR_BGR2RGB))
@@ -181,6 +190,15 @@ def test_hostile_file_is_refused_in_little_memory(name: str) -> None:
     with pytest.raises(UnreadableError, match=reason):
         decode(data)
     assert megabytes() - before < 200
+
+
+def test_broken_metadata_do_not_crash_the_decoder(tmp_path: Path) -> None:
+    file = tmp_path / "photo.heic"
+    file.write_bytes(heic(Item(), replace(exif(6), kind=b"E\xc4if")))
+    code = "import sys; from daemon.reading import image; from pathlib import Path\n"
+    code += "image.decode(Path(sys.argv[1]).read_bytes(), max_megapixels=50)"
+    done = subprocess.run([sys.executable, "-c", code, file], cwd=ROOT, check=False, timeout=60)
+    assert done.returncode == 0
 
 
 def test_avif_that_is_larger_than_its_header_says_is_refused() -> None:
