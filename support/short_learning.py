@@ -11,8 +11,7 @@ from daemon.cli import main
 from daemon.training import tuning
 
 if __name__ == "__main__":
-    tuning.LINE_STEPS = 4  # 150 in the program
-    tuning.REPLAYED_VARIANTS = 1
+    tuning.STEPS = tuning.LINE_STEPS = 4  # 150 in the program
     if sys.argv[1] == "learn":
         main()
     for config in sys.argv[1:]:

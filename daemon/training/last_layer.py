@@ -1,4 +1,7 @@
-"""Fit the classifier's last layer to corrections, while it keeps what it knows."""
+"""Fit the classifier's last layer to corrections, while it keeps what it knows.
+
+It takes a second, so it cross-validates the answers; see ``consistency``.
+"""
 
 from dataclasses import dataclass
 
@@ -33,10 +36,6 @@ class Replayed:
 
     features: Floats
     targets: Floats
-
-    def first(self, count: int) -> "Replayed":
-        """Return the first of them."""
-        return Replayed(self.features[:count], self.targets[:count])
 
 
 def replay(features: Floats, parent: LastLayer) -> Replayed:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon import __version__
 from daemon.errors import DataError, ModelError
@@ -26,7 +27,6 @@ from daemon.records import Reads
 from daemon.training import (
     consistency,
     frameworks,
-    last_layer,
     learn_report,
     lessons,
     networks,
@@ -136,7 +136,8 @@ class _Learning:
             )
         replay = packs.load_replay()
         classifier, line = _load_networks(self.task.parent, self.work)
-        said = self._teach_classifier(classifier, seen, waiting, replay)
+        said = self._cross_validate(classifier, seen, replay)
+        self._teach_classifier(classifier, trained, replay)
         self._teach_line(line, trained, replay)
         candidate = self._save(classifier, line, trained, replay, counted)
         after = model.load(candidate)
@@ -159,67 +160,95 @@ class _Learning:
         report = learn_report.make_report(self.parent.hash, findings, self.work)
         return self.folder.add(candidate, report), report
 
-    def _teach_classifier(
-        self, classifier: Any, seen: Sequence[Lesson], waiting: set[str], replay: ReplayPack
+    def _cross_validate(
+        self, classifier: Any, seen: Sequence[Lesson], replay: ReplayPack
     ) -> dict[str, int]:
-        """Let the classifier learn, in place.
+        """Return what the last layer says of each content with a digit.
 
-        Returns:
-            For each content with a digit, what the last layer says that has learnt from the other
-            answers.
+        It has learnt from the other answers.
         """
         known = [(each, digit) for each in seen if (digit := each.digit()) is not None]
-        self.callbacks.on_stage("classifier", 3)
+        self.callbacks.on_stage("check answers", 2)
         if not known:
-            self.callbacks.on_progress(3)
+            self.callbacks.on_progress(2)
             return {}
-        corrections = [each.correction for each, _ in known]
         labels = np.array([digit for _, digit in known], np.int64)
         features, replayed = tuning.extract_features(
             classifier, np.stack([each.glyph for each, _ in known]), replay.glyphs
         )
         self.callbacks.on_progress(1)
         parent = tuning.read_last_layer(classifier)
-        plain = replayed.first(len(replay.glyphs))  # without augmented copies, to be fast
-        said = consistency.cross_validate(parent, features, labels, tuning.SHARE, plain)
+        share = tuning.LAST_LAYER_SHARE
+        said = consistency.cross_validate(parent, features, labels, share, replayed)
         self.callbacks.on_progress(1)
-        teaches = [
-            index
-            for index, each in enumerate(corrections)
-            if not each.is_held_out and each.sha256 not in waiting
-        ]
-        if teaches:
-            weights = weigh([corrections[index] for index in teaches], tuning.SHARE)
-            layer = last_layer.fit(parent, features[teaches], labels[teaches], weights, replayed)
-            tuning.write_last_layer(classifier, layer)
-        self.callbacks.on_progress(1)
-        return {each.sha256: int(one) for each, one in zip(corrections, said, strict=True)}
+        return {
+            each.correction.sha256: int(one) for (each, _), one in zip(known, said, strict=True)
+        }
+
+    def _teach_classifier(
+        self, classifier: Any, trained: Sequence[Lesson], replay: ReplayPack
+    ) -> None:
+        """Let the classifier learn, in place."""
+        known = [(each, digit) for each in trained if (digit := each.digit()) is not None]
+
+        def tune(weights: NDArray[np.float64]) -> None:
+            tuning.tune_classifier(
+                classifier,
+                np.stack([each.glyph for each, _ in known]),
+                np.array([digit for _, digit in known], np.int64),
+                weights,
+                replay.glyphs,
+                self.callbacks.on_progress,
+            )
+
+        self._tune("classifier", classifier, known, tuning.GLYPH_SHARE, tuning.STEPS, tune)
 
     def _teach_line(self, line: Any, trained: Sequence[Lesson], replay: ReplayPack) -> None:
-        """Let the line reader learn, in place, or load what an interrupted call has finished."""
+        """Let the line reader learn, in place."""
         reads = self.task.reads
         known = [(each, text) for each in trained if (text := each.symbols(reads)) is not None]
+
+        def tune(weights: NDArray[np.float64]) -> None:
+            strips = [(each.strip, symbols) for each, symbols in known]
+            on_step = self.callbacks.on_progress
+            tuning.tune_line(line, strips, weights, list(replay.strips()), on_step)
+
+        self._tune("line reader", line, known, tuning.LINE_SHARE, tuning.LINE_STEPS, tune)
+
+    def _tune(
+        self,
+        name: str,
+        network: Any,
+        known: Sequence[tuple[Lesson, object]],
+        share: float,
+        steps: int,
+        tune: Callable[[NDArray[np.float64]], None],
+    ) -> None:
+        """Let a network learn, or load what an interrupted call has finished.
+
+        Args:
+            name: of the network, for people.
+            network: learns in place.
+            known: what teaches it; nothing happens without any.
+            share: of the corrections in what is learnt from.
+            steps: of the training.
+            tune: trains the network, given the share of each correction.
+        """
         if not known:
             return
-        kept = self.work / f"{self._key(known)}-line.npz"
+        answers = sorted((each.correction.sha256, said) for each, said in known)
+        text = repr((__version__, self.parent.hash, answers))
+        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        kept = self.work / f"{key}-{name.partition(' ')[0]}.npz"
         if kept.exists():
             with np.load(kept) as stored:
-                line.set_weights([stored[name] for name in stored.files])
-            self.callbacks.on_continued("line reader")
+                network.set_weights([stored[each] for each in stored.files])
+            self.callbacks.on_continued(name)
             return
-        self.callbacks.on_stage("line reader", tuning.LINE_STEPS)
-        weights = weigh([each.correction for each, _ in known], tuning.SHARE)
-        strips = [(each.strip, symbols) for each, symbols in known]
-        on_step = self.callbacks.on_progress
-        tuning.tune_line(line, strips, weights, list(replay.strips()), on_step)
+        self.callbacks.on_stage(name, steps)
+        tune(weigh([each.correction for each, _ in known], share))
         with open_replacement(kept) as file:
-            np.savez(file, *line.get_weights())
-
-    def _key(self, known: Sequence[tuple[Lesson, list[int]]]) -> str:
-        """Return what the line reader depends on, in short."""
-        answers = sorted((each.correction.sha256, symbols) for each, symbols in known)
-        text = repr((__version__, self.parent.hash, answers))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+            np.savez(file, *network.get_weights())
 
     def _save(
         self,

@@ -6,13 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from daemon.assets import SHIPPED_MODEL
 from daemon.errors import EX_CONFIG, EX_FOUND_WRONG
 from daemon.models.folder import ModelsFolder
 from daemon.outbox import labels
@@ -145,6 +149,28 @@ def test_candidate_has_a_report_and_is_promoted(learnt: Learnt) -> None:
     promoted = digitd("model", "promote", entry.id, "--config", learnt.box.config)
     assert promoted.returncode == 0, promoted.stderr
     assert ModelsFolder(learnt.models).current() == entry.id
+
+
+def test_only_the_last_stage_of_the_classifier_learns(learnt: Learnt) -> None:
+    (entry,) = ModelsFolder(learnt.models).entries()
+    before, after = read_weights(SHIPPED_MODEL), read_weights(entry.path)
+    changed = {name for name, values in before.items() if (after[name] != values).any()}
+    last = ("conv2d_4", "conv2d_5", "conv2d_6", "depthwise_conv2d", "dense")
+    assert changed == {name for name in before if name.split("/")[1] in last}
+
+
+def read_weights(file: Path) -> dict[str, NDArray[np.float32]]:
+    """Return the arrays of the classifier that Keras has saved, by name."""
+    names: list[str] = []
+    with (
+        zipfile.ZipFile(file) as archive,
+        archive.open("model.weights.h5") as inner,
+        h5py.File(inner) as weights,
+    ):
+        weights.visit(names.append)
+        return {
+            name: weights[name][()] for name in names if isinstance(weights[name], h5py.Dataset)
+        }
 
 
 # One process for both, because importing TensorFlow takes 10 s.
