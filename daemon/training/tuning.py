@@ -33,8 +33,10 @@ _PLAIN, _REPLAY_STRENGTH = 0.25, 1.5
 # weights are kept, 94.7 % ok, and 32 and 7 wrong.
 _AVERAGE = 0.8
 _LINE_RATE, _LINE_BATCH = 3e-3, 48
-# The same of the line reader.
-_LINE_AVERAGE = 0.6
+# The same of the line reader: after 50 answers of three development hands, 6 % of the numbers that
+# were misread are still wrong with the new weights alone, 34 % with 0.6 of them. Of 500 validation
+# numbers 4 and 1 are newly right, 6 and 3 newly wrong.
+_LINE_AVERAGE = 0.85
 _LINE_COLUMNS = 6144  # of the strips in a batch, together
 _STEEPEST = 5.0  # norm of the gradients from which they are scaled down
 # Standard deviations of a strip's slant and of the logarithm of its width, and of the displacement
@@ -154,7 +156,7 @@ def _schedule(rate: float, taken: int, steps: int) -> float:
 def _average(network: Any, parent: Any, share: float) -> None:
     """Average a network's weights with its parent's, in place."""
     for new, old in zip(network.weights, parent.weights, strict=True):
-        new.assign(share * new + (1 - share) * old)
+        new.assign(old + share * (new - old))  # exactly the same if it has not learnt
 
 
 def _draw_glyphs(
