@@ -143,7 +143,7 @@ def test_add_that_is_killed_leaves_no_half_written_model(
     program = [sys.executable, "-m", "support.killed_additions", str(models.path), str(file)]
     run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    assert int(run.stdout.removeprefix("killed: ")) > 10
+    assert int(run.stdout.removeprefix("killed: ")) > 7
 
 
 def test_add_keeps_report_and_pictures_and_can_be_repeated(config: Config, tmp_path: Path) -> None:
