@@ -38,7 +38,7 @@ FEWEST = 200  # images of all data sets together
 # What the pages have on them that the eye is validated on, a unit of views each.
 HELD_CONTENTS = tuple(eye_batches.CONTENTS)
 HELD_STRIPS = 3  # units of strips that the line reader is validated on
-SHOWN_UNITS, HELD_SHOWN = 80, 12  # units of pages that are shown to the eye
+SHOWN_UNITS, HELD_SHOWN = 80, 24  # units of pages that are shown to the eye
 SHOWN_SHARE = 0.5  # of the batches during the cool-down
 STRIP_INKS = 0.7  # times as many inks are drawn for strips as for glyphs
 EXAMPLES = 500  # training inputs on which the ranges for 8 bits are measured
