@@ -114,7 +114,7 @@ def test_file_that_is_not_a_model_is_refused(
 
 
 def test_model_of_another_program_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"has no digitd\.json inside"):
+    with pytest.raises(ModelError, match="digitd model adopt"):
         model.load(without(tmp_path, model.SETTINGS_MEMBER))
 
 
