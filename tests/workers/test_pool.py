@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from multiprocessing.connection import wait
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG
+from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG, SHIPPED_MODEL
 from daemon.config import Config
 from daemon.errors import ModelError, WorkerStartError
 from daemon.records import FileContent, Job, Reading, ReadOptions, Result, Status, Verdict
@@ -356,8 +357,9 @@ def test_batch_is_returned_after_a_fault_that_no_file_caused(
     ],
 )
 def test_worker_that_cannot_start_reports_the_cause(
-    make: Callable[..., Tended], read: Read, kind: type[Exception], text: str
+    make: Callable[..., Tended], tmp_path: Path, read: Read, kind: type[Exception], text: str
 ) -> None:
+    shutil.copy(SHIPPED_MODEL, tmp_path / "mark")  # says what it reads in the known digit
     tended = make(read)
     tended.until(lambda: tended.pool.error is not None)
     with pytest.raises(kind, match=text):
