@@ -10,6 +10,7 @@ from daemon import files
 from daemon.errors import DataError
 from daemon.layout import ORIGINALS, TABLE
 from daemon.outbox import labels, results, rows
+from daemon.outbox.archive import original_path
 from daemon.outbox.labels import SEVERAL, Source
 from daemon.records import Reads
 from daemon.training.evaluate import Case
@@ -53,7 +54,7 @@ def list_answers(outbox: Path, reads: Reads) -> AnsweredCases:
     for source, case, original in _find_answered(outbox):
         if not case.is_counted(reads):
             continue
-        if not original.is_file():
+        if original is None or not original.is_file():
             gone += 1
         elif source == Source.SAMPLE:
             sample.append(case)
@@ -72,8 +73,8 @@ def list_answers(outbox: Path, reads: Reads) -> AnsweredCases:
     return AnsweredCases(sample, others, gone)
 
 
-def _find_answered(outbox: Path) -> Iterator[tuple[str, Case, Path]]:
-    """Yield where each answer was given, the case and its original."""
+def _find_answered(outbox: Path) -> Iterator[tuple[str, Case, Path | None]]:
+    """Yield where each answer was given, the case and its original; see ``original_path``."""
     sources = {answer.id: answer.source for answer in labels.read(outbox)}
     contents = set[str]()
     for final in results.final_rows(outbox):
@@ -84,12 +85,14 @@ def _find_answered(outbox: Path) -> Iterator[tuple[str, Case, Path]]:
         if source == Source.TURNED:
             continue
         contents.add(content)
-        original = outbox / final.cells[_ORIGINAL]
+        original = original_path(outbox, final.cells[_ORIGINAL])
         label = _MULTI if final.answer == SEVERAL else final.answer
         yield source, Case(final.cells[_FILE], label, partial(_load, original), (source,)), original
 
 
-def _load(original: Path) -> bytes:
+def _load(original: Path | None) -> bytes:
+    if original is None:
+        raise DataError("an original is in none of digitd's folders: restore predictions.csv")
     try:
         with os.fdopen(files.open_untrusted(original), "rb") as file:
             return file.read()

@@ -74,6 +74,19 @@ def test_outbox_is_measured_by_the_command(answered: Site, tmp_path: Path) -> No
     assert (shown["sample"]["count"], shown["others"]["count"], shown["gone"]) == (4, 4, 1)
 
 
+def test_nothing_outside_the_outbox_is_read(site: Site, tmp_path: Path) -> None:
+    answer(site, add(site, 3), str(MNIST["y_test"][3]), "queue")
+    original = site.outbox / site.rows()[0]["original"]
+    outside = tmp_path / "secret.png"
+    original.rename(outside)
+    table = site.outbox / "predictions.csv"
+    for name in ("originals/../../secret.png", str(outside)):
+        edited = table.read_text(encoding="utf-8").replace(site.rows()[0]["original"], name)
+        table.write_text(edited, encoding="utf-8")
+        with pytest.raises(DataError, match="all 1 answers are gone"):
+            evaluate_outbox.list_answers(site.outbox, Reads.DIGIT)
+
+
 def test_same_image_in_two_rows_is_one_case(site: Site) -> None:
     answer(site, add(site, 3), str(MNIST["y_test"][3]), "queue")
     add(site, 3)
