@@ -69,18 +69,9 @@ def compare_outcomes(before: Outcomes, after: Outcomes) -> tuple[Comparison, ...
     comparisons = []
     for group in packs.GROUPS:
         of = both & (groups == group)
-        old, new = before.right[of], after.right[of]
-        if len(old):
-            comparisons.append(
-                Comparison(
-                    name=group,
-                    cases=len(old),
-                    right_before=int(old.sum()),
-                    right_after=int(new.sum()),
-                    better=int((new & ~old).sum()),
-                    worse=int((old & ~new).sum()),
-                )
-            )
+        if of.any():
+            old, new = before.right[of].tolist(), after.right[of].tolist()
+            comparisons.append(Comparison.count(group, old, new))
     return tuple(comparisons)
 
 

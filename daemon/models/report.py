@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Self
 
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
@@ -30,6 +32,19 @@ class Comparison:
     right_after: NonNegativeInt
     better: NonNegativeInt
     worse: NonNegativeInt
+
+    @classmethod
+    def count(cls, name: str, before: Sequence[bool], after: Sequence[bool]) -> Self:
+        """Compare which cases each model has right, in the same order."""
+        pairs = list(zip(before, after, strict=True))
+        return cls(
+            name=name,
+            cases=len(pairs),
+            right_before=sum(old for old, _ in pairs),
+            right_after=sum(new for _, new in pairs),
+            better=sum(new and not old for old, new in pairs),
+            worse=sum(old and not new for old, new in pairs),
+        )
 
     @property
     def p_worse(self) -> float:

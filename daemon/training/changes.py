@@ -73,21 +73,12 @@ def compare(
     for name, is_read in zip(_NAMES[reads], (True, False), strict=True):
         some = [each for each in pairs if (each.before.label is not None) == is_read]
         if some:
-            comparisons.append(_count(name, some))
+            old = [not each.before.is_mistake for each in some]
+            new = [not each.after.is_mistake for each in some]
+            comparisons.append(Comparison.count(name, old, new))
     changed = [each for each in pairs if each.before.is_mistake != each.after.is_mistake]
     changed.sort(key=lambda each: each.before.is_mistake)
     return Changes(before[0], after[0], tuple(comparisons), tuple(changed))
-
-
-def _count(name: str, pairs: Sequence[Change]) -> Comparison:
-    return Comparison(
-        name=name,
-        cases=len(pairs),
-        right_before=sum(not each.before.is_mistake for each in pairs),
-        right_after=sum(not each.after.is_mistake for each in pairs),
-        better=sum(each.before.is_mistake and not each.after.is_mistake for each in pairs),
-        worse=sum(each.after.is_mistake and not each.before.is_mistake for each in pairs),
-    )
 
 
 def probability_of_chance(comparison: Comparison) -> float:
