@@ -23,7 +23,7 @@ from daemon.reading.glyph import GLYPH, Bytes
 from daemon.records import DIGITS, Reads
 from daemon.text import count
 from daemon.training import evaluate, keras_file, networks, wrapping
-from daemon.training.calibration import fit_calibration
+from daemon.training.calibration import fit_calibration, share_right
 from daemon.training.evaluate import Case
 from daemon.training.wrapping import Head, Scaling
 
@@ -281,11 +281,6 @@ def _compile(wrapped: Any, path: Path, examples: Examples) -> _Compiled:
 def _count_right(network: bytes, digits: Examples) -> int:
     logits = litert.load_classifier(network)(digits.glyphs)
     return int((logits.argmax(axis=1) == digits.labels).sum())
-
-
-def share_right(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Return the share of the most probable classes that are right."""
-    return float((logits.argmax(axis=1) == labels).mean())
 
 
 def _fit(compiled: _Compiled, classes: int, examples: Examples) -> model.Settings:

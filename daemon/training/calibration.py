@@ -79,6 +79,11 @@ def fit_calibration(
     )
 
 
+def share_right(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return the share of the most probable classes, of logits (N, 11), that are right."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
 def choose_threshold(
     confidence: NDArray[np.floating],
     right: NDArray[np.bool_],

@@ -28,6 +28,7 @@ from daemon.training.calibration import (
     fit_calibration,
     fit_number_calibration,
     log_loss,
+    share_right,
 )
 from daemon.training.glyph_batches import GlyphCache
 from daemon.training.learner import Epoch, Learner, Plan, cool_down
@@ -253,7 +254,7 @@ def _train_classifier(run: _Run, glyphs: GlyphCache, held: GlyphCache) -> tuple[
 
     def measure() -> tuple[float, float]:
         logits = answer(held.glyphs)
-        return log_loss(logits, held.counts, held.labels, 1.0), _accuracy(logits, held.labels)
+        return log_loss(logits, held.counts, held.labels, 1.0), share_right(logits, held.labels)
 
     _learn(run, learner, batches, measure)
     return learner.network, learner.history
@@ -343,7 +344,7 @@ def _calibrate(
         line=fit_number_calibration(numbers),
         training=settings.describe(),
         scores={
-            "held_accuracy": _accuracy(logits, held.labels),
+            "held_accuracy": share_right(logits, held.labels),
             "held_calibration_error": fitted.calibration_error,
             "held_numbers": share,
         },
@@ -377,7 +378,3 @@ def _read_strips(read: litert.ReadLine, shown: ShownStrips) -> tuple[NumberReadi
         ),
         hits / max(1, numbers),
     )
-
-
-def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    return float((logits.argmax(axis=1) == labels).mean())
