@@ -249,6 +249,16 @@ def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float
 _HASH_LENGTH = 12  # hex digits of the file's SHA-256: enough to tell one's models apart
 
 
+# What zipfile raises for each byte of a header that is flipped (all were tried).
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError)
+
+
+def unzip(data: bytes) -> dict[str, bytes]:
+    """Return the members of a ``.keras`` file by their names; raises one of ``BROKEN_ZIP``."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
     """Return a model file's settings, its members and its hash, all checksums being right.
 
@@ -260,10 +270,8 @@ def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}. {_REMEDY}.") from error
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
-    # What zipfile raises for each byte of a header that is flipped (all were tried).
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError) as error:
+        members = unzip(data)
+    except BROKEN_ZIP as error:
         raise ModelError(
             f"{path}: is not a .keras file, or is broken: {error}. {_REMEDY}."
         ) from error

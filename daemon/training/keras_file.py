@@ -1,11 +1,9 @@
 """Load anybody's Keras classifier of digits, without running code that its file contains."""
 
-import io
 import json
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,9 +108,8 @@ def _read_members(path: Path) -> dict[str, bytes]:
     if data.startswith(_HDF5):
         raise ModelError(f"{path}: is in the old HDF5 format (.h5), not a .keras file: {_SAVE}")
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError) as error:
+        members = model.unzip(data)
+    except model.BROKEN_ZIP as error:
         raise ModelError(
             f"{path}: is not a .keras file, or is truncated ({error}): save it again"
         ) from error
