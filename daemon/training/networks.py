@@ -340,12 +340,13 @@ def save(trained: Networks, settings: model.Settings, path: Path) -> None:
         trained.classifier.save(whole)
         line_file = Path(folder) / LINE_KERAS
         trained.line.save(line_file)
-        with zipfile.ZipFile(whole, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(model.NETWORK_MEMBER, trained.compiled_classifier)
-            archive.writestr(model.EYE_MEMBER, trained.compiled_eye)
-            archive.writestr(model.LINE_MEMBER, trained.compiled_line)
-            archive.write(line_file, LINE_KERAS)
-            archive.writestr(model.SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
+        members = {
+            model.NETWORK_MEMBER: trained.compiled_classifier,
+            model.EYE_MEMBER: trained.compiled_eye,
+            model.LINE_MEMBER: trained.compiled_line,
+            LINE_KERAS: line_file.read_bytes(),
+        }
+        _add_members(whole, members, settings)
         whole.replace(path)
 
 
@@ -353,13 +354,18 @@ def save_with_classifier(
     base: Path, classifier: Any, compiled: bytes, settings: model.Settings, path: Path
 ) -> None:
     """Save a classifier with the eye and the line reader of another model file."""
-    kept = (model.EYE_MEMBER, model.LINE_MEMBER, LINE_KERAS)
+    _, others, _ = model.read_file(base)
+    kept = {name: others[name] for name in (model.EYE_MEMBER, model.LINE_MEMBER, LINE_KERAS)}
     classifier.save(path)
-    with zipfile.ZipFile(base) as old, zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as new:
-        for name in kept:
-            new.writestr(name, old.read(name))
-        new.writestr(model.NETWORK_MEMBER, compiled)
-        new.writestr(model.SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
+    _add_members(path, {model.NETWORK_MEMBER: compiled, **kept}, settings)
+
+
+def _add_members(path: Path, members: dict[str, bytes], settings: model.Settings) -> None:
+    """Add to a file that Keras has saved what digitd reads with."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        archive.writestr(model.SETTINGS_MEMBER, json.dumps(asdict(settings), indent=1))
 
 
 def load_with_keras(path: Path) -> model.Model:
