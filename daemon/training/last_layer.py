@@ -43,6 +43,11 @@ def replay(features: Floats, parent: LastLayer) -> Replayed:
     return Replayed(features, softmax(parent.answer(features), 1.0))
 
 
+def smooth(classes: int) -> Floats:
+    """Return the target of each label, (C, C): a share of it is for the other classes."""
+    return np.eye(classes, dtype=np.float32) * (1 - SMOOTHING) + np.float32(SMOOTHING / classes)
+
+
 def fit(
     parent: LastLayer,
     features: Floats,
@@ -61,11 +66,10 @@ def fit(
     """
     variants, size = features.shape[1:]
     classes = len(parent.bias)
-    hot = np.eye(classes, dtype=np.float32) * (1 - SMOOTHING) + SMOOTHING / classes
     inputs = np.concatenate((features.reshape(-1, size), replayed.features))
     # The bias is the weight of an input that is 1.
     inputs = np.concatenate((inputs, np.ones((len(inputs), 1), np.float32)), axis=1)
-    targets = np.concatenate((hot[labels].repeat(variants, axis=0), replayed.targets))
+    targets = np.concatenate((smooth(classes)[labels].repeat(variants, axis=0), replayed.targets))
     known = len(replayed.features)
     shares = np.concatenate(
         (weights.repeat(variants) / variants, np.full(known, (1 - weights.sum()) / known))

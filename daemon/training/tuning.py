@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from daemon.reading.glyph import Bytes
 from daemon.training import frameworks, last_layer, networks, pens, strips
 from daemon.training.glyph_batches import Augmenter, prefetch
-from daemon.training.last_layer import SMOOTHING, Floats, LastLayer, Replayed
+from daemon.training.last_layer import Floats, LastLayer, Replayed
 
 # Shares of the corrections in what is learnt from, before the cap; the rest is replayed.
 GLYPH_SHARE, LAST_LAYER_SHARE, LINE_SHARE = 1 / 6, 0.4, 0.4
@@ -110,8 +110,7 @@ def tune_classifier(
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, answers))
         optimizer.apply(tape.gradient(loss, variables), variables)
 
-    hot = np.eye(classifier.output_shape[1], dtype=np.float32)
-    targets = hot * (1 - SMOOTHING) + SMOOTHING / len(hot)
+    targets = last_layer.smooth(classifier.output_shape[1])
     chances = weights / weights.sum()
     for taken, (glyphs, chosen) in enumerate(
         prefetch(_draw_glyphs(corrected, chances, ours, replayed))
