@@ -17,7 +17,7 @@ from daemon.outbox import labels, results, rotated, rows
 from daemon.outbox.labels import Answer, AnswersInForce
 from daemon.outbox.places import MovedRowError, RowPlaces
 from daemon.outbox.rereads import Rereads
-from daemon.outbox.results import FinalRow
+from daemon.outbox.results import FinalRow, ParsedRow
 from daemon.outbox.table import open_tables
 
 log = logging.getLogger(__name__)
@@ -212,9 +212,7 @@ class Feed:
         """Yield the rows up to one that have another answer or verdict than before."""
         places = RowPlaces()
         with open_tables(self._outbox) as tables:
-            first_ids = [rotated.first_id(table) for table in tables]
-            for row in results.parse_tables(tables):
-                places.add(first_ids[row.table], row.offset, row.cells)
+            for row in _parse_into(places, tables):
                 final = after.decide(row.line, row.cells)
                 if final != before.decide(row.line, row.cells):
                     yield final
@@ -264,9 +262,7 @@ class Feed:
             yield from self._poll_rereads()
             decisions = self._decisions()
             self._is_started = True
-            first_ids = [rotated.first_id(table) for table in tables]
-            for row in results.parse_tables(tables):
-                places.add(first_ids[row.table], row.offset, row.cells)
+            for row in _parse_into(places, tables):
                 if is_found:
                     self._last_id = row.cells[_ID]
                     yield decisions.decide(row.line, row.cells)
@@ -284,6 +280,14 @@ class Feed:
             os.close(old.descriptor)
         self._tails = tails
         self._places = places
+
+
+def _parse_into(places: RowPlaces, tables: list[BufferedReader]) -> Iterator[ParsedRow]:
+    """Yield each row of some tables once, and add its place."""
+    first_ids = [rotated.first_id(table) for table in tables]
+    for row in results.parse_tables(tables):
+        places.add(first_ids[row.table], row.offset, row.cells)
+        yield row
 
 
 @dataclass(frozen=True, slots=True)
