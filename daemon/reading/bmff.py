@@ -41,12 +41,17 @@ class Stills:
     is_whole: bool
 
 
+def read_brands(head: bytes) -> list[bytes]:
+    """Return the brands from a file's first bytes, the main one first; none if it has no boxes."""
+    if head[4:8] != b"ftyp":
+        return []
+    stop = min(int.from_bytes(head[:4], "big"), len(head))
+    return [head[at : at + 4] for at in (8, *range(16, stop, 4))]
+
+
 def find_brand(head: bytes) -> str:
     """Return HEIC or AVIF from a file's first bytes; empty if it is neither."""
-    if head[4:8] != b"ftyp":
-        return ""
-    stop = min(int.from_bytes(head[:4], "big"), len(head))
-    brands = [head[at : at + 4] for at in (8, *range(16, stop, 4))]
+    brands = read_brands(head)
     for brand in brands:
         if brand in _AVIF or brand in _HEIC:
             return "AVIF" if brand in _AVIF else "HEIC"

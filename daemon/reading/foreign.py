@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from daemon.reading import pdf
+from daemon.reading import bmff, pdf
 
 _EXPORT = "export it as JPEG or PNG"
 _READ = "PNG, JPEG, HEIC, AVIF, BMP, WebP, TIFF or GIF"
@@ -141,9 +141,7 @@ def describe(data: bytes) -> str:
 
 def _find_signature(head: bytes) -> str:
     """Return what a file is by its signature; empty if it has none."""
-    if head[4:8] == b"ftyp":
-        # The first is the main one, the others say what else it is compatible with.
-        brands = {head[at : at + 4] for at in (8, *range(16, head[3], 4))}
+    if brands := bmff.read_brands(head):
         return next((name for brand, name in _BRANDS.items() if brand in brands), _VIDEO)
     if head.startswith(b"PK\3\4"):
         return next((name for part, name in _ZIPPED if part in head), f"a ZIP {_ARCHIVE}")

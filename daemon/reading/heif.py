@@ -37,22 +37,22 @@ def decode_avif(data: bytes, max_megapixels: float) -> tuple[Pixels, int]:
     """
     stills = _check(data, "AVIF")
     largest = av1.find_largest(data, stills.coded)
-    if largest is not None and largest > max_megapixels * 1e6:
+    if largest is None:
+        raise UnreadableError(_BROKEN_AVIF)
+    if largest > max_megapixels * 1e6:
         raise UnreadableError("broken AVIF: its image is larger than its header says")
     # Of an animation, Pillow then sees the primary image only.
     still = data[:8] + b"avif" + data[12:]
     try:
-        if largest is not None:
-            with Image.open(BytesIO(still), formats=("AVIF",)) as image:
-                orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-                return np.array(image), orientation
+        with Image.open(BytesIO(still), formats=("AVIF",)) as image:
+            orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            return np.array(image), orientation
     except MemoryError:
         raise
     # Pillow raises many kinds of exceptions for broken files.
     except Exception as error:
         _require_memory(stills.size)
         raise UnreadableError(_BROKEN_AVIF) from error
-    raise UnreadableError(_BROKEN_AVIF)
 
 
 def decode_heic(data: bytes) -> Pixels:
