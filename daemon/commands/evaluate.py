@@ -194,16 +194,16 @@ def _measure(
 ) -> _Measured:
     from daemon.training import changes
 
-    measure = _measure_numbers if reads is Reads.NUMBER else _measure_digits
+    measure = partial(_measure_one, cases=cases, reads=reads)
     before = changes.Collector()
-    measured = measure(models.main, cases, "reading", write, before.add)
+    measured = measure(models.main, "reading", write, before.add)
     if models.keras is not None:
-        of_keras = measure(models.keras, cases, "Keras")
+        of_keras = measure(models.keras, "Keras")
         measured.figures["keras"] = of_keras.figures
         measured = _append(measured, f"the Keras network:\n{of_keras.text}")
     if models.against is not None:
         after = changes.Collector()
-        other = measure(models.against, cases, "reading again", after.add)
+        other = measure(models.against, "reading again", after.add)
         compared = changes.compare(
             (models.main.hash, before.predictions),
             (models.against.hash, after.predictions),
@@ -227,42 +227,33 @@ def _append(measured: _Measured, text: str, compared: "Changes | None" = None) -
     return _Measured(f"{measured.text}\n{text}", measured.figures, measured.share_right, draw)
 
 
-def _measure_digits(
+def _measure_one(
     model: "Model",
-    cases: "Sequence[Case]",
     label: str,
     *callbacks: "Callable[[Prediction], object]",
+    cases: "Sequence[Case]",
+    reads: Reads,
 ) -> _Measured:
-    from daemon.training import report
+    from daemon.training import report, report_numbers
     from daemon.training.evaluate import evaluate
-
-    with _watch(label, len(cases), callbacks) as on_prediction:
-        measured = evaluate(model, cases, on_prediction)
-    return _Measured(
-        report.format_evaluation(measured),
-        report.to_json(measured, model.hash),
-        measured.total.accuracy,
-        partial(report.draw_pictures, measured),
-    )
-
-
-def _measure_numbers(
-    model: "Model",
-    cases: "Sequence[Case]",
-    label: str,
-    *callbacks: "Callable[[Prediction], object]",
-) -> _Measured:
-    from daemon.training import report_numbers
     from daemon.training.evaluate_numbers import evaluate_numbers
 
     with _watch(label, len(cases), callbacks) as on_prediction:
-        measured = evaluate_numbers(model, cases, on_prediction)
-    return _Measured(
-        report_numbers.format_numbers(measured),
-        report_numbers.numbers_to_json(measured, model.hash),
-        measured.total.accuracy,
-        partial(report_numbers.draw_number_pictures, measured),
-    )
+        if reads is Reads.NUMBER:
+            numbers = evaluate_numbers(model, cases, on_prediction)
+            return _Measured(
+                report_numbers.format_numbers(numbers),
+                report_numbers.numbers_to_json(numbers, model.hash),
+                numbers.total.accuracy,
+                partial(report_numbers.draw_number_pictures, numbers),
+            )
+        digits = evaluate(model, cases, on_prediction)
+        return _Measured(
+            report.format_evaluation(digits),
+            report.to_json(digits, model.hash),
+            digits.total.accuracy,
+            partial(report.draw_pictures, digits),
+        )
 
 
 @contextmanager

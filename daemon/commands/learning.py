@@ -1,5 +1,6 @@
 """The commands that manage models."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from daemon.text import format_utc
 
 if TYPE_CHECKING:
     from daemon.config import Config
-    from daemon.models.folder import Entry
+    from daemon.models.folder import Entry, ModelsFolder
+    from daemon.training.adopt import Examples
 
 
 @click.group(cls=OnceGroup)
@@ -126,7 +128,6 @@ def adopt(context: click.Context, file: Path, data: Path | None, config_file: Pa
       digitd model adopt handwritten.keras
       digitd model adopt handwritten.keras --data scans/
     """
-    from daemon.models import regression
     from daemon.models.folder import ModelsFolder
     from daemon.training import adopt as adopting
     from daemon.training import frameworks
@@ -138,8 +139,22 @@ def adopt(context: click.Context, file: Path, data: Path | None, config_file: Pa
     else:
         with make_bar("finding digits", len(adopting.list_cases(data))) as bar:
             examples = adopting.load_data(data, bar.update)
+    adopt_file(file, examples, folder)
+
+
+def adopt_file(
+    file: Path,
+    examples: "Examples",
+    folder: "ModelsFolder",
+    by: str = "adopt",
+    pictures: Sequence[Path] = (),
+) -> None:
+    """Adopt a Keras classifier with a progress bar, and print its report; see ``adopt.adopt``."""
+    from daemon.models import regression
+    from daemon.training import adopt as adopting
+
     with make_bar("comparing", 2 * regression.count_cases()) as bar:
-        adopted = adopting.adopt(file, examples, folder, on_progress=bar.update)
+        adopted = adopting.adopt(file, examples, folder, by, pictures, bar.update)
     echo(adopted.report.describe())
     echo(adopting.explain_use(adopted, folder))
 

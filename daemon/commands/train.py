@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from daemon.commands import StageBars, config_option, echo, load_config, make_bar
+from daemon.commands.learning import adopt_file
 from daemon.errors import EX_FOUND_WRONG, ModelError
 
 if TYPE_CHECKING:
@@ -159,7 +160,6 @@ def _train_simple(
     context: click.Context, models: "ModelsFolder", out: Path | None, folder: Path
 ) -> None:
     """Train the tutorials' network, and adopt it."""
-    from daemon.models import regression
     from daemon.training import adopt, simple
 
     given = {
@@ -182,17 +182,7 @@ def _train_simple(
         lambda epoch: click.echo(simple.format_epoch(epoch)),
     )
     echo(simple.format_training(trained))
-    with make_bar("comparing", 2 * regression.count_cases()) as bar:
-        adopted = adopt.adopt(
-            file,
-            adopt.load_pack(),
-            models,
-            by="train --simple",
-            pictures=trained.pictures,
-            on_progress=bar.update,
-        )
-    echo(adopted.report.describe())
-    echo(adopt.explain_use(adopted, models))
+    adopt_file(file, adopt.load_pack(), models, "train --simple", trained.pictures)
 
 
 @contextmanager
