@@ -158,14 +158,14 @@ def reload(config_file: Path) -> None:
 def status(config_file: Path, *, as_json: bool) -> None:
     """Show whether digitd is running, since when, and what it has read.
 
-    Exits with 3 if it is not running, as systemctl does.
+    Exits with 3 if it is not running, as systemctl does, and with 1 if it hangs.
 
     \b
     Example:
       digitd status --config /srv/digits/config.yaml
     """
     from daemon import config
-    from daemon.loop.status import read_status
+    from daemon.loop.status import State, read_status
 
     found = read_status(config.load(config_file))
     if as_json:
@@ -175,6 +175,8 @@ def status(config_file: Path, *, as_json: bool) -> None:
             echo(f"{key.replace('_', ' ') + ':':12} {_format_value(value)}")
     if not found["running"]:
         sys.exit(EX_NOT_RUNNING)
+    if found["state"] == State.HUNG:
+        sys.exit(EX_FOUND_WRONG)
 
 
 def _format_value(value: object) -> str:

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from daemon.errors import describe
 from daemon.inbox.listing import Listing
 from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK, claimed_id
 from daemon.locks import is_held, read_holder
+from daemon.outbox.clock import read_boot_id
 from daemon.outbox.drift import differences, load
 from daemon.outbox.outbox import is_running
 from daemon.outbox.rows import parse_number, timestamp
@@ -31,6 +33,9 @@ from daemon.waiting import Timer
 _PAGE_BYTES = 4096
 _BRIEF = ("file", "status", "digit", "confidence", "reason", "processed_at")
 _WRITE_SECONDS = 1.0
+# The loop takes a turn at least every 8 seconds.
+_HEARTBEAT_SECONDS = 15.0
+_SILENT_SECONDS = 60.0  # like WatchdogSec of the unit
 _TEXT_CHARACTERS = 500  # of a path or an error
 _TEXT_BYTES = 1000  # maximum length of a text or list, so that the page nearly always fits
 
@@ -41,6 +46,7 @@ class State(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     PAUSED = "paused"
+    HUNG = "hung"
     STOPPED = "stopped"
 
 
@@ -49,7 +55,7 @@ class Health:
     """What the daemon is doing.
 
     Attributes:
-        why: the reason if it is paused.
+        why: the reason if it is paused or hangs.
         model: the id of the model that it reads with; empty if it is not known.
         model_fault: why it does not use the promoted model; empty if it does.
     """
@@ -162,6 +168,8 @@ class StatusPage:
         self._last: StatusSnapshot | None = None
         self._is_written = False
         self._write_timer = Timer(_WRITE_SECONDS)
+        self._heartbeat_timer = Timer(_HEARTBEAT_SECONDS)
+        self._boot_id = read_boot_id()
         self._ping_timer = Timer(math.inf if (every := watchdog_seconds()) is None else every / 4)
         if every is None:
             self._ping_timer.restart()
@@ -181,9 +189,10 @@ class StatusPage:
             notify(escape(f"STATUS={status.state}: {status.why or self._inbox}"))
         # Whatever the fault of this folder is, it is reported elsewhere.
         with suppress(OSError):
-            if not (self._is_written and self._path.exists()):
+            if self._heartbeat_timer.is_due or not (self._is_written and self._path.exists()):
                 self._is_written = False
                 self._write(status)
+                self._heartbeat_timer.restart()
                 self._is_written = True
 
     @property
@@ -192,7 +201,12 @@ class StatusPage:
         return self._ping_timer.seconds_left
 
     def _write(self, status: StatusSnapshot) -> None:
-        page = _shorten(asdict(status)) | {"open": _as_many_as_fit(status.open)}
+        page = _shorten(asdict(status)) | {
+            "open": _as_many_as_fit(status.open),
+            # With the clock that no one can set. It is another one after a boot.
+            "written_at": time.monotonic(),
+            "boot_id": self._boot_id,
+        }
         data = json.dumps(page).encode().ljust(_PAGE_BYTES)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o660)
@@ -313,7 +327,23 @@ def _read_page(config: Config) -> dict[str, Any]:
         return known
     # An earlier digitd may have left it.
     is_current = isinstance(page, dict) and page.get("pid") == known.get("pid", page.get("pid"))
-    return page if is_current else known
+    return _mark_if_hung(page, work / STATUS_PAGE) if is_current else known
+
+
+def _mark_if_hung(page: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return a status page, with the state ``hung`` if it is too old."""
+    try:
+        age = time.monotonic() - float(page["written_at"])
+        is_of_this_boot = page["boot_id"] == read_boot_id()
+    except (KeyError, TypeError, ValueError):  # an older version wrote it
+        return page
+    if age <= _SILENT_SECONDS or not is_of_this_boot:  # another machine's clock is another one
+        return page
+    why = (
+        f"its loop has not reported for {age:.0f} seconds: it hangs, was stopped with Ctrl-Z, or "
+        f"cannot write {file}: look at its log, then restart it"
+    )
+    return page | {"state": State.HUNG, "why": why}
 
 
 def count_files_left(config: Config) -> int:

@@ -26,6 +26,13 @@ _NUMBERS = ("wall", "boot", "running", "hold")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+def read_boot_id() -> str:
+    """Return what identifies this boot of this machine; empty if a container hides it."""
+    with suppress(OSError):
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """The machine's clocks at one moment, in seconds.
@@ -47,11 +54,8 @@ class Clocks:
     @classmethod
     def read(cls) -> Self:
         """Return the clocks now, with a trusted wall clock."""
-        boot_id = ""
-        with suppress(OSError):
-            boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         boot, running = map(time.clock_gettime, (time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC))
-        return cls(time.time(), boot, running, boot_id)
+        return cls(time.time(), boot, running, read_boot_id())
 
     def jump_since(self, last: Self) -> float:
         """Return how far the wall clock moved further than the boot clock since ``last``.

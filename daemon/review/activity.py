@@ -24,7 +24,7 @@ class Activity:
     """What the daemon is doing.
 
     Attributes:
-        daemon: reading, paused, stopped or starting; unknown if this user may not see it.
+        daemon: reading, paused, hung, stopped or starting; unknown if this user may not see it.
         notice: what a person should know about that; may be empty.
         waiting: the number of files without a row.
         per_minute: the number of files that were read in the last minute.
@@ -89,6 +89,8 @@ def _describe_daemon(config: Config) -> Activity:
     elif health.state is State.PAUSED:
         why = escape(health.why) or "the log says why"
         notice = f"digitd has paused: {why}. It resumes by itself."
+    elif health.state is State.HUNG:
+        notice = f"digitd hangs: {escape(health.why)}."
     elif health.model_fault:
         notice = f"The promoted model cannot be used: {escape(health.model_fault)}."
     return Activity(_WORDS.get(health.state, str(health.state)), notice)

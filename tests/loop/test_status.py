@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+
 from daemon.config import Config
 from daemon.loop import status
 from daemon.outbox import rows
 from daemon.records import Status, Verdict
+from support.daemon import DIGITD, STAND_IN, Box, Daemon, digitd
 from support.factories import BROKEN, row
+from support.site import Server
+
+# A time namespace, in which the machine has been up for two minutes longer.
+LATER = ["unshare", "--user", "--map-root-user", "--time", "--monotonic", "120"]
 
 SEVEN = Verdict(Status.OK, "7", 0.987, (0.001,) * 7 + (0.987, 0.002, 0.001, 0.002))
 
@@ -63,3 +75,39 @@ def test_table_of_many_blocks_is_counted_whole(config: Config) -> None:
     found = status.read_status(config)
     assert (found["ok"], found["error"]) == (count, 1)
     assert found["last_error"]["file"] == "digit0.png"
+
+
+def ask(box: Box, *, later: bool = False) -> tuple[int, dict[str, Any]]:
+    prefix = LATER if later else ()
+    said = digitd("status", "--json", "--config", box.config, prefix=prefix)
+    assert said.stdout, said.stderr
+    return said.returncode, json.loads(said.stdout)
+
+
+def test_daemon_that_no_longer_takes_turns_is_shown_as_hung(box: Box) -> None:
+    if subprocess.run([*LATER, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this user may not create a time namespace")
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        running.until(lambda: ask(box)[1]["state"] == "running", "the state")
+        first = json.loads((box.work / "status").read_text())["written_at"]
+        running.until(
+            lambda: json.loads((box.work / "status").read_text())["written_at"] > first,
+            "the next report of an idle daemon",
+        )
+        running.send(signal.SIGSTOP)
+        code, found = ask(box)
+        assert (code, found["state"]) == (0, "running")
+        code, found = ask(box, later=True)
+        assert (code, found["running"], found["state"]) == (1, True, "hung")
+        assert "has not reported for 1" in found["why"]
+        assert found["why"].endswith("look at its log, then restart it")
+        with Server(box, program=[*LATER, *DIGITD]) as server:
+            reply = server.request("/healthz")
+            assert reply.status == 503
+            assert reply.text.startswith("hung: its loop has not reported for ")
+            assert "digitd hangs: its loop has not reported" in server.request("/").text
+        running.send(signal.SIGCONT)
+        assert running.stop() == 0
+        code, found = ask(box, later=True)
+        assert (code, found["state"]) == (3, "stopped")

@@ -198,6 +198,16 @@ def test_health_check_tells_whether_the_service_runs(running: Compose, service: 
     until(lambda: not running.fails("healthcheck", "run", name), "healthy again", _SECONDS)
 
 
+def test_health_check_fails_while_digitd_hangs(running: Compose) -> None:
+    name = running.name("digitd")
+    until(lambda: not running.fails("healthcheck", "run", name), "healthy", _SECONDS)
+    running.podman("kill", "--signal=STOP", name)
+    until(lambda: running.fails("healthcheck", "run", name), "unhealthy", _SECONDS)
+    assert running.request("/healthz")[0] == 503
+    running.podman("kill", "--signal=CONT", name)
+    until(lambda: not running.fails("healthcheck", "run", name), "healthy again", _SECONDS)
+
+
 def test_health_check_fails_while_digitd_is_not_running(running: Compose) -> None:
     """The container runs, but another process than digitd is in it."""
     image = ("--volume", f"{running.digits}:/digits", "localhost/digitd")

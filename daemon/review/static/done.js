@@ -58,7 +58,7 @@ export function fail(failure) {
 
 function say(unseen) {
   const left = waiting();
-  const hasAll = left === 0 && daemon() !== "paused" && daemon() !== "unknown";
+  const hasAll = left === 0 && !["paused", "hung", "unknown"].includes(daemon());
   let heading = hasAll ? "Everything is checked." : "All files that were read are checked.";
   if (unseen) heading = "The doubtful files are checked.";
   const details = [];

@@ -16,7 +16,7 @@ export function listen(listener) {
   listeners.push(listener);
 }
 
-// What the daemon is doing: reading, paused, stopped, starting or unknown.
+// What the daemon is doing: reading, paused, hung, stopped, starting or unknown.
 export function daemon() {
   return state.dataset.state;
 }
