@@ -152,7 +152,9 @@ class Address:
             family, _, _, _, found = socket.getaddrinfo(
                 self.host, self.port, type=socket.SOCK_STREAM
             )[0]
-            listening = socket.socket(family, socket.SOCK_STREAM)
+            # asyncio sets TCP_NODELAY only on sockets with a protocol. Nagle's algorithm would hold
+            # the body of a response until the browser acknowledges its headers, up to 40 ms later.
+            listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(found)
         except (OSError, OverflowError, UnicodeError) as error:

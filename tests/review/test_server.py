@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import http.client
 import io
@@ -31,6 +32,7 @@ from daemon.layout import LABELS, REVIEW_INDEX, TABLE
 from daemon.outbox import labels
 from daemon.outbox.rows import csv_line
 from daemon.reading import image
+from daemon.review.address import Address
 from support.daemon import DIGITD, STAND_IN, Daemon, digitd
 from support.factories import BLANK, BROKEN, SURE, doubtful, own_labels
 from support.site import Server, Site, png
@@ -736,3 +738,25 @@ def test_page_is_served_by_a_user_without_a_name(site: Site) -> None:
         server.wait_for_rows(1)
         assert server.answer(job_id, "1").status == 200
     assert [answer.by for answer in labels.read(site.outbox)] == ["54321"]
+
+
+def test_responses_are_sent_at_once() -> None:
+    """A response has two parts; Nagle's algorithm holds the second for up to 40 ms."""
+
+    async def accept() -> int:
+        options = asyncio.get_running_loop().create_future()
+
+        class Accepted(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                accepted = transport.get_extra_info("socket")
+                options.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+        with Address().listen() as listening:
+            server = await asyncio.get_running_loop().create_server(Accepted, sock=listening)
+            async with server:
+                _, writer = await asyncio.open_connection(*listening.getsockname())
+                found: int = await options
+                writer.close()
+        return found
+
+    assert asyncio.run(accept())
