@@ -5,6 +5,12 @@ import { prefetch } from "./picture.js";
 
 const AHEAD = 4; // pictures that are loaded before they are needed
 
+// Return whether an item is still to be checked. A file that could not be read leaves the queue when it
+// is retried.
+function isOpen(item) {
+  return !item.label && (item.status !== "error" || item.can_retry);
+}
+
 export class Queue {
   // given: one row of the gallery, or null for the queue.
   constructor(given) {
@@ -88,11 +94,12 @@ export class Queue {
     for (const item of this.items.slice(this.position, this.position + AHEAD)) prefetch(item.id);
   }
 
-  // Go to the next item that nobody has answered; return whether there is one.
+  // Go to the next item that nobody has answered, or when all are known, to the first that was passed
+  // over. Return whether there is one.
   advance() {
-    let next = this.position + 1;
-    while (next < this.items.length && this.items[next].label) next += 1;
-    this.position = next;
+    let next = this.items.findIndex((item, place) => place > this.position && isOpen(item));
+    if (next < 0 && this.isLast) next = this.items.findIndex(isOpen);
+    this.position = next < 0 ? this.items.length : next;
     this.ahead();
     return this.current !== null;
   }

@@ -71,7 +71,7 @@ async function refill() {
     return;
   }
   if (wasEmpty) {
-    if (queue.current?.label) queue.advance();
+    if (queue.current === null || queue.current.label) queue.advance();
     render();
   }
 }
