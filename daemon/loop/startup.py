@@ -23,6 +23,7 @@ from daemon.layout import (
     WORK_LOCK,
 )
 from daemon.locks import busy, is_held
+from daemon.loop.status import was_last_outbox
 from daemon.models.current import find_model
 from daemon.outbox.table import check_header, check_is_file
 from daemon.records import Expected, ReadOptions
@@ -45,12 +46,13 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
 
     Raises:
         ConfigError: one has no parent folder, or is not a folder.
-        StorageError, OSError: one cannot be created or used now.
+        StorageError, OSError: one cannot be created or used now, or the outbox has been used before
+            and is missing.
     """
     for key, folder in _folders(config):
         if not _names(in_force, folder):
             with _naming(config.locate(key)):
-                _check_folder(config.locate(key), folder)
+                _check_folder(config, key, folder)
                 make_folder(folder)
     if in_force is None:
         _check_inner_folders(config)
@@ -67,7 +69,8 @@ def check_folders(config: Config, in_force: Config | None = None) -> None:
         ConfigError: one has no parent folder or is not a folder, or predictions.csv is not
             digitd's.
         BusyError: another digitd holds one.
-        StorageError, OSError: one cannot be created or used now.
+        StorageError, OSError: one cannot be created or used now, or the outbox has been used before
+            and is missing.
     """
     work = config.inbox / WORK_FOLDER
     own = {"inbox": (WORK_LOCK, ATTEMPTS), "outbox": (OUTBOX_LOCK, TABLE)}
@@ -75,7 +78,7 @@ def check_folders(config: Config, in_force: Config | None = None) -> None:
         if _names(in_force, folder):
             continue
         with _naming(config.locate(key)):
-            _check_folder(config.locate(key), folder)
+            _check_folder(config, key, folder)
         lock, *_ = files = [(work if key == "inbox" else folder) / name for name in own[key]]
         if is_held(lock):
             raise busy(lock)
@@ -109,23 +112,30 @@ def _naming(key: str) -> Iterator[None]:
         ) from None
 
 
-def _check_folder(key: str, folder: Path) -> None:
-    """Raise if a folder cannot be used, or is missing and has no parent to create it in.
+def _check_folder(config: Config, key: str, folder: Path) -> None:
+    """Raise if a folder cannot be used, or is missing and must not or cannot be created.
 
     A ConfigError is for a person to fix. Any other fault may pass without one.
     """
+    where = config.locate(key)
     try:
         if stat.S_ISDIR(folder.stat().st_mode):
             if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                 return
             raise StorageError(
-                f"{key}: {folder} cannot be listed and written by this user: change its owner or "
+                f"{where}: {folder} cannot be listed and written by this user: change its owner or "
                 "its permissions, or mount its disk for writing"
             )
     except FileNotFoundError:
         if folder.is_symlink():
             raise StorageError(
-                f"{key}: {folder} is a symlink to nothing: mount or create its target"
+                f"{where}: {folder} is a symlink to nothing: mount or create its target"
+            ) from None
+        # Without the rows in it, files would be read twice.
+        if key == "outbox" and was_last_outbox(config):
+            raise StorageError(
+                f"{where}: {folder} is missing, and digitd has written rows there: mount its disk; "
+                "or create the folder, if you removed it to begin with an empty one"
             ) from None
         if folder.parent.is_dir():
             return  # it can be created
@@ -133,7 +143,7 @@ def _check_folder(key: str, folder: Path) -> None:
         if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
             raise
     raise ConfigError(
-        f"{key}: {folder} is not a folder and cannot be created: create it, or name another "
+        f"{where}: {folder} is not a folder and cannot be created: create it, or name another "
         "folder in the config"
     )
 

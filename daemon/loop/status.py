@@ -346,6 +346,15 @@ def _mark_if_hung(page: dict[str, Any], file: Path) -> dict[str, Any]:
     return page | {"state": State.HUNG, "why": why}
 
 
+def was_last_outbox(config: Config) -> bool:
+    """Return whether the last digitd of this inbox wrote to this outbox, which may be missing."""
+    try:
+        page = json.loads((config.inbox / WORK_FOLDER / STATUS_PAGE).read_bytes())
+        return bool(page["outbox"] == _shorten({"outbox": str(config.outbox)})["outbox"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+
+
 def count_files_left(config: Config) -> int:
     """Return the number of files without a row: in the inbox and claimed."""
     waiting = Listing(config.inbox, config.pattern).count().waiting

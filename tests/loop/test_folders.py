@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.daemon import AS_USER, STAND_IN, Box, Daemon, digitd
+from support.daemon import AS_USER, STAND_IN, Box, Daemon, digitd, run_once
 from support.stand_in import png_like
 from support.waiting import until
 
@@ -226,6 +226,25 @@ def test_reload_creates_no_outbox_that_is_away(box: Box) -> None:
         box.drop("digit2.png", png_like("fine"))
         box.wait_for_rows(2)
         assert running.stop() == 0
+
+
+def test_start_creates_no_outbox_that_is_away(box: Box) -> None:
+    box.drop("digit1.png", png_like("fine"))
+    run_once(box)
+    break_folder(box.outbox, "missing")
+    for command in (("check",), ("run",), ("run", "--once")):
+        found = digitd(*command, "--config", box.config)
+        assert found.returncode == 1, (command, found)
+        assert f"{box.outbox} is missing, and digitd has written" in found.stdout + found.stderr
+        assert not box.outbox.exists()
+    mend_folder(box.outbox, "missing")
+    box.drop("digit2.png", png_like("fine"))
+    run_once(box)
+    assert len(box.rows()) == 2
+    box.configure(outbox="another")
+    box.drop("digit3.png", png_like("fine"))
+    run_once(box)
+    assert (box.folder / "another" / "predictions.csv").exists()
 
 
 def test_message_of_a_second_digitd_names_the_first(box: Box) -> None:
