@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,15 @@ def _parse_statuses(
     return frozenset(map(Status, words))
 
 
+def _parse_day(_context: click.Context, _option: click.Parameter, value: str | None) -> date | None:
+    if value is None:
+        return None
+    try:
+        return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no day: write it like 2026-11-24.") from None
+
+
 @click.command()
 @config_option
 @click.option(
@@ -58,11 +67,11 @@ def _parse_statuses(
 @click.option(
     "--since",
     metavar="DAY",
-    type=click.DateTime(["%Y-%m-%d"]),
+    callback=_parse_day,
     help="Only rows received on this day (UTC) or later, such as 2026-11-24.",
 )
 def reread(
-    config_file: Path, wanted: str | None, statuses: frozenset[Status], since: datetime | None
+    config_file: Path, wanted: str | None, statuses: frozenset[Status], since: date | None
 ) -> None:
     """Read archived originals again, and show what changed.
 
@@ -88,7 +97,7 @@ def reread(
     is_terminal = sys.stderr.isatty()
     set_up_logging(logging.ERROR if is_terminal else logging.WARNING)
     settings = config.load(config_file)
-    selection = Selection(statuses, None if since is None else since.date())
+    selection = Selection(statuses, since)
     with (
         closing(Reread(settings, choose_model(settings, wanted), selection)) as job,
         _stopped_by_signals(job),

@@ -208,7 +208,7 @@ def test_terminal_shows_a_progress_bar(site: Site) -> None:
     ("arguments", "message"),
     [
         (("--status", "good"), "'good' is not one of ok, unsure, error."),
-        (("--since", "yesterday"), "does not match the format"),
+        (("--since", "yesterday"), "'yesterday' is no day: write it like 2026-11-24"),
         (("--model", "12ab"), "has no model whose id begins with '12ab'"),
         (("--model", "no/such.keras"), "no/such.keras: cannot be read"),
     ],
