@@ -62,7 +62,8 @@ def _parse_day(_context: click.Context, _option: click.Parameter, value: str | N
     metavar="STATUS",
     multiple=True,
     callback=_parse_statuses,
-    help="Only rows that are ok, unsure or error now; repeat it, or separate several by commas.",
+    help="Only rows that are ok, unsure or error, or were before this model read them again; "
+    "repeat it, or separate several by commas.",
 )
 @click.option(
     "--since",
@@ -104,6 +105,8 @@ def reread(
     ):
         os.nice(_NICER)  # a daemon that reads new files goes first
         number = job.count()
+        if job.originals.numbers:
+            echo(_warn_of_numbers(job.originals.numbers), err=True)
         with click.progressbar(
             length=number,
             label="reading again",
@@ -134,6 +137,15 @@ def _stopped_by_signals(job: "Reread") -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _warn_of_numbers(number: int) -> str:
+    """Return what becomes of rows that are numbers where digits are read."""
+    return (
+        f"digitd: warning: {count(number, 'row')} with a number of several characters: the config "
+        "has `reads: digit`, which makes numbers `unsure`: to read them as numbers, set `reads: "
+        "number` and start the reread again, now or later"
+    )
+
+
 def _report(job: "Reread", settings: "Config", selection: "Selection") -> None:
     """Print what a reread has changed, and draw it."""
     from daemon.loop.reread_sheet import draw_changes
@@ -141,7 +153,10 @@ def _report(job: "Reread", settings: "Config", selection: "Selection") -> None:
 
     table = job.writer.path
     changes = find_changes(settings.outbox, table.name, selection.includes, _MOST_TILES)
-    echo(f"{count(job.done, 'row')} read again with the model {job.model}: {table}")
+    now = job.done - job.originals.done_before
+    echo(f"{count(now, 'row')} read again with the model {job.model}: {table}")
+    if job.originals.done_before:
+        echo(f"with {count(job.originals.done_before, 'row')} that it has read again before:")
     lines = [(changes.same, "as before")]
     lines += [(number, change.value) for change, number in changes.counts.items()]
     unreadable = job.done - sum(number for number, _ in lines)

@@ -15,10 +15,11 @@ from daemon.outbox.archive import original_path
 from daemon.outbox.rereads import Rereads
 from daemon.outbox.retention import load_deletions
 from daemon.outbox.table import open_tables
-from daemon.records import Job, Status
+from daemon.records import Job, Reads, Status
 
-_ID, _FILE, _STATUS, _ORIGINAL, _RECEIVED_AT, _PROCESSED_AT = map(
-    rows.COLUMNS.index, ("id", "file", "status", "original", "received_at", "processed_at")
+_ID, _FILE, _STATUS, _DIGIT, _ORIGINAL, _RECEIVED_AT, _PROCESSED_AT = map(
+    rows.COLUMNS.index,
+    ("id", "file", "status", "digit", "original", "received_at", "processed_at"),
 )
 
 
@@ -73,6 +74,8 @@ class Originals:
 
     Attributes:
         wanted: the number of these rows; see ``count``.
+        done_before: how many of them were in the table already.
+        numbers: with ``reads: digit``, how many of them are numbers of several characters.
         absent: the rows whose original was not there; see ``read_late``.
         left_out: the rows that ``read_late`` has given up.
     """
@@ -97,7 +100,7 @@ class Originals:
             is_stopped: returns whether to stop.
             on_left_out: called for each row that is left out.
         """
-        self.wanted = 0
+        self.wanted = self.done_before = self.numbers = 0
         self.absent = list[list[str]]()
         self.left_out = LeftOut()
         self._config = config
@@ -111,14 +114,15 @@ class Originals:
 
     def count(self) -> int:
         """Count the rows; return how many of them are in the table."""
-        done = 0
-        for cells in self._select():
+        is_digit = self._config.reads is Reads.DIGIT
+        for cells, before in self._select():
             self.wanted += 1
-            done += ids.decode(cells[_ID]) in self._done
-        return done
+            self.done_before += ids.decode(cells[_ID]) in self._done
+            self.numbers += is_digit and len(before[_DIGIT]) > 1
+        return self.done_before
 
-    def _select(self) -> Iterator[list[str]]:
-        """Yield the rows that are read again, as they are in predictions.csv."""
+    def _select(self) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield the rows that are read again: as in predictions.csv, and without this reread."""
         outbox, name = self._config.outbox, self._table
         with closing(Rereads(outbox, without=name)) as rereads, open_tables(outbox) as tables:
             for row in results.parse_tables(tables):
@@ -126,11 +130,11 @@ class Originals:
                     return
                 _, before = results.reread(row.line, row.cells, rereads)
                 if self._selection.includes(before):
-                    yield row.cells
+                    yield row.cells, before
 
     def read(self) -> Iterator[Original]:
         """Yield what is not read yet; no row twice, though somebody may be editing the table."""
-        for cells in self._select():
+        for cells, _ in self._select():
             number = ids.decode(cells[_ID])
             if number not in self._done:
                 self._done.add(number)

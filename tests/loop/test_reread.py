@@ -29,7 +29,7 @@ from daemon.records import ReadOptions, Status
 from daemon.workers.worker import WorkerSettings
 from support import stand_in
 from support.daemon import DIGITD, ROOT, SAMPLES, Terminal, digitd
-from support.factories import BROKEN, SURE, doubtful
+from support.factories import BROKEN, SURE, doubtful, number
 from support.site import Site
 from support.waiting import DEADLINE_SECONDS, until
 
@@ -128,6 +128,8 @@ def test_originals_are_read_again_with_another_model(site: Site) -> None:
     # The first one again: all is there, and counts most.
     done = digitd("reread", "--model", site.folder / "strict.keras", "--config", site.config)
     assert done.returncode == 0
+    assert done.stdout.startswith(f"0 rows read again with the model {strict}: {table}\n")
+    assert "with 14 rows that it has read again before:" in done.stdout
     assert lines(table) == found
     assert {one.cells[2] for one in final_rows(site.outbox)} == {"unsure", "error"}
 
@@ -325,3 +327,13 @@ def test_rows_are_selected_by_day(site: Site) -> None:
     done = digitd("reread", "--since", day, "--config", site.config)
     assert done.returncode == 0
     assert done.stdout.startswith("1 row read again")
+
+
+def test_warning_before_numbers_are_read_as_digits(site: Site) -> None:
+    orders(site, one="read", two="read")
+    site.reread("a" * 12, {"two.png": number("0471")})
+    again = digitd("reread", "--config", site.config)
+    assert again.returncode == 0
+    assert "warning: 1 row with a number of several characters" in again.stderr
+    site.configure(reads="number")
+    assert digitd("reread", "--config", site.config).stderr == ""
