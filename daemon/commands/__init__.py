@@ -28,6 +28,7 @@ config_option = click.option(
 public_url_option = click.option(
     "--public-url", metavar="URL", help="Where a reverse proxy serves the review page."
 )
+MODEL_HELP = "A .keras file, an id of `digitd model list` or its beginning, or `shipped`"
 Command = TypeVar("Command", bound=Callable[..., object])
 _CONFIG_KEY = "daemon.commands.config_file"  # in click's ``Context.meta``
 
@@ -45,22 +46,27 @@ def model_option(command: Command) -> Command:
     )
     add_model = click.option(
         "--model",
-        metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
-        callback=lambda context, _option, file: file or _find_model(context.meta[_CONFIG_KEY]),
-        help="A .keras file; default: the model that `run` would use.",
+        metavar="MODEL",
+        callback=lambda context, _option, wanted: parse_model(context, wanted),
+        help=f"{MODEL_HELP}; default: the model that `run` would use.",
     )
     return add_config(add_model(command))
 
 
-def _find_model(config_file: Path | None) -> Path:
-    """Return the model that ``run`` would use; without a config file, with the default settings."""
-    from daemon import config
-    from daemon.models.current import find_model
+def parse_model(context: click.Context, wanted: str | None) -> Path:
+    """Return the file of the model that an option of a command with --config names.
 
-    file = config_file or _DEFAULT_CONFIG
-    is_default = config_file is None and not is_there(file)
-    return find_model(config.Config() if is_default else config.load(file))
+    Without a config file, the settings are the default ones.
+    """
+    from daemon import config
+    from daemon.models.folder import choose_model, is_path
+
+    if wanted is not None and is_path(wanted):
+        return Path(wanted)
+    given = context.meta[_CONFIG_KEY]
+    file = given or _DEFAULT_CONFIG
+    is_default = given is None and not is_there(file)
+    return choose_model(config.Config() if is_default else config.load(file), wanted)
 
 
 reads_option = click.option(

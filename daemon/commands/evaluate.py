@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.commands import echo, make_bar, model_option, reads_option
+from daemon.commands import echo, make_bar, model_option, parse_model, reads_option
 from daemon.errors import EX_FOUND_WRONG, DataError
 from daemon.records import Reads
 from daemon.text import count
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @model_option
 @click.option(
     "--against",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="MODEL",
+    callback=lambda context, _option, wanted: wanted and parse_model(context, wanted),
     help="Compare with another model on the same images; --pictures draws what changed.",
 )
 @click.option(
@@ -90,7 +90,7 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
       digitd evaluate scans/ --skip-traits hard,printed-font --pictures seen/
       digitd evaluate scans/ --json --table answers.csv
       digitd evaluate meters/ --reads number --pictures seen/
-      digitd evaluate outbox/ --against mine.keras --pictures seen/
+      digitd evaluate outbox/ --against shipped --pictures seen/
     """
     from daemon.training import report
 

@@ -70,8 +70,8 @@ def _cells(entry: "Entry") -> tuple[str, str, str, str, str]:
 def promote(model_id: str, config_file: Path) -> None:
     """Put a model in use: the running digitd takes it at its next rescan.
 
-    ID is the id of a model, or enough of its beginning. A model whose report has reasons against
-    it is refused.
+    ID is the id of a model, enough of its beginning, or `shipped`. A model whose report has reasons
+    against it is refused.
 
     \b
     Example:

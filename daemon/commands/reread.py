@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.commands import config_option, echo
+from daemon.commands import MODEL_HELP, config_option, echo
 from daemon.errors import EX_FOUND_WRONG
 from daemon.records import Status
 from daemon.text import count, printable
@@ -53,8 +53,7 @@ def _parse_day(_context: click.Context, _option: click.Parameter, value: str | N
     "--model",
     "wanted",
     metavar="ID",
-    help="An id in models/ or the beginning of one, `shipped`, or a .keras file; default: the "
-    "model that `run` would use.",
+    help=f"{MODEL_HELP}; default: the model that `run` would use.",
 )
 @click.option(
     "--status",
@@ -90,11 +89,10 @@ def reread(
     """
     from daemon import config
     from daemon.loop.originals import Selection
-    from daemon.loop.reread import Reread, choose_model
+    from daemon.loop.reread import Reread
+    from daemon.models.folder import choose_model
     from daemon.systemd.journal import set_up_logging
 
-    if wanted == "":
-        raise click.UsageError("--model: name a model, or leave the option out")
     is_terminal = sys.stderr.isatty()
     set_up_logging(logging.ERROR if is_terminal else logging.WARNING)
     settings = config.load(config_file)

@@ -10,14 +10,11 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
-from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config
 from daemon.errors import ModelError, StorageError, describe
 from daemon.files import hash_file
 from daemon.loop.originals import Original, Originals, Selection
 from daemon.loop.startup import load_expected
-from daemon.models.current import find_model, shipped_id
-from daemon.models.folder import SHIPPED, ModelsFolder
 from daemon.outbox import results, rows
 from daemon.outbox.rereads import RereadWriter, format_line, table_name
 from daemon.reading.model import read_file
@@ -64,28 +61,6 @@ class _Batch:
     downs: int = 0
     killed: int = 0
     due: float = 0.0
-
-
-def choose_model(config: Config, wanted: str | None) -> Path:
-    """Return the file of a model.
-
-    Args:
-        config: has the folder ``models/``, and the model in use.
-        wanted: an id in ``models/``, or the beginning of one; ``shipped``; or a path. ``None`` for
-            the model in use.
-
-    Raises:
-        PromotionError: no model has this id, or several begin with it.
-        ModelError, StorageError: the model in use is broken.
-    """
-    if wanted is None:
-        return find_model(config)
-    if wanted in {SHIPPED, shipped_id()}:
-        return SHIPPED_MODEL
-    path = Path(wanted)
-    if path.suffix == SHIPPED_MODEL.suffix or len(path.parts) > 1:
-        return path
-    return ModelsFolder(config.models).find(wanted).path
 
 
 class Reread:

@@ -13,11 +13,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config
 from daemon.errors import DigitdError, ModelError, PromotionError
 from daemon.files import is_there, open_to_append, replace_whole, sync_folder
 from daemon.layout import CURRENT, HISTORY, MODEL_SUFFIX, MODELS_LOCK, REPORT_SUFFIX
-from daemon.models.current import ID, find_fault, model_path, read_current, shipped_id
+from daemon.models.current import (
+    ID,
+    find_fault,
+    find_model,
+    model_path,
+    read_current,
+    shipped_id,
+)
 from daemon.models.report import Report, parse
 from daemon.records import Reads
 
@@ -122,22 +130,28 @@ class ModelsFolder:
             sorted(entries, key=lambda one: (one.report.made if one.report else "", one.id))
         )
 
-    def find(self, prefix: str) -> Entry:
-        """Return the model whose id begins with a text.
+    def find(self, prefix: str) -> Entry | None:
+        """Return the model whose id begins with a text; ``None`` for the shipped one.
+
+        Args:
+            prefix: the beginning of an id, or ``shipped``.
 
         Raises:
             PromotionError: there is none, or there are several.
         """
-        entries = [one for one in self.entries() if one.id.startswith(prefix.lower())]
-        if not entries:
+        if prefix in {SHIPPED, shipped_id()}:
+            return None
+        known = {one.id: one for one in self.entries()} | {shipped_id(): None}
+        found = [one for one in known if prefix and one.startswith(prefix.lower())]
+        if not found:
             raise PromotionError(
                 f"{self.path}: has no model whose id begins with {prefix!r}: `digitd model list` "
                 "names them"
             )
-        if len(entries) > 1:
-            ids = ", ".join(one.id for one in entries)
+        if len(found) > 1:
+            ids = ", ".join(found)
             raise PromotionError(f"{prefix!r} is the beginning of several ids, {ids}: type more")
-        return entries[0]
+        return known[found[0]]
 
     def add(self, file: Path, report: Report) -> str:
         """Copy a model into the folder with its report, and return its id.
@@ -169,7 +183,7 @@ class ModelsFolder:
         """Put a model in use; return its id. This does nothing if it is in use already.
 
         Args:
-            prefix: its id, or the beginning of it; also that of the shipped model.
+            prefix: see ``find``.
             reads: what it must be able to read.
 
         Raises:
@@ -177,10 +191,10 @@ class ModelsFolder:
                 promote it, or this digitd cannot read with its file.
             OSError: ``current`` cannot be written.
         """
-        if prefix in {SHIPPED, shipped_id()}:
+        entry = self.find(prefix)
+        if entry is None:
             model_id, line = shipped_id(), SHIPPED
         else:
-            entry = self.find(prefix)
             self._check(entry, reads)
             model_id = line = entry.id
         with self._changing():
@@ -312,6 +326,31 @@ class ModelsFolder:
 
     def _nothing_before(self) -> PromotionError:
         return PromotionError(f"{self.path}: nothing to go back to: the shipped model is in use")
+
+
+def choose_model(config: Config, wanted: str | None) -> Path:
+    """Return the file of a model.
+
+    Args:
+        config: has the folder ``models/``, and the model in use.
+        wanted: a path, or what ``ModelsFolder.find`` takes. ``None`` for the model in use.
+
+    Raises:
+        PromotionError: no model has this id, or several begin with it.
+        ModelError, StorageError: the model in use is broken.
+    """
+    if wanted is None:
+        return find_model(config)
+    if is_path(wanted):
+        return Path(wanted)
+    entry = ModelsFolder(config.models).find(wanted)
+    return SHIPPED_MODEL if entry is None else entry.path
+
+
+def is_path(wanted: str) -> bool:
+    """Return whether a text is the path of a model, and not an id."""
+    path = Path(wanted)
+    return path.suffix == MODEL_SUFFIX or len(path.parts) > 1
 
 
 def open_models(config: Config) -> ModelsFolder:

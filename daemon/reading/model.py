@@ -123,7 +123,7 @@ class Settings:
 
 
 _NOT_FITTED = LineCalibration(2.0, 0.4, 0.0, 0.0, 0.5, unsure_below=0.9)
-_REMEDY = "Name a .keras file that `digitd train` made, or none for the shipped one"
+_REMEDY = "Name a .keras file that `digitd train` made, or another of `digitd model list`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,8 @@ def _read_members(path: Path) -> dict[str, bytes]:
         ) from error
     if model.SETTINGS_MEMBER in members:
         raise ModelError(
-            f"{path}: is one of digitd's own models, which needs no adoption: name it with "
-            "`model:` in the config, or promote it with `digitd model promote`"
+            f"{path}: is one of digitd's own models, which needs no adoption: name the file with "
+            "`model:` in the config, or promote one of those of `digitd model list`"
         )
     missing = {_CONFIG, _WEIGHTS, _METADATA}.difference(members)
     if missing:

@@ -19,10 +19,9 @@ import pytest
 
 from daemon import config
 from daemon.assets import SHIPPED_MODEL
-from daemon.errors import PromotionError
 from daemon.files import hash_file
 from daemon.loop.originals import Selection
-from daemon.loop.reread import Reread, choose_model
+from daemon.loop.reread import Reread
 from daemon.outbox.audit import find_discrepancies
 from daemon.outbox.results import final_rows
 from daemon.records import ReadOptions, Status
@@ -221,20 +220,6 @@ def test_wrong_option_is_refused(site: Site, arguments: tuple[str, ...], message
     assert done.returncode > 0
     assert message in done.stderr
     assert not (site.outbox / "rereads").exists()
-
-
-def test_model_is_found_by_its_id(site: Site) -> None:
-    models = site.folder / "models"
-    models.mkdir()
-    strict = make_model(models / "strict.keras", unsure_below=1.0)
-    (models / "strict.keras").rename(models / f"{strict}.keras")
-    settings = config.load(site.config)
-    assert choose_model(settings, None) == choose_model(settings, "shipped") == SHIPPED_MODEL
-    assert choose_model(settings, strict[:5]) == models / f"{strict}.keras"
-    with pytest.raises(PromotionError):
-        choose_model(settings, "xyz")
-    (models / "current").write_text(f"{strict}\n")
-    assert choose_model(settings, None) == models / f"{strict}.keras"
 
 
 def settings_of(options: ReadOptions) -> WorkerSettings:

@@ -16,7 +16,7 @@ from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config, load
 from daemon.errors import ModelError, PromotionError
 from daemon.models.current import find_model, shipped_id
-from daemon.models.folder import ModelsFolder
+from daemon.models.folder import ModelsFolder, choose_model
 from daemon.models.report import Comparison, Report
 from daemon.reading.model import LINE_MEMBER
 from daemon.records import Reads
@@ -111,9 +111,30 @@ def test_promotions_are_undone_one_by_one(
     assert len(models.entries()) == 3
 
 
-def test_shipped_model_can_be_promoted_too(models: ModelsFolder, ids: list[str]) -> None:
+def test_beginning_of_several_ids_is_refused(models: ModelsFolder) -> None:
+    for last in "01":  # at least one is not the shipped model's
+        models.path_of(shipped_id()[:-1] + last).touch()
+    with pytest.raises(PromotionError, match="is the beginning of several ids"):
+        models.promote(shipped_id()[:5])
+
+
+def test_model_is_chosen_by_its_id_or_path(
+    config: Config, models: ModelsFolder, ids: list[str]
+) -> None:
+    assert choose_model(config, None) == choose_model(config, "shipped") == SHIPPED_MODEL
+    assert choose_model(config, shipped_id()[:6]) == SHIPPED_MODEL
+    assert choose_model(config, ids[0][:5]) == models.path_of(ids[0])
+    assert choose_model(config, "mine.keras") == Path("mine.keras")
+    with pytest.raises(PromotionError, match="has no model whose id begins with 'xyz'"):
+        choose_model(config, "xyz")
+    models.promote(ids[1])
+    assert choose_model(config, None) == models.path_of(ids[1])
+
+
+@pytest.mark.parametrize("name", [shipped_id(), shipped_id()[:6].upper(), "shipped"])
+def test_shipped_model_can_be_promoted_too(models: ModelsFolder, ids: list[str], name: str) -> None:
     models.promote(ids[0])
-    models.promote(shipped_id())
+    assert models.promote(name) == shipped_id()
     assert models.current() is None
     models.promote(ids[1])
     for expected in (None, ids[0], None):
@@ -194,7 +215,7 @@ def test_models_that_cannot_be_promoted_say_why(models: ModelsFolder, ids: list[
         (c, f"{c}.keras is broken, or was changed: its SHA-256 begins with"),
         (d, f"has no model whose id begins with '{d}'"),
         (e, f"has no model whose id begins with '{e}'"),
-        ("", "is the beginning of several ids"),
+        ("", "has no model whose id begins with ''"),
     ):
         with pytest.raises(PromotionError) as raised:
             models.promote(prefix)

@@ -13,7 +13,8 @@ import pytest
 
 from daemon.assets import SHIPPED_MODEL
 from daemon.errors import DataError
-from daemon.models.report import Comparison
+from daemon.models.folder import ModelsFolder
+from daemon.models.report import Comparison, Report
 from daemon.outbox import labels
 from daemon.outbox.labels import Answer
 from daemon.reading import model
@@ -21,6 +22,7 @@ from daemon.records import Reads
 from daemon.training import changes, evaluate_outbox
 from support.daemon import digitd
 from support.factories import SURE
+from support.models import MADE
 
 if TYPE_CHECKING:
     from support.site import Site
@@ -142,6 +144,18 @@ def test_models_are_compared_on_the_same_images(site: Site, tmp_path: Path) -> N
     shown = json.loads(digitd(*command, "--json").stdout)["sample"]
     assert shown["against"]["model"] == hashes[1]
     assert [(one["better"], one["worse"]) for one in shown["comparisons"]] == [(0, 0), (8, 0)]
+    models = ModelsFolder(site.folder / "models")
+    other_id = models.add(other, Report(MADE, by="learn"))
+    by_id: list[str | Path] = [
+        "--model",
+        other_id[:6],
+        "--against",
+        "shipped",
+        "--config",
+        site.config,
+    ]
+    shown = json.loads(digitd("evaluate", site.outbox, "--json", *by_id).stdout)["sample"]
+    assert (shown["model"], shown["against"]["model"]) == hashes[::-1]
 
 
 @pytest.mark.parametrize(("better", "worse", "p"), [(0, 0, 1), (8, 0, 2 / 256), (1, 6, 16 / 128)])
