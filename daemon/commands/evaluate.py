@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     "--table",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a CSV file with one row per image.",
+    help="Write a CSV file with one row per image; of an outbox, `traits` has the answer's source.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.option(
@@ -116,8 +116,12 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
             for file in each.draw(folder if name == _ALL else folder / name)
         ]
         echo(f"pictures: {', '.join(map(str, drawn))}", err=as_json)
+    if at_least is None:
+        return
     share = next(iter(measured.values())).share_right
-    if at_least is not None and share < at_least:
+    if share is None:
+        raise DataError(f"{path}: has no {reads} with a label, which --at-least needs: omit it")
+    if share < at_least:
         click.echo(f"digitd: {share:.4f} is below {at_least}", err=True)
         sys.exit(EX_FOUND_WRONG)
 
@@ -185,7 +189,7 @@ class _Measured:
 
     text: str
     figures: dict[str, Any]
-    share_right: float
+    share_right: float | None
     draw: Callable[[Path], list[Path]]
 
 

@@ -101,6 +101,11 @@ class Prediction:
         return self.is_counted and self.is_ok
 
 
+def share(part: int, whole: int) -> float | None:
+    """Return a share from 0 to 1; ``None`` of nothing."""
+    return part / whole if whole else None
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Images with a digit or a number: how many, read right, ``ok``, and wrong yet ``ok``."""
@@ -116,19 +121,19 @@ class Tally:
         return self.ok - self.ok_wrong
 
     @property
-    def accuracy(self) -> float:
-        """Share that was read right; 0 if there were none."""
-        return self.right / self.count if self.count else 0.0
+    def accuracy(self) -> float | None:
+        """Share that was read right."""
+        return share(self.right, self.count)
 
     @property
-    def coverage(self) -> float:
-        """Share that was ``ok``; 0 if there were none."""
-        return self.ok / self.count if self.count else 0.0
+    def coverage(self) -> float | None:
+        """Share that was ``ok``."""
+        return share(self.ok, self.count)
 
     @property
-    def precision(self) -> float:
-        """Share of the ``ok`` ones that was right; 1 if none was ``ok``."""
-        return self.ok_right / self.ok if self.ok else 1.0
+    def precision(self) -> float | None:
+        """Share of the ``ok`` ones that was right."""
+        return share(self.ok_right, self.ok)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,7 @@ class Evaluation:
     Attributes:
         total: all images with one digit.
         per_digit: (right, count) of each digit.
-        calibration_error: expected, over 15 bins, 0 to 1.
+        calibration_error: expected, over 15 bins, 0 to 1; ``None`` if nothing was read.
         refused: of the images with no digit or several, by label: (not ``ok``, count).
         refused_per_trait: the same by trait; empty without traits.
         confusion: (10, 11) int; rows are the digits drawn, the last column is "no digit".
@@ -149,7 +154,7 @@ class Evaluation:
 
     total: Tally
     per_digit: tuple[tuple[int, int], ...]
-    calibration_error: float
+    calibration_error: float | None
     refused: dict[str, tuple[int, int]]
     refused_per_trait: dict[str, tuple[int, int]]
     confusion: NDArray[np.int64]
@@ -309,9 +314,11 @@ def tally(predictions: Sequence[Prediction]) -> Tally:
     )
 
 
-def measure_calibration(predictions: Sequence[Prediction]) -> float:
-    """Return the calibration error of those that have a confidence."""
+def measure_calibration(predictions: Sequence[Prediction]) -> float | None:
+    """Return the calibration error of those that have a confidence; ``None`` if none has."""
     read = [each for each in predictions if each.verdict.confidence is not None]
+    if not read:
+        return None
     return calibration_error(
         np.array([each.verdict.confidence for each in read], np.float64),
         np.array([each.is_right for each in read], np.bool_),

@@ -15,6 +15,7 @@ from daemon.training.evaluate import (
     count_refused_by_trait,
     measure_calibration,
     read_cases,
+    share,
     sort_mistakes,
     tally,
 )
@@ -36,9 +37,9 @@ class NumberTally(Tally):
     edits: int
 
     @property
-    def digit_error_rate(self) -> float:
-        """Edits per digit; 0 without digits."""
-        return self.edits / self.digits if self.digits else 0.0
+    def digit_error_rate(self) -> float | None:
+        """Edits per digit."""
+        return share(self.edits, self.digits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class NumberEvaluation:
 
     Attributes:
         total: all images with a number.
-        calibration_error: expected, over 15 bins, 0 to 1.
+        calibration_error: expected, over 15 bins, 0 to 1; ``None`` if nothing was read.
         refused: of the images with no number, by label: (not ``ok``, count).
         refused_per_trait: the same by trait; empty without traits.
         per_length: the images with a number by its digits; lengths that do not occur are left out.
@@ -57,7 +58,7 @@ class NumberEvaluation:
     """
 
     total: NumberTally
-    calibration_error: float
+    calibration_error: float | None
     refused: dict[str, tuple[int, int]]
     refused_per_trait: dict[str, tuple[int, int]]
     per_length: dict[str, NumberTally]

@@ -27,7 +27,10 @@ from daemon.training.train import CLASSIFIER, EYE, LINE, Trained, TrainSettings
 # shipped model, see docs/training.md.
 _EYE_SECONDS, _GLYPHS_SECONDS, _CLASSIFIER_SECONDS, _LINE_SECONDS = 33, 540, 70, 45
 
-_TABLE_COLUMNS = ("file", "label", "status", "digit", "confidence", *rows.PROBABILITIES, "reason")
+_TABLE_COLUMNS = (
+    *("file", "label", "status", "digit", "confidence"),
+    *(*rows.PROBABILITIES, "reason", "traits"),
+)
 _LABELS_IN_WORDS = {"multi": "several digits", "none": "no digit"}
 
 DPI = 110
@@ -117,7 +120,7 @@ def format_evaluation(measured: Evaluation) -> str:
             format_share("accuracy", total.right, total.count),
             format_share("ok", total.ok, total.count),
             format_share("ok and right", total.ok_right, total.ok),
-            f"{'calibration error':23} {measured.calibration_error:8.2%}",
+            f"{'calibration error':23} {format_percent(measured.calibration_error, 2):>8}",
         ]
     lines += [
         format_share(f"{_LABELS_IN_WORDS[label]}, flagged", flagged, count)
@@ -131,7 +134,7 @@ def format_evaluation(measured: Evaluation) -> str:
     ]
     lines += [
         f"{format_share(f'  {name}', trait.right, trait.count)}, "
-        f"ok {trait.coverage:.1%}, wrong and ok {trait.ok_wrong}"
+        f"ok {format_percent(trait.coverage, 1)}, wrong and ok {trait.ok_wrong}"
         for name, trait in measured.per_trait.items()
     ]
     return "\n".join(lines)
@@ -153,13 +156,17 @@ def flagged_to_json(refused: dict[str, tuple[int, int]]) -> dict[str, dict[str, 
 
 
 def format_share(name: str, part: int, whole: int) -> str:
-    """Return a share as a line of text; 100 % of nothing."""
-    share = part / whole if whole else 1.0
-    return f"{name:23} {share:8.2%}  {part} of {whole}"
+    """Return a share as a line of text."""
+    return f"{name:23} {format_percent(evaluate.share(part, whole), 2):>8}  {part} of {whole}"
+
+
+def format_percent(share: float | None, decimals: int) -> str:
+    """Return a share as text; a dash if there is none."""
+    return "-" if share is None else f"{share:.{decimals}%}"
 
 
 def to_json(measured: Evaluation, file_hash: str) -> dict[str, Any]:
-    """Return all figures as one JSON object; shares are from 0 to 1."""
+    """Return all figures as one JSON object; shares are from 0 to 1, and null of nothing."""
     total = measured.total
     return {
         "model": file_hash,
@@ -210,16 +217,19 @@ def _to_row(prediction: Prediction) -> list[str | float | None]:
         verdict.confidence,
         *(verdict.probabilities or (None,) * len(rows.PROBABILITIES)),
         verdict.reason,
+        ";".join(prediction.case.traits),
     ]
 
 
 def draw_pictures(measured: Evaluation, folder: Path) -> list[Path]:
-    """Draw confusion matrix, worst mistakes and examples; return the files."""
+    """Draw mistakes, examples and, if there are digits, the confusion matrix; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.png" for name in ("confusion", "mistakes", "examples")]
-    draw_confusion(measured, files[0])
-    _draw_sheet(measured.mistakes[:WORST], title_mistakes(len(measured.mistakes)), files[1])
-    _draw_sheet(measured.examples, "Examples", files[2])
+    files = [folder / f"{name}.png" for name in ("mistakes", "examples", "confusion")]
+    _draw_sheet(measured.mistakes[:WORST], title_mistakes(len(measured.mistakes)), files[0])
+    _draw_sheet(measured.examples, "Examples", files[1])
+    if not measured.total.count:
+        return files[:2]
+    draw_confusion(measured, files[2])
     return files
 
 
@@ -285,7 +295,7 @@ def draw_confusion(measured: Evaluation, path: Path) -> None:
     axes.set(
         xlabel="read as",
         ylabel="digit in the image",
-        title=f"{total.right} of {total.count} right ({total.accuracy:.2%})",
+        title=f"{total.right} of {total.count} right ({format_percent(total.accuracy, 2)})",
     )
     figure.savefig(path, dpi=DPI, bbox_inches="tight")
 

@@ -18,6 +18,7 @@ from daemon.training.report import (
     describe,
     flagged_to_json,
     format_flagged,
+    format_percent,
     format_share,
     title_mistakes,
 )
@@ -38,7 +39,7 @@ def format_numbers(measured: NumberEvaluation) -> str:
             format_share("ok", total.ok, total.count),
             format_share("ok and right", total.ok_right, total.ok),
             format_share("wrong and ok", total.ok_wrong, total.count),
-            f"{'calibration error':23} {measured.calibration_error:8.2%}",
+            f"{'calibration error':23} {format_percent(measured.calibration_error, 2):>8}",
         ]
     lines += [
         format_share("no number, flagged", flagged, count)
@@ -55,7 +56,7 @@ def format_numbers(measured: NumberEvaluation) -> str:
 def _format_tally(name: str, each: NumberTally) -> str:
     shares = (each.accuracy, each.digit_error_rate, each.coverage, each.precision)
     return _format_cells(
-        (name, str(each.count), *(f"{share:.1%}" for share in shares), str(each.ok_wrong))
+        (name, str(each.count), *(format_percent(share, 1) for share in shares), str(each.ok_wrong))
     )
 
 
@@ -67,7 +68,7 @@ def _format_cells(cells: Sequence[str]) -> str:
 
 
 def numbers_to_json(measured: NumberEvaluation, file_hash: str) -> dict[str, Any]:
-    """Return all figures as one JSON object; shares are from 0 to 1."""
+    """Return all figures as one JSON object; shares are from 0 to 1, and null of nothing."""
     return {
         "model": file_hash,
         **_tally_to_json(measured.total),

@@ -96,6 +96,13 @@ def test_figures_of_numbers_are_printed_as_a_table(
     assert figures["not_a_number"] == {"none": {"flagged": 2, "count": 3}}
 
 
+def test_nothing_has_no_shares() -> None:
+    nothing = evaluate_numbers.summarize_numbers([], ())
+    figures = report_numbers.numbers_to_json(nothing, "abc")
+    names = ("exact_match", "digit_error_rate", "coverage", "precision", "calibration_error")
+    assert [figures[name] for name in names] == [None] * 5
+
+
 @pytest.mark.parametrize(
     ("text", "label", "edits"),
     [

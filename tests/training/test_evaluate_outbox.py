@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import zipfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from daemon.training import changes, evaluate_outbox
 from support.daemon import digitd
 from support.factories import SURE
 from support.models import MADE
+from support.site import png
 
 if TYPE_CHECKING:
     from support.site import Site
@@ -63,8 +65,12 @@ def test_sample_is_apart_from_the_other_answers(answered: Site) -> None:
 
 def test_outbox_is_measured_by_the_command(answered: Site, tmp_path: Path) -> None:
     (answered.outbox / answered.rows()[0]["original"]).unlink()
-    said = digitd("evaluate", answered.outbox, "--pictures", tmp_path / "seen")
+    table = tmp_path / "table.csv"
+    said = digitd("evaluate", answered.outbox, "--pictures", tmp_path / "seen", "--table", table)
     assert said.returncode == 0, said.stderr
+    with table.open(encoding="utf-8", newline="") as lines:
+        traits = [row["traits"] for row in csv.DictReader(lines)]
+    assert traits == ["sample"] * 4 + ["queue"] * 4
     sample, others = said.stdout.split("the others:")
     assert sample.startswith("the random sample:\n")
     assert "4 of 4" in sample
@@ -74,6 +80,21 @@ def test_outbox_is_measured_by_the_command(answered: Site, tmp_path: Path) -> No
         assert (tmp_path / "seen" / group / "confusion.png").exists()
     shown = json.loads(digitd("evaluate", answered.outbox, "--json").stdout)
     assert (shown["sample"]["count"], shown["others"]["count"], shown["gone"]) == (4, 4, 1)
+
+
+def test_sample_without_a_digit_has_no_shares(site: Site, tmp_path: Path) -> None:
+    answer(site, site.add("blank.png", SURE, png("")), "none", "sample")
+    answer(site, add(site, 3), str(MNIST["y_test"][3]), "queue")
+    seen = tmp_path / "seen"
+    said = digitd("evaluate", site.outbox, "--json", "--pictures", seen, "--at-least", "0")
+    assert said.returncode == 1
+    assert "has no digit with a label, which --at-least needs" in said.stderr
+    sample = json.loads(said.stdout)["sample"]
+    shares = [sample[name] for name in ("accuracy", "coverage", "precision", "calibration_error")]
+    assert shares == [None] * 4
+    assert sample["not_a_digit"] == {"none": {"flagged": 1, "count": 1}}
+    assert not (seen / "sample" / "confusion.png").exists()
+    assert (seen / "others" / "confusion.png").exists()
 
 
 def test_nothing_outside_the_outbox_is_read(site: Site, tmp_path: Path) -> None:
