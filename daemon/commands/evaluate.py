@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     "--against",
     metavar="MODEL",
     callback=lambda context, _option, wanted: wanted and parse_model(context, wanted),
-    help="Compare with another model on the same images; --pictures draws what changed.",
+    help="Compare with another model on the same images; --pictures draws what became right or "
+    "wrong.",
 )
 @click.option(
     "--skip-traits",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from daemon.models.report import Comparison
 from daemon.reading.reader import DecodedImage, DecodedNumber
 from daemon.records import Reads
+from daemon.text import count
 from daemon.training.evaluate import Prediction
 from daemon.training.report import DPI, RIGHT, WORST, WRONG
 
@@ -36,7 +37,7 @@ class Changes:
     Attributes:
         before, after: the models' short hashes.
         comparisons: one for the images with a digit or a number, one for the others.
-        changed: the images, those that became worse first.
+        changed: the images that became right or wrong, those that became wrong first.
     """
 
     before: str
@@ -103,14 +104,15 @@ def changes_to_json(changes: Changes) -> list[dict[str, Any]]:
 
 
 def draw_changes(changes: Changes, folder: Path) -> Path:
-    """Draw what changed, at most 24 images; return the file."""
+    """Draw the images that became right or wrong, at most 24; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     shown = changes.changed[:WORST]
     lines = max(1, -(-len(shown) // _COLUMNS))
     height = 0.5 + 2.6 * lines
     figure = Figure(figsize=(13, height))
-    of = f"{len(shown)} of {len(changes.changed)} changes" if shown else "Nothing changed"
-    figure.suptitle(f"{of}: {changes.before}, then {changes.after}", y=1 - 0.2 / height)
+    figure.suptitle(
+        f"{_title(changes)}: {changes.before}, then {changes.after}", y=1 - 0.2 / height
+    )
     grid = figure.subplots(lines, _COLUMNS, squeeze=False)
     figure.subplots_adjust(0.01, 0.05 / height, 0.99, 1 - 1.0 / height, wspace=0.08, hspace=0.45)
     for axes in grid.ravel():
@@ -121,6 +123,15 @@ def draw_changes(changes: Changes, folder: Path) -> Path:
     file = folder / "changes.png"
     figure.savefig(file, dpi=DPI)
     return file
+
+
+def _title(changes: Changes) -> str:
+    """Return what the picture shows; a reading that is unsure now may be as right as before."""
+    number = len(changes.changed)
+    if not number:
+        return "No image became right or wrong"
+    shown = "" if number <= WORST else f", {WORST} are shown"
+    return f"{count(number, 'image')} became right or wrong{shown}"
 
 
 def _draw_change(change: Change, axes: Axes) -> None:
