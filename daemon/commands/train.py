@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from daemon.models.folder import ModelsFolder
     from daemon.reading.model import Model
 
-_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
 
 
@@ -27,7 +26,7 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     "--data",
     metavar="FILE",
     multiple=True,
-    type=_EXISTING_FILE,
+    type=click.Path(exists=True, path_type=Path),
     help="A .npz set; repeat for several. Without it, MNIST is downloaded.",
 )
 @click.option(

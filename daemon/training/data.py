@@ -112,6 +112,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder: name an .npz set") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, AttributeError, zipfile.BadZipFile) as error:

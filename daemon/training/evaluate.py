@@ -177,6 +177,8 @@ def list_cases(path: Path, skip_traits: Sequence[str] = ()) -> list[Case]:
     """
     if path.is_dir():
         return _list_folder(path, frozenset(skip_traits))
+    if path.suffix.lower() == ".csv":
+        raise DataError(f"{path}: is a table: name the folder that it is in, {path.parent}")
     return encode_set(data.load_test(path))
 
 

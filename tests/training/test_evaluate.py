@@ -144,6 +144,9 @@ def test_file_that_is_not_a_data_set_is_refused(tmp_path: Path) -> None:
     broken.write_bytes(b"no zip")
     with pytest.raises(DataError, match=r"set\.npz"):
         evaluate.list_cases(broken)
+    table = tmp_path / "labels.csv"
+    with pytest.raises(DataError, match=f"labels.csv: is a table: name the folder .* {tmp_path}$"):
+        evaluate.list_cases(table)
     np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
     with pytest.raises(DataError, match="neither `images` and `labels`"):
         evaluate.list_cases(tmp_path / "other.npz")

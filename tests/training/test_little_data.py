@@ -35,6 +35,11 @@ def test_too_few_images_are_refused_in_one_line(
         train.check_enough(training, held)
 
 
+def test_folder_is_no_training_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r": is a folder: name an \.npz set$"):
+        data.load([tmp_path])
+
+
 def test_training_data_are_drawn_without_fonts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
