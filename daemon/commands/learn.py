@@ -38,7 +38,7 @@ def learn(extra: Path | None, config_file: Path) -> None:
     from daemon.training.lessons import Limits
 
     settings = config.load(config_file)
-    gathered = corrections.gather(settings.outbox, extra)
+    gathered = corrections.gather(settings.outbox, settings.reads, extra)
     corrections.check_enough(gathered)
     parent = find_model(settings)
     frameworks.import_for_learning()

@@ -14,7 +14,7 @@ from daemon import files, ids
 from daemon.errors import add_path
 from daemon.layout import LABELS
 from daemon.outbox import rows
-from daemon.records import LONGEST_NUMBER, Reads, is_number
+from daemon.records import LONGEST_NUMBER, Doubt, Reads, is_number
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Answer:
     source: str
 
 
+_OF_DIGITS = (Doubt.SEVERAL_DIGITS, Doubt.NOT_A_DIGIT)
 _SOURCES = frozenset(Source)
 COLUMNS = tuple(field.name for field in fields(Answer))
 HEADER = rows.csv_line(COLUMNS)  # the first line of labels.csv
@@ -94,6 +95,21 @@ def find_fault(label: str, reads: Reads) -> str:
         f"{label!r} is no answer: with reads: digit in the config it must be one digit, none, "
         "several or undo"
     )
+
+
+def may_be_number(answer: Answer, model: str, reason: str) -> bool:
+    """Return whether an answer says ``none`` of an image that may have a number.
+
+    No column has the mode. But a row has these reasons only where one digit was read, and there
+    ``none`` may be the answer to a number.
+
+    Args:
+        answer: about a row.
+        model: of this row, as in predictions.csv.
+        reason: of this row, as in predictions.csv.
+    """
+    is_about_row = answer.model in {"", model}
+    return answer.label == NOT_A_DIGIT and is_about_row and reason.startswith(_OF_DIGITS)
 
 
 def parse(line: str) -> Answer | None:

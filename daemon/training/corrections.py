@@ -17,6 +17,7 @@ from daemon.outbox import labels, results, rows
 from daemon.outbox.archive import original_path
 from daemon.outbox.labels import SEVERAL, UNDO, Answer, Source
 from daemon.outbox.table import open_tables
+from daemon.records import Reads
 
 # An answer against a reading with more confidence than this teaches when it was given twice.
 SURE = 0.98
@@ -26,8 +27,9 @@ HELD_OUT = 5  # every fifth answer is held out
 CAP = 0.2
 FEWEST = 8  # answers to train on
 
-_ID, _FILE, _DIGIT, _CONFIDENCE, _ORIGINAL, _SHA256 = map(
-    rows.COLUMNS.index, ("id", "file", "digit", "confidence", "original", "sha256")
+_ID, _FILE, _DIGIT, _CONFIDENCE, _REASON, _ORIGINAL, _SHA256, _MODEL = map(
+    rows.COLUMNS.index,
+    ("id", "file", "digit", "confidence", "reason", "original", "sha256", "model"),
 )
 
 
@@ -36,7 +38,7 @@ class AnsweredRow:
     """What a correction needs of a row of predictions.csv.
 
     Attributes:
-        id, file, sha256, digit, confidence: the cells.
+        id, file, sha256, digit, confidence, model, reason: the cells.
         original: the path of its original; ``None`` if the file is gone.
     """
 
@@ -46,6 +48,8 @@ class AnsweredRow:
     digit: str
     confidence: str
     original: Path | None
+    model: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class Corrections:
         contradicting: those about contents that have different answers.
         several: how many say ``several``.
         turned: how many were given when the view was turned.
+        of_digits: how many say ``none`` where one digit was read and a number is to be.
         gone: how many have no original.
     """
 
@@ -105,6 +110,7 @@ class Corrections:
     contradicting: tuple[Disagreement, ...] = ()
     several: int = 0
     turned: int = 0
+    of_digits: int = 0
     gone: int = 0
 
     @property
@@ -118,11 +124,12 @@ class Corrections:
         return tuple(each for each in self.usable if each.is_held_out)
 
 
-def gather(outbox: Path, extra: Path | None = None) -> Corrections:
+def gather(outbox: Path, reads: Reads, extra: Path | None = None) -> Corrections:
     """Return the corrections of an outbox.
 
     Args:
         outbox: has predictions.csv, labels.csv and the originals.
+        reads: what is to be learnt.
         extra: another file like labels.csv, whose answers are the newest.
 
     Raises:
@@ -133,7 +140,7 @@ def gather(outbox: Path, extra: Path | None = None) -> Corrections:
     files = [outbox / LABELS, *([extra] if extra else [])]
     # A copy of labels.csv gives no answer a second time.
     answers = list(dict.fromkeys(chain.from_iterable(map(labels.read_file, files))))
-    return choose(answers, list(_read_rows(outbox, answers)))
+    return choose(answers, list(_read_rows(outbox, answers)), reads)
 
 
 def _read_rows(outbox: Path, answers: Sequence[Answer]) -> Iterator[AnsweredRow]:
@@ -152,15 +159,20 @@ def _read_rows(outbox: Path, answers: Sequence[Answer]) -> Iterator[AnsweredRow]
                     digit=cells[_DIGIT],
                     confidence=cells[_CONFIDENCE],
                     original=path if path is not None and is_there(path) else None,
+                    model=cells[_MODEL],
+                    reason=cells[_REASON],
                 )
 
 
-def choose(answers: Iterable[Answer], answered: Iterable[AnsweredRow]) -> Corrections:
+def choose(
+    answers: Iterable[Answer], answered: Iterable[AnsweredRow], reads: Reads = Reads.DIGIT
+) -> Corrections:
     """Sort answers by what becomes of them.
 
     Args:
         answers: all, oldest first.
         answered: the rows that they are about, and others with the same content.
+        reads: what is to be learnt.
     """
     by_id: dict[str, AnsweredRow] = {}
     by_content: dict[str, AnsweredRow] = {}
@@ -172,13 +184,17 @@ def choose(answers: Iterable[Answer], answered: Iterable[AnsweredRow]) -> Correc
     usable: list[Correction] = []
     waiting: list[Disagreement] = []
     contradicting: list[Disagreement] = []
-    several = turned = gone = 0
+    several = turned = of_digits = gone = 0
     for content, given in _group_by_content(answers, by_id).items():
         straight = [each for each in given if each.source != Source.TURNED]
+        fitting = [each for each in straight if not _may_be_number(each, by_id, reads)]
         if not straight:
             turned += 1
             continue
-        newest = straight[-1]
+        if not fitting:
+            of_digits += 1
+            continue
+        newest = fitting[-1]
         source = by_content.get(content)
         if source is None or source.original is None:
             gone += 1
@@ -189,18 +205,27 @@ def choose(answers: Iterable[Answer], answered: Iterable[AnsweredRow]) -> Correc
             by=newest.by,
             file=source.file,
             original=source.original,
-            is_sample=any(each.source == Source.SAMPLE for each in straight),
+            is_sample=any(each.source == Source.SAMPLE for each in fitting),
         )
-        others = {each.label for each in _last_of_each_row(straight)} - {newest.label}
+        others = {each.label for each in _last_of_each_row(fitting)} - {newest.label}
         if others:
             contradicting.append(Disagreement(correction, ", ".join(sorted(others))))
         elif newest.label == SEVERAL:
             several += 1
-        elif _is_against_sure(newest, source) and _count(straight, newest.label) < TIMES:
+        elif _is_against_sure(newest, source) and _count(fitting, newest.label) < TIMES:
             waiting.append(Disagreement(correction, newest.digit or source.digit))
         else:
             usable.append(correction)
-    return Corrections(tuple(usable), tuple(waiting), tuple(contradicting), several, turned, gone)
+    counts = several, turned, of_digits, gone
+    return Corrections(tuple(usable), tuple(waiting), tuple(contradicting), *counts)
+
+
+def _may_be_number(answer: Answer, by_id: dict[str, AnsweredRow], reads: Reads) -> bool:
+    """Return whether numbers are learnt, and an answer says nothing of them."""
+    row = by_id.get(answer.id)
+    if row is None or reads is Reads.DIGIT:
+        return False
+    return labels.may_be_number(answer, row.model, row.reason)
 
 
 def _group_by_content(
@@ -260,6 +285,7 @@ def check_enough(corrections: Corrections) -> None:
         "contradicting each other": len(corrections.contradicting),
         "`several`": corrections.several,
         "of turned views": corrections.turned,
+        "`none` where one digit was read": corrections.of_digits,
         "without an original": corrections.gone,
     }
     listed = ", ".join(f"{number} {what}" for what, number in others.items() if number)

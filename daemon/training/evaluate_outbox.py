@@ -11,11 +11,14 @@ from daemon.errors import DataError
 from daemon.layout import ORIGINALS, TABLE
 from daemon.outbox import labels, results, rows
 from daemon.outbox.archive import original_path
-from daemon.outbox.labels import SEVERAL, Source
+from daemon.outbox.labels import SEVERAL, Answer, Source
+from daemon.outbox.table import open_tables
 from daemon.records import Reads
 from daemon.training.evaluate import Case
 
-_ID, _FILE, _ORIGINAL, _SHA256 = map(rows.COLUMNS.index, ("id", "file", "original", "sha256"))
+_ID, _FILE, _REASON, _ORIGINAL, _SHA256, _MODEL = map(
+    rows.COLUMNS.index, ("id", "file", "reason", "original", "sha256", "model")
+)
 _MULTI = "multi"  # the label of a data set for several digits
 
 
@@ -43,7 +46,8 @@ def list_answers(outbox: Path, reads: Reads) -> AnsweredCases:
     """Return the images that people answered; an image with several rows is one case.
 
     Answers to a turned view are left out, because the models don't turn images, and so are those
-    that are right in another mode only, such as 0471 where a digit is read.
+    that are right in another mode only, such as 0471 where a digit is read, or ``none`` to several
+    digits where a number is read.
 
     Raises:
         ConfigError: a table is not digitd's.
@@ -51,7 +55,7 @@ def list_answers(outbox: Path, reads: Reads) -> AnsweredCases:
         OSError: a table cannot be read.
     """
     sample, others, gone = [], [], 0
-    for source, case, original in _find_answered(outbox):
+    for source, case, original in _find_answered(outbox, reads):
         if not case.is_counted(reads):
             continue
         if original is None or not original.is_file():
@@ -73,21 +77,34 @@ def list_answers(outbox: Path, reads: Reads) -> AnsweredCases:
     return AnsweredCases(sample, others, gone)
 
 
-def _find_answered(outbox: Path) -> Iterator[tuple[str, Case, Path | None]]:
+def _find_answered(outbox: Path, reads: Reads) -> Iterator[tuple[str, Case, Path | None]]:
     """Yield where each answer was given, the case and its original; see ``original_path``."""
-    sources = {answer.id: answer.source for answer in labels.read(outbox)}
+    given = {answer.id: answer for answer in labels.read(outbox)}
+    of_digits = _find_answers_to_digits(outbox, given) if reads is Reads.NUMBER else set()
     contents = set[str]()
     for final in results.final_rows(outbox):
         content = final.cells[_SHA256]
         if final.answered_by != results.PERSON or content in contents:
             continue
-        source = sources[final.same_as or final.cells[_ID]]
-        if source == Source.TURNED:
+        answered = final.same_as or final.cells[_ID]
+        source = given[answered].source
+        if source == Source.TURNED or answered in of_digits:
             continue
         contents.add(content)
         original = original_path(outbox, final.cells[_ORIGINAL])
         label = _MULTI if final.answer == SEVERAL else final.answer
         yield source, Case(final.cells[_FILE], label, partial(_load, original), (source,)), original
+
+
+def _find_answers_to_digits(outbox: Path, given: dict[str, Answer]) -> set[str]:
+    """Return the ids of the rows that were answered as digits, and may be numbers."""
+    with open_tables(outbox) as tables:
+        return {
+            answer.id
+            for row in results.parse_tables(tables)
+            if (answer := given.get(row.cells[_ID])) is not None
+            and labels.may_be_number(answer, row.cells[_MODEL], row.cells[_REASON])
+        }
 
 
 def _load(original: Path | None) -> bytes:

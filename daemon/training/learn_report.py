@@ -133,6 +133,7 @@ def _list_facts(findings: Findings) -> Iterator[tuple[str, str]]:
         "contradicting each other": len(corrections.contradicting),
         "`several`": corrections.several,
         "of turned views": corrections.turned,
+        "`none` where one digit was read": corrections.of_digits,
         "without an original": corrections.gone,
     }
     listed = ", ".join(f"{number} {what}" for what, number in left_out.items() if number)

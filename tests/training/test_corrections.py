@@ -13,7 +13,7 @@ from daemon import ids
 from daemon.errors import ConfigError, DataError
 from daemon.outbox import labels
 from daemon.outbox.labels import Answer
-from daemon.records import Status, Verdict
+from daemon.records import Reads, Status, Verdict
 from daemon.training.corrections import (
     CAP,
     AnsweredRow,
@@ -72,6 +72,18 @@ def test_several_turned_and_undone_answers_teach_nothing() -> None:
         answer(3, "undo"),
     )
     assert (found.usable, found.several, found.turned) == ((), 1, 1)
+
+
+@pytest.mark.parametrize("reason", ["several digits", "not a digit"])
+def test_none_where_one_digit_was_read_says_nothing_of_numbers(reason: str) -> None:
+    answers = [answer(number, "none") for number in range(4)]
+    answers[1] = replace(answers[1], model="of a reread")
+    read = [replace(each, model="model1", reason=reason) for each in rows_of(answers)]
+    read[2] = replace(read[2], reason="not a number")
+    read[3] = replace(read[3], reason="low confidence")  # in both modes
+    found = choose(answers, read, Reads.NUMBER)
+    assert (len(found.usable), found.of_digits) == (3, 1)
+    assert len(choose(answers, read, Reads.DIGIT).usable) == 4
 
 
 def test_same_content_teaches_once() -> None:
@@ -168,12 +180,14 @@ def test_gather_reads_tables_originals_and_more_labels(tmp_path: Path) -> None:
     extra = tmp_path / "more"
     extra.mkdir()
     labels.append_all(extra, [answered(one, "9"), answered(three, "none")])
-    found = gather(site.outbox)
+    found = gather(site.outbox, Reads.DIGIT)
     assert [(each.label, each.original.read_bytes()) for each in found.usable] == [
         ("7", b"content 0")
     ]
     assert found.gone == 1
-    assert [each.label for each in gather(site.outbox, extra / "labels.csv").usable] == [
+    assert [
+        each.label for each in gather(site.outbox, Reads.DIGIT, extra / "labels.csv").usable
+    ] == [
         "9",
         "none",
     ]
@@ -185,13 +199,13 @@ def test_copied_labels_are_no_second_answer(tmp_path: Path) -> None:
     (row,) = site.rows()
     given = answer(1, "7", id=row["id"], sha256=row["sha256"], confidence=row["confidence"])
     labels.append(site.outbox, given)
-    found = gather(site.outbox, site.outbox / "labels.csv")
+    found = gather(site.outbox, Reads.DIGIT, site.outbox / "labels.csv")
     assert (len(found.waiting), found.usable) == (1, ())
 
 
 def test_no_outbox_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist: start `digitd run` once"):
-        gather(tmp_path / "outbox")
+        gather(tmp_path / "outbox", Reads.DIGIT)
 
 
 def test_too_few_answers_say_what_became_of_the_others() -> None:

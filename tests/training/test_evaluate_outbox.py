@@ -19,7 +19,7 @@ from daemon.models.report import Comparison, Report
 from daemon.outbox import labels
 from daemon.outbox.labels import Answer
 from daemon.reading import model
-from daemon.records import Reads
+from daemon.records import Reads, Status, Verdict
 from daemon.training import changes, evaluate_outbox
 from support.daemon import digitd
 from support.factories import SURE
@@ -37,10 +37,10 @@ def add(site: Site, index: int) -> str:
     return site.add(f"digit{index}.png", SURE, data)
 
 
-def answer(site: Site, row: str, label: str, source: str) -> None:
+def answer(site: Site, row: str, label: str, source: str, model_id: str = "m") -> None:
     (sha256,) = (each["sha256"] for each in site.rows() if each["id"] == row)
     at = "2026-11-29T10:00:00.000Z"
-    labels.append(site.outbox, Answer(row, sha256, label, "me", at, "m", "7", "0.9", source))
+    labels.append(site.outbox, Answer(row, sha256, label, "me", at, model_id, "7", "0.9", source))
 
 
 @pytest.fixture
@@ -114,6 +114,15 @@ def test_same_image_in_two_rows_is_one_case(site: Site) -> None:
     answer(site, add(site, 3), str(MNIST["y_test"][3]), "queue")
     add(site, 3)
     assert len(evaluate_outbox.list_answers(site.outbox, Reads.DIGIT).others) == 1
+
+
+def test_none_where_one_digit_was_read_says_nothing_of_numbers(site: Site) -> None:
+    for name, reason in (("10", "several digits"), ("A", "not a number"), ("B", "low confidence")):
+        row = site.add(f"{name}.png", Verdict(Status.UNSURE, reason=reason))
+        answer(site, row, "none", "queue", site.row(f"{name}.png")["model"])
+    for reads, names in ((Reads.DIGIT, ["10", "A", "B"]), (Reads.NUMBER, ["A", "B"])):
+        found = evaluate_outbox.list_answers(site.outbox, reads)
+        assert [case.name for case in found.others] == [f"{name}.png" for name in names]
 
 
 def test_share_of_the_sample_is_not_that_of_the_others(site: Site) -> None:
