@@ -301,6 +301,21 @@ def load(file: Path) -> Config:
     return config
 
 
+def load_folders(file: Path) -> Config:
+    """Read the inbox and the outbox of a config file that has faults elsewhere.
+
+    Raises:
+        ConfigError: see ``load``.
+        StorageError: see ``load``.
+    """
+    settings = parse(file, _read(file)).settings
+    folders = {key: settings[key] for key in ("inbox", "outbox") if key in settings}
+    try:
+        return Config.model_validate(folders, context={"folder": file.resolve().parent})
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {describe_faults(error)[0]}") from None
+
+
 def _read(file: Path) -> bytes:
     """Return a config file's bytes; see ``load`` for what is raised."""
     try:

@@ -165,9 +165,16 @@ def status(config_file: Path, *, as_json: bool) -> None:
       digitd status --config /srv/digits/config.yaml
     """
     from daemon import config
+    from daemon.errors import ConfigError
     from daemon.loop.status import State, read_status
 
-    found = read_status(config.load(config_file))
+    try:
+        settings = config.load(config_file)
+    except ConfigError as error:
+        echo(f"digitd: {error}", err=True)
+        echo(_describe_running(config_file), err=True)
+        sys.exit(error.exit_status)
+    found = read_status(settings)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -177,6 +184,21 @@ def status(config_file: Path, *, as_json: bool) -> None:
         sys.exit(EX_NOT_RUNNING)
     if found["state"] == State.HUNG:
         sys.exit(EX_FOUND_WRONG)
+
+
+def _describe_running(config_file: Path) -> str:
+    """Return whether a digitd reads into the folders of a config that cannot be used."""
+    from daemon import config
+    from daemon.errors import DigitdError
+    from daemon.loop.status import State, read_health
+
+    try:
+        health = read_health(config.load_folders(config_file))
+    except DigitdError:
+        return "whether digitd is running is not known without the config"
+    if health.state is State.STOPPED:
+        return "digitd is not running"
+    return f"digitd is {health}; it keeps its earlier settings"
 
 
 def _format_value(value: object) -> str:

@@ -514,6 +514,22 @@ def test_non_regular_files_are_left_alone_and_block_nothing(box: Box) -> None:
     assert len(list(box.inbox.iterdir())) == strange + 1
 
 
+def test_status_of_a_broken_config_says_whether_digitd_is_running(box: Box) -> None:
+    with Daemon(box, STAND_IN) as running:
+        running.until(lambda: status(box)["state"] == "running", "a running digitd")
+        box.configure(reds="digit")
+        said = digitd("status", "--json", "--config", box.config)
+        assert (said.returncode, said.stdout) == (78, "")
+        assert "reds: no such key; did you mean reads?" in said.stderr
+        assert said.stderr.endswith("\ndigitd is running; it keeps its earlier settings\n")
+        assert running.stop() == 0
+    said = digitd("status", "--config", box.config)
+    assert said.stderr.endswith("\ndigitd is not running\n")
+    box.config.write_text("workers: [")
+    said = digitd("status", "--config", box.config)
+    assert said.stderr.endswith("\nwhether digitd is running is not known without the config\n")
+
+
 def test_names_cannot_break_the_table_or_leave_the_outbox(box: Box) -> None:
     box.configure(pattern="'*'")
     names = [
