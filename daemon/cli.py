@@ -18,6 +18,7 @@ from daemon.commands import (
     train,
 )
 from daemon.errors import DigitdError, describe, exit_status
+from daemon.systemd.journal import prefix_warnings
 
 # D301: \b in a docstring tells click to keep the line breaks.
 # ruff: noqa: D301
@@ -49,6 +50,7 @@ def main() -> None:
       digitd init          write config.yaml, inbox/ and outbox/ here
       digitd run           then drop digit1.png into inbox/
     """
+    prefix_warnings()
 
 
 for _command in (

@@ -29,6 +29,12 @@ _LEVEL_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: 
 _STATUS_COLOURS = {Status.OK: "32", Status.UNSURE: "33", Status.ERROR: "31"}
 
 
+def prefix_warnings() -> None:
+    """Begin the warnings of a command without a log with ``digitd:``, like its other messages."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_SafeFormatter("digitd: %(message)s"))
+
+
 def set_up_logging(
     level: int = logging.INFO, handler: logging.StreamHandler[TextIO] | None = None
 ) -> None:

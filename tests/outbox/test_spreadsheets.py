@@ -169,6 +169,7 @@ def test_rows_that_a_spreadsheet_spoilt_are_named(read: Box) -> None:
     read.table.write_bytes(text.replace(text.splitlines()[2], dates).replace("ä".encode(), b"\xe4"))
     results = digitd("results", "--config", read.config)
     assert len(results.stdout.splitlines()) == 2
+    assert results.stderr.startswith("digitd: ")
     assert "left out 1 line that is not a row: `digitd audit` says which" in results.stderr
     audit = digitd("audit", "--config", read.config)
     assert audit.returncode == 1
