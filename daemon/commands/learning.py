@@ -1,5 +1,7 @@
 """The commands that manage models."""
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,12 +45,18 @@ def list_models(config_file: Path) -> None:
         in_use = find_model(settings)
     except DigitdError as error:  # after the list
         fault = error
-    rows = [(SHIPPED_MODEL, (shipped_id(), "", "digitd", "", "the shipped model"))]
-    rows += [(one.path, _cells(one)) for one in ModelsFolder(settings.models).entries()]
-    widths = [max(len(cells[column]) for _, cells in rows) for column in range(4)]
-    for path, cells in rows:
+    shipped = (shipped_id(), "", "digitd", "", "the shipped model")
+    rows = [(SHIPPED_MODEL, shipped, tuple[str, ...]())]
+    entries = ModelsFolder(settings.models).entries()
+    rows += [(one.path, _cells(one), one.reasons) for one in entries]
+    widths = [max(len(cells[column]) for _, cells, _ in rows) for column in range(4)]
+    columns = shutil.get_terminal_size().columns - 6
+    wrapper = textwrap.TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
+    for path, cells, reasons in rows:
         texts = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
         echo("  ".join(["*" if path == in_use else " ", *texts, cells[-1]]))
+        for reason in reasons:
+            echo(textwrap.indent(wrapper.fill(reason), 6 * " "))
     if settings.model is not None:
         echo(f"in use: {settings.model}, because {settings.file} sets `model`")
     if fault is not None:
@@ -56,12 +64,12 @@ def list_models(config_file: Path) -> None:
 
 
 def _cells(entry: "Entry") -> tuple[str, str, str, str, str]:
-    verdict = "; ".join(f"not to be promoted: {reason}" for reason in entry.reasons)
+    verdict = "not to be promoted:" if entry.reasons else "may be promoted"
     if entry.report is None:
         return entry.id, "", "", "", verdict
     made = format_utc(entry.report.made)
     parent = f"from {entry.report.parent}" if entry.report.parent else ""
-    return entry.id, made, entry.report.by, parent, verdict or "may be promoted"
+    return entry.id, made, entry.report.by, parent, verdict
 
 
 @model.command()

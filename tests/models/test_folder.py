@@ -20,7 +20,7 @@ from daemon.models.folder import ModelsFolder, choose_model
 from daemon.models.report import Comparison, Report
 from daemon.reading.model import LINE_MEMBER
 from daemon.records import Reads
-from support.daemon import ROOT
+from support.daemon import ROOT, digitd
 from support.models import MADE, add_model, copy_shipped
 
 WORSE = Comparison("digits", 100, 100, 90, 0, 10)
@@ -197,6 +197,18 @@ def test_refused_model_is_not_promoted(models: ModelsFolder) -> None:
     assert first == f"{model_id} was not promoted:"
     assert [line.strip() for line in lines] == list(report.reasons)
     assert models.current() is None
+
+
+def test_list_fits_a_terminal(config: Config, models: ModelsFolder) -> None:
+    reason = f"its classes are not 0 to 9: {'they are other ones, ' * 20}"
+    model_id = add_model(models, "refused", Report(MADE, "learn", refusals=(reason.strip(", "),)))
+    assert config.file is not None
+    listed = digitd("model", "list", "--config", config.file)
+    lines = listed.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    (place,) = (at for at, line in enumerate(lines) if model_id in line)
+    assert lines[place].endswith("not to be promoted:")
+    assert lines[place + 1].startswith("      its classes are not 0 to 9: they are")
 
 
 def test_models_that_cannot_be_promoted_say_why(models: ModelsFolder, ids: list[str]) -> None:
