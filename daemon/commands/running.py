@@ -278,7 +278,8 @@ def service(
 ) -> None:
     """Print a systemd unit with this installation's paths filled in.
 
-    Warns if the user of the unit cannot run this installation.
+    Warns if the user of the unit cannot run this installation, and of folders below /tmp, which
+    the service does not see.
 
     \b
     Example:
@@ -293,7 +294,13 @@ def service(
     from daemon import config
     from daemon.assets import SCHEDULER_UNIT_TEMPLATE, WORKER_UNIT_TEMPLATE
     from daemon.review.address import Address
-    from daemon.systemd.units import find_obstacle, render_dask_unit, render_unit, review_options
+    from daemon.systemd.units import (
+        find_hidden,
+        find_obstacle,
+        render_dask_unit,
+        render_unit,
+        review_options,
+    )
 
     if (public_url or password_file) and not (public_url and review):
         raise click.UsageError("--public-url and --password-file belong to --review")
@@ -302,8 +309,8 @@ def service(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     settings = config.load(config_file)
-    if obstacle := find_obstacle(user):
-        echo(f"digitd: {obstacle}", err=True)
+    for warning in filter(None, (find_obstacle(user), find_hidden(settings, config_file))):
+        echo(f"digitd: {warning}", err=True)
     if cluster_units is None:
         options = review_options(public_url, password_file)
         unit = render_unit(settings, config_file, user, review=review, options=options)

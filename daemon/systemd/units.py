@@ -43,6 +43,8 @@ _NOT_FOR_DASK = frozenset(
     }
 )
 
+_PRIVATE = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - the sandbox replaces them
+
 # Dask's settings, as environment variables of the scheduler and the workers.
 DASK_SETTINGS = {
     # A batch that took its worker down must not take down another.
@@ -144,6 +146,20 @@ def find_obstacle(user: str) -> str:
                         f"start {sys.executable}: install digitd below /opt with the system's "
                         "Python"
                     )
+    return ""
+
+
+def find_hidden(config: Config, config_file: Path) -> str:
+    """Return which file or folder the service would not find; empty if it finds all."""
+    named = (config.model, config.metrics_file, config.expect_file)
+    optional = (path for path in named if path is not None)
+    for path in (config_file, config.inbox, config.outbox, *optional, Path(sys.executable)):
+        for one in (path.absolute(), path.resolve()):
+            if hidden := next(filter(one.is_relative_to, _PRIVATE), None):
+                return (
+                    f"{one}: the service cannot find it, because it has a {hidden} of its own "
+                    "(PrivateTmp): move it, for example below /srv"
+                )
     return ""
 
 

@@ -164,6 +164,21 @@ def test_service_warns_of_a_user_who_cannot_run_this_python(box: Box) -> None:
         for user in ("nobody", "no-such-user"):
             said = f"digitd: {closed}: user {user} has no permission for it, so the service cannot"
             assert warning(user).startswith(said)
-        assert warning("root") == ""
+        assert f"{closed}: user" not in warning("root")
         Path(closed).chmod(0o755)
         assert f"{closed}: user" not in warning("nobody")
+
+
+def test_service_warns_of_what_it_would_not_find_in_its_own_tmp() -> None:
+    visible = "/var/lib" if os.geteuid() == 0 else Path.home()
+    with TemporaryDirectory(dir="/var/tmp") as hidden, TemporaryDirectory(dir=visible) as seen:
+        config = Path(seen) / "config.yaml"
+        config.write_text("")
+        assert seen not in digitd("service", "--config", config).stderr
+        config.write_text(f"inbox: {hidden}/inbox\n")
+        inbox = digitd("service", "--config", config)
+        assert inbox.returncode == 0
+        assert f"digitd: {hidden}/inbox: the service cannot find it" in inbox.stderr
+        config.write_text("")
+        (Path(seen) / "outbox").symlink_to(hidden)
+        assert f"digitd: {hidden}: the" in digitd("service", "--config", config).stderr
