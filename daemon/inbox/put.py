@@ -145,8 +145,11 @@ def retry_file(config: Config, name: str) -> str:
     """
     source = config.outbox / FAILED / name
     if not is_failed(config.outbox, name):
-        folder = config.outbox / FAILED
-        raise RetryError(f"{name}: is not in {folder}: list this folder for the names")
+        named = Path(name).name
+        files = list_failed(config.outbox)
+        same = [one for one in files if dropped_name(Path(one).name) == named]
+        remedy = f"name {' or '.join(same)}" if same else "list this folder for the names"
+        raise RetryError(f"{name}: is not in {config.outbox / FAILED}: {remedy}")
     listing = Listing(config.inbox, config.pattern)
     # The name under which it was dropped, or else the one that was free in the outbox.
     names = dict.fromkeys((dropped_name(source.name), source.name))

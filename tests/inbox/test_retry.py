@@ -70,6 +70,14 @@ def test_file_takes_back_the_name_under_which_it_was_dropped(box: Box) -> None:
     )
 
 
+def test_name_under_which_a_file_was_dropped_leads_to_its_name_in_the_outbox(box: Box) -> None:
+    _, second = list_failed(box.outbox)
+    (box.outbox / "failed" / "digit7.png").unlink()
+    status, said = run_retry(box, "digit7.png")
+    assert status == 1
+    assert f"digit7.png: is not in {box.outbox}/failed: name {second}\n" in said
+
+
 def test_file_in_the_inbox_is_never_overwritten(box: Box) -> None:
     (box.inbox / "digit7.png").write_bytes(b"new")
     status, said = run_retry(box, "digit7.png")
