@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from daemon.commands import StageBars, config_option, echo
+from daemon.commands import StageBars, config_hint, config_option, echo
 
 _LOW_PRIORITY = 10  # added to the niceness: a daemon on this machine reads on undisturbed
 
@@ -67,4 +67,4 @@ def learn(extra: Path | None, config_file: Path) -> None:
     if settings.model is not None:
         echo(f"to use it, remove `model` from {settings.file}, and `digitd model promote` it")
     elif not report.reasons:
-        echo(f"to use it: digitd model promote {model_id}")
+        echo(f"to use it: digitd model promote {model_id}{config_hint()}")

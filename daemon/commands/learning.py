@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.commands import OnceGroup, config_option, echo, load_config, make_bar
+from daemon.commands import OnceGroup, config_hint, config_option, echo, load_config, make_bar
 from daemon.errors import DigitdError
 from daemon.text import format_utc
 
@@ -164,7 +164,7 @@ def adopt_file(
     with make_bar("comparing", 2 * regression.count_cases()) as bar:
         adopted = adopting.adopt(file, examples, folder, by, pictures, bar.update)
     echo(adopted.report.describe())
-    echo(adopting.explain_use(adopted, folder))
+    echo(adopting.explain_use(adopted, folder, config_hint()))
 
 
 def _taken(settings: "Config") -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from daemon.commands import config_option, echo, make_bar, public_url_option
+from daemon.commands import config_hint, config_option, echo, make_bar, public_url_option
 from daemon.errors import EX_FOUND_WRONG, RetryError
+from daemon.files import is_there
 from daemon.systemd.journal import set_up_logging
 from daemon.text import count, escape
 
@@ -89,7 +90,6 @@ def results(
       digitd results --format jsonl | jq -r 'select(.answer == null) | .file'
     """
     from daemon import config
-    from daemon.commands.terminal import format_newest
     from daemon.outbox.results import final_rows, open_output, write
     from daemon.review import workbook
 
@@ -107,8 +107,7 @@ def results(
     settings = config.load(config_file)
     outbox = settings.outbox
     if is_terminal and format_ is None:
-        size = shutil.get_terminal_size()
-        click.echo(format_newest(final_rows(outbox), size.columns, size.lines), nl=False)
+        _print_newest(outbox)
         return
     with open_output(out, outbox) as stream:
         if chosen == "xlsx":
@@ -116,6 +115,24 @@ def results(
             workbook.write(outbox, limits, stream)
         else:
             write(final_rows(outbox), stream, chosen)
+
+
+def _print_newest(outbox: Path) -> None:
+    """Print the newest rows as a table; see ``format_newest``."""
+    from daemon.commands.terminal import format_newest
+    from daemon.outbox import rows
+    from daemon.outbox.archive import original_path
+    from daemon.outbox.results import final_rows
+
+    place = rows.COLUMNS.index("original")
+
+    def has_file(cells: list[str]) -> bool:
+        path = original_path(outbox, cells[place])
+        return path is not None and is_there(path)
+
+    size = shutil.get_terminal_size()
+    text = format_newest(final_rows(outbox), size.columns, size.lines, has_file, config_hint())
+    click.echo(text, nl=False)
 
 
 def _follow(outbox: Path, after: str) -> None:

@@ -3,43 +3,58 @@
 import textwrap
 import unicodedata
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 
 from daemon.outbox.results import COLUMNS, PERSON, FinalRow
+from daemon.records import Status
 from daemon.text import count, escape
 
 _HEADER = ("file", "answer", "by", "status")
 _ID, _FILE, _STATUS, _REASON = map(COLUMNS.index, ("id", "file", "status", "reason"))
 _LINES_AROUND = 5  # the header, two lines below the table, the prompt, and the command
 _FEWEST_ROWS = 5
+_MANY = 1_000_000
 _NARROWEST = 8  # of a file name
 _GAP = "  "
 _ELLIPSIS = "…"
 
 
-def format_newest(finals: Iterable[FinalRow], width: int, height: int) -> str:
+def format_newest(
+    finals: Iterable[FinalRow],
+    width: int,
+    height: int,
+    has_file: Callable[[list[str]], bool] = lambda _: True,
+    options: str = "",
+) -> str:
     """Return the newest rows as a table that fits a terminal, newest last, and what is left out.
 
     Args:
         finals: all rows, oldest first.
         width: of the terminal, in columns.
         height: of the terminal, in lines.
+        has_file: returns whether the file of an ``error`` row, given its cells, is in ``failed/``.
+        options: of ``digitd review`` for this outbox, with a space before them.
     """
-    newest: deque[FinalRow] = deque(maxlen=max(_FEWEST_ROWS, height - _LINES_AROUND))
+    review = f"`digitd review{escape(options)}`"
+    longest = _wrap(f"{count(_MANY, 'row')} without an answer: {review}", width)
+    most = height - _LINES_AROUND - (len(longest) - 1)
+    newest: deque[FinalRow] = deque(maxlen=max(_FEWEST_ROWS, most))
     answered_files = dict[str, str]()  # by the ids of the rows that a person answered
     number = unanswered = 0
     for final in finals:
         number += 1
         if final.answered_by == PERSON and not final.same_as:
             answered_files[final.cells[_ID]] = final.cells[_FILE]
-        unanswered += not final.answer
+        # A file that was put back into the inbox has another row.
+        is_retried = final.cells[_STATUS] == Status.ERROR and not has_file(final.cells)
+        unanswered += not final.answer and not is_retried
         newest.append(final)
     if not number:
         return "No file has been read yet.\n"
     notes = []
     if unanswered:
-        notes.append(f"{count(unanswered, 'row')} without an answer: `digitd review`")
+        notes.append(f"{count(unanswered, 'row')} without an answer: {review}")
     if older := number - len(newest):
         notes.append(
             f"{count(older, 'older row')} not shown: --out results.csv writes all {number}"
@@ -48,7 +63,11 @@ def format_newest(finals: Iterable[FinalRow], width: int, height: int) -> str:
         notes.append(f"{count(number, 'row')}: --out results.csv writes all columns")
     cells = [_cells(final, answered_files.get(final.same_as, "")) for final in newest]
     lines = [*_format(cells, width), ""]
-    return "\n".join(chain(lines, *(textwrap.wrap(note, width) for note in notes))) + "\n"
+    return "\n".join(chain(lines, *(_wrap(note, width) for note in notes))) + "\n"
+
+
+def _wrap(note: str, width: int) -> list[str]:
+    return textwrap.wrap(note, width, break_on_hyphens=False)
 
 
 def _cells(final: FinalRow, same_file: str) -> tuple[str, ...]:

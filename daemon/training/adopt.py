@@ -191,10 +191,11 @@ def adopt(
         return Adopted(folder.add(file, report), report)
 
 
-def explain_use(adopted: Adopted, folder: ModelsFolder) -> str:
-    """Return how to use an adopted model, as lines of text."""
+def explain_use(adopted: Adopted, folder: ModelsFolder, options: str = "") -> str:
+    """Return how to use an adopted model, as lines of text; ``options`` are of ``promote``."""
     path = folder.path_of(adopted.id)
-    ask = "" if adopted.report.reasons else f"`digitd model promote {adopted.id}` puts it in use\n"
+    promote = f"`digitd model promote {adopted.id}{options}`"
+    ask = "" if adopted.report.reasons else f"{promote} puts it in use\n"
     return (
         f"wrote {path}\n{ask}"
         f"to use it whatever the comparison says, set `model: {path}` in config.yaml"

@@ -76,10 +76,17 @@ def test_terminal_shows_the_newest_rows_and_how_to_get_all(filled: Site) -> None
     ]
     assert columns_of(table[-2]) == ["last.png", "error: not an image"]
     assert columns_of(table[-1]) == ["数字.png", "7", "model", "ok"]
-    assert lines[-2:] == [
-        "2 rows without an answer: `digitd review`",
+    note = f"2 rows without an answer: `digitd review --config {filled.config}`"
+    assert " ".join(lines[lines.index("") + 1 : -1]) == note
+    assert lines[-1:] == [
         f"{100 - len(table)} older rows not shown: --out results.csv writes all 100",
     ]
+
+
+def test_row_of_a_file_that_was_put_back_needs_no_answer(filled: Site) -> None:
+    filled.inbox.mkdir(exist_ok=True)
+    assert digitd("retry", "last.png", "--config", filled.config).returncode == 0
+    assert any(line.startswith("1 row without an answer") for line in on_terminal(filled, 80, 24))
 
 
 @pytest.mark.parametrize("width", [20, 40, 61])
@@ -95,8 +102,13 @@ def test_shared_answer_names_the_file_that_was_answered(filled: Site) -> None:
         filled.add(name, DOUBTFUL, b"the same bytes")
     first = filled.row("first.png")
     labels.append(filled.outbox, Answer(**{name: first[name] for name in SHARED}, **GIVEN))
-    *_, last, _, _, _ = on_terminal(filled, 80, 24)
-    assert columns_of(last) == ["second.png", "7", "person", "unsure: same file as first.png"]
+    lines = on_terminal(filled, 80, 24)
+    assert columns_of(lines[lines.index("") - 1]) == [
+        "second.png",
+        "7",
+        "person",
+        "unsure: same file as first.png",
+    ]
 
 
 def test_empty_outbox_says_so(site: Site) -> None:
