@@ -61,20 +61,14 @@ _DUMP_INK = make_ink(80, paper=_DUMP_PAPER)
 _DUMP_COLUMNS = 16  # bytes per line, as in `hexdump -C`
 _DUMP_BYTES = 6 * _DUMP_COLUMNS
 
-# The picture's wording for each reason in the table for which the model is not run.
-_HEADLINES: dict[str, str] = {
-    Doubt.NO_INK: "no digit found",
-    Doubt.SEVERAL_DIGITS: "more than one digit found",
-}
+# What the picture explains of reasons for which the model is not run.
 _EXPLANATIONS: dict[str, str] = {
-    Doubt.NO_INK: "No digit found: nothing stands out from the background the way ink does.",
-    Doubt.SEVERAL_DIGITS: "More than one digit found. "
-    "digitd reads one digit per image: crop a separate image for each digit.",
+    Doubt.NO_INK: "No ink: nothing stands out from the background the way ink does.",
+    Doubt.SEVERAL_DIGITS: "Several digits: digitd reads one digit per image. Crop a separate image "
+    "for each digit.",
 }
-# The same for numbers.
-_NUMBER_HEADLINES: dict[str, str] = {Doubt.NO_INK: "no number found"}
 _NUMBER_EXPLANATIONS: dict[str, str] = {
-    Doubt.NO_INK: "No number found: nothing stands out from the background the way ink does.",
+    Doubt.NO_INK: _EXPLANATIONS[Doubt.NO_INK],
     Doubt.NOT_A_NUMBER: "Not a number: digits, and between them one of . , - / : are read, and a "
     "minus before them.",
 }
@@ -124,7 +118,7 @@ class Painter:
                 outlined on the thumbnail in the colour of the status.
         """
         canvas = self._background.copy()
-        self._write_head(canvas, _headline(verdict, _HEADLINES), name)
+        self._write_head(canvas, _headline(verdict), name)
         if glyph.any():
             put(canvas, GLYPH_PANEL, enlarge(GREY[glyph]))
         else:
@@ -159,7 +153,7 @@ class Painter:
             mask: the ink that was found.
         """
         canvas = self._number_background.copy()
-        self._write_head(canvas, _headline(verdict, _NUMBER_HEADLINES), name)
+        self._write_head(canvas, _headline(verdict), name)
         if strip.any():
             draw_strip(canvas, strip, symbols, self._bold)
         else:
@@ -251,15 +245,10 @@ def _add_original(canvas: Canvas, status: Status, thumbnail: Pixels, mask: Pixel
     return encode_png(canvas, None if is_coloured else palette)
 
 
-def _headline(verdict: Verdict, wordings: dict[str, str]) -> str:
-    """Return the verdict in words, starting with the status.
-
-    Args:
-        verdict: on a file that could be read.
-        wordings: the picture's own words for some reasons.
-    """
+def _headline(verdict: Verdict) -> str:
+    """Return the verdict on a file that could be read in words, starting with the status."""
     if verdict.text is None:
-        return f"{verdict.status}: {wordings.get(verdict.reason, verdict.reason)}"
+        return f"{verdict.status}: {verdict.reason}"
     guess = verdict.text
     if verdict.confidence is not None:  # not so for the value of a file that was nearly read
         guess += f", {format_percent(verdict.confidence)} sure"

@@ -99,7 +99,7 @@ def find_bars(panel: Pixels, row: slice, colour: tuple[int, int, int]) -> list[t
             "unsure: perhaps 7,5, 50.0% sure (low confidence: digit 2 of 2, 5 or 6)",
         ),
         (Verdict(Status.UNSURE, reason="not a number"), "unsure: not a number"),
-        (Verdict(Status.UNSURE, reason="no ink"), "unsure: no number found"),
+        (Verdict(Status.UNSURE, reason="no ink"), "unsure: no ink"),
         (
             Verdict(Status.UNSURE, "12", 0.9, reason="not expected"),
             "unsure: perhaps 12, 90.0% sure (not expected)",

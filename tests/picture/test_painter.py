@@ -131,7 +131,7 @@ def test_headline_has_the_status_colour(
         (OK, "ok: 7, 50.0% sure"),
         (UNSURE, "unsure: perhaps 7, 50.0% sure (low confidence)"),
         (NO_DIGIT, "unsure: not a digit"),
-        (BLANK, "unsure: no digit found"),
+        (BLANK, "unsure: no ink"),
         (ERROR, "error: could not be read"),
         # Even the highest probability is not shown as 100 %.
         (Verdict(Status.OK, "0", 1.0, (1.0, *[0.0] * 10)), "ok: 0, >99.9% sure"),
