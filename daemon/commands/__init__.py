@@ -43,7 +43,8 @@ def model_option(command: Command) -> Command:
         is_eager=True,  # before --model
         expose_value=False,
         callback=lambda context, _option, file: context.meta.update({_CONFIG_KEY: file}),
-        help="The config file whose model is the default; default: config.yaml, if there is one.",
+        help="The config file whose model is the default; default: config.yaml, if there is one. "
+        "Its other settings, such as `reads`, `unsure_below` and `expect`, are not used.",
     )
     add_model = click.option(
         "--model",
