@@ -18,6 +18,10 @@ _BELOW, _DNG = 330, 50706
 # without saying so; larger images of another compression may be colour pages among black ones.
 _JPEGS = frozenset({6, 7})
 _PREVIEW_SIDE = 640
+# Where the strips and the tiles of an image are, and how long they are.
+_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_PADDING = 16  # bytes between the last image and the end of the file
 # A page takes about 15 entries, and each of these 0.5 µs. A small hostile file may claim billions.
 _MOST_ENTRIES = 250_000
 
@@ -95,10 +99,14 @@ def is_camera_raw(data: bytes) -> bool:
 def find_pages(data: bytes) -> Pages:
     """Return the pages of a TIFF; previews, reduced copies and masks are none."""
     images: list[_Directory] = []
+    last: _Directory | None = None
     entries = 0
     for directory in _directories(data):
         if directory.is_cut:
+            if last is not None and _is_last(data, last, directory.offset):
+                break
             return Pages(defect="truncated TIFF: the end of the file is missing")
+        last = directory
         entries += 1 + directory.entries
         if entries > _MOST_ENTRIES:
             return Pages(defect=f"broken TIFF: it has more than {_MOST_ENTRIES} entries")
@@ -109,6 +117,16 @@ def find_pages(data: bytes) -> Pages:
         return Pages(tuple(one.offset for one in images[:1]))
     main = max(pages, key=lambda one: max(one.size or (0,)))
     return Pages(tuple(one.offset for one in pages if not _is_preview(one, main)))
+
+
+def _is_last(data: bytes, directory: _Directory, following: int) -> bool:
+    """Return whether a file ends with this page, though it points to where no other one is.
+
+    Some programs write a wrong pointer after the last page. In a file that is cut, the next page
+    has begun, or begins where the file ends.
+    """
+    after = len(data) - _find_end(data, directory)
+    return 0 <= after < _PADDING and not 0 <= following - len(data) < _PADDING
 
 
 def keep_page(data: bytes, offset: int) -> bytes:
@@ -148,6 +166,28 @@ def _directories(data: bytes) -> Iterator[_Directory]:
                 return
             stop = offset + 2 + 12 * directory.entries
             (offset,) = struct.unpack_from(order + "I", data, stop)
+
+
+def _find_end(data: bytes, directory: _Directory) -> int:
+    """Return where the last byte is that a directory, its values, strips or tiles take."""
+    order = _order(data)
+    stop = directory.offset + 2 + 12 * directory.entries
+    ends = [stop + 4]
+    arrays: dict[int, tuple[str, int]] = {}
+    for entry in range(directory.offset + 2, stop, 12):
+        tag, field_type, count, value = struct.unpack_from(order + "HHII", data, entry)
+        size = count * _TYPE_BYTES.get(field_type, 1)
+        start = value if size > 4 else entry + 8  # noqa: PLR2004 - bytes fit into the entry
+        ends.append(start + size)
+        if count <= _MOST_ENTRIES:
+            arrays[tag] = f"{order}{count}{'H' if field_type == _SHORT else 'I'}", start
+    for tags in ((_STRIPS, _STRIP_BYTES), (_TILES, _TILE_BYTES)):
+        with suppress(struct.error, KeyError):  # there are none, or they are not in the file
+            starts, sizes = (
+                struct.unpack_from(arrays[tag][0], data, arrays[tag][1]) for tag in tags
+            )
+            ends.extend(map(sum, zip(starts, sizes, strict=False)))
+    return max(ends)
 
 
 def _read_directory(data: bytes, offset: int, order: str) -> _Directory:

@@ -66,6 +66,15 @@ def pillow(*pages: Pixels, kind: str = "TIFF", **options: object) -> bytes:
     return stream.getvalue()
 
 
+def pointing_out(data: bytes) -> bytes:
+    """Return a TIFF of one page, whose pointer to the next one leads out of the file."""
+    (place,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, place)
+    stop = place + 2 + 12 * entries
+    assert data[stop : stop + 4] == bytes(4)
+    return data[:stop] + struct.pack("<I", len(data) + 1000) + data[stop + 4 :]
+
+
 BLANK = np.full_like(GREY, 255)
 EMPTY_AT_8 = GREY.copy()  # the pixels begin at offset 8
 EMPTY_AT_8[0, :2] = 0
@@ -106,6 +115,13 @@ ONE = {
     "all marked": tiff((GREY, {KIND: 1}), (SMALL, {KIND: 1})),
     "a loop": tiff((GREY, {}), last=8 + GREY.size),
     "an empty directory": tiff((EMPTY_AT_8, {}), last=8),
+    "a pointer out of the file": tiff((GREY, {}), last=0x7FFFFFF0),
+    "a pointer to the last bytes, big endian": tiff((GREY, {}), order=">", last=99 + GREY.size),
+    "a pointer into the pixels": tiff((GREY, {}), last=9 + GREY.size // 2),
+    "a thumbnail and a pointer out of the file": tiff((GREY, {}), (SMALL, {KIND: 1}), last=9999999),
+    "strips and a pointer out of the file": pointing_out(pillow(GREY, strip_size=1000)),
+    "a pointer out of the file, compressed": pointing_out(pillow(GREY, compression="tiff_lzw")),
+    "a JPEG and a pointer out of the file": pointing_out(pillow(GREY, compression="jpeg")),
 }  # fmt: skip
 
 
@@ -123,8 +139,15 @@ def test_previews_and_masks_are_no_pages(name: str) -> None:
     assert alike(page.detection.glyph, read(png(PAGE)).detection.glyph) > 0.9
 
 
-def test_tiff_with_several_pages_that_is_cut_is_refused() -> None:
-    data = tiff((GREY, {}), (OTHER, {}), (GREY, {}))
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff((GREY, {}), (OTHER, {}), (GREY, {})),
+        pillow(GREY, OTHER),
+        pillow(GREY, OTHER, compression="tiff_lzw", strip_size=1000),
+    ],
+)
+def test_tiff_with_several_pages_that_is_cut_is_refused(data: bytes) -> None:
     for part in range(1, 20):
         with pytest.raises(UnreadableError):
             image.decode(data[: len(data) * part // 20], max_megapixels=50)
