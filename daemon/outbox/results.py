@@ -6,7 +6,9 @@ The verdict of the newest reread takes the place of the row's own.
 import logging
 import re
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -15,6 +17,7 @@ from json.encoder import encode_basestring as quote
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from daemon import ids
 from daemon.errors import ConfigError, DestinationError, MissingPackageError
 from daemon.files import complete_lines, open_replacement
 from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, REREADS, TABLE
@@ -83,7 +86,7 @@ class ParsedRow(NamedTuple):
 def final_rows(outbox: Path) -> Iterator[FinalRow]:
     """Yield every row with its final answer, oldest first, including rotated tables.
 
-    The rows are streamed: memory does not grow with their number.
+    The rows are streamed: memory grows by 8 bytes for each row of a rotated table.
 
     Raises:
         ConfigError: the outbox does not exist, or a table is not digitd's.
@@ -148,9 +151,10 @@ def parse_tables(tables: list[BufferedReader]) -> Generator[ParsedRow, None, int
     The tables are read from their starts.
     """
     left_out = 0
-    # Rows can be in two tables if somebody left a copy of the table next to it.
-    seen: set[str] | None = set() if len(tables) > 1 else None
+    earlier = _Numbers()
     for place, table in enumerate(tables):
+        is_last = place == len(tables) - 1
+        numbers = array("Q")
         end = 0
         for raw in complete_lines(table):
             start, end = end, end + len(raw)
@@ -158,12 +162,39 @@ def parse_tables(tables: list[BufferedReader]) -> Generator[ParsedRow, None, int
             if parsed is None:
                 left_out += start > 0  # the first line is the header
                 continue
-            if seen is not None:
-                if (job_id := parsed[1][_ID]) in seen:
+            # Rows can be in two tables if somebody left a copy of the table next to it.
+            if len(tables) > 1:
+                if (number := ids.decode(parsed[1][_ID])) in earlier:
                     continue
-                seen.add(job_id)
+                if not is_last:
+                    numbers.append(number)
             yield ParsedRow(*parsed, place, start)
+        earlier.add(numbers)
     return left_out
+
+
+class _Numbers:
+    """The numbers of the ids in some tables; 8 bytes each, not 130 as in a set of texts."""
+
+    def __init__(self) -> None:
+        self._tables: list[Sequence[int]] = []
+        self._highest = -1
+
+    def add(self, numbers: Sequence[int]) -> None:
+        """Add those of one table."""
+        if numbers:
+            self._tables.append(array("Q", sorted(numbers)))
+            self._highest = max(self._highest, self._tables[-1][-1])
+
+    def __contains__(self, number: int) -> bool:
+        """Return whether one of the tables has a number."""
+        if number > self._highest:  # as nearly always, because ids increase
+            return False
+        for numbers in self._tables:
+            place = bisect_left(numbers, number)
+            if place < len(numbers) and numbers[place] == number:
+                return True
+        return False
 
 
 def parse_line(raw: bytes) -> tuple[str, list[str]] | None:
