@@ -6,6 +6,7 @@ from enum import IntEnum
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.reading.glyph import GLYPH, Bytes, Floats, bounding_box, make_glyph
 from daemon.reading.pixels import halve
@@ -26,6 +27,11 @@ _SMALL, _MARGIN = 0.5, 1.5
 # 0.04 and 0.15.
 _CRUMB = 0.1
 _ONE_PIECE = 2  # labels of OpenCV: the first one is that of what is no piece
+# A piece is a dash if the eye is sure of it, it is longer than high, not too short, and beside the
+# digit near half its height; lengths are shares of the digit's. Of 205 validation pages with a
+# short minus that the count misses, 40 are found so; of 5,696 with a digit alone, 3 are mistaken.
+_SURE, _ASPECT, _SHORTEST, _OVERLAP, _HALFWAY = 0.9, 1.4, 0.1, 0.05, 0.3
+_DASHED = 0.9  # probability of a mark next to the digit, if there is a dash
 _EDGE = np.ones((5, 5), np.uint8)  # dilates over the soft edge of a stroke, 2 px
 # The paper around the digit is measured within this margin, a share of the digit's size, and the
 # digit is scaled down to at most this many pixels a side: the glyph has 20.
@@ -103,22 +109,19 @@ def detect(segment: Segment, pixels: Bytes) -> Detection:
     """
     height, width = pixels.shape[:2]
     shown = whole = crop_view(pixels, np.s_[0:height, 0:width])
-    segmentation = segment(whole.pixels)
-    ink = _clean(segmentation, whole)
+    ink, counts = _clean(segment(whole.pixels), whole)
     if ink is None:
         no_glyph = np.zeros((GLYPH, GLYPH), np.uint8)
-        return Detection(no_glyph, np.zeros((height, width), np.uint8), segmentation.counts)
+        return Detection(no_glyph, np.zeros((height, width), np.uint8), counts)
     closer = _zoom_in(pixels, whole, ink)
-    counts = segmentation.counts
     if closer is not None:
-        seen = segment(closer.pixels)
-        nearer = _clean(seen, closer)
+        nearer, seen = _clean(segment(closer.pixels), closer)
         if nearer is not None:
             shown, ink = closer, nearer
         # Fine strokes can be seen from closer by: of 250 validation pages with a marked digit, 68 %
         # are recognized instead of 64 %, and of 250 with another digit, 1.6 % in both cases.
-        if seen.counts[Count.MARKED] > counts[Count.MARKED]:
-            counts = seen.counts
+        if seen[Count.MARKED] > counts[Count.MARKED]:
+            counts = seen
     mask = _make_mask(ink, shown, (height, width))
     return Detection(_extract_glyph(pixels, shown, ink), mask, counts)
 
@@ -150,13 +153,62 @@ def _halve(pixels: Bytes, target: int) -> Bytes:
     return pixels
 
 
-def _clean(segmentation: Segmentation, shown: View) -> Floats | None:
-    """Return the ink without dirt and faint traces of other things, see ``clean_ink``."""
+def _clean(segmentation: Segmentation, shown: View) -> tuple[Floats | None, Floats]:
+    """Return the ink without dirt and faint traces of other things, and the counts.
+
+    A short minus is as small as dirt, and the eye's count misses some that its mask has.
+    """
     ink = segmentation.ink[shown.inside]
-    return clean_ink(ink, lambda pieces: _CRUMB * int(pieces.max()))
+    pieces = find_pieces(ink)
+    counts = segmentation.counts
+    if _has_dash(ink, pieces):
+        counts = counts * np.float32(1 - _DASHED)
+        counts[Count.MARKED] += _DASHED
+    return clean_ink(ink, pieces, _CRUMB * int(pieces.strong.max())), counts
 
 
-def clean_ink(ink: Floats, smallest: Callable[[Bytes], float]) -> Floats | None:
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Connected pieces of ink; the first one is what is no piece.
+
+    Attributes:
+        labels: (h, w) int32, the number of each pixel's piece.
+        boxes: (N, 5) int32, left, top, width, height and area of each piece, px.
+        strong: (N,) int64, how many pixels of each piece are surely ink.
+    """
+
+    labels: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+    strong: NDArray[np.int64]
+
+
+def find_pieces(ink: Floats) -> Pieces:
+    """Return the pieces of ink, (h, w) float32, the probability of each pixel."""
+    weak = (ink > _WEAK).astype(np.uint8)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    if count <= _ONE_PIECE:  # as in most images; without labels this takes a third of the time
+        strong = np.array([0, np.count_nonzero(ink > INK)])
+    else:
+        strong = np.bincount(labels[ink > INK], minlength=count)
+    return Pieces(np.asarray(labels, np.int32), np.asarray(boxes, np.int32), strong)
+
+
+def _has_dash(ink: Floats, pieces: Pieces) -> bool:
+    """Return whether there is a dash beside the largest piece, about half as high up."""
+    if len(pieces.strong) <= _ONE_PIECE:
+        return False
+    left, top, wide, high, _ = pieces.boxes[pieces.strong.argmax()].tolist()
+    size = max(wide, high)
+    x, y, across, down, _ = pieces.boxes.T
+    middles = (y + down / 2 - top) / high
+    is_dash = (across >= _ASPECT * down) & (across >= _SHORTEST * size)
+    gaps = np.maximum(left - (x + across), x - (left + wide))
+    is_dash &= (gaps >= -_OVERLAP * size) & (abs(middles - 0.5) <= _HALFWAY)
+    is_dash[0] = False
+    return any(ink[pieces.labels == each].max() > _SURE for each in np.flatnonzero(is_dash))
+
+
+def clean_ink(ink: Floats, pieces: Pieces, least: float) -> Floats | None:
     """Return ink without small pieces and faint traces of other things.
 
     A weak pixel counts if a strong one is connected with it (hysteresis, Canny 1986), because
@@ -164,23 +216,18 @@ def clean_ink(ink: Floats, smallest: Callable[[Bytes], float]) -> Floats | None:
 
     Args:
         ink: (h, w) float32, the probability that a pixel belongs to the writing.
-        smallest: returns the number of strong pixels that a piece needs, given those of all.
+        pieces: of the ink.
+        least: number of strong pixels that a piece needs.
 
     Returns:
         (h, w) float32, scaled so that a weak pixel's probability becomes that of ink; ``None`` if
         no ink is left.
     """
-    weak = (ink > _WEAK).astype(np.uint8)
-    count, labels = cv2.connectedComponents(weak, connectivity=8)
-    if count == _ONE_PIECE:  # as in most images; without labels this takes a third of the time
-        strong = np.array([0, np.count_nonzero(ink > INK)])
-    else:
-        strong = np.bincount(labels[ink > INK], minlength=count)
-    if not strong.any():
+    kept = pieces.strong >= max(1.0, least)
+    if not kept.any():
         return None
-    kept = strong >= max(1.0, smallest(strong))
-    if count != _ONE_PIECE or not kept[1]:
-        weak = kept.view(np.uint8).take(np.asarray(labels))
+    # With one piece, what is not labelled is 0 already.
+    weak = kept.view(np.uint8).take(pieces.labels)
     near = cv2.dilate(weak, _EDGE)
     return np.minimum(ink * np.float32(INK / _WEAK), 1) * near
 

@@ -10,7 +10,7 @@ from math import ceil
 import cv2
 import numpy as np
 
-from daemon.reading.eye import INK, VIEW, Segment, clean_ink, crop_view
+from daemon.reading.eye import INK, VIEW, Segment, clean_ink, crop_view, find_pieces
 from daemon.reading.glyph import Bytes, Floats, bounding_box, measure_stroke
 from daemon.reading.line import Line, Strip, find_line, make_strip
 from daemon.reading.pixels import halve
@@ -101,7 +101,7 @@ def detect_line(segment: Segment, pixels: Bytes) -> LineDetection:
 def _clean(seen: Floats, region: tuple[slice, slice]) -> _Ink | None:
     """Return what the eye saw in a region without specks; ``None`` if nothing is left."""
     least = (_SPECK * measure_stroke(seen)) ** 2
-    ink = clean_ink(seen, lambda _: least)
+    ink = clean_ink(seen, find_pieces(seen), least)
     return None if ink is None else _Ink(ink, np.where(ink > 0, np.float32(0), seen), region)
 
 

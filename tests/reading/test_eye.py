@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from daemon.reading import eye
+from daemon.reading.eye import Count
 from daemon.records import Doubt
 from support.drawn import Pixels, alike, large, painted, png, read, shipped
 
@@ -138,6 +139,27 @@ def test_noise_is_not_ink(side: int, spread: int) -> None:
 def test_digits_side_by_side_are_several() -> None:
     page = np.hstack([painted(large(2)), painted(large(6))])
     assert read(png(page)).doubt == Doubt.SEVERAL_DIGITS
+
+
+def with_dash(digit: int, start: int, stop: int, middle: int = 140) -> Pixels:
+    """A digit between columns 70 and 210 of 280, more or less, with a dash beside it."""
+    page = painted(large(digit))
+    cv2.line(page, (start, middle), (stop, middle - 2), (40, 30, 30), 14)
+    return page
+
+
+@pytest.mark.parametrize("digit", [2, 3, 5, 6, 8])
+def test_short_dash_beside_a_digit_is_a_mark(digit: int) -> None:
+    inked = np.flatnonzero((large(digit) > 0.5).any(axis=0))
+    first, last = int(inked[0]), int(inked[-1])
+    alone = read(png(painted(large(digit)))).detection
+    assert alone.counts.argmax() == Count.ONE
+    for start, stop in ((first - 36, first - 16), (last + 16, last + 36)):
+        beside = read(png(with_dash(digit, start, stop))).detection
+        assert beside.counts.argmax() == Count.MARKED
+        assert alike(beside.glyph, alone.glyph) > 0.9
+        dot = read(png(with_dash(digit, last + 20, last + 20, middle=225))).detection
+        assert dot.counts.argmax() == Count.ONE
 
 
 def test_detached_top_bar_is_kept_and_a_speck_is_not() -> None:
