@@ -203,7 +203,7 @@ def explain_use(adopted: Adopted, folder: ModelsFolder, options: str = "") -> st
 
 
 def find_scaling(head: Head, digits: Examples) -> Scaling:
-    """Return how a classifier wants its pixels.
+    """Return how a classifier wants its pixels, and where the digits.
 
     It is the scaling with which the labels are most likely, or the most usual one of those that
     are about as good. The accuracy says less: the tutorials' network reads as many of
@@ -341,6 +341,7 @@ def _describe(
         ("adopted from", path.name),
         ("network", f"{network.count_params():,} weights, {head.classes} classes, {none}"),
         ("its input", f"{scaling.name}, found with {examples.name}"),
+        ("its digits", "centred as MNIST's" if scaling.is_moved else "centred as digitd's glyphs"),
         ("right there", f"{settings.scores['held_accuracy']:.1%} of {digits:,} digits"),
         ("compiled with", compiled.precision),
         ("temperature", f"{settings.temperature:.2f}"),

@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _TINY = 1e-7  # added to a divisor, and to probabilities before their logarithm
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How a classifier wants its pixels.
+    """How a classifier wants its glyphs.
 
     Attributes:
         name: for people.
@@ -30,6 +30,7 @@ class Scaling:
         normalized: axes of (N, 28, 28, 1) over which the pixels are then divided by the root of
             the sum of their squares, as ``keras.utils.normalize`` does; empty for none.
         is_usual: whether it is one of the tutorials'.
+        is_moved: whether the digit is first moved to where MNIST has it.
     """
 
     name: str
@@ -37,10 +38,13 @@ class Scaling:
     paper: float
     normalized: tuple[int, ...] = ()
     is_usual: bool = True
+    is_moved: bool = True
 
     def apply(self, pixels: Any) -> Any:
         """Return a Keras tensor of pixels from 0, paper, to 1, ink, as the classifier wants it."""
         keras = import_keras()
+        if self.is_moved:
+            pixels = _move(pixels)
         scaled = keras.layers.Rescaling(self.ink - self.paper, offset=self.paper)(pixels)
         if not self.normalized:
             return scaled
@@ -48,6 +52,22 @@ class Scaling:
         # LiteRT makes a NaN of.
         squares = keras.ops.sum(keras.ops.square(scaled), axis=self.normalized, keepdims=True)
         return scaled / (keras.ops.sqrt(squares) + _TINY)
+
+
+# A glyph's centre of mass is in the middle of the image, 13.5, and that of MNIST's digits is at 14.
+# Of 12,000 MNIST training digits, two networks of the tutorials, which had learnt others, read
+# 96.3 % and 97.1 % as they are, 94.3 % and 95.2 % as digitd's glyphs, 96.0 % and 97.2 % with these
+# moved linearly, and as many as alone with cubic interpolation (Keys 1981, a = -0.75 as in OpenCV).
+_HALF_A_PIXEL = np.array([-0.09375, 0.59375, 0.59375, -0.09375], np.float32)
+
+
+def _move(pixels: Any) -> Any:
+    """Return (N, 28, 28, 1) with everything half a pixel farther down and to the right."""
+    layers = import_keras().layers
+    convolution = layers.Conv2D(1, len(_HALF_A_PIXEL), use_bias=False, trainable=False)
+    moved = convolution(layers.ZeroPadding2D(((2, 1), (2, 1)))(pixels))
+    convolution.set_weights([np.outer(_HALF_A_PIXEL, _HALF_A_PIXEL)[..., None, None]])
+    return moved
 
 
 _COLOURS = (("white on black", False), ("black on white", True))
@@ -72,7 +92,9 @@ def list_scalings() -> Iterator[Scaling]:
         for colours, is_inverted in _COLOURS:
             for name, low, high, axes in scalings:
                 paper, ink = (high, low) if is_inverted else (low, high)
-                yield Scaling(f"{name}, {colours}", ink, paper, axes, is_usual)
+                scaling = Scaling(f"{name}, {colours}", ink, paper, axes, is_usual)
+                yield scaling
+                yield replace(scaling, is_moved=False)
 
 
 @dataclass(frozen=True, slots=True)
