@@ -11,6 +11,10 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from daemon.text import count, escape, format_utc
 
 _SIGNIFICANCE = 0.05
+_LEGEND = (
+    "before: with the other model; better: cases wrong before and right after; worse: the other "
+    "way round"
+)
 _LEAST_SHOWN = 0.001  # a smaller probability says no more to a person
 
 
@@ -109,7 +113,7 @@ class Report:
         parent = f", compared with {self.parent}" if self.parent else ""
         lines = [f"made {format_utc(self.made)} by {self.by}{parent}"]
         if self.comparisons:
-            lines += ["", *_table(self.comparisons)]
+            lines += ["", *_table(self.comparisons), "", _LEGEND]
         if self.facts:
             lines += ["", *(f"{label}: {text}" for label, text in self.facts)]
         lines += [f"note: {note}" for note in self.notes]

@@ -214,6 +214,7 @@ def test_report_tells_what_the_model_is_and_how_to_use_it(result: Result) -> Non
     output = result.output
     assert "numbers: still read by digitd's line reader" in output
     assert "not a digit" in output
+    assert "note: the comparison is on hard images" in output
     assert ("it has no class for what is not a digit" in output) == (
         result.brought.name != "convolutions"
     )
