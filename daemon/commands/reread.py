@@ -138,9 +138,8 @@ def _stopped_by_signals(job: "Reread") -> Iterator[None]:
 def _warn_of_numbers(number: int) -> str:
     """Return what becomes of rows that are numbers where digits are read."""
     return (
-        f"digitd: warning: {count(number, 'row')} with a number of several characters: the config "
-        "has `reads: digit`, which makes numbers `unsure`: to read them as numbers, set `reads: "
-        "number` and start the reread again, now or later"
+        f"digitd: warning: {count(number, 'row')} with a number of several characters will be "
+        "`unsure`, because the config has `reads: digit`: a reread with `reads: number` undoes this"
     )
 
 
