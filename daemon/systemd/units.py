@@ -157,8 +157,8 @@ def find_hidden(config: Config, config_file: Path) -> str:
         for one in (path.absolute(), path.resolve()):
             if hidden := next(filter(one.is_relative_to, _PRIVATE), None):
                 return (
-                    f"{one}: the service cannot find it, because it has a {hidden} of its own "
-                    "(PrivateTmp): move it, for example below /srv"
+                    f"{one}: the service cannot find it, because PrivateTmp gives it another "
+                    f"{hidden}: move it, for example below /srv"
                 )
     return ""
 
