@@ -200,7 +200,10 @@ def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
         with table.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
-        raise DataError(f"{table}: cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{table}: cannot be read: {error.strerror}: name a folder of images with a table of "
+            "their labels, or an outbox"
+        ) from error
     if not rows or not {"file", "label"} <= set(rows[0]):
         raise DataError(f"{table}: needs the columns `file` and `label`, and rows")
     cases = [
