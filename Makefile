@@ -99,13 +99,15 @@ release:
 	$(MAKE) artefacts
 
 # The version is the one in daemon/__init__.py; its notes are its section of CHANGELOG.md.
+# compose.yaml takes the image without a version.
 artefacts: $(VENV)/.installed
 	rm -rf dist && mkdir dist
 	sed -n '/^## $(subst .,\.,$(VERSION))\b/,/^## /{/^## /!p}' CHANGELOG.md > dist/notes.md
 	@test -s dist/notes.md || { echo 'make release: CHANGELOG.md has no section $(VERSION)'; exit 1; }
 	$(VENV)/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
-	$(ENGINE) build --file Containerfile --tag localhost/digitd:$(VERSION) .
-	$(ENGINE) save --output dist/digitd-$(VERSION)-image.tar localhost/digitd:$(VERSION)
+	$(ENGINE) build --file Containerfile --tag localhost/digitd:$(VERSION) --tag localhost/digitd .
+	$(ENGINE) save --output dist/digitd-$(VERSION)-image.tar \
+		localhost/digitd:$(VERSION) localhost/digitd:latest
 	cd dist && sha256sum -- * > SHA256SUMS
 
 docs: man build/mkdocs/.installed
