@@ -16,7 +16,7 @@ import click
 from daemon import ids
 from daemon.commands import echo, model_option, reads_option
 from daemon.errors import EX_FOUND_WRONG, ConfigError
-from daemon.inbox.listing import Listing, natural
+from daemon.inbox.listing import Kind, Listing, natural
 from daemon.outbox import rows
 from daemon.pattern import IMAGES
 from daemon.records import FileContent, Job, Placement, Reads, Result, Status
@@ -80,7 +80,8 @@ def _list_images(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     try:
-        names = [name for name, is_image in Listing(path, (IMAGES,)).split() if is_image]
+        entries = Listing(path, (IMAGES,)).split()
+        names = [name for name, kind in entries if kind is Kind.MATCHING]
     except OSError:  # its error line says why
         return [path]
     images = [path / name for name in sorted(names, key=natural) if (path / name).is_file()]

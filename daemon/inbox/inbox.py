@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from daemon.config import Config
 from daemon.inbox.completeness import Completeness, State, Wait
-from daemon.inbox.listing import Listing, natural
+from daemon.inbox.listing import Kind, Listing, natural
 from daemon.inbox.watch import FolderWatch, Mode, sends_events
 from daemon.pattern import describe
 from daemon.waiting import Timer
@@ -115,14 +115,14 @@ class Inbox:
                 self._completeness.forget(name)
             self._backlog.pop(name, None)
 
-    def skip(self, name: str, why: str) -> None:
-        """Log once that a file is left alone."""
+    def skip(self, name: str, why: str, remedy: str = "") -> None:
+        """Log once that a file or folder is left alone."""
         if name in self._left_alone:
             return
         self._left_alone.add(name)
         self._logged["left alone"] += 1
         if self._logged["left alone"] <= _LOGGED_AT_MOST:
-            log.warning("%r in the inbox %s: left alone", name, why)
+            log.warning("%r in the inbox %s: left alone%s", name, why, remedy)
         elif self._logged["left alone"] == _LOGGED_AT_MOST + 1:
             log.warning("more files in the inbox are left alone; they are not logged")
 
@@ -233,10 +233,12 @@ class Inbox:
         return min(self._config.rescan_seconds, max(_POLL_SECONDS, _POLL_SHARE * took))
 
     def _matching(self, ignored: set[str]) -> Iterator[str]:
-        """List the folder; yield the names that match, and add the others to ``ignored``."""
-        for name, matches in self._listing.split():
-            if matches:
+        """List the folder; yield the names that match, and add other files to ``ignored``."""
+        for name, kind in self._listing.split():
+            if kind is Kind.MATCHING:
                 yield name
+            elif kind is Kind.FOLDER:
+                self.skip(name, "is a folder", "; move its files into the inbox itself")
             elif self._ignored is not None:
                 ignored.add(name)
 

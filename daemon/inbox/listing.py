@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 from daemon.pattern import compile_globs
@@ -15,16 +16,30 @@ _NUMBER = re.compile(r"\d+")
 _NUMBER_WIDTH = 20  # longer digit sequences are not sorted by value
 
 
+class Kind(Enum):
+    """What a name in a folder is: one that matches, or another file's or folder's."""
+
+    MATCHING = auto()
+    IGNORED = auto()
+    FOLDER = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class InboxCounts:
-    """How many regular files wait, how many are empty, and how many have a name that is ignored.
+    """What is in the inbox.
 
-    ``since``: when the first of those that wait came, as ``time.time``; inf if none waits.
+    Attributes:
+        waiting: how many regular files wait to be read.
+        empty: how many are empty.
+        ignored: how many have a name that does not match.
+        folders: how many folders there are.
+        since: when the first of those that wait came, as ``time.time``; inf if none waits.
     """
 
     waiting: int
     empty: int
     ignored: int
+    folders: int
     since: float
 
 
@@ -39,10 +54,10 @@ class Listing:
         self._folder = folder
         self.matches = compile_globs(globs)
 
-    def split(self) -> Iterator[tuple[str, bool]]:
-        """Yield each name that matches or is ignored, and whether it matches, in no order.
+    def split(self) -> Iterator[tuple[str, Kind]]:
+        """Yield the names of files and folders, and what they are, in no order.
 
-        Names that begin with a dot and those of folders are neither.
+        What begins with a dot is left out. A folder whose name matches is ``MATCHING``.
 
         Raises:
             OSError: the folder cannot be listed.
@@ -50,20 +65,26 @@ class Listing:
         # One by one: the process would never return the 8 MB of a list of 100,000 names.
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                matches = self.matches(entry.name)
-                if matches or (not entry.name.startswith(".") and entry.is_file()):
-                    yield entry.name, matches
+                if self.matches(entry.name):
+                    yield entry.name, Kind.MATCHING
+                elif not entry.name.startswith("."):
+                    if entry.is_file():
+                        yield entry.name, Kind.IGNORED
+                    elif entry.is_dir():
+                        yield entry.name, Kind.FOLDER
 
     def count(self) -> InboxCounts:
         """Count the files; none if the folder cannot be listed."""
-        waiting, empty, ignored, since = 0, 0, 0, math.inf
+        waiting, empty, ignored, folders, since = 0, 0, 0, 0, math.inf
         with suppress(OSError):
-            for name, matches in self.split():
-                if not matches:
-                    ignored += 1
+            for name, kind in self.split():
+                if kind is not Kind.MATCHING:
+                    ignored += kind is Kind.IGNORED
+                    folders += kind is Kind.FOLDER
                     continue
                 with suppress(OSError):  # it has been claimed
                     info = (self._folder / name).lstat()
+                    folders += stat.S_ISDIR(info.st_mode)
                     if not stat.S_ISREG(info.st_mode):
                         continue  # it is left alone
                     if not info.st_size:
@@ -72,7 +93,7 @@ class Listing:
                         waiting += 1
                         # The time of the last rename; cp and unzip keep the times of the content.
                         since = min(since, info.st_ctime)
-        return InboxCounts(waiting, empty, ignored, since)
+        return InboxCounts(waiting, empty, ignored, folders, since)
 
 
 def natural(name: str) -> str:

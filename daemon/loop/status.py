@@ -262,6 +262,7 @@ def read_status(config: Config) -> dict[str, Any]:
         "empty": counts.empty,
         "open": known.get("open", []),
         "ignored": counts.ignored,
+        "folders": counts.folders,
         "in_work": _count_claimed(config.inbox / WORK_FOLDER),
         "changed": known.get("changed", 0),
         "unpublished": known.get("unpublished", 0),

@@ -17,7 +17,7 @@ from daemon import ids, pattern
 from daemon.config import Config
 from daemon.errors import describe
 from daemon.inbox import put
-from daemon.inbox.listing import Listing
+from daemon.inbox.listing import Kind, Listing
 from daemon.review import queries
 from daemon.review.answers import UnknownRowError
 from daemon.review.queries import Upload
@@ -160,5 +160,5 @@ def _check_upload(config: Config, name: str, size: int | None) -> None:
     if size == 0:
         raise HTTPException(400, "the file is empty: copy it again")
     listing = Listing(config.inbox, config.pattern)
-    if sum(matches for _, matches in listing.split()) >= _MOST_WAITING:
+    if sum(kind is Kind.MATCHING for _, kind in listing.split()) >= _MOST_WAITING:
         raise HTTPException(503, "too many files are waiting: try again when some have been read")

@@ -474,6 +474,23 @@ def test_folder_with_the_name_of_an_image_is_logged_when_it_arrives(box: Box) ->
         running.wait_for_log("'digit9.png' in the inbox is not a regular file: left alone")
 
 
+def test_dropped_folder_is_logged_and_counted(box: Box) -> None:
+    box.configure(rescan_seconds=1)
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        (box.inbox / "scans").mkdir()
+        (box.inbox / "scans" / "digit1.png").write_bytes(png_like("fine"))
+        (box.inbox / ".sync").mkdir()
+        (box.inbox / "digit2.png").mkdir()
+        running.wait_for_log(
+            "'scans' in the inbox is a folder: left alone; move its files into the inbox itself"
+        )
+        found = json.loads(digitd("status", "--json", "--config", box.config).stdout)
+        assert (found["folders"], found["ignored"], found["waiting"]) == (2, 0, 0)
+        (box.inbox / "scans" / "digit1.png").rename(box.inbox / "digit1.png")
+        box.wait_for_rows(1)
+
+
 def test_run_once_creates_a_missing_inbox_and_finds_nothing(box: Box) -> None:
     box.inbox.rmdir()
     run_once(box)
