@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from daemon.outbox import drift, labels
+from daemon.outbox import archive, drift, labels
 from daemon.records import Status
 from daemon.review import charts, queries
 from daemon.review.answers import UnknownRowError
@@ -186,6 +186,7 @@ class Pages:
             offset = _parse_offset(params["offset"])
         span, buckets = _choose_span(db, params.get("span", ""), now, offset)
         record = drift.load(self._state.config.outbox)
+        today = record.today.rows if record.day == archive.day_folder(now) else 0
         return {
             "counts": queries.counts(db),
             "last_minute": queries.count_last_minute(db),
@@ -198,7 +199,11 @@ class Pages:
                 charts.histogram(queries.histogram(db)),
             ),
             "errors": self._errors(),
-            "differences": [_describe_difference(line) for line in drift.differences(record)],
+            "differences": list(
+                map(_describe_difference, drift.differences(record) if today else [])
+            ),
+            "is_compared": today >= drift.FEWEST,
+            "fewest": drift.FEWEST,
             "reference": min(record.reference.rows, drift.REFERENCE_ROWS),
             "reference_rows": drift.REFERENCE_ROWS,
         }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon.outbox import drift
 from daemon.review import charts
 from daemon.review.queries import Bucket, Span
 from support.factories import BROKEN, SURE, doubtful
@@ -110,3 +112,25 @@ def test_all_times_are_those_of_the_browser(browser: Browser, site: Site) -> Non
             page.fill("[name=since]", "2026-11-20")
             page.fill("[name=until]", "2026-11-20")
             page.wait_for_selector("text=No file is like that")
+
+
+def test_live_page_says_what_today_is_compared_with(site: Site) -> None:
+    usual = drift.Sample(drift.REFERENCE_ROWS, unsure=80, error=20)
+    cases = {
+        "So far it has read 1,999.": (replace(usual, rows=1999), replace(usual, rows=250)),
+        "Fewer than 200 files were read today": (usual, replace(usual, rows=199)),
+        "Today's files are like the first 2,000": (
+            usual,
+            replace(usual, rows=250, unsure=10, error=2),
+        ),
+        "Another share of the files needs a person": (usual, replace(usual, rows=250)),
+    }
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    with Server(site) as server:
+        for said, (reference, today) in cases.items():
+            drift.save(site.outbox, drift.Record("m", reference, day, today))
+            page = " ".join(server.request("/live").text.split())
+            assert [text for text in cases if text in page] == [said]
+            assert "Another model starts the comparison again." in page
+        drift.save(site.outbox, drift.Record("m", usual, "2026-11-24", replace(usual, rows=250)))
+        assert "Fewer than 200 files were read today" in server.request("/live").text
