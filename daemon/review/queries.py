@@ -250,7 +250,11 @@ def find_upload(db: sqlite3.Connection, upload: Upload) -> int | None:
 
 
 def counts(db: sqlite3.Connection) -> dict[str, int]:
-    """Return how many rows there are, have each status, wait for a person, and are answered."""
+    """Return how many rows there are, have each status, wait for a person, and are answered.
+
+    ``unanswered`` counts the rows of ``to_check`` and ``to_retry``: those without a final answer,
+    except files that are no longer in ``failed/``.
+    """
     by_status, answered, to_check = dict.fromkeys(map(str, Status), 0), 0, 0
     for status, is_answered, rows in db.execute(
         "SELECT status, answered, sum(rows) FROM counts GROUP BY status, answered"
@@ -262,13 +266,14 @@ def counts(db: sqlite3.Connection) -> dict[str, int]:
             to_check += rows
     in_queue = "SELECT count(*) FROM rows WHERE priority >= ? AND priority < ?"
     sampled = db.execute(in_queue, (SAMPLE_PRIORITY, ERROR_PRIORITY))
-    to_retry = db.execute(in_queue, (ERROR_PRIORITY, math.inf))
+    to_retry = db.execute(in_queue, (ERROR_PRIORITY, math.inf)).fetchone()[0]
     return {
         "rows": sum(by_status.values()),
         **by_status,
         "to_check": to_check,
         "sample": sampled.fetchone()[0],
-        "to_retry": to_retry.fetchone()[0],
+        "to_retry": to_retry,
+        "unanswered": to_check + to_retry,
         "answered": answered,
     }
 

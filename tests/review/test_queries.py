@@ -123,6 +123,7 @@ def test_counts_are_those_of_the_rows_after_copies_and_answers(tmp_path: Path) -
             "to_check": sum(row[0] == "unsure" and not row[2] for row in everything),
             "sample": sum(row[4] is not None and row[0] == "ok" for row in everything),
             "to_retry": 0,  # nothing is in failed/
+            "unanswered": sum(row[0] == "unsure" and not row[2] for row in everything),
         }
         assert queries.histogram(db) == [
             sum(number == min(int(row[3] * 20), 19) for row in everything if row[3] >= 0)

@@ -185,10 +185,12 @@ def test_queue_in_a_browser_asks_once_and_offers_to_retry(
         assert page.is_hidden("#answer")
         page.keyboard.press("5")
         shows(page, "broken1.png")
+        page.wait_for_selector("[data-count=unanswered]:text-is('2')")  # as `results` counts
         (site.outbox / FAILED / "broken1.png").unlink()
         shows(page, "broken2.png")
         page.click("#retry button")
         page.wait_for_selector("#done:not([hidden])")
+        page.wait_for_selector("[data-count=unanswered]:text-is('0')")
         assert [path.name for path in site.inbox.glob("[!.]*")] == ["broken2.png"]
         assert results(site)["third.png"] == "5"
         page.goto(f"{server.base}/row/{rows['third.png']}")

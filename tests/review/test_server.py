@@ -120,6 +120,7 @@ def test_queue_shows_the_least_confident_rows_first(server: Server, three: list[
         "to_check": 3,
         "sample": 1,
         "to_retry": 1,
+        "unanswered": 4,
         "answered": 0,
         "indexing": 0,
         "daemon": "stopped",
