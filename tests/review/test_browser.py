@@ -78,6 +78,8 @@ def test_eight_doubtful_files_are_answered_by_keyboard(
     shows(page, "digit8.png")
     page.click("[data-label='8']")
     shows(page, "digit9.png")  # the sample
+    assert "Read as 7 99.0%" in page.inner_text("#guess")
+    assert (page.text_content("#said") or "").startswith("digit9.png: read as 7, 99.0%")
     page.keyboard.press("Enter")
     page.wait_for_selector("#done:not([hidden])")
     assert page.inner_text("#done-text") == "Everything is checked."

@@ -282,7 +282,7 @@ def test_pages_show_numbers_and_new_rows(site: Site, server: Server, page: Page)
     page.click("nav a:text('Gallery')")
     page.click("a:has-text('late.png')")
     shows(page, "late.png")
-    assert "Perhaps 19/10/2023 99.0%" in page.inner_text("#guess")
+    assert "Read as 19/10/2023 99.0%" in page.inner_text("#guess")
     assert page.locator("#bars tr").count() == 0
     page.wait_for_function("() => document.querySelector('#seen img').naturalWidth > 0")
     page.goto(f"{server.base}/gallery?name=struck")

@@ -14,7 +14,8 @@ export function show(item) {
   const guess = by("guess");
   guess.replaceChildren();
   if (item.digit) {
-    guess.append("Perhaps ", element("b", item.digit), ` ${percent(item.confidence)}`);
+    const start = item.status === "ok" ? "Read as " : "Perhaps ";
+    guess.append(start, element("b", item.digit), ` ${percent(item.confidence)}`);
   } else {
     guess.append("No guess");
   }
@@ -70,7 +71,8 @@ function bars(item) {
 }
 
 function say(item) {
-  const guess = item.digit ? [`perhaps ${item.digit}`, percent(item.confidence)] : ["no guess"];
+  const start = item.status === "ok" ? "read as" : "perhaps";
+  const guess = item.digit ? [`${start} ${item.digit}`, percent(item.confidence)] : ["no guess"];
   const same = item.same_as ? `same file as ${item.same_as.file || "another one"}, ` : "";
   const label = item.label && `${same}answered ${named(item.label)}`;
   by("said").textContent = `${item.file}: ${[...guess, item.reason, label].filter(Boolean).join(", ")}`;
