@@ -47,7 +47,7 @@ _MOMENT = "2026-11-25T09:00:00.000Z"
 _START_MS = 1_764_000_000_000
 _STEP_MS = 30_000  # a million rows in a year
 _TIMES = 5
-_SLOW_MS = 100.0  # pages that take longer are measured again
+_SLOWEST = 60  # pages that are measured again: the slowest 1 %
 _ANSWERS_BESIDE = 20
 _HALF_OPEN = 10_000
 _KEYS = 120
@@ -227,13 +227,13 @@ def _queries(count: int) -> Iterator[str]:
 
 
 def _measure_gallery(server: Server, count: int) -> None:
-    """Measure each page once, and again if it was slow: a busy machine makes any page slow once."""
-    times = {}
-    for query in _queries(count):
-        path = f"/gallery?{query}"
-        times[query] = _timed(server, path, 1)
-        if times[query] > _SLOW_MS:
-            times[query] = _timed(server, path, _TIMES)
+    """Measure each page once and the slowest again: a busy machine makes any page slow once.
+
+    Measuring all pages again that took longer than a limit took hours on a busy machine.
+    """
+    times = {query: _timed(server, f"/gallery?{query}", 1) for query in _queries(count)}
+    for query in sorted(times, key=lambda query: times[query])[-_SLOWEST:]:
+        times[query] = _timed(server, f"/gallery?{query}")
     ranked = sorted(times, key=lambda query: times[query])
     _say(f"gallery, {len(ranked)} pages, median, ms", f"{statistics.median(times.values()):.0f}")
     _say("gallery, 99 of 100 pages, ms", f"{times[ranked[len(ranked) * 99 // 100]]:.0f}")
