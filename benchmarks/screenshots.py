@@ -73,7 +73,8 @@ def shoot(page: Page, url: str) -> np.ndarray:
         "#file:not(:empty), #done, #tiles button, #found, #figures, #models-list", state="visible"
     )
     page.wait_for_function(_LOADED)
-    picture = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    shot = page.screenshot(animations="disabled")  # at their ends
+    picture = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
         raise click.ClickException(f"{url}: Chromium's screenshot cannot be decoded; try again")
     return picture
