@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -195,6 +196,39 @@ def test_no_message_moves_a_key_or_covers_one(
             }).map((key) => key.textContent)"""
         )
         assert covered == []
+
+
+def test_all_probabilities_are_in_sight(site: Site, server: Server, page: Page) -> None:
+    long = doubtful(3, 0.001)
+    long = replace(long, reason="not a digit: a word or a line of writing stands next to it")
+    row = site.add("first.png", long)
+    server.wait_for_rows(7)
+    page.goto(f"{server.base}/row/{row}")
+    page.wait_for_selector("#notice:not([hidden])")
+    for width, height in (
+        (1440, 900),
+        (1366, 650),
+        (1280, 720),
+        (1200, 800),
+        (1024, 768),
+        (768, 1024),
+    ):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(
+            "([width, height]) => innerWidth === width && innerHeight === height",
+            arg=[width, height],
+        )
+        shows(page, "first.png")
+        hidden = page.evaluate(
+            """() => {
+              const { top, bottom } = document.querySelector('#facts').getBoundingClientRect();
+              return [...document.querySelectorAll('#guess, #bars tr')].filter((row) => {
+                const box = row.getBoundingClientRect();
+                return box.top < top || box.bottom > Math.min(bottom, innerHeight - 48);
+              }).map((row) => row.textContent);
+            }"""
+        )
+        assert hidden == [], (width, height)
 
 
 def where(page: Page) -> str:
