@@ -137,8 +137,11 @@ class _Learning:
         replay = packs.load_replay()
         classifier, line = _load_networks(self.task.parent, self.work)
         said = self._cross_validate(classifier, seen, replay)
-        self._teach_classifier(classifier, trained, replay)
-        self._teach_line(line, trained, replay)
+        # The other network stays: the answers are not what it reads.
+        if self.task.reads is Reads.DIGIT:
+            self._teach_classifier(classifier, trained, replay)
+        else:
+            self._teach_line(line, trained, replay)
         candidate = self._save(classifier, line, trained, replay, counted)
         after = model.load(candidate)
         self.callbacks.on_stage("read again", len(seen))
@@ -205,8 +208,7 @@ class _Learning:
 
     def _teach_line(self, line: Any, trained: Sequence[Lesson], replay: ReplayPack) -> None:
         """Let the line reader learn, in place."""
-        reads = self.task.reads
-        known = [(each, text) for each in trained if (text := each.symbols(reads)) is not None]
+        known = [(each, text) for each in trained if (text := each.symbols()) is not None]
 
         def tune(weights: NDArray[np.float64]) -> None:
             strips = [(each.strip, symbols) for each, symbols in known]
@@ -259,19 +261,18 @@ class _Learning:
         counted: Sequence[Lesson],
     ) -> Path:
         """Compile, calibrate and write the candidate into the work folder."""
-        self.callbacks.on_stage("compile", 2)
-        rng = np.random.default_rng(0)
-        glyphs = rng.permutation(replay.glyphs)[:_EXAMPLES]
-        glyphs = np.concatenate((glyphs, [each.glyph for each in trained if each.glyph.any()]))
-        compiled = networks.compile_for_litert(classifier, glyphs)
-        self.callbacks.on_progress(1)
-        columns = list(replay.strips())
-        chosen = rng.permutation(len(columns))[:_EXAMPLES]
-        strips = [columns[index][0] for index in chosen]
-        strips += [each.strip for each in trained if each.strip.any()]
-        compiled_line = networks.compile_for_litert(line, strips)
-        self.callbacks.on_progress(1)
+        self.callbacks.on_stage("compile", 1)
         _, members, _ = model.read_file(self.task.parent)
+        compiled, compiled_line = members[model.NETWORK_MEMBER], members[model.LINE_MEMBER]
+        if self.task.reads is Reads.DIGIT:
+            glyphs = _draw(list(replay.glyphs))
+            glyphs += [each.glyph for each in trained if each.glyph.any()]
+            compiled = networks.compile_for_litert(classifier, glyphs)
+        else:
+            strips = _draw([strip for strip, _ in replay.strips()])
+            strips += [each.strip for each in trained if each.strip.any()]
+            compiled_line = networks.compile_for_litert(line, strips)
+        self.callbacks.on_progress(1)
         settings = self._calibrate(litert.load_classifier(compiled), counted)
         whole = networks.Networks(
             classifier, compiled, members[model.EYE_MEMBER], line, compiled_line
@@ -299,6 +300,12 @@ class _Learning:
         self.callbacks.on_stage("compare", 2 * regression.count_cases())
         on_progress = self.callbacks.on_progress
         return regression.compare(self.parent, after, on_progress, self.folder.path)
+
+
+def _draw(inputs: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Return some of a network's inputs, always the same."""
+    chosen = np.random.default_rng(0).permutation(len(inputs))[:_EXAMPLES]
+    return [inputs[index] for index in chosen]
 
 
 def _load_networks(path: Path, work: Path) -> tuple[Any, Any]:

@@ -51,13 +51,10 @@ class Lesson:
             return DIGITS
         return int(label) if len(label) == 1 else None
 
-    def symbols(self, reads: Reads) -> list[int] | None:
+    def symbols(self) -> list[int] | None:
         """Return what it teaches the line reader: classes of symbols; ``None`` if nothing."""
         label = self.correction.label
         if not self.strip.any():
-            return None
-        if reads is Reads.DIGIT and (label == NOT_A_DIGIT or self.count != Count.ONE):
-            # What is no digit may be a number, and a digit with a mark next to it is "-3".
             return None
         symbols = [] if label == NOT_A_DIGIT else [line.ALPHABET.index(each) for each in label]
         return symbols if has_room(symbols, self.strip.shape[1]) else None

@@ -67,8 +67,11 @@ class Answered:
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory: pytest.TempPathFactory) -> Answered:
+    return read_drawings(Box(tmp_path_factory.mktemp("answered")))
+
+
+def read_drawings(box: Box) -> Answered:
     """Read the drawings of somebody who writes aslant, with the real daemon."""
-    box = Box(tmp_path_factory.mktemp("answered"))
     with np.load(SMALL) as digits:
         images, truth = digits["x_train"], digits["y_train"]
     named = {}
@@ -98,7 +101,7 @@ class Learnt:
 
 @pytest.fixture(scope="module")
 def learnt(answered: Answered, tmp_path_factory: pytest.TempPathFactory) -> Learnt:
-    """Kill `learn` when the line reader has learnt, and call it again."""
+    """Kill `learn` when the classifier has learnt, and call it again."""
     box = answered.copy(tmp_path_factory.mktemp("learnt") / "box")
     answered.answer(box)
     models = box.folder / "models"
@@ -108,8 +111,8 @@ def learnt(answered: Answered, tmp_path_factory: pytest.TempPathFactory) -> Lear
             command, cwd=ROOT, stdout=terminal.programs, stderr=terminal.programs
         )
         until(
-            lambda: any(models.glob(".learning/*-line.npz")) or running.poll() is not None,
-            lambda: f"the line reader's weights: {terminal.text}",
+            lambda: any(models.glob(".learning/*-classifier.npz")) or running.poll() is not None,
+            lambda: f"the classifier's weights: {terminal.text}",
             seconds=LONG,
         )
         running.kill()
@@ -123,13 +126,12 @@ def learnt(answered: Answered, tmp_path_factory: pytest.TempPathFactory) -> Lear
 
 def test_killed_learning_shows_progress_and_leaves_no_model(learnt: Learnt) -> None:
     assert "classifier" in learnt.killed
-    assert "line reader" in learnt.killed
     assert not learnt.left
 
 
 def test_interrupted_learning_is_continued(learnt: Learnt) -> None:
     assert learnt.finished.returncode == 0, learnt.finished.stderr
-    assert "line reader: continued" in learnt.finished.stdout
+    assert "classifier: continued" in learnt.finished.stdout
     assert not (learnt.models / ".learning").exists()
 
 
@@ -149,6 +151,13 @@ def test_candidate_has_a_report_and_is_promoted(learnt: Learnt) -> None:
     promoted = digitd("model", "promote", entry.id, "--config", learnt.box.config)
     assert promoted.returncode == 0, promoted.stderr
     assert ModelsFolder(learnt.models).current() == entry.id
+
+
+def test_line_reader_stays_where_digits_are_read(learnt: Learnt) -> None:
+    (entry,) = ModelsFolder(learnt.models).entries()
+    before, after = (model.read_file(path)[1] for path in (SHIPPED_MODEL, entry.path))
+    assert after[model.LINE_MEMBER] == before[model.LINE_MEMBER]
+    assert after[model.NETWORK_MEMBER] != before[model.NETWORK_MEMBER]
 
 
 def test_only_the_last_stage_of_the_classifier_learns(learnt: Learnt) -> None:
