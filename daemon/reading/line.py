@@ -184,6 +184,38 @@ def fit(ink: Floats) -> Bytes:
     return pixels
 
 
+# A gap between two digits may lie between two numbers if it is wider than _SPACE of the line's
+# height, in a number of two digits than _SPACE_OF_TWO, and before a fraction than _SPACE_OF_MIXED;
+# and so many times as wide as the next one. Of 2,387 validation strings that are ok, 6 have one.
+_SPACE, _SPACE_OF_TWO, _SPACE_OF_MIXED, _WIDER = 0.6, 1.5, 0.25, 2.5
+_INKED = 80  # a brighter pixel of a strip is ink
+
+
+def has_space(pixels: Bytes, symbols: Sequence[Symbol]) -> bool:
+    """Return whether a strip may have two numbers, such as ``54  87`` or ``1 1/2``.
+
+    Args:
+        pixels: (32, W) uint8, the strip.
+        symbols: what was read in it.
+    """
+    inked = np.flatnonzero((pixels > _INKED).any(axis=0))
+    gaps = np.diff(inked) - 1
+    if not gaps.any():
+        return False
+    widest = int(gaps.argmax())
+    wide, middle = int(gaps[widest]), float(inked[widest] + inked[widest + 1]) / 2
+    before = "".join(each.text for each in symbols if each.column < middle)
+    after = "".join(each.text for each in symbols if each.column >= middle)
+    if not (before[-1:].isdigit() and after[:1].isdigit()):
+        return False
+    if "/" in after and "/" not in before:
+        least = _SPACE_OF_MIXED
+    else:
+        least = _SPACE if len(before + after) > len("10") else _SPACE_OF_TWO
+    next_one = int(np.delete(gaps, widest).max(initial=0))
+    return wide > max(least * _INK_HEIGHT, _WIDER * next_one)
+
+
 _CHARACTERS = ALPHABET + STRANGE
 _SINGLES = [*((digit,) for digit in range(DIGITS)), ()]
 _NOTHING = 1e-4  # the chance, relative to a blank, under which there is nothing at a time step

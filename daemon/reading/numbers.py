@@ -7,6 +7,7 @@ from daemon.reading.model import LineCalibration
 from daemon.records import DIGITS, Doubt, Status, Symbol, Verdict, is_number
 
 FILLED_FIELD = f"{Doubt.LOW_CONFIDENCE}: a dash fills the field"
+TWO_NUMBERS = f"{Doubt.LOW_CONFIDENCE}: a wide gap, perhaps two numbers"
 _DASH = "-"
 _TINY = 1e-12  # keeps quotients finite
 _NAMES = {
@@ -27,6 +28,7 @@ def judge_number(
     *,
     left_out: float,
     dash_fills_field: bool,
+    has_space: bool,
 ) -> Verdict:
     """Return the verdict on an image of a number.
 
@@ -36,6 +38,7 @@ def judge_number(
         unsure_below: a verdict with less confidence is ``unsure``.
         left_out: the highest probability of ink that is not in the strip.
         dash_fills_field: whether a dash at the beginning is no minus. One at the end never is.
+        has_space: whether there may be two numbers.
     """
     confidence = calibration.confidence(
         reading.log_probability, reading.margin, len(reading.text), left_out
@@ -47,6 +50,8 @@ def judge_number(
         verdict = Verdict(Status.UNSURE, reason=Doubt.NOT_A_NUMBER)
     elif text != reading.text:
         verdict = Verdict(Status.UNSURE, text, confidence, reason=FILLED_FIELD)
+    elif has_space:
+        verdict = Verdict(Status.UNSURE, text, confidence, reason=TWO_NUMBERS)
     elif confidence < unsure_below:
         verdict = Verdict(Status.UNSURE, text, confidence, reason=_name_doubt(reading.symbols))
     else:

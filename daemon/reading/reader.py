@@ -159,6 +159,7 @@ def _judge_number(
         calibration.unsure_below if unsure_below is None else unsure_below,
         left_out=number.detection.left_out,
         dash_fills_field=number.dash_fills_field,
+        has_space=line.has_space(number.detection.strip.pixels, number.reading.symbols),
     )
 
 

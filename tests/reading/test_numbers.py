@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 
+from daemon.reading import reader
 from daemon.reading.line import LineReading
 from daemon.reading.model import LineCalibration
 from daemon.reading.numbers import judge_number
 from daemon.records import Status, Symbol, Verdict
+from support.drawn import Pixels, large, painted, png, shipped
 
 CALIBRATION = LineCalibration(1.0, 0.0, 6.0, 0.0, -2.0, unsure_below=0.9)
 
@@ -40,6 +43,7 @@ def judge(reading: LineReading, *, fills: bool = False, left_out: float = 0.0) -
         CALIBRATION.unsure_below,
         left_out=left_out,
         dash_fills_field=fills,
+        has_space=False,
     )
 
 
@@ -88,6 +92,48 @@ def test_a_dash_that_fills_the_field_leaves_the_number_as_the_guess(
     verdict = judge(read(text), fills=fills)
     assert (verdict.status, verdict.text) == (Status.UNSURE, guess)
     assert verdict.reason == "low confidence: a dash fills the field"
+
+
+def write(words: list[str], space: int) -> Pixels:
+    """Return a page with words whose digits are 100 px high and 14 px apart."""
+    line = [np.zeros((170, 40))]
+    for word in words:
+        for each in word:
+            if each == "/":
+                ink = np.zeros((110, 50))
+                cv2.line(ink, (5, 105), (45, 5), (1.0,), 9)
+            else:
+                rows, columns = np.nonzero((whole := large(int(each), 120)) > 0.5)
+                ink = whole[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            above = (170 - len(ink)) // 2
+            line += [np.pad(ink, ((above, 170 - len(ink) - above), (0, 14)))]
+        line += [np.zeros((170, space))]
+    line[-1] = line[0]
+    return painted(np.hstack(line))
+
+
+@pytest.mark.parametrize(
+    ("words", "space", "is_apart"),
+    [
+        (["54", "87"], 80, True),
+        (["54", "87"], 220, True),
+        (["0471", "23"], 90, True),
+        (["3", "1/4"], 45, True),
+        (["1", "0"], 250, True),
+        (["5487"], 20, False),
+        (["5", "4", "8", "7"], 90, False),
+        (["1", "000", "000"], 50, False),
+        (["1", "0"], 70, False),
+    ],
+)
+def test_a_wide_gap_may_be_between_two_numbers(
+    *, words: list[str], space: int, is_apart: bool
+) -> None:
+    page = reader.find_number(shipped(), png(write(words, space)), max_megapixels=50)
+    (verdict,) = reader.judge_all(shipped(), [page])
+    assert verdict.text == "".join(words)
+    assert (verdict.reason == "low confidence: a wide gap, perhaps two numbers") == is_apart
+    assert verdict.status == Status.UNSURE or not is_apart
 
 
 @pytest.mark.parametrize(
