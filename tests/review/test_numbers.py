@@ -87,7 +87,9 @@ def test_api_has_numbers_as_text_and_takes_them_as_answers(
     assert found == [*zip(NUMBERS, NUMBERS[::-1], strict=True), ("0471", "0471")]
 
 
-@pytest.mark.parametrize("label", ["several", "", "7,", "+3", "1" * 33, "4 711", "٣"])
+@pytest.mark.parametrize(
+    "label", ["several", "", "7,", "+3", "1" * 33, "4 711", "3 1/4", " 7", "7\n", "٣"]
+)
 def test_what_is_no_number_is_refused(unchanged: Server, label: str) -> None:
     reply = unchanged.answer(unchanged.box.rows()[0]["id"], label)
     assert reply.status == 400
@@ -187,7 +189,6 @@ def test_number_is_typed_over_the_guess(site: Site, page: Page, eight: list[str]
     page.keyboard.press("ArrowLeft")  # to the start of 7,5
     page.keyboard.type("-1")
     holds(page, "-17,5")
-    page.keyboard.type("+=xyz ")  # no number has them, and they are no commands
     page.keyboard.press("m")
     page.wait_for_selector("#hint:has-text('type the number')")
     holds(page, "-17,5")
@@ -207,9 +208,35 @@ def test_number_is_typed_over_the_guess(site: Site, page: Page, eight: list[str]
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowUp")
     shows(page, FILES[3])
-    page.fill("#number", "٣\u2009７，５ kg −½")  # as pasted
-    holds(page, "37,5-")
+    page.fill("#number", "−٣７，５\u200e")  # as pasted
+    holds(page, "-37,5")
     site.wait_for_answers([(eight[0], "10", "queue"), (eight[2], "-4", "queue")])
+
+
+def test_what_stands_between_digits_never_joins_them(
+    site: Site, page: Page, eight: list[str]
+) -> None:
+    shows(page, FILES[0])
+    for text in ("3 1/4", "1e5", "4+7", "+3", "abc"):
+        page.keyboard.press("Control+a")
+        page.keyboard.type(text)
+        holds(page, text)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"#hint:has-text('“{text}” is not a number')")
+    for text in ("3\u20091/4", "4\u00a0711", "12 x 5"):  # as pasted
+        page.fill("#number", text)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#hint:has-text('is not a number')")
+        holds(page, text)
+        page.keyboard.press("Control+a")
+        page.keyboard.press("1")  # removes the hint
+        page.wait_for_selector("#hint:text-is('')", state="attached")
+    assert site.answers() == []
+    page.keyboard.press("Control+a")
+    page.keyboard.type(" 7,5 ")
+    page.keyboard.press("Enter")
+    shows(page, FILES[1])
+    assert site.answers() == [(eight[0], "7,5", "queue")]
 
 
 def test_marks_have_buttons_that_type_at_the_caret(

@@ -6,7 +6,7 @@ import { isValue } from "./words.js";
 
 const field = document.getElementById("number");
 const MINUS = /[\u2010-\u2015\u2212]/g; // hyphens, dashes and the minus sign, as pasted text has them
-const OTHERS = /[^0-9.,/:-]/g;
+const INVISIBLE = /\p{Cf}/gu; // what stands between digits stays: without it, 3 1/4 would be 31/4
 
 // Return whether a press in the field is left to the browser: it types what it means, or an input
 // method will.
@@ -15,7 +15,7 @@ export function takes(press, key) {
 }
 
 export const isField = (target) => field !== null && target === field;
-export const value = () => field.value;
+export const value = () => field.value.trim();
 export const leave = () => field.blur();
 
 // Show a row's answer or guess, selected so that typing replaces it.
@@ -50,14 +50,14 @@ function replace(text, start, end) {
   field.dispatchEvent(new Event("input"));
 }
 
-// Return a text without what numbers don't have. Digits of other scripts become Latin ones.
+// Return a text with Latin digits and marks in place of those of other scripts.
 function clean(text) {
   const latin = text.replace(/\p{Nd}/gu, (digit) => {
     let zero = digit.codePointAt(0);
     while (/\p{Nd}/u.test(String.fromCodePoint(zero - 1))) zero -= 1;
     return (digit.codePointAt(0) - zero) % 10;
   });
-  return Array.from(latin, narrow).join("").replace(MINUS, "-").replace(OTHERS, "");
+  return Array.from(latin, narrow).join("").replace(MINUS, "-").replace(INVISIBLE, "");
 }
 
 // changed: is called when the text has changed.

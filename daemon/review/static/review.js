@@ -289,7 +289,7 @@ addEventListener("keydown", (event) => {
   hasPlainDigits = plainDigits(event, hasPlainDigits);
   const key = meaning(event, hasPlainDigits);
   if (isInNumber && number.takes(event, key)) return;
-  if (isInNumber && key.length === 1) event.preventDefault(); // no number has it
+  if (isInNumber && key.length === 1 && keysInField[key]) event.preventDefault(); // also if it repeats
   if (event.repeat || event.isComposing) return;
   if (key === "Enter" && event.target.closest?.("button, a, [type=file]")) return; // it presses what has focus
   if (sender.hasFailed()) {
