@@ -14,7 +14,7 @@ import click
 from daemon.commands import echo, make_bar, model_option, parse_model, reads_option
 from daemon.errors import EX_FOUND_WRONG, DataError
 from daemon.records import Reads
-from daemon.text import count
+from daemon.text import count, escape
 
 if TYPE_CHECKING:
     from daemon.reading.model import Model
@@ -94,6 +94,7 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
       digitd evaluate outbox/ --against shipped --pictures seen/
     """
     from daemon.training import report
+    from daemon.training.evaluate import find_left_out
 
     if with_keras and reads is Reads.NUMBER:
         raise click.UsageError("--keras measures the classifier of digits: omit --reads number")
@@ -106,10 +107,11 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
     models = _load_models(model, against, with_keras=with_keras)
     with report.open_table(table) as write:
         measured = {name: _measure(models, cases, reads, write) for name, cases in groups.items()}
+    left_out = find_left_out(groups.get(_ALL, []), reads)
     if as_json:
-        click.echo(json.dumps(_to_json(measured, gone), indent=2))
+        click.echo(json.dumps(_to_json(measured, gone, left_out), indent=2))
     else:
-        echo(_to_text(measured, gone))
+        echo(_to_text(measured, gone, _describe_left_out(left_out, reads)))
     if folder is not None:
         drawn = [
             file
@@ -130,6 +132,7 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
 # What is measured apart: a whole data set, or the two groups of an outbox's answers, the sample
 # first. They are keys of the JSON object, and names of the folders of pictures.
 _ALL, _SAMPLE, _OTHERS = "all", "sample", "others"
+_SHOWN = 40  # characters of a label
 _TITLES = {_SAMPLE: "the random sample", _OTHERS: "the others"}
 
 
@@ -145,7 +148,7 @@ def _list_groups(path: Path, reads: Reads, skip_traits: str) -> "tuple[dict[str,
     return {name: cases for name, cases in groups.items() if cases}, answered.gone
 
 
-def _to_text(measured: "dict[str, _Measured]", gone: int) -> str:
+def _to_text(measured: "dict[str, _Measured]", gone: int, left_out: str) -> str:
     lines = []
     for name, each in measured.items():
         if name != _ALL:
@@ -153,12 +156,26 @@ def _to_text(measured: "dict[str, _Measured]", gone: int) -> str:
         lines.append(each.text)
     if gone:
         lines.append(f"left out, because their originals are gone: {count(gone, 'image')}")
-    return "\n".join(lines)
+    return "\n".join([*lines, left_out] if left_out else lines)
 
 
-def _to_json(measured: "dict[str, _Measured]", gone: int) -> dict[str, Any]:
+def _describe_left_out(cases: "Sequence[Case]", reads: Reads) -> str:
+    """Return the line about images with a label that is not what is read; empty without one."""
+    if not cases:
+        return ""
+    first = cases[0]
+    label = f"has {escape(first.label[:_SHOWN])}" if first.label else "has no label"
+    return (
+        f"left out, because the label is not a {reads}: {count(len(cases), 'image')}; the first, "
+        f"in line {first.line}, {label}"
+    )
+
+
+def _to_json(
+    measured: "dict[str, _Measured]", gone: int, left_out: "Sequence[Case]"
+) -> dict[str, Any]:
     if _ALL in measured:
-        return measured[_ALL].figures
+        return {**measured[_ALL].figures, "left_out": len(left_out)}
     groups = {name: measured[name].figures if name in measured else None for name in _TITLES}
     return {**groups, "gone": gone}
 

@@ -22,6 +22,8 @@ LABELS = "labels.csv"
 NOTHING = {Reads.DIGIT: frozenset({"none", "multi"}), Reads.NUMBER: frozenset({"none"})}
 """Labels of images in which nothing must be read."""
 
+# Labels that people give on purpose, in one mode or in an outbox: not counted elsewhere.
+_WORDS = frozenset({"none", "multi", "several"})
 _DIGIT_LABELS = frozenset(map(str, range(DIGITS)))
 _MAX_MEGAPIXELS = 50.0  # config.yaml's default
 _BATCH = 256
@@ -39,12 +41,14 @@ class Case:
         label: what is in it: a digit, a number as it is written, "none", "multi" or another word.
         load: returns the whole file.
         traits: words about it.
+        line: of the table that has the label; 0 if there is none.
     """
 
     name: str
     label: str
     load: Callable[[], bytes]
     traits: tuple[str, ...] = ()
+    line: int = 0
 
     def is_counted(self, reads: Reads) -> bool:
         """Return whether the label defines a right answer."""
@@ -182,6 +186,11 @@ def list_cases(path: Path, skip_traits: Sequence[str] = ()) -> list[Case]:
     return encode_set(data.load_test(path))
 
 
+def find_left_out(cases: Sequence[Case], reads: Reads) -> list[Case]:
+    """Return the cases that are not counted because of a label that is no word for it either."""
+    return [case for case in cases if not case.is_counted(reads) and case.label not in _WORDS]
+
+
 def encode_set(drawings: data.Drawings) -> list[Case]:
     """Return a set's digits as files: PNGs, white ink on black."""
     return [
@@ -198,22 +207,24 @@ def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
     table = folder / LABELS
     try:
         with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            lines = csv.DictReader(file)
+            rows = [(lines.line_num, row) for row in lines]
     except OSError as error:
         raise DataError(
             f"{table}: cannot be read: {error.strerror}: name a folder of images with a table of "
             "their labels, or an outbox"
         ) from error
-    if not rows or not {"file", "label"} <= set(rows[0]):
+    if not rows or not {"file", "label"} <= set(rows[0][1]):
         raise DataError(f"{table}: needs the columns `file` and `label`, and rows")
     cases = [
         Case(
             name=row["file"],
-            label=row["label"].strip(),
+            label=(row["label"] or "").strip(),  # None if the line ends before it
             load=partial(_load, folder, row["file"]),
             traits=tuple(word for word in (row.get("traits") or "").split(";") if word),
+            line=line,
         )
-        for row in rows
+        for line, row in rows
     ]
     return [case for case in cases if not skipped.intersection(case.traits)]
 

@@ -85,6 +85,7 @@ def test_evaluate_prints_json_and_writes_a_table(folder: Path, tmp_path: Path) -
     said = digitd("evaluate", folder, "--skip-traits", "hard", "--json", "--table", table)
     assert said.returncode == 0, said.stderr
     figures = json.loads(said.stdout)
+    assert figures["left_out"] == 1  # "ambiguous"
     assert (figures["right"], figures["count"]) == (7, 8)
     assert figures["accuracy"] == pytest.approx(7 / 8)
     assert figures["not_a_digit"]["multi"] == {"flagged": 1, "count": 1}
@@ -167,6 +168,28 @@ def test_error_names_the_file_of_a_malformed_set(
     with pytest.raises(DataError, match=said) as caught:
         data.load_test(file)
     assert str(caught.value).startswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("reads", "bad"), [("digit", ["12", "x", ""]), ("number", ["03. Apr", "abc", ""])]
+)
+def test_rows_with_a_label_that_is_not_read_are_mentioned(
+    tmp_path: Path, reads: str, bad: list[str]
+) -> None:
+    shown = np.full((28, 28), 255, np.uint8)
+    labels = ["7", "none", "multi", "several", *bad]
+    for n in range(len(labels)):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), shown)
+    lines = ["file,label", *(f"{n}.png,{label}" for n, label in enumerate(labels))]
+    (tmp_path / "labels.csv").write_text("\n".join([*lines[:-1], "6.png", ""]), encoding="utf-8")
+    said = digitd("evaluate", tmp_path, "--reads", reads)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.endswith(
+        f"\nleft out, because the label is not a {reads}: 3 images; the first, in line 6, "
+        f"has {bad[0]}\n"
+    )
+    (tmp_path / "labels.csv").write_text("\n".join(lines[:5]), encoding="utf-8")
+    assert "left out" not in digitd("evaluate", tmp_path, "--reads", reads).stdout
 
 
 @pytest.mark.parametrize("label", ["10", "12", "007", "٣"])
