@@ -76,7 +76,8 @@ def write(outbox: Path, limits: Limits, out: BinaryIO) -> None:
         closing(Images(outbox, limits.megapixels, limits.megabytes)) as images,
     ):
         options = {"constant_memory": True, "tmpdir": folder}
-        workbook = xlsxwriter.Workbook(out, options)
+        output = _Output(out)
+        workbook = xlsxwriter.Workbook(output, options)
         workbook.use_zip64()
         pictures = _Pictures(images, limits.pictures)
         try:
@@ -86,8 +87,30 @@ def write(outbox: Path, limits: Limits, out: BinaryIO) -> None:
         except FileCreateError as error:
             raise error.args[0] from None
         finally:
+            output.file = _Sink()
             for sheet in workbook.worksheets():
                 sheet.fh.close()  # after an error, it would hold its file's space until the exit
+
+
+class _Sink(io.BytesIO):
+    """A file in memory that stays open while it is deleted together with its ZipFile."""
+
+    def close(self) -> None:
+        """Do nothing: the garbage collector may close it before the ZipFile writes to it."""
+
+
+class _Output:
+    """The file of a workbook, to replace when the workbook is complete or cannot be written.
+
+    After an error, XlsxWriter leaves its ZipFile open. When this is deleted, it writes the end of
+    the archive, and prints a traceback if the file is closed or the disk full.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.file, name)
 
 
 def _split(finals: Iterator[FinalRow], at_most: int) -> Iterator[Iterator[FinalRow]]:

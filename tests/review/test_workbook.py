@@ -202,6 +202,19 @@ def test_error_half_way_frees_the_space_of_temporary_files(site: Site) -> None:
     assert done.stdout.split(maxsplit=1) == [f"{errno.EFBIG}", "[]\n"]
 
 
+def test_full_disk_is_one_line_and_no_traceback(site: Site, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 160, 160), np.uint8)
+    for number, pixels in enumerate(noise):
+        site.add(f"{number}.png", DOUBTFUL, data=cv2.imencode(".png", pixels)[1].tobytes())
+    out = tmp_path / "r.xlsx"
+    full = ["prlimit", "--fsize=200000"]  # each picture fits, all together don't
+    done = digitd("results", "--config", site.config, "--out", out, prefix=full)
+    assert done.returncode != 0
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "File too large" in done.stderr
+    assert not out.exists()
+
+
 def test_page_sends_the_workbook_and_says_why_there_is_none(four: Site) -> None:
     with Server(four) as server:
         reply = server.request("/results.xlsx")
