@@ -352,6 +352,6 @@ class Session:
 
     def _resume(self) -> None:
         if self._pause_reason:
-            log.info("resumed: %s is resolved", self._pause_reason)
+            log.info("resumed, this is resolved: %s", self._pause_reason)
             self._pause_reason = ""
             self._retry.succeed()

@@ -5,6 +5,7 @@ fsynced. Only then are pictures and originals renamed into place. If the program
 the next start finds in the rows what is left to do.
 """
 
+import errno
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 # At most this many files are claimed and without a row at any time. So at most this many rows with
 # a lower id come after a row in the table; see ``Outbox.find``.
 CLAIMED_AT_MOST = 4096
+
+_MISSING = (
+    "is missing: mount its disk, or move the folder back; or create it, if you removed it to begin "
+    "with an empty one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +69,15 @@ class Outbox:
         Raises:
             BusyError: another digitd has locked it.
             ConfigError: predictions.csv is not digitd's.
-            OSError: it cannot be written.
+            OSError: it is missing, or cannot be written.
         """
         if self._lock.is_held():
             return
         self.close()
-        self._lock.take()
+        try:
+            self._lock.take()
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, _MISSING, str(self.folder)) from None
         try:
             self._archive.open()
             self._table.open()

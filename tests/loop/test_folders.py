@@ -217,7 +217,9 @@ def test_reload_creates_no_outbox_that_is_away(box: Box) -> None:
         box.drop("digit1.png", png_like("fine"))
         box.wait_for_rows(1)
         break_folder(box.outbox, "missing")
-        running.wait_for_log("paused")
+        said = f"{box.outbox}: is missing: mount its disk, or move the folder back; or create it"
+        running.wait_for_log(f"paused, files stay in the inbox: {said}")
+        assert str(status(box)["why"]).startswith(said)
         box.configure(batch_size=8)
         running.send(signal.SIGHUP)
         running.wait_for_log("is ready", times=2)
@@ -226,6 +228,22 @@ def test_reload_creates_no_outbox_that_is_away(box: Box) -> None:
         box.drop("digit2.png", png_like("fine"))
         box.wait_for_rows(2)
         assert running.stop() == 0
+        assert "No such file" not in running.log
+
+
+def test_outbox_that_is_removed_is_named_until_it_is_there_again(box: Box) -> None:
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.drop("digit1.png", png_like("fine"))
+        box.wait_for_rows(1)
+        break_folder(box.outbox, "missing")
+        running.wait_for_log(f"paused, files stay in the inbox: {box.outbox}: is missing: mount")
+        box.outbox.mkdir()
+        running.wait_for_log(f"resumed, this is resolved: {box.outbox}: is missing: mount")
+        box.drop("digit2.png", png_like("fine"))
+        box.wait_for_rows(1)
+        assert running.stop() == 0
+        assert "No such file" not in running.log
 
 
 def test_start_creates_no_outbox_that_is_away(box: Box) -> None:
