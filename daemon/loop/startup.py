@@ -1,6 +1,7 @@
 """What a start needs: the inbox, the outbox, and somebody who reads."""
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from daemon.workers.pool import Pool, worker_count
 from daemon.workers.readers import Readers
 from daemon.workers.worker import WorkerSettings
 
+log = logging.getLogger(__name__)
+
 # A person must mend these. systemd tries again after others, such as EIO.
 _WRONG_PATH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
@@ -53,7 +56,9 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
         if not _names(in_force, folder):
             with _naming(config.locate(key)):
                 _check_folder(config, key, folder)
-                make_folder(folder)
+                if not folder.is_dir():
+                    make_folder(folder)
+                    log.info("%s: created the folder %s", config.locate(key), folder)
     if in_force is None:
         _check_inner_folders(config)
 

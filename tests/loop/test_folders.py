@@ -261,7 +261,9 @@ def test_start_creates_no_outbox_that_is_away(box: Box) -> None:
     assert len(box.rows()) == 2
     box.configure(outbox="another")
     box.drop("digit3.png", png_like("fine"))
-    run_once(box)
+    log = run_once(box)
+    assert f"outbox: created the folder {box.folder}/another" in log
+    assert "inbox: created" not in log
     assert (box.folder / "another" / "predictions.csv").exists()
 
 
