@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon import __version__
-from daemon.errors import DataError, ModelError
+from daemon.errors import BusyError, DataError, ModelError
 from daemon.files import open_replacement
 from daemon.layout import LEARNING, MODEL_SUFFIX
 from daemon.locks import Lock
@@ -99,7 +99,12 @@ def _work_folder(models: Path) -> Iterator[Path]:
     work = models / LEARNING
     work.mkdir(parents=True, exist_ok=True)
     lock = Lock(work / "lock")
-    lock.take()
+    try:
+        lock.take()
+    except BusyError:
+        raise BusyError(
+            f"{models}: another `digitd learn` is at work here: wait for it, or stop it"
+        ) from None
     try:
         yield work
         shutil.rmtree(work)

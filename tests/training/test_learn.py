@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from daemon.assets import SHIPPED_MODEL
-from daemon.errors import EX_CONFIG, EX_FOUND_WRONG
+from daemon.errors import EX_CONFIG, EX_FOUND_WRONG, EX_TEMPFAIL
+from daemon.locks import Lock
 from daemon.models.folder import ModelsFolder
 from daemon.outbox import labels
 from daemon.outbox.labels import Answer
@@ -219,6 +220,19 @@ def test_wrong_answers_make_no_model_to_promote(misled: dict[str, Box], wrong: s
     promoted = digitd("model", "promote", entry.id, "--config", box.config)
     assert promoted.returncode == EX_FOUND_WRONG
     assert MISCHIEF[wrong] in promoted.stderr
+
+
+def test_second_learning_of_the_same_models_is_refused(answered: Answered, tmp_path: Path) -> None:
+    box = answered.copy(tmp_path / "box")
+    answered.answer(box)
+    work = box.folder / "models" / ".learning"
+    work.mkdir(parents=True)
+    lock = Lock(work / "lock")
+    lock.take()
+    refused = digitd("learn", "--config", box.config)
+    lock.release()
+    assert refused.returncode == EX_TEMPFAIL, refused
+    assert "another `digitd learn` is at work here" in refused.stderr
 
 
 def test_faults_are_one_line(answered: Answered, tmp_path: Path) -> None:
