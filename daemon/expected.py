@@ -33,6 +33,9 @@ _UNSUPPORTED = frozenset(
 # A brace that RE2 takes as a character, as in {,3} and {2. Escapes such as \{ and \pN may have one.
 _STRAY_BRACE = re.compile(r"(?<!\\)(?<!\\[pPx])\{(?![0-9]{1,8}(,[0-9]{0,8})?\})")
 
+# Ranges as people write them, such as 1-15, 1..15 and, of numbers with several digits, [1-15].
+_RANGE = re.compile(r"(\[?)(-?[0-9]+)(?:[-\u2010-\u2015\u2212\u2026]|\.\.+|to)(-?[0-9]+)\]?")
+
 
 def find_fault(pattern: str) -> str:
     """Return why a regular expression cannot be used, and what to do; empty if it can."""
@@ -49,6 +52,20 @@ def find_fault(pattern: str) -> str:
     if not _may_match_number(regex):
         return "it matches no number: write one that matches numbers such as 0471, 7,5 or -3"
     return ""
+
+
+def find_range(pattern: str) -> tuple[str, str] | None:
+    """Return the ends of a range of numbers that a pattern seems to mean; ``None`` without one.
+
+    It may mean the text: 12-15 is a number as people write them.
+    """
+    for part in re.split("[|,;]", pattern):
+        if found := _RANGE.fullmatch(part.strip("^$()")):
+            bracket, low, high = found.groups()
+            is_set = bracket and len(low) == len(high) == 1  # [0-9] is right
+            if not is_set and int(low) < int(high):
+                return low, high
+    return None
 
 
 def _may_match_number(regex: Any) -> bool:  # noqa: ANN401 - re2 has no types

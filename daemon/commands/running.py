@@ -109,8 +109,9 @@ def _format_unfinished(files: Mapping[str, str]) -> str:
 def check(config_file: Path) -> None:
     """Check whether `run` would start: config, folders, watch mode, expected numbers, model.
 
-    Changes nothing. Exits with the status that `run` would exit with, with 0 if digitd is already
-    running on this config, and with 1 if only the metrics file or models/ cannot be written.
+    Changes nothing. A line that begins with CHECK is about what is allowed and probably a mistake.
+    Exits with the status that `run` would exit with, with 0 if digitd is already running on this
+    config, and with 1 if only the metrics file or models/ cannot be written.
 
     \b
     Example:
@@ -121,7 +122,8 @@ def check(config_file: Path) -> None:
 
     status = 0
     for finding in run_checks(config.load(config_file)):
-        echo(f"{'WRONG' if finding.error else 'ok   '} {finding.text}")
+        word = "CHECK" if finding.is_doubtful else "ok   "
+        echo(f"{'WRONG' if finding.error else word} {finding.text}")
         status = status or exit_status(finding.error)
     sys.exit(status)
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
 from daemon.errors import ClusterError, DestinationError, DigitdError, describe
+from daemon.expected import find_range
 from daemon.files import is_there
 from daemon.inbox.inbox import Inbox
 from daemon.loop.startup import check_folders, load_expected, start_readers, try_to_create
 from daemon.loop.status import own_daemon
 from daemon.models.current import find_model
 from daemon.records import Reading
-from daemon.text import count
+from daemon.text import count, escape
 from daemon.workers.pool import worker_count
 from daemon.workers.readers import Readers
 from daemon.workers.worker import WorkerSettings
@@ -24,10 +25,17 @@ from daemon.workers.worker import WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check: a line for the user, and the error if there is one."""
+    """The result of one check.
+
+    Attributes:
+        text: a line for the user.
+        error: that a start would have.
+        is_doubtful: whether it is allowed, and probably not what the user means.
+    """
 
     text: str
     error: DigitdError | OSError | None = None
+    is_doubtful: bool = False
 
 
 def run_checks(config: Config) -> Iterator[Finding]:
@@ -46,6 +54,8 @@ def run_checks(config: Config) -> Iterator[Finding]:
             yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be created'}")
         if config.inbox.exists():
             yield _watch(config)
+    if config.expect is not None:
+        yield _expect(config.locate("expect"), config.expect)
     if config.expect_file is not None:
         yield _expect_file(config, config.expect_file)
     yield _model(config)
@@ -70,6 +80,18 @@ def _watch(config: Config) -> Finding:
     elif mode == "polling":
         why = "; the file system sends no events, or inotify's limits are reached"
     return Finding(f"watch: by {mode}{why}")
+
+
+def _expect(key: str, pattern: str) -> Finding:
+    if (ends := find_range(pattern)) is None:
+        return Finding(f"expect: {escape(pattern)} must match the whole number")
+    low, high = ends
+    text = (
+        f"{key}: {escape(pattern)} is a regular expression and does not mean the numbers from "
+        f"{low} to {high}: write these into a text file, one a line, and name it with "
+        "expect_file, or write an expression such as '[1-9]|1[0-5]', which means 1 to 15"
+    )
+    return Finding(text, is_doubtful=True)
 
 
 def _expect_file(config: Config, file: Path) -> Finding:

@@ -152,3 +152,39 @@ def test_check_counts_the_values(box: Box) -> None:
     box.configure(expect_file="ids.txt")
     done = digitd("check", "--config", box.config)
     assert f"ok    expect_file: {box.folder / 'ids.txt'} has 2 numbers\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("pattern", "ends"),
+    [
+        ("1-15", "1 to 15"),
+        ("[1-15]", "1 to 15"),
+        ("^(0..9)$", "0 to 9"),
+        ("7|10\u2013400", "10 to 400"),
+        ("7,-5-5", "-5 to 5"),
+    ],
+)
+def test_check_warns_of_a_range_that_the_pattern_does_not_mean(
+    box: Box, pattern: str, ends: str
+) -> None:
+    box.configure(expect=f"'{pattern}'")
+    done = digitd("check", "--config", box.config)
+    (line,) = (line for line in done.stdout.splitlines() if "expect" in line)
+    assert line.startswith(f"CHECK {box.config}: line ")
+    assert f"expect: {pattern} is a regular expression and does not mean" in line
+    assert f"from {ends}: write these into a text file, one a line, and name it with" in line
+
+
+@pytest.mark.parametrize("pattern", ["[1-9]|1[0-5]", "2024-11", "[0-9]-[0-9]", "[0-9]"])
+def test_check_lists_the_pattern(box: Box, pattern: str) -> None:
+    box.configure(expect=f"'{pattern}'")
+    done = digitd("check", "--config", box.config)
+    assert f"\nok    expect: {pattern} must match the whole number\n" in done.stdout
+
+
+def test_range_is_only_a_warning(box: Box) -> None:
+    del box.settings["model"]
+    box.configure(expect="1-15")
+    done = digitd("check", "--config", box.config)
+    assert "CHECK" in done.stdout
+    assert done.returncode == 0, done
