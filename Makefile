@@ -72,6 +72,7 @@ torture: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.torture --real --kills 10 --files 300
 	$(VENV)/bin/python -m tests.torture_rereads
 	$(VENV)/bin/python -m tests.torture_adoptions
+	$(VENV)/bin/python -m tests.torture_learning --kills 6
 	$(VENV)/bin/python -m tests.flood
 	$(VENV)/bin/python -m tests.soak --files 200000
 	$(VENV)/bin/python -m tests.faults
