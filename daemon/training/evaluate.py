@@ -206,7 +206,7 @@ def _encode(ink: NDArray[np.uint8]) -> bytes:
 def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
     table = folder / LABELS
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark
             lines = csv.DictReader(file)
             rows = [(lines.line_num, row) for row in lines]
     except OSError as error:
@@ -214,13 +214,17 @@ def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
             f"{table}: cannot be read: {error.strerror}: name a folder of images with a table of "
             "their labels, or an outbox"
         ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: is not CSV in UTF-8: save it as that: {error}") from error
     if not rows or not {"file", "label"} <= set(rows[0][1]):
-        raise DataError(f"{table}: needs the columns `file` and `label`, and rows")
+        raise DataError(
+            f"{table}: needs the columns `file` and `label`, separated by commas, and rows"
+        )
     cases = [
         Case(
-            name=row["file"],
+            name=row["file"] or "",
             label=(row["label"] or "").strip(),  # None if the line ends before it
-            load=partial(_load, folder, row["file"]),
+            load=partial(_load, folder, row["file"] or ""),
             traits=tuple(word for word in (row.get("traits") or "").split(";") if word),
             line=line,
         )

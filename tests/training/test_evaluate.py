@@ -121,15 +121,20 @@ def test_accuracy_below_at_least_exits_1(folder: Path) -> None:
     ("content", "says"),
     [
         (None, "cannot be read"),
-        ("name,digit\na,1\n", "columns"),
-        ("file,label\nx.png,3\n", "x.png"),
+        (b"name,digit\na,1\n", "columns"),
+        (b"file;label\nx.png;3\n", "separated by commas"),
+        (b"file,label\nx.png,3\n", "x.png"),
+        (b"label,file\n3\n", "cannot be read"),
+        ("file,label\nM\u00fcller.png,3\n".encode("cp1252"), "is not CSV in UTF-8"),
+        ("file,label\nx.png,3\n".encode("utf-16"), "is not CSV in UTF-8"),
+        ("file,label\nx.png,3\n".encode("utf-8-sig"), "x.png cannot be read"),
     ],
 )
 def test_error_names_a_folder_without_labels(
-    tmp_path: Path, content: str | None, says: str
+    tmp_path: Path, content: bytes | None, says: str
 ) -> None:
     if content is not None:
-        (tmp_path / "labels.csv").write_text(content, encoding="utf-8")
+        (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(DataError, match=says):
         assert [case.load() for case in evaluate.list_cases(tmp_path)]
 
