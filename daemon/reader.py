@@ -157,9 +157,11 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
         TypeError, ValueError: see ``Reader.read``.
     """
     if pixels.dtype != np.uint8:
+        is_whole = np.issubdtype(pixels.dtype, np.integer)
         raise TypeError(
-            f"the array is of {pixels.dtype}, not uint8: if its values are from 0 to 1, pass "
-            "(255 * array).round().astype(numpy.uint8)"
+            f"the array is of {pixels.dtype}, not uint8: if its values are from 0 to "
+            + ("255, pass array" if is_whole else "1, pass (255 * array).round()")
+            + ".astype(numpy.uint8)"
         )
     is_grey = pixels.ndim == 2
     is_colour = pixels.ndim == 3 and pixels.shape[2] in _TO_OPENCV

@@ -139,7 +139,11 @@ def test_array_is_read_as_the_png_with_its_pixels(mode: str) -> None:
     ("array", "error", "said"),
     [
         (np.zeros((28, 28)), TypeError, "is of float64, not uint8: if its values are from 0 to 1"),
-        (np.zeros((28, 28), np.uint16), TypeError, "is of uint16, not uint8"),
+        (
+            np.zeros((28, 28), np.uint16),
+            TypeError,
+            "is of uint16, not uint8: if its values are from 0 to 255",
+        ),
         (np.zeros((28, 28), bool), TypeError, "is of bool, not uint8"),
         (np.zeros(784, np.uint8), ValueError, "has the shape (784,): pass one image, (H, W)"),
         (np.zeros((28, 28, 1), np.uint8), ValueError, "has the shape (28, 28, 1)"),

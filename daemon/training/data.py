@@ -52,7 +52,8 @@ class Sets:
 def load(paths: Sequence[Path]) -> Sets:
     """Load ``.npz`` sets; without paths, download MNIST through ``keras.datasets``.
 
-    A file contains ``images`` and ``labels``, or MNIST's four arrays under Keras's names.
+    A file contains ``images``, (N, H, W) or (N, H, W, 1) uint8, and ``labels``, (N,) of integers
+    from 0 to 9, or MNIST's four arrays under Keras's names.
 
     Raises:
         DataError: a file is missing or does not contain such a set, or the download failed.
@@ -132,8 +133,18 @@ def _check(
     name: str, images: NDArray[np.uint8], labels: NDArray[np.uint8], path: Path | None = None
 ) -> Drawings:
     """Return a set after checking its arrays; ``path`` is ``None`` if they were downloaded."""
-    if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
-        raise DataError(f"{path or name}: images must be (N, H, W) uint8, with N labels")
+    if images.shape[3:] == (1,):
+        images = images[..., 0]
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise DataError(
+            f"{path or name}: images must be (N, H, W) uint8, from 0 to 255, not "
+            f"{images.shape} {images.dtype}"
+        )
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{path or name}: labels must be {len(images)} whole numbers, one for each image, not "
+            f"{labels.shape} {labels.dtype}"
+        )
     if labels.size and not 0 <= labels.min() <= labels.max() < DIGITS:
         raise DataError(f"{path or name}: labels must be 0 to 9")
     return Drawings(name, images, labels.astype(np.int64))

@@ -161,7 +161,11 @@ def test_file_that_is_not_a_data_set_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
-        (np.zeros((2, 8, 8), np.float32), np.zeros(2), "images must be"),
+        (np.zeros((2, 8, 8), np.float32), np.zeros(2), r"not \(2, 8, 8\) float32"),
+        (np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2), r"not \(2, 8, 8, 3\) uint8"),
+        (np.zeros((2, 8, 8), np.uint8), np.zeros(3, np.int64), r"2 whole numbers.* not \(3,\)"),
+        (np.zeros((2, 8, 8), np.uint8), np.zeros((2, 10), np.int64), r"not \(2, 10\) int64"),
+        (np.zeros((2, 8, 8), np.uint8), np.array([0.5, 3.0]), "not .* float64"),
         (np.zeros((2, 8, 8), np.uint8), np.array([3, 10]), "labels must be 0 to 9"),
     ],
 )
@@ -173,6 +177,12 @@ def test_error_names_the_file_of_a_malformed_set(
     with pytest.raises(DataError, match=said) as caught:
         data.load_test(file)
     assert str(caught.value).startswith(str(file))
+
+
+def test_images_with_one_channel_are_a_set(tmp_path: Path) -> None:
+    images = np.arange(128, dtype=np.uint8).reshape(2, 8, 8)
+    np.savez(tmp_path / "keras.npz", images=images[..., None], labels=np.array([3, 9], np.uint8))
+    assert np.array_equal(data.load_test(tmp_path / "keras.npz").images, images)
 
 
 @pytest.mark.parametrize(
