@@ -15,6 +15,7 @@ from daemon.errors import add_path
 from daemon.layout import LABELS
 from daemon.outbox import rows
 from daemon.records import LONGEST_NUMBER, Doubt, Reads, is_number
+from daemon.text import count
 
 log = logging.getLogger(__name__)
 
@@ -173,16 +174,20 @@ def read(outbox: Path) -> Iterator[Answer]:
 
 def read_file(path: Path) -> Iterator[Answer]:
     """Yield the answers in a file like labels.csv, none if it is missing; see ``read``."""
+    return (answer for _, answer in _read_lines(path) if answer is not None)
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, Answer | None]]:
+    """Yield the number and the answer of each line that is not empty; see ``parse``."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
         rows.has_header(file.readline(rows.HEAD_BYTES), HEADER, path, _REMEDY)
-        for line in files.complete_lines(file):
-            answer = parse(line.decode("utf-8", "replace"))
-            if answer is not None:
-                yield answer
+        for number, line in enumerate(files.complete_lines(file), 2):
+            if line.strip(b",\r\n"):
+                yield number, parse(line.decode("utf-8", "replace"))
 
 
 def check_header(descriptor: int, path: Path) -> None:
@@ -269,13 +274,29 @@ class AnswersInForce:
 
 
 def load(outbox: Path) -> AnswersInForce:
-    """Return the answers that count.
+    """Return the answers that count; a warning names lines that are no answers.
 
     Raises:
         ConfigError: labels.csv is not digitd's.
         OSError: it cannot be read.
     """
-    return gather(read(outbox))
+    in_force = AnswersInForce()
+    left_out = []
+    path = outbox / LABELS
+    for number, answer in _read_lines(path):
+        if answer is None:
+            left_out.append(number)
+        else:
+            in_force.add(answer)
+    if left_out:
+        log.warning(
+            "%s: left out %s, the first in line %d: an answer has the id of a row, a label such as "
+            "7, `none` or `several`, and a source such as `import`",
+            path,
+            count(len(left_out), "line"),
+            left_out[0],
+        )
+    return in_force
 
 
 def gather(answers: Iterable[Answer]) -> AnswersInForce:

@@ -177,6 +177,21 @@ def test_rows_that_a_spreadsheet_spoilt_are_named(read: Box) -> None:
     assert "predictions.csv, line 3: not a complete row; fix or remove the line" in audit.stdout
 
 
+def test_lines_that_are_no_answers_are_mentioned(read: Box) -> None:
+    row = read.rows()[0]
+    answer = f"{row['id']},{row['sha256']},LABEL,Ana,2026-11-25T09:05:07Z,,,,import\n"
+    lines = [answer.replace("LABEL", each) for each in ("4", "4 0", "seven", "None")]
+    empty = ",,,,,,,,\n"
+    table = read.outbox / LABELS
+    table.write_text(labels.HEADER + lines[0] + empty + "".join(lines[1:]) + "x,y,4\n")
+    results = digitd("results", "--config", read.config)
+    assert results.returncode == 0
+    assert results.stdout.splitlines()[1].endswith(",4,person")
+    assert f"{table}: left out 4 lines, the first in line 4: an answer has" in results.stderr
+    table.write_text(labels.HEADER + lines[0] + empty)
+    assert not digitd("results", "--config", read.config).stderr
+
+
 def test_table_that_is_saved_wrongly_while_digitd_runs_pauses_it(box: Box) -> None:
     with Daemon(box, STAND_IN) as running:
         box.drop("digit1.png", png_like("good"))
