@@ -83,11 +83,14 @@ def test_strangers_file_waits_while_it_is_open(strangers: Box) -> None:
         }
         writers["created"].write(BITMAP)
         writers["part"].write(png_like("fine"))
-        writers["photo"].write(JPEG)
+        writers["photo"].write(JPEG[:100])
         (box.inbox / ".part").rename(box.inbox / "part")
         (box.inbox / ".again").rename(box.inbox / "again")
         give_away(box.inbox / "created")
         give_away(box.inbox / "photo")
+        wait_for_incomplete_seconds(box)
+        until(lambda: set(status(box)["open"]) == set(files), lambda: f"{status(box)}")
+        writers["photo"].write(JPEG[100:])
         wait_for_incomplete_seconds(box)
         until(lambda: set(status(box)["open"]) == set(files), lambda: f"{status(box)}")
         assert status(box)["waiting"] == 4
@@ -98,11 +101,11 @@ def test_strangers_file_waits_while_it_is_open(strangers: Box) -> None:
         files["photo"] += b"MotionPhoto_Data"
         for writer in writers.values():
             writer.close()
-        box.wait_for_rows(5)
+        box.wait_for_rows(6)
         box.wait_until_settled()
         until(lambda: status(box)["open"] == [], "no open file")
         running.stop()
-    box.check_books(files | {"unknown0": BITMAP})
+    box.check_books(files | {"unknown0": BITMAP, "unknown1": BITMAP})
 
 
 def test_files_are_complete_after_the_time_that_fits_what_is_known(strangers: Box) -> None:

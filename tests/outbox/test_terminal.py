@@ -77,7 +77,8 @@ def test_terminal_shows_the_newest_rows_and_how_to_get_all(filled: Site) -> None
     assert columns_of(table[-2]) == ["last.png", "error: not an image"]
     assert columns_of(table[-1]) == ["数字.png", "7", "model", "ok"]
     note = f"2 rows without an answer: `digitd review --config {filled.config}`"
-    assert " ".join(lines[lines.index("") + 1 : -1]) == note
+    # A path that is longer than a line is cut.
+    assert "".join(lines[lines.index("") + 1 : -1]).replace(" ", "") == note.replace(" ", "")
     assert lines[-1:] == [
         f"{100 - len(table)} older rows not shown: --out results.csv writes all 100",
     ]
