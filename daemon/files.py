@@ -222,12 +222,14 @@ def publish_part(part: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder if it is missing, so that it survives a power failure."""
-    if not folder.is_dir():
-        folder.mkdir(mode=0o770, exist_ok=True)
-        with suppress(PermissionError):  # a folder may be writable and not readable
-            sync_folder(folder.parent)
+def make_folder(folder: Path) -> bool:
+    """Create a folder that survives a power failure; return whether it was missing."""
+    if folder.is_dir():
+        return False
+    folder.mkdir(mode=0o770, exist_ok=True)
+    with suppress(PermissionError):  # a folder may be writable and not readable
+        sync_folder(folder.parent)
+    return True
 
 
 def hash_file(path: Path) -> str:

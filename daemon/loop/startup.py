@@ -56,8 +56,7 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
         if not _names(in_force, folder):
             with _naming(config.locate(key)):
                 _check_folder(config, key, folder)
-                if not folder.is_dir():
-                    make_folder(folder)
+                if make_folder(folder):
                     log.info("%s: created the folder %s", config.locate(key), folder)
     if in_force is None:
         _check_inner_folders(config)

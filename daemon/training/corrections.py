@@ -123,6 +123,17 @@ class Corrections:
         """Those that are never trained on."""
         return tuple(each for each in self.usable if each.is_held_out)
 
+    def count_unused(self) -> dict[str, int]:
+        """Return how many answers teach nothing, by the reason in words."""
+        return {
+            "waiting for a second answer": len(self.waiting),
+            "contradicting each other": len(self.contradicting),
+            "`several`": self.several,
+            "of turned views": self.turned,
+            "`none` where one digit was read": self.of_digits,
+            "without an original": self.gone,
+        }
+
 
 def gather(outbox: Path, reads: Reads, extra: Path | None = None) -> Corrections:
     """Return the corrections of an outbox.
@@ -279,15 +290,7 @@ def check_enough(corrections: Corrections) -> None:
     count = len(corrections.training)
     if count >= FEWEST:
         return
-    others = {
-        "held out": len(corrections.held_out),
-        "waiting for a second answer": len(corrections.waiting),
-        "contradicting each other": len(corrections.contradicting),
-        "`several`": corrections.several,
-        "of turned views": corrections.turned,
-        "`none` where one digit was read": corrections.of_digits,
-        "without an original": corrections.gone,
-    }
+    others = {"held out": len(corrections.held_out)} | corrections.count_unused()
     listed = ", ".join(f"{number} {what}" for what, number in others.items() if number)
     raise DataError(
         f"labels.csv: too few answers to learn from: {count}, and at least {FEWEST} are needed"

@@ -128,15 +128,8 @@ def _list_facts(findings: Findings) -> Iterator[tuple[str, str]]:
         if pairs:
             yield name, _describe_change(pairs)
     yield "agreement", _describe_agreement(findings)
-    left_out = {
-        "waiting for a second answer": len(corrections.waiting),
-        "contradicting each other": len(corrections.contradicting),
-        "`several`": corrections.several,
-        "of turned views": corrections.turned,
-        "`none` where one digit was read": corrections.of_digits,
-        "without an original": corrections.gone,
-    }
-    listed = ", ".join(f"{number} {what}" for what, number in left_out.items() if number)
+    unused = corrections.count_unused()
+    listed = ", ".join(f"{number} {what}" for what, number in unused.items() if number)
     if listed:
         yield "not learnt from", listed
     before, after = findings.settings

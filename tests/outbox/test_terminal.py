@@ -79,6 +79,8 @@ def test_terminal_shows_the_newest_rows_and_how_to_get_all(filled: Site) -> None
     note = f"2 rows without an answer: `digitd review --config {filled.config}`"
     # A path that is longer than a line is cut.
     assert "".join(lines[lines.index("") + 1 : -1]).replace(" ", "") == note.replace(" ", "")
+    wide = on_terminal(filled, 400, 24)
+    assert wide[wide.index("") + 1] == note
     assert lines[-1:] == [
         f"{100 - len(table)} older rows not shown: --out results.csv writes all 100",
     ]

@@ -18,7 +18,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page
+    from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Route
 
 PHONE = {"width": 390, "height": 844}
 
@@ -65,6 +65,25 @@ def shows(page: Page, text: str) -> None:
     page.wait_for_function(
         "text => document.querySelector('#file')?.textContent.startsWith(text)", arg=text
     )
+
+
+def hold_first_answer(page: Page) -> list[Route]:
+    """Let the first answer wait; return a list that will have its request."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/api/answers", hold)
+    return held
+
+
+def wait_for_request(page: Page, held: list[Route]) -> Route:
+    until(lambda: bool(page.evaluate("1") and held), "the request")
+    return held[0]
 
 
 def test_eight_doubtful_files_are_answered_by_keyboard(

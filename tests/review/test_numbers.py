@@ -17,13 +17,13 @@ from daemon.records import Status, Verdict
 from support.factories import NUMBERS, number
 from support.site import Server, Site
 from support.waiting import until
-from tests.review.test_browser import opened, shows
+from tests.review.test_browser import hold_first_answer, opened, shows, wait_for_request
 from tests.review.test_keyboard import Press, press
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Page
 
 FILES = [f"{place}.png" for place in range(len(NUMBERS))]
 STRUCK = Verdict(Status.UNSURE, reason="not a number: a word stands beside it")
@@ -267,20 +267,11 @@ def test_what_is_typed_while_an_answer_is_stored_is_for_the_next_file(
     site: Site, page: Page, eight: list[str]
 ) -> None:
     shows(page, FILES[0])
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if held:
-            route.continue_()
-        else:
-            held.append(route)
-
-    page.route("**/api/answers", hold)
+    held = hold_first_answer(page)
     page.keyboard.press("Enter")
     for key in ("2", "6", "Backspace", "5", "Enter", "n"):
         page.keyboard.press(key)
-    until(lambda: bool(page.evaluate("1") and held), "the request")
-    held[0].continue_()
+    wait_for_request(page, held).continue_()
     shows(page, FILES[3])
     assert site.answers() == [
         (eight[0], "0471", "queue"),

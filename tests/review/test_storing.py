@@ -9,12 +9,12 @@ import pytest
 from support.factories import doubtful
 from support.site import Server, Site
 from support.waiting import until
-from tests.review.test_browser import opened, shows
+from tests.review.test_browser import hold_first_answer, opened, shows, wait_for_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Dialog, Page, Route
+    from playwright.sync_api import Browser, Dialog, Page
 
 
 @pytest.fixture
@@ -33,25 +33,6 @@ def server(site: Site, rows: list[str]) -> Iterator[Server]:
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     yield from opened(browser, server)
-
-
-def hold_first_answer(page: Page) -> list[Route]:
-    """Let the first answer wait; return a list that will have its request."""
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if held:
-            route.continue_()
-        else:
-            held.append(route)
-
-    page.route("**/api/answers", hold)
-    return held
-
-
-def wait_for_request(page: Page, held: list[Route]) -> Route:
-    until(lambda: bool(page.evaluate("1") and held), "the request")
-    return held[0]
 
 
 def test_keys_before_a_failure_answer_no_other_file(
