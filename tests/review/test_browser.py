@@ -309,7 +309,7 @@ def test_sample_of_sure_answers_comes_last_and_measures_the_accuracy(
             page.keyboard.press("7")
             until(lambda: len(site.answers()) == 2, "the answer")
             page.goto(f"{server.base}/live")
-            assert "100.0% of 1 checked ok files" in page.inner_text("#figures")
+            page.wait_for_selector("#figures:has-text('100.0% of 1 checked ok files')")
     assert [(label, source) for _, label, source in site.answers()] == [
         ("none", "queue"),
         ("7", "sample"),
