@@ -60,7 +60,8 @@ async function reason(item) {
 }
 
 function apply() {
-  const { clientWidth: width, clientHeight: height } = frame;
+  // Whoever asks for the size makes the browser lay out the page at once, and again for the frame.
+  const [width, height] = turns ? [frame.clientWidth, frame.clientHeight] : [0, 0];
   const isLying = turns % 2 === 1;
   // On its side it has the frame's height as its width, so that it fills the frame again.
   image.style.width = isLying ? `${height}px` : "";
