@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BufferedReader, FileIO
 from itertools import islice, takewhile
 from pathlib import Path
@@ -26,8 +26,9 @@ _TAIL_BYTES = 64
 _LINES_AT_ONCE = 10_000  # of a file in memory while the reader of the feed is slow; 4 MB
 # The daemon may still append to a table for a moment after logrotate has renamed it.
 _FOLLOWED_TABLES = 2
-# An answer gets its time before it is on the disk, and so do a row and a reread.
+# Answers, rows and rereads get their times before they are on the disk.
 _MARGIN = timedelta(minutes=1)
+_NEVER = "0"  # before all times
 _ID, _PROCESSED_AT = map(rows.COLUMNS.index, ("id", "processed_at"))
 
 
@@ -76,10 +77,7 @@ class Feed:
                 yield from self._changed(before, self._decisions(), after)
 
     def poll(self) -> Iterator[FinalRow]:
-        """Yield the rows that were answered, read again or added since.
-
-        If a table is missing, wait for it.
-        """
+        """Yield the rows that were answered, read again or added since; a table may be missing."""
         try:
             yield from self._poll()
         except (OSError, DigitdError) as error:
@@ -202,8 +200,7 @@ class Feed:
                 self._rereads = new
 
     def _decisions(self) -> "_Decisions":
-        if self._rereads is None:
-            self._rereads = Rereads(self._outbox)
+        self._rereads = self._rereads or Rereads(self._outbox)
         return _Decisions(self._answers, self._rereads)
 
     def _changed(
@@ -222,13 +219,20 @@ class Feed:
             self._places = places
 
     def _find_cutoff(self, job_id: str) -> str:
-        """Return a time before which all answers were given before a row was written."""
+        """Return a time before which all answers were given before a row was written.
+
+        If the clock was ahead then, the row is in the future or newer than a later row: none is.
+        """
+        cutoff = ""
         with open_tables(self._outbox) as tables:
             for row in results.parse_tables(tables):
+                at = row.cells[_PROCESSED_AT]
                 if row.cells[_ID] == job_id:
-                    at = rows.parse_timestamp(row.cells[_PROCESSED_AT])
-                    return "" if at is None else rows.timestamp(at - _MARGIN)
-        return ""
+                    moment = rows.parse_timestamp(at)
+                    cutoff = _NEVER if moment is None else rows.timestamp(moment - _MARGIN)
+                elif at < cutoff:
+                    return _NEVER
+        return cutoff if cutoff < rows.timestamp(datetime.now(UTC)) else _NEVER
 
     def _decide(self, block: "_Block") -> Iterator[FinalRow]:
         end = block.offset

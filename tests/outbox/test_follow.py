@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -253,6 +253,34 @@ def test_after_goes_on_with_later_rows_and_then_with_answers_since(site: Site) -
         follower.wait_for(("third.png", "3"), ("second.png", "2"))
         answer(site, "first.png", "undo")
         follower.wait_for(("first.png", None))
+
+
+def write_at(site: Site, name: str, at: datetime) -> None:
+    """Change the time at which a row was written."""
+    row = site.row(name)
+    lines = site.table.read_text().splitlines(keepends=True)
+    changed = [
+        line.replace(row["processed_at"], rows.timestamp(at)) if row["id"] in line else line
+        for line in lines
+    ]
+    site.table.write_text("".join(changed))
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_after_leaves_no_answer_out_though_the_clock_was_ahead(site: Site, days: int) -> None:
+    ahead = datetime.now(UTC) + timedelta(days=days)
+    before = ahead - timedelta(days=2)
+    site.add("first.png", DOUBTFUL)
+    second = site.add("second.png", DOUBTFUL)
+    write_at(site, "second.png", ahead)
+    expected = {"first.png": "5", "second.png": SURE.text}
+    if days < 0:  # a later row shows that it was ahead
+        site.add("third.png", SURE)
+        write_at(site, "third.png", before)
+        expected["third.png"] = SURE.text
+    answer(site, "first.png", "5", before)
+    site.reread("0123456789ab", {"second.png": SURE}, before)
+    assert {one.cells[1]: one.answer for one in Feed(site.outbox).start(second)} == expected
 
 
 def test_unknown_row_is_an_error_that_says_what_to_do(site: Site) -> None:
