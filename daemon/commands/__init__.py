@@ -1,5 +1,6 @@
 """The commands: parse arguments, call, print, exit. Here is what several of them share."""
 
+import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -104,6 +105,12 @@ class OnceGroup(click.Group):
 def echo(text: str, *, err: bool = False) -> None:
     """Print text that may contain names of files, to standard output or to stderr."""
     click.echo(escape_lines(text), err=err)
+
+
+def echo_json(value: object, indent: int | None = None) -> None:
+    """Print a value as JSON in UTF-8, whatever the locale's encoding is (RFC 8259, section 8.1)."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    click.echo(text.encode(errors="backslashreplace"))  # bytes of a path that are not UTF-8
 
 
 def make_bar(label: str, length: int) -> Any:  # noqa: ANN401 - click doesn't export the type

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon import ids
-from daemon.commands import echo, model_option, reads_option
-from daemon.errors import EX_FOUND_WRONG, ConfigError
+from daemon.commands import echo, echo_json, model_option, reads_option
+from daemon.errors import EX_FOUND_WRONG, DestinationError
+from daemon.files import is_there
 from daemon.inbox.listing import Kind, Listing, natural
+from daemon.layout import fit_name
 from daemon.outbox import rows
 from daemon.pattern import IMAGES
 from daemon.records import FileContent, Job, Placement, Reads, Result, Status
@@ -65,7 +67,7 @@ def predict(
     for row in _read_files(Reader(options), listed, pictures, options.max_file_mb):
         failed |= row.verdict.status is Status.ERROR
         if as_json:
-            click.echo(json.dumps(row.fields(), ensure_ascii=False))
+            echo_json(row.fields())
         else:
             echo(_format_row(row))
     if failed:

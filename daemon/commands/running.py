@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from daemon.commands import config_option, echo, public_url_option
+from daemon.commands import config_option, echo, echo_json, public_url_option
 from daemon.errors import EX_FOUND_WRONG, EX_NOT_RUNNING, exit_status
+from daemon.files import is_there
 from daemon.inbox.listing import natural
 from daemon.outbox.rows import Row
 from daemon.records import Status
@@ -178,7 +179,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
         sys.exit(error.exit_status)
     found = read_status(settings)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        echo_json(found, indent=2)
     else:
         for key, value in found.items():
             echo(f"{key.replace('_', ' ') + ':':12} {_format_value(value)}")
