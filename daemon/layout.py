@@ -66,6 +66,11 @@ _FOREIGN = re.compile(
 NAME_BYTES = 255  # NAME_MAX of all common Linux file systems
 
 
+def fit_name(stem: str, more: int) -> str:
+    """Return the start of a stem that leaves room for some more bytes in a file's name."""
+    return stem.encode()[: max(0, NAME_BYTES - more)].decode("utf-8", "ignore")
+
+
 def is_conflict_copy(name: str) -> bool:
     """Return whether a sync program may have made this copy of a file that two machines changed."""
     return _CONFLICT.search(name) is not None

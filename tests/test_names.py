@@ -96,6 +96,25 @@ def test_predict_shows_and_writes_printable_names(tmp_path: Path) -> None:
     ]
 
 
+def test_predict_writes_a_picture_for_names_of_any_length(tmp_path: Path) -> None:
+    data = (SAMPLES / "digit3.png").read_bytes()
+    names = [200 * "\x01", "é" * 125, 251 * "x", 251 * "x", "twice;", "twice;"]
+    dropped = [tmp_path / str(number) / f"{name}.png" for number, name in enumerate(names)]
+    for file in dropped:
+        file.parent.mkdir()
+        file.write_bytes(data)
+    said = digitd("predict", "--json", "--picture", tmp_path / "seen", *dropped)
+    assert said.returncode == 0, said
+    pictures = [json.loads(line)["picture"] for line in said.stdout.splitlines()]
+    assert sorted(pictures) == sorted(map(str, (tmp_path / "seen").iterdir()))
+    assert len(set(pictures)) == len(names)
+    assert not find_formulas("\n".join(pictures))
+    (tmp_path / "file").touch()
+    said = digitd("predict", "--picture", tmp_path / "file" / "seen", dropped[0])
+    assert said.returncode == 1
+    assert "cannot be written: Not a directory: name another folder" in said.stderr
+
+
 def test_name_of_a_person_is_printable_on_the_page() -> None:
     given = {"id": "d" + "0" * 12, "label": "7", "by": " Ann\u202e\x1b"}
     assert SubmittedAnswer.parse(given, "me", Reads.DIGIT).by == "Ann\\u202e\\x1b"

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from daemon.reading.reader import Reader
 
 _STDIN = Path("-")
+_ENDING = ".png"  # of a picture
 
 
 @click.command()
@@ -98,7 +98,7 @@ def _read_files(
     The annotated pictures go into the folder ``pictures``. Nothing in it is overwritten.
 
     Raises:
-        ConfigError: a picture cannot be written.
+        DestinationError: a picture cannot be written.
     """
     new_ids = ids.Ids()
     for file in files:
@@ -144,13 +144,15 @@ def _save_picture(folder: Path, job: Job, picture: bytes) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stem = printable(Path(job.name).stem)
-        place = folder / f"{stem}.png"
-        if place.exists():
-            place = folder / f"{stem}-{job.id}.png"
+        place = folder / f"{fit_name(stem, len(_ENDING))}{_ENDING}"
+        if is_there(place):
+            end = f"-{job.id}{_ENDING}"
+            # After a separator, the dash would start a formula: `printable` adds a quote.
+            place = folder / printable(f"{fit_name(stem, len(end) + 1)}{end}")
         with place.open("xb") as new:
             new.write(picture)
     except OSError as error:
-        raise ConfigError(
+        raise DestinationError(
             f"{folder}: the picture of {job.path} cannot be written: {error.strerror}: name "
             "another folder with --picture"
         ) from None

@@ -19,7 +19,7 @@ from daemon.config import Config
 from daemon.errors import RetryError, describe
 from daemon.files import move_noreplace, publish_part
 from daemon.inbox.listing import Listing, natural
-from daemon.layout import FAILED, NAME_BYTES
+from daemon.layout import FAILED, fit_name
 from daemon.outbox.archive import dropped_name, is_file_name, list_names
 from daemon.pattern import IMAGES, compile_globs
 from daemon.reading import formats
@@ -85,18 +85,13 @@ def _names(globs: tuple[str, ...], name: str, ending: str, number: int) -> Itera
     suffix = PurePath(name).suffix
     stem = name.removesuffix(suffix)
     # image.jpg, image_2.jpg and image_10.jpg are read in this order.
-    numbered = stem if number == 1 else f"{_fit(stem, 32)}_{number}"
-    yield _fit(numbered, len(suffix.encode())) + suffix
+    numbered = stem if number == 1 else f"{fit_name(stem, 32)}_{number}"
+    yield fit_name(numbered, len(suffix.encode())) + suffix
     if ending:
-        yield _fit(numbered, len(ending)) + ending
+        yield fit_name(numbered, len(ending)) + ending
         for glob in globs:
             if glob != IMAGES:
-                yield _fill(glob, _fit(numbered, len(glob.encode())), number - 1)
-
-
-def _fit(stem: str, more: int) -> str:
-    """Return a stem that leaves room for some more bytes in the name."""
-    return stem.encode()[: max(0, NAME_BYTES - more)].decode("utf-8", "ignore")
+                yield _fill(glob, fit_name(numbered, len(glob.encode())), number - 1)
 
 
 def _fill(glob: str, text: str, number: int) -> str:
