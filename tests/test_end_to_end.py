@@ -370,6 +370,17 @@ def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path
     assert "already exists and was not changed" in again.stderr
 
 
+@pytest.mark.parametrize("taken", [".", "inbox", "outbox"])
+def test_init_names_what_is_in_the_way(tmp_path: Path, taken: str) -> None:
+    in_the_way = tmp_path / "digits" / taken
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.write_text("")
+    made = digitd("init", tmp_path / "digits")
+    assert made.returncode == 78
+    assert f"{in_the_way}: cannot be created: File exists: choose another folder" in made.stderr
+    assert not (tmp_path / "digits" / "config.yaml").exists()
+
+
 def test_config_in_the_repository_is_what_init_writes() -> None:
     assert (ROOT / "config.yaml").read_text() == CONFIG_TEMPLATE.read_text()
 

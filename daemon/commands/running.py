@@ -231,16 +231,15 @@ def init(folder: Path) -> None:
     from daemon.errors import ConfigError
 
     file = folder / "config.yaml"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("inbox", "outbox"):
-            (folder / name).mkdir(exist_ok=True)
-        with file.open("x", encoding="utf-8") as new:
-            new.write(config.template())
-    except FileExistsError:
+    if is_there(file):
         raise ConfigError(
             f"{file} already exists and was not changed: choose another folder, or remove it"
-        ) from None
+        )
+    try:
+        for made in (folder, folder / "inbox", folder / "outbox"):
+            made.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as new:
+            new.write(config.template())
     except OSError as error:
         raise ConfigError(
             f"{error.filename}: cannot be created: {error.strerror}: choose another folder"
