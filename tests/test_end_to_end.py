@@ -452,6 +452,20 @@ def test_usage_error_exits_2() -> None:
     assert digitd("run", "--config", os.devnull + "/x").returncode == 78
 
 
+def test_run_once_on_a_terminal_says_what_it_leaves_alone(box: Box) -> None:
+    (box.inbox / "scans").mkdir()
+    for name in ("digit1.png", "notes.txt", "more.txt"):
+        box.drop(name, sample(1))
+    with Terminal() as terminal:
+        command = [*DIGITD, "run", "--once", "--config", str(box.config)]
+        subprocess.run(command, stderr=terminal.programs, cwd=ROOT, timeout=60, check=True)
+        said = (
+            "left alone in the inbox: 2 files (no `pattern` matches the name), 1 folder (move the "
+            "files into the inbox itself)"
+        )
+        until(lambda: said in terminal.text, said)
+
+
 def test_terminal_shows_log_lines_above_one_live_line(box: Box) -> None:
     with Terminal() as terminal:
         process = subprocess.Popen(

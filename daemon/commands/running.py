@@ -1,6 +1,5 @@
 """The commands that run the daemon, with its live line, prepare it and ask for its state."""
 
-import json
 import logging
 import os
 import shlex
@@ -88,6 +87,8 @@ def _run_once(config_file: Path, level: int, *, has_bar: bool) -> Counter[str]:
         counts = service.run()
     for row in failed:
         echo(f"{row.file}: {row.reason}; it is now {row.original}", err=True)
+    if has_bar and service.left_alone:  # otherwise the log has said it
+        echo(f"left alone in the inbox: {service.left_alone}", err=True)
     click.echo(summary(counts))
     if service.unfinished:
         echo(f"left in the inbox: {_format_unfinished(service.unfinished)}")

@@ -14,6 +14,7 @@ from types import FrameType
 from daemon import config
 from daemon.config import Config
 from daemon.errors import DigitdError, StorageError, describe, exit_status
+from daemon.inbox.listing import Listing
 from daemon.loop.metrics import Metrics
 from daemon.loop.promoted import PromotionWatch
 from daemon.loop.session import Session
@@ -28,6 +29,7 @@ from daemon.loop.status import (
 from daemon.outbox.rows import Row, timestamp
 from daemon.records import ReadOptions, Status
 from daemon.systemd.notify import notify
+from daemon.text import count
 from daemon.waiting import Wakeup
 from daemon.workers.readers import Readers
 from daemon.workers.worker import WorkerSettings
@@ -112,6 +114,17 @@ class Service:
     def waiting(self) -> int:
         """The number of matching files in the inbox and of files that an earlier run claimed."""
         return count_files_left(self._config)
+
+    @property
+    def left_alone(self) -> str:
+        """What is in the inbox and not read, for people; empty if nothing is."""
+        found = Listing(self._config.inbox, self._config.pattern).count()
+        parts = []
+        if found.ignored:
+            parts.append(f"{count(found.ignored, 'file')} (no `pattern` matches the name)")
+        if found.folders:
+            parts.append(f"{count(found.folders, 'folder')} (move the files into the inbox itself)")
+        return ", ".join(parts)
 
     def run(self) -> Counter[str]:
         """Read files until stopped, or with ``once`` until none is left; return rows by status.
