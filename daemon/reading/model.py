@@ -1,8 +1,11 @@
 """The model file: the eye and the classifier with their calibration."""
 
+import errno
 import hashlib
 import io
 import json
+import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from daemon.assets import KNOWN_DIGIT
 from daemon.errors import ModelError
+from daemon.files import open_untrusted
 from daemon.reading.eye import Count, Detection, Segment
 from daemon.reading.glyph import Floats
 from daemon.reading.image import PREPROCESSING_VERSION
@@ -266,7 +270,7 @@ def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
         ModelError: see ``load``.
     """
     try:
-        data = path.read_bytes()
+        data = _read_regular(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}. {_REMEDY}.") from error
     try:
@@ -276,6 +280,16 @@ def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
             f"{path}: is not a .keras file, or is broken: {error}. {_REMEDY}."
         ) from error
     return _settings(path, members), members, hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]
+
+
+def _read_regular(path: Path) -> bytes:
+    """Return a file's bytes; raise OSError for what is no file, such as a FIFO, without waiting."""
+    descriptor = open_untrusted(os.path.realpath(path))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - opened above
+        return file.read()
 
 
 def _settings(path: Path, members: dict[str, bytes]) -> Settings:
