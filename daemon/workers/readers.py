@@ -48,7 +48,8 @@ class BatchSize:
     def add(self, job: Job) -> bool:
         """Count another job; return whether the batch is small enough with it."""
         self._bytes += job.size
-        self._name_bytes += _JOB_BYTES + 2 * len(job.path.name)
+        name = job.path.name.encode("utf-8", "surrogatepass")  # as it is pickled
+        self._name_bytes += _JOB_BYTES + 2 * len(name)
         return self._bytes <= _BATCH_BYTES and self._name_bytes <= _BATCH_NAME_BYTES
 
 
