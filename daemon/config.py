@@ -1,6 +1,8 @@
 """Read config.yaml and check every key."""
 
 import difflib
+import errno
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,7 @@ from daemon.expected import find_fault as find_regex_fault
 from daemon.layout import FAILED, MODELS, ORIGINALS, PICTURES
 from daemon.pattern import IMAGES, correct, find_fault
 from daemon.records import Cluster, Expected, ReadOptions, Reads
+from daemon.text import escape
 from daemon.yaml_text import parse
 
 
@@ -36,7 +39,9 @@ def _as_path(value: object, info: ValidationInfo) -> object:
         return value
     try:
         path = Path(value).expanduser()
-    except RuntimeError:  # ~somebody, but there is no such user
+        if b"\0" in os.fsencode(path):
+            return value
+    except (RuntimeError, UnicodeEncodeError):  # ~somebody: no such user; half of a character
         return value
     return info.context["folder"] / path if info.context else path
 
@@ -66,6 +71,7 @@ def _above_zero(default: float | None, what: str, most: float, otherwise: str = 
 _MOST_WORKERS = 64
 _SECONDS = "a number of seconds"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_LAST_PORT = 65535
 AsPath = Annotated[Path, BeforeValidator(_as_path)]
 
 
@@ -196,6 +202,13 @@ class Config(BaseModel):
             raise ValueError(" ".join(text.split()))
         return expect
 
+    @field_validator("cluster_url")
+    @classmethod
+    def _has_port(cls, url: str | None) -> str | None:
+        if url is not None and not 1 <= int(url.rpartition(":")[2]) <= _LAST_PORT:
+            raise ValueError
+        return url
+
     @field_validator("metrics_file")
     @classmethod
     def _is_collected(cls, file: Path | None) -> Path | None:
@@ -275,7 +288,7 @@ KEYS = {field.alias or name: field for name, field in Config.model_fields.items(
 def _describe_glob(shown: str, fault: str, text: str) -> str:
     """Return the message about a pattern; ``text`` is what somebody wrote."""
     return (
-        f"{' '.join(shown.split())} is not allowed; it must be a glob on file names, but {fault}: "
+        f"{shown} is not allowed; it must be a glob on file names, but {fault}: "
         f"write {correct(text)}"
     )
 
@@ -326,15 +339,14 @@ def _read(file: Path) -> bytes:
         ) from None
     except IsADirectoryError:
         raise ConfigError(f"{file} cannot be read, as it is a folder: name a file in it") from None
-    except OSError as error:  # systemd tries again, as for a folder
+    except OSError as error:
+        why = f"{file} cannot be read: {error.strerror}"
+        if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:
+            raise ConfigError(f"{why}: name another file with --config") from None
         if isinstance(error, PermissionError) and not os.access(file, os.R_OK):
-            raise ConfigError(
-                f"{file} cannot be read: {error.strerror}: let this user read it"
-            ) from None
-        raise StorageError(
-            f"{file} cannot be read: {error.strerror}: check its disk, and that this user may read "
-            "it"
-        ) from None
+            raise ConfigError(f"{why}: let this user read it") from None
+        # systemd tries again, as for a folder.
+        raise StorageError(f"{why}: check its disk, and that this user may read it") from None
 
 
 def describe_faults(
@@ -365,7 +377,7 @@ def _describe_value(key: str, fault: ErrorDetails) -> str:
     if key not in KEYS:
         near = difflib.get_close_matches(key, KEYS, n=1)
         hint = f"did you mean {near[0]}?" if near else _keys()
-        return f"{key}: no such key; {hint}"
+        return f"{escape(key)}: no such key; {hint}"
     if key in {"expect", "pattern"} and (said := str(fault.get("ctx", {}).get("error", ""))):
         return f"{key}: {said}"
     allowed = KEYS[key].description
@@ -377,8 +389,9 @@ def _keys() -> str:
 
 
 def _shown(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
+    """Return a value in YAML, on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return " ".join(text.removesuffix("\n").removesuffix("\n...").split())
 
 
 def template() -> str:

@@ -105,8 +105,8 @@ def _construct(file: Path, loader: _Loader, root: yaml.MappingNode, text: str) -
             )
         if key in parsed.lines:
             raise ConfigError(
-                f"{file}: line {line}: {key} is set twice, first in line {parsed.lines[key]}: "
-                "remove one"
+                f"{file}: line {line}: {escape(key)} is set twice, first in line "
+                f"{parsed.lines[key]}: remove one"
             )
         try:
             value = loader.construct_object(value_node, deep=True)

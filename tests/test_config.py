@@ -90,6 +90,11 @@ def test_paths_are_relative_to_the_file_and_tilde_is_expanded(
             "cluster: scheduler",
             "cluster: scheduler is not allowed; it must be the address of a Dask scheduler",
         ),
+        (
+            "cluster: tcp://127.0.0.1:65536",
+            "cluster: tcp://127.0.0.1:65536 is not allowed; it must be the address of a Dask",
+        ),
+        ("cluster: tcp://127.0.0.1:0", "cluster: tcp://127.0.0.1:0 is not allowed; it must be the"),
         ("cluster: tls://scheduler:8786", "cluster_tls: is missing; tls:// needs its files"),
         ("cluster: tcp://10.0.0.5:8786", "cluster: tcp://10.0.0.5:8786 is not encrypted"),
         (
@@ -108,6 +113,14 @@ def test_paths_are_relative_to_the_file_and_tilde_is_expanded(
         ("inbox: [a, b]", "inbox: [a, b] is not allowed"),
         ("inbox: 2026-11-21", "inbox: 2026-11-21 is not allowed"),
         ("outbox: ~nobody-of-that-name/x", "outbox: ~nobody-of-that-name/x is not allowed"),
+        ('inbox: "a\\0b"', 'inbox: "a\\0b" is not allowed; it must be the path of a folder'),
+        (
+            'model: "\\ud800"',
+            'model: "\\uD800" is not allowed; it must be the path of a .keras file',
+        ),
+        ("watch: " + 30 * "a long ", f"watch: {(30 * 'a long ').strip()} is not allowed"),
+        ('watch: "a\\nb"', "watch: 'a b' is not allowed; it must be"),
+        ('"a\\nb": 5', "a\\nb: no such key; the keys are inbox"),
         ("bach_size: 5", "bach_size: no such key; did you mean batch_size?"),
         ("zzz: 5", "zzz: no such key; the keys are inbox, outbox"),
         ("1: 5", "1: no such key"),
@@ -125,7 +138,9 @@ def test_paths_are_relative_to_the_file_and_tilde_is_expanded(
 def test_invalid_setting_is_refused_with_key_and_allowed_values(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    assert said in refusal(tmp_path, text)
+    message = refusal(tmp_path, text)
+    assert said in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -274,6 +289,11 @@ def test_error_says_why_the_config_cannot_be_read(tmp_path: Path) -> None:
         load(tmp_path / "config.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path)
+    for file, why in ((tmp_path / "loop", "Too many levels"), (tmp_path / ("x" * 300), "too long")):
+        if why == "Too many levels":
+            file.symlink_to(file.name)
+        with pytest.raises(ConfigError, match=f"cannot be read: .*{why}.*: name another file"):
+            load(file)
     (tmp_path / "config.yaml").write_bytes(b"# my config\ninbox: \xff\n")
     with pytest.raises(ConfigError, match="line 2 cannot be read, as it is not UTF-8"):
         load(tmp_path / "config.yaml")

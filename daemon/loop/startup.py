@@ -35,7 +35,12 @@ from daemon.workers.worker import WorkerSettings
 log = logging.getLogger(__name__)
 
 # A person must mend these. systemd tries again after others, such as EIO.
-_WRONG_PATH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO})
+_WRONG_PATH = frozenset(
+    {
+        *(errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO),
+        errno.ENAMETOOLONG,
+    }
+)
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 
 
@@ -144,7 +149,7 @@ def _check_folder(config: Config, key: str, folder: Path) -> None:
         if folder.parent.is_dir():
             return  # it can be created
     except OSError as error:
-        if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+        if error.errno not in {errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}:
             raise
     raise ConfigError(
         f"{where}: {folder} is not a folder and cannot be created: create it, or name another "

@@ -70,6 +70,7 @@ def mend_folder(folder: Path, fault: str) -> None:
         ("inbox", "a loop", 78),
         ("outbox", "/proc/digitd", 1),
         ("inbox", "missing/inbox", 78),
+        ("outbox", "./" + "x" * 256, 78),
     ],
 )
 def test_start_with_an_unusable_folder_exits_as_check_says(
