@@ -39,30 +39,47 @@ class Finding:
 
 
 def run_checks(config: Config) -> Iterator[Finding]:
-    """Yield a finding for each thing that a start needs, slow checks last; ``config`` is valid."""
+    """Yield a finding for each thing that a start needs, slow checks last; ``config`` is valid.
+
+    They are in the order in which a start would fail, so that the first error has its exit status.
+    """
     yield Finding("config: every key is valid")
+    model = None
+    try:
+        model = find_model(config)
+    except (DigitdError, OSError) as error:
+        yield _wrong_model(config, error)
+    yield from _expectations(config)
+    yield from _folders(config)
+    if model is not None:
+        yield _model(config, model)
+    if config.model is None:
+        yield _models(config.models)
+    if config.metrics_file is not None:
+        yield _metrics_file(config.locate("metrics_file"), config.metrics_file)
+
+
+def _expectations(config: Config) -> Iterator[Finding]:
+    if config.expect is not None:
+        yield _expect(config.locate("expect"), config.expect)
+    if config.expect_file is not None:
+        yield _expect_file(config, config.expect_file)
+
+
+def _folders(config: Config) -> Iterator[Finding]:
     try:
         pid = own_daemon(config)
         check_folders(config, in_force=None if pid is None else config)
     except (DigitdError, OSError) as error:
         yield Finding(describe(error), error)
-    else:
-        if pid is not None:
-            yield Finding(f"running: process {pid} has this inbox and this outbox")
-        for key, folder in (("inbox", config.inbox), ("outbox", config.outbox)):
-            there = "exists, can be listed and written"
-            yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be created'}")
-        if config.inbox.exists():
-            yield _watch(config)
-    if config.expect is not None:
-        yield _expect(config.locate("expect"), config.expect)
-    if config.expect_file is not None:
-        yield _expect_file(config, config.expect_file)
-    yield _model(config)
-    if config.model is None:
-        yield _models(config.models)
-    if config.metrics_file is not None:
-        yield _metrics_file(config.locate("metrics_file"), config.metrics_file)
+        return
+    if pid is not None:
+        yield Finding(f"running: process {pid} has this inbox and this outbox")
+    for key, folder in (("inbox", config.inbox), ("outbox", config.outbox)):
+        there = "exists, can be listed and written"
+        yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be created'}")
+    if config.inbox.exists():
+        yield _watch(config)
 
 
 def _watch(config: Config) -> Finding:
@@ -103,22 +120,26 @@ def _expect_file(config: Config, file: Path) -> Finding:
     return Finding(f"expect_file: {file} has {count(values, 'number')}")
 
 
-def _model(config: Config) -> Finding:
+def _model(config: Config, model: Path) -> Finding:
     """Have a worker read the known digit, as ``run`` does."""
     try:
-        options = replace(config.reading, model=find_model(config))
+        options = replace(config.reading, model=model)
         pool = start_readers(config, WorkerSettings(options), workers=1)
         self_test = _wait_for_self_test(pool)
     except ClusterError as error:
         return Finding(f"cluster: {error}", error)
     except (DigitdError, OSError) as error:
-        return Finding(f"{config.locate('model')}: {describe(error)}", error)
+        return _wrong_model(config, error)
     confidence = self_test.verdict.confidence or 0.0
     readers = pool.title if config.cluster else f"workers: {worker_count(config.workers)}"
     return Finding(
-        f"model: {options.model} ({self_test.model}) reads a known {KNOWN_DIGIT} as "
+        f"model: {model} ({self_test.model}) reads a known {KNOWN_DIGIT} as "
         f"{self_test.verdict.text} ({confidence:.1%}); {readers}"
     )
+
+
+def _wrong_model(config: Config, error: DigitdError | OSError) -> Finding:
+    return Finding(f"{config.locate('model')}: {describe(error)}", error)
 
 
 def _models(folder: Path) -> Finding:

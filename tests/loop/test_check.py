@@ -127,3 +127,25 @@ def test_config_whose_own_digitd_runs_is_fine(box: Box, tmp_path: Path) -> None:
         box.wait_for_rows(1)  # it was not disturbed
         assert running.stop() == another.stop() == 0
     assert "running" not in check(second).stdout
+
+
+def test_first_of_several_faults_decides_as_in_run(box: Box) -> None:
+    other = box.folder / "other"
+    other.mkdir()
+    (other / "config.yaml").write_text(
+        f"inbox: inbox\noutbox: {box.outbox}\nreads: number\nexpect_file: missing.txt\n"
+    )
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        for first in ("expect_file: ", "model: "):
+            for command in ("check", "run"):
+                found = digitd(command, "--config", other / "config.yaml")
+                assert found.returncode == 78, (command, found)
+                assert first in found.stdout or command == "run"
+            (other / "config.yaml").write_text(f"inbox: inbox\noutbox: {box.outbox}\n")
+            (other / "models").mkdir(exist_ok=True)
+            (other / "models" / "current").write_text("no id\n")
+        (other / "models" / "current").unlink()
+        for command in ("check", "run"):
+            assert digitd(command, "--config", other / "config.yaml").returncode == 75
+        assert running.stop() == 0
