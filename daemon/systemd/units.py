@@ -68,24 +68,27 @@ def render_unit(
         review: return the unit of the review page instead of the daemon's.
         options: of ``digitd review``; see ``review_options``.
     """
-    parent = Path(os.path.commonpath([config.inbox.parent, config.outbox]))
+    # systemd ignores a path that has .., and follows no link below a writable folder.
+    inbox, outbox = map(_resolve, (config.inbox, config.outbox))
+    parent = Path(os.path.commonpath([inbox.parent, outbox]))
     # Two writable paths are two mounts, so every file is copied from one to the other. That is
     # still better than making the whole file system writable.
-    folders = (config.inbox, config.outbox) if parent == Path("/") else (parent,)
+    folders = (inbox, outbox) if parent == Path("/") else (parent,)
     writable = [*map(_word, folders)]
     if config.metrics_file is not None and not review:
-        writable.append(_word(config.metrics_file.parent, "-"))  # it may be missing
-    if review and config.model is None and not any(map(config.models.is_relative_to, folders)):
-        writable.append(_word(config.models, "-"))  # its page promotes models
+        writable.append(_word(_resolve(config.metrics_file.parent), "-"))  # it may be missing
+    models = _resolve(config.models)
+    if review and config.model is None and not any(map(models.is_relative_to, folders)):
+        writable.append(_word(models, "-"))  # its page promotes models
     template = REVIEW_UNIT_TEMPLATE if review else UNIT_TEMPLATE
     return template.read_text(encoding="utf-8").format(
         network=_NO_NETWORK if config.cluster is None else _CLUSTER_NETWORK,
         sandbox=_sandbox(_NETWORK_SETTINGS),
         writable=" ".join(writable),
-        shown=str(config.inbox).replace("%", "%%"),
-        shown_outbox=str(config.outbox).replace("%", "%%"),
-        inbox=_word(config.inbox),
-        outbox=_word(config.outbox),
+        shown=str(inbox).replace("%", "%%"),
+        shown_outbox=str(outbox).replace("%", "%%"),
+        inbox=_word(inbox),
+        outbox=_word(outbox),
         parent=str(parent).replace("%", "%%"),
         python=_command_word(Path(sys.executable)),
         config=_command_word(config_file.resolve()),
@@ -180,6 +183,11 @@ def _may_use(user: str, path: Path) -> bool:
     return bool(found.st_mode & wanted)
 
 
+def _resolve(path: Path) -> Path:
+    """Return a path without links; unlike ``Path.resolve`` of Python 3.11, also of a loop."""
+    return Path(os.path.realpath(path))
+
+
 def _tls_options(cluster: Cluster) -> str:
     files = {"--tls-ca-file": cluster.ca, "--tls-cert": cluster.cert, "--tls-key": cluster.key}
     return "".join(f" {option} {_word(file)}" for option, file in files.items() if file is not None)
@@ -203,4 +211,5 @@ def _word(path: Path | str, prefix: str = "") -> str:
     """
     text = f"{prefix}{path}".replace("\\", "\\\\").replace('"', '\\"')
     text = text.replace("%", "%%")
-    return f'"{text}"' if text != f"{prefix}{path}" or any(map(str.isspace, text)) else text
+    is_odd = text != f"{prefix}{path}" or "'" in text or any(map(str.isspace, text))
+    return f'"{text}"' if is_odd else text

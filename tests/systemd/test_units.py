@@ -65,6 +65,27 @@ def test_review_unit_can_have_a_public_url(box: Box) -> None:
         assert (done.returncode, done.stdout) == (2, "")
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize("name", ["bob's", 'a"b', "a\\b", "$HOME%d", "#{x}é"])
+def test_paths_of_all_kinds_are_one_word(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    unit = tmp_path / "digitd.service"
+    unit.write_text(digitd("service", "--config", Box(tmp_path / name).config).stdout)
+    verify_unit(unit)
+
+
+@pytest.mark.parametrize("outbox", ["../away/outbox", "link/outbox"])
+def test_service_may_write_where_links_and_dots_lead(tmp_path: Path, outbox: str) -> None:
+    box = Box(tmp_path / "digits")
+    (tmp_path / "away").mkdir()
+    (box.folder / "link").symlink_to("../away")
+    box.configure(outbox=outbox, metrics_file="link/digitd.prom")
+    unit = digitd("service", "--config", box.config).stdout
+    assert f"ReadWritePaths={tmp_path} -{tmp_path}/away\n" in unit
+    assert f"RequiresMountsFor={box.inbox} {tmp_path}/away/outbox\n" in unit
+    assert f"WorkingDirectory={tmp_path}\n" in unit
+
+
 def test_unit_starts_after_the_clock_is_set(box: Box) -> None:
     lines = digitd("service", "--config", box.config).stdout.splitlines()
     assert "After=local-fs.target remote-fs.target time-sync.target" in lines
