@@ -293,7 +293,8 @@ def write(finals: Iterable[FinalRow], out: BinaryIO, format_: str) -> None:
 def open_output(file: Path | None, outbox: Path) -> Iterator[BinaryIO]:
     """Yield what results are written to: standard output if ``file`` is ``None``.
 
-    The file is replaced when the block ends, so only by complete results.
+    The file is replaced when the block ends, so only by complete results. What is no regular file,
+    such as /dev/stdout or a FIFO, is written to.
 
     Raises:
         DestinationError: the file is one of digitd's own, or cannot be written.
@@ -304,8 +305,9 @@ def open_output(file: Path | None, outbox: Path) -> Iterator[BinaryIO]:
         return
     if _is_own(file, outbox):
         raise DestinationError(f"{file}: is one of digitd's own files: name another with --out")
+    is_special = file.exists() and not file.is_file()
     try:
-        with open_replacement(file, durable=True) as out:
+        with file.open("wb") if is_special else open_replacement(file, durable=True) as out:
             yield out
     except OSError as error:
         raise DestinationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -232,6 +233,19 @@ def test_file_is_replaced_only_when_the_results_are_complete(four: Ledger, tmp_p
         "outbox",
         "results.csv",
     ]
+
+
+def test_fifo_is_written_to_and_not_replaced(four: Ledger, tmp_path: Path) -> None:
+    fifo = tmp_path / "results.csv"
+    os.mkfifo(fifo)
+    ours = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        with results.open_output(fifo, four.outbox) as stream:
+            results.write(final_rows(four.outbox), stream, "csv")
+        assert fifo.is_fifo()
+        assert len(table(os.read(ours, 1 << 16).decode())) == 4
+    finally:
+        os.close(ours)
 
 
 @pytest.mark.parametrize("name", [TABLE, LABELS, f"{TABLE}.1", ".digitd.lock", "failed/out.csv"])
