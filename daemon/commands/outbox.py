@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from daemon.commands import config_hint, config_option, echo, make_bar, public_url_option
-from daemon.errors import EX_FOUND_WRONG, RetryError
+from daemon.errors import EX_FOUND_WRONG, RetryError, StorageError
 from daemon.files import is_there
 from daemon.systemd.journal import set_up_logging
 from daemon.text import count, escape
@@ -32,9 +32,15 @@ def audit(config_file: Path) -> None:
       digitd audit --config /srv/digits/config.yaml
     """
     from daemon import config
+    from daemon.loop.status import was_last_outbox
     from daemon.outbox.audit import find_discrepancies
 
     settings = config.load(config_file)
+    if not settings.outbox.is_dir() and was_last_outbox(settings):
+        raise StorageError(
+            f"outbox: {settings.outbox} is missing, and digitd has written rows there: mount its "
+            "disk, or move the folder back"
+        )
     with make_bar("checking", 0) as bar:
         found = find_discrepancies(settings, bar.update)
     for line in found.discrepancies:

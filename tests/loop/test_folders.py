@@ -251,7 +251,7 @@ def test_start_creates_no_outbox_that_is_away(box: Box) -> None:
     box.drop("digit1.png", png_like("fine"))
     run_once(box)
     break_folder(box.outbox, "missing")
-    for command in (("check",), ("run",), ("run", "--once")):
+    for command in (("check",), ("run",), ("run", "--once"), ("audit",)):
         found = digitd(*command, "--config", box.config)
         assert found.returncode == 1, (command, found)
         assert f"{box.outbox} is missing, and digitd has written" in found.stdout + found.stderr
