@@ -290,6 +290,11 @@ def is_there(path: Path | str) -> bool:
     return True
 
 
+def same_path(one: Path | str, other: Path | str) -> bool:
+    """Return whether two paths, whose files may be missing, are the same without .. and links."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def was_modified(path: Path, stamp: Stamp | None) -> bool:
     """Return whether a file was written to or replaced since it had a stamp.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from daemon.config import KEYS, Config
 from daemon.errors import ConfigError, MissingPackageError, StorageError, describe
 from daemon.expected import load_values
-from daemon.files import make_folder
+from daemon.files import make_folder, same_path
 from daemon.layout import (
     ATTEMPTS,
     FAILED,
@@ -106,8 +106,10 @@ def _folders(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _names(config: Config | None, folder: Path) -> bool:
-    """Return whether a folder is one of a config's."""
-    return config is not None and folder in {config.inbox, config.outbox}
+    """Return whether a folder is one of a config's, by whatever path."""
+    if config is None:
+        return False
+    return any(same_path(folder, one) for one in (config.inbox, config.outbox))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 from daemon.config import Config
 from daemon.errors import describe
+from daemon.files import same_path
 from daemon.inbox.listing import Listing
 from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK, claimed_id
 from daemon.locks import is_held, read_holder
@@ -351,7 +352,7 @@ def was_last_outbox(config: Config) -> bool:
     """Return whether the last digitd of this inbox wrote to this outbox, which may be missing."""
     try:
         page = json.loads((config.inbox / WORK_FOLDER / STATUS_PAGE).read_bytes())
-        return bool(page["outbox"] == _shorten({"outbox": str(config.outbox)})["outbox"])
+        return same_path(page["outbox"], _shorten({"outbox": str(config.outbox)})["outbox"])
     except (OSError, KeyError, TypeError, ValueError):
         return False
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from daemon import config
 from daemon.config import Config
 from daemon.errors import DigitdError
+from daemon.files import same_path
 from daemon.outbox.retention import load_deletions
 from daemon.records import Reads, Stamp
 from daemon.review import queries, unseen
@@ -39,7 +40,7 @@ class ConfigFile:
                 stamp = Stamp.of(self._config.file.stat())
                 if stamp != self._stamp:
                     changed = config.load(self._config.file)
-                    if changed.outbox == self._config.outbox:
+                    if same_path(changed.outbox, self._config.outbox):
                         self._config = changed
                     self._stamp = stamp
         return self._config

@@ -256,6 +256,9 @@ def test_start_creates_no_outbox_that_is_away(box: Box) -> None:
         assert found.returncode == 1, (command, found)
         assert f"{box.outbox} is missing, and digitd has written" in found.stdout + found.stderr
         assert not box.outbox.exists()
+    box.configure(outbox=f"../{box.folder.name}/outbox")
+    assert digitd("check", "--config", box.config).returncode == 1
+    box.configure(outbox="outbox")
     mend_folder(box.outbox, "missing")
     box.drop("digit2.png", png_like("fine"))
     run_once(box)

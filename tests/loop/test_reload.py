@@ -43,6 +43,18 @@ def test_reload_waits_until_the_new_settings_are_in_effect(box: Box) -> None:
         assert status(box)["logged_error"] is None
 
 
+def test_reload_takes_the_same_folders_by_other_paths(box: Box) -> None:
+    (box.folder / "link").symlink_to(".")
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.configure(inbox="link/inbox", outbox=f"../{box.folder.name}/outbox")
+        said = reload(box)
+        assert (said.returncode, said.stderr) == (0, "")
+        box.drop("digit1.png", png_like("fine"))
+        box.wait_for_rows(1)
+        assert running.stop() == 0
+
+
 def test_refused_reload_says_why_and_changes_nothing(box: Box) -> None:
     (box.folder / "model.keras").write_bytes(b"garbage")
     with Daemon(box, STAND_IN) as running:
