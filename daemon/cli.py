@@ -21,6 +21,7 @@ from daemon.commands import (
     train,
 )
 from daemon.errors import DigitdError, describe, exit_status
+from daemon.invocation import use_config
 from daemon.systemd.journal import prefix_warnings
 
 _STDOUT, _STDERR = 1, 2  # descriptors
@@ -47,6 +48,8 @@ class _Commands(OnceGroup):
         except OSError as error:
             echo(f"digitd: {describe(error)}", err=True)
             ctx.exit(exit_status(error))
+        finally:
+            use_config(None)
 
 
 def _prepare_streams() -> None:

@@ -4,6 +4,7 @@ import difflib
 import errno
 import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -334,8 +335,10 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
+        folder = "" if file.parent == Path() else f" {shlex.quote(str(file.parent))}"
         raise ConfigError(
-            f"{file} does not exist: create it with `digitd init`, or name yours with --config"
+            f"{file} does not exist: create it with `digitd init{folder}`, or name yours with "
+            "--config"
         ) from None
     except IsADirectoryError:
         raise ConfigError(f"{file} cannot be read, as it is a folder: name a file in it") from None

@@ -12,27 +12,46 @@ import click
 from click.core import ParameterSource
 
 from daemon.files import is_there
+from daemon.invocation import use_config
 from daemon.records import Reads
-from daemon.text import escape_lines
+from daemon.text import count, escape_lines
 
 if TYPE_CHECKING:
     from daemon.config import Config
 
 _DEFAULT_CONFIG = Path("config.yaml")
+
+
+def _use_config(context: click.Context, option: click.Parameter, file: Path) -> Path:
+    """Return the config file; messages name commands with it if it was given."""
+    is_given = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+    use_config(file if is_given else None)
+    return file
+
+
 config_option = click.option(
     "--config",
     "config_file",
     default=_DEFAULT_CONFIG,
     show_default=True,
     type=click.Path(readable=False, path_type=Path),  # a bad one exits with EX_CONFIG
+    is_eager=True,  # before what another option has to say
+    callback=_use_config,
     help="The config file.",
 )
 public_url_option = click.option(
     "--public-url", metavar="URL", help="Where a reverse proxy serves the review page."
 )
+FORMATS = ("csv", "jsonl", "parquet", "xlsx")  # of `results`, and the endings of their files
 MODEL_HELP = "A .keras file, an id of `digitd model list` or its beginning, or `shipped`"
 Command = TypeVar("Command", bound=Callable[..., object])
 _CONFIG_KEY = "daemon.commands.config_file"  # in click's ``Context.meta``
+
+
+def _remember_config(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
+    """Keep the config file for --model; messages name commands with it if it was given."""
+    use_config(file)
+    context.meta[_CONFIG_KEY] = file
 
 
 def model_option(command: Command) -> Command:
@@ -43,7 +62,7 @@ def model_option(command: Command) -> Command:
         type=click.Path(readable=False, path_type=Path),
         is_eager=True,  # before --model
         expose_value=False,
-        callback=lambda context, _option, file: context.meta.update({_CONFIG_KEY: file}),
+        callback=_remember_config,
         help="The config file whose model is the default; default: config.yaml, if there is one. "
         "Its other settings, such as `reads`, `unsure_below` and `expect`, are not used.",
     )
@@ -113,20 +132,34 @@ def echo_json(value: object, indent: int | None = None) -> None:
     click.echo(text.encode(errors="backslashreplace"))  # bytes of a path that are not UTF-8
 
 
-def make_bar(label: str, length: int) -> Any:  # noqa: ANN401 - click doesn't export the type
+def make_bar(label: str, length: int, *, with_position: bool = False) -> Any:  # noqa: ANN401 - click doesn't export the type
     """Return a progress bar, which is shown on a terminal only."""
     return click.progressbar(
-        length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+        length=length,
+        label=label,
+        show_pos=with_position,
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
     )
 
 
+def begin_stage(stage: str, length: int, unit: str = "step", **options: bool) -> Any:  # noqa: ANN401 - see `make_bar`
+    """Return the progress bar of a stage that may take minutes; without a terminal, print a line.
+
+    The log of a command that cron runs then says what it is doing.
+    """
+    if not sys.stderr.isatty():
+        echo(f"{stage}: {count(length, unit)}", err=True)
+    return make_bar(stage, length, **options)
+
+
 class StageBars(ExitStack):
-    """Progress bars on a terminal, one for each stage in turn."""
+    """Progress bars on a terminal, one for each stage in turn; elsewhere lines."""
 
     def begin(self, stage: str, length: int, done: int = 0) -> None:
         """Begin a stage; ``done`` of its steps are done already."""
         self.close()  # click never shows progress again on a bar that has finished
-        self._bar = self.enter_context(make_bar(stage, length))
+        self._bar = self.enter_context(begin_stage(stage, length))
         self.advance(done)
 
     def advance(self, steps: int) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from daemon.commands import StageBars, config_hint, config_option, echo
+from daemon.commands import StageBars, config_option, echo
+from daemon.invocation import command, command_line
 
 _LOW_PRIORITY = 10  # added to the niceness: a daemon on this machine reads on undisturbed
 
@@ -65,6 +66,6 @@ def learn(extra: Path | None, config_file: Path) -> None:
     for name in report.pictures:
         echo(f"picture: {folder.path / f'{model_id}-{name}'}")
     if settings.model is not None:
-        echo(f"to use it, remove `model` from {settings.file}, and `digitd model promote` it")
+        echo(f"to use it, remove `model` from {settings.file}, and {command('model promote')} it")
     elif not report.reasons:
-        echo(f"to use it: digitd model promote {model_id}{config_hint()}")
+        echo(f"to use it: {command_line(f'model promote {model_id}')}")

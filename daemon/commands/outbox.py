@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from daemon.commands import config_hint, config_option, echo, make_bar, public_url_option
+from daemon.commands import (
+    FORMATS,
+    config_option,
+    echo,
+    make_bar,
+    public_url_option,
+)
 from daemon.errors import EX_FOUND_WRONG, RetryError, StorageError
 from daemon.files import is_there
 from daemon.systemd.journal import set_up_logging
@@ -137,7 +143,7 @@ def _print_newest(outbox: Path) -> None:
         return path is not None and is_there(path)
 
     size = shutil.get_terminal_size()
-    text = format_newest(final_rows(outbox), size.columns, size.lines, has_file, config_hint())
+    text = format_newest(final_rows(outbox), size.columns, size.lines, has_file)
     click.echo(text, nl=False)
 
 

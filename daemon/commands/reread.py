@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.commands import MODEL_HELP, config_option, echo
+from daemon.commands import MODEL_HELP, begin_stage, config_option, echo
 from daemon.errors import EX_FOUND_WRONG
+from daemon.invocation import command
 from daemon.records import Status
 from daemon.text import count, printable
 
@@ -183,6 +184,6 @@ def _describe_left_out(left_out: "LeftOut") -> Iterator[str]:
             shown = ", ".join(map(printable, names[:_MOST_NAMES]))
             more = ", \N{HORIZONTAL ELLIPSIS}" if len(names) > _MOST_NAMES else ""
             yield (
-                f"{count(len(names), 'original')} {why} ({shown}{more}): `digitd audit` "
-                "says what to do"
+                f"{count(len(names), 'original')} {why} ({shown}{more}): "
+                f"{command('audit')} says what to do"
             )

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import chain
 
+from daemon.invocation import command
 from daemon.outbox.results import COLUMNS, PERSON, FinalRow
 from daemon.records import Status
 from daemon.text import count, escape
@@ -25,7 +26,6 @@ def format_newest(
     width: int,
     height: int,
     has_file: Callable[[list[str]], bool] = lambda _: True,
-    options: str = "",
 ) -> str:
     """Return the newest rows as a table that fits a terminal, newest last, and what is left out.
 
@@ -34,9 +34,8 @@ def format_newest(
         width: of the terminal, in columns.
         height: of the terminal, in lines.
         has_file: returns whether the file of an ``error`` row, given its cells, is in ``failed/``.
-        options: of ``digitd review`` for this outbox, with a space before them.
     """
-    review = f"`digitd review{escape(options)}`"
+    review = escape(command("review"))
     longest = _wrap(f"{count(_MANY, 'row')} without an answer: {review}", width)
     most = height - _LINES_AROUND - (len(longest) - 1)
     newest: deque[FinalRow] = deque(maxlen=max(_FEWEST_ROWS, most))

@@ -12,6 +12,7 @@ from daemon.config import Config
 from daemon.inbox.completeness import Completeness, State, Wait
 from daemon.inbox.listing import Kind, Listing, natural
 from daemon.inbox.watch import FolderWatch, Mode, sends_events
+from daemon.invocation import command
 from daemon.pattern import describe
 from daemon.waiting import Timer
 
@@ -259,5 +260,6 @@ class Inbox:
             )
             self._logged["ignored"] += 1
         if more := len(new[room:]):
-            log.warning("%d more files in the inbox are ignored: see `digitd status`", more)
+            text = "%d more files in the inbox are ignored: see %s"
+            log.warning(text, more, command("status"))
             self._ignored = None

@@ -12,6 +12,7 @@ from typing import Any
 
 from daemon.config import Config
 from daemon.errors import NotRunningError, ReloadError
+from daemon.invocation import command
 from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK
 from daemon.locks import busy, is_held, read_holder
 from daemon.loop.status import Health, ReloadOutcome, State
@@ -67,8 +68,8 @@ def _find_daemon(config: Config) -> tuple[int, Path]:
     while not (held := list(filter(is_held, locks))):
         if time.monotonic() > deadline:
             raise NotRunningError(
-                f"{config.file}: no digitd has this inbox or this outbox: start it with `digitd "
-                "run`, or send it SIGHUP if both are new in the config"
+                f"{config.file}: no digitd has this inbox or this outbox: start it with "
+                f"{command('run')}, or send it SIGHUP if both are new in the config"
             )
         time.sleep(_POLL_SECONDS)
     for lock in held:
@@ -132,7 +133,7 @@ def _wait(pid: int, process: int, works: set[Path], asked_at: float) -> Reloaded
             raise ReloadError(f"digitd (process {pid}) has ended during the reload: see its log")
     raise ReloadError(
         f"digitd (process {pid}) has not answered for {_ANSWER_SECONDS:.0f} seconds: see its log, "
-        "and `digitd status`"
+        f"and {command('status')}"
     )
 
 

@@ -8,13 +8,13 @@ from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config
 from daemon.errors import ModelError, StorageError
 from daemon.files import hash_file
+from daemon.invocation import command
 from daemon.layout import CURRENT, MODEL_SUFFIX
 from daemon.records import Stamp
 
 ID_LENGTH = 12  # hex digits of the file's SHA-256, as in `reading.model.Model.hash`
 ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _MOST_BYTES = 1000
-_GO_BACK = "`digitd model rollback` goes back to the model before it"
 
 
 def find_model(config: Config) -> Path:
@@ -33,8 +33,12 @@ def find_model(config: Config) -> Path:
     if promoted is None:
         return SHIPPED_MODEL
     if fault := find_fault(config.models, promoted):
-        raise ModelError(f"{config.models / CURRENT}: {fault}; {_GO_BACK}")
+        raise ModelError(f"{config.models / CURRENT}: {fault}; {_go_back()}")
     return model_path(config.models, promoted)
+
+
+def _go_back() -> str:
+    return f"{command('model rollback')} goes back to the model before it"
 
 
 def read_current(folder: Path) -> str | None:
@@ -63,7 +67,8 @@ def read_current(folder: Path) -> str | None:
     if not ID.fullmatch(text):
         shown = repr(text[: 2 * ID_LENGTH])
         raise ModelError(
-            f"{file}: must be the id of a model, {ID_LENGTH} hex digits, and is {shown}; {_GO_BACK}"
+            f"{file}: must be the id of a model, {ID_LENGTH} hex digits, and is {shown}; "
+            f"{_go_back()}"
         )
     return text
 

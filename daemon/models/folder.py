@@ -17,6 +17,7 @@ from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config
 from daemon.errors import DigitdError, ModelError, PromotionError
 from daemon.files import is_there, open_to_append, replace_whole, sync_folder
+from daemon.invocation import command
 from daemon.layout import CURRENT, HISTORY, MODEL_SUFFIX, MODELS_LOCK, REPORT_SUFFIX
 from daemon.models.current import (
     ID,
@@ -145,8 +146,8 @@ class ModelsFolder:
         found = [one for one in known if prefix and one.startswith(prefix.lower())]
         if not found:
             raise PromotionError(
-                f"{self.path}: has no model whose id begins with {prefix!r}: `digitd model list` "
-                "names them"
+                f"{self.path}: has no model whose id begins with {prefix!r}: "
+                f"{command('model list')} names them"
             )
         if len(found) > 1:
             ids = ", ".join(found)

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from daemon import files, layout, locks
 from daemon.errors import DigitdError
+from daemon.invocation import command
 from daemon.layout import REREADS
 from daemon.outbox import rereads, rows
 from daemon.text import printable
@@ -74,8 +75,8 @@ def _check_table(
             yield f"{name}, line {number}: {fault}"
     if file.read(1) and not _is_being_written(path):
         yield (
-            f"{name}: the last line has no newline (a torn line); the next `digitd reread` with "
-            "this model removes it"
+            f"{name}: the last line has no newline (a torn line); the next {command('reread')} "
+            "with this model removes it"
         )
 
 

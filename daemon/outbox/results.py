@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 from daemon import ids
 from daemon.errors import ConfigError, DestinationError, MissingPackageError
 from daemon.files import complete_lines, open_replacement
+from daemon.invocation import command
 from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, REREADS, TABLE
 from daemon.outbox import labels, rows
 from daemon.outbox.labels import AnswersInForce
@@ -107,8 +108,8 @@ def check_outbox(outbox: Path) -> None:
     """
     if not outbox.is_dir():
         raise ConfigError(
-            f"outbox: {outbox} does not exist: start `digitd run` once, or name another folder in "
-            "the config"
+            f"outbox: {outbox} does not exist: start {command('run')} once, or name another "
+            "folder in the config"
         )
     check_header(outbox)
 
@@ -139,9 +140,10 @@ def _rows(outbox: Path) -> Iterator[ParsedRow]:
         left_out = yield from parse_tables(tables)
     if left_out:
         log.warning(
-            "%s: left out %s: `digitd audit` says which, and what to do",
+            "%s: left out %s: %s says which, and what to do",
             outbox / TABLE,
             "1 line that is not a row" if left_out == 1 else f"{left_out} lines that are not rows",
+            command("audit"),
         )
 
 

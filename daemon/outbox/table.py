@@ -15,6 +15,7 @@ from pathlib import Path
 
 from daemon import files, ids
 from daemon.errors import ConfigError, add_path
+from daemon.invocation import command
 from daemon.layout import COUNTS, TABLE
 from daemon.outbox import rotated, rows
 from daemon.outbox.rotated import Format, list_rotated
@@ -128,8 +129,8 @@ class Table:
         if self._last_id and not self._has_row(self._last_id):
             log.error(
                 "%s was saved by another program without its newest rows, up to %s: restore them, "
-                "or have their files read again, which `digitd audit` names; edit a copy instead",
-                *(self.path, self._last_id.decode("ascii", "replace")),
+                "or have their files read again, which %s names; edit a copy instead",
+                *(self.path, self._last_id.decode("ascii", "replace"), command("audit")),
             )
 
     def _has_row(self, job_id: bytes) -> bool:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import stat
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from daemon.assets import KNOWN_DIGIT
 from daemon.errors import ModelError
 from daemon.files import open_untrusted
+from daemon.invocation import command
 from daemon.reading.eye import Count, Detection, Segment
 from daemon.reading.glyph import Floats
 from daemon.reading.image import PREPROCESSING_VERSION
@@ -127,7 +129,6 @@ class Settings:
 
 
 _NOT_FITTED = LineCalibration(2.0, 0.4, 0.0, 0.0, 0.5, unsure_below=0.9)
-_REMEDY = "Name a .keras file that `digitd train` made, or another of `digitd model list`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class Model:
         """
         if self.read_line is None:
             raise ModelError(
-                f"{self.path}: cannot read numbers, it has no {LINE_MEMBER} inside. {_REMEDY}; or "
+                f"{self.path}: cannot read numbers, it has no {LINE_MEMBER} inside. {_remedy()} Or "
                 "set `reads: digit`."
             )
         return self.read_line
@@ -196,13 +197,13 @@ def load(path: Path) -> Model:
     settings, members, file_hash = read_file(path)
     for name in (EYE_MEMBER, NETWORK_MEMBER):
         if name not in members:
-            raise ModelError(f"{path}: has no {name} inside. {_REMEDY}.")
+            raise ModelError(f"{path}: has no {name} inside. {_remedy()}")
     try:
         segment, forward = load_eye(members[EYE_MEMBER]), load_classifier(members[NETWORK_MEMBER])
         line = members.get(LINE_MEMBER)
         read_line = None if line is None else load_line(line)
     except ValueError as error:
-        raise ModelError(f"{path}: LiteRT cannot load it: {error}. {_REMEDY}.") from error
+        raise ModelError(f"{path}: LiteRT cannot load it: {error}. {_remedy()}") from error
     return Model(path, segment, forward, read_line, settings, file_hash)
 
 
@@ -272,12 +273,12 @@ def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
     try:
         data = _read_regular(path)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}. {_REMEDY}.") from error
+        raise ModelError(f"{path}: cannot be read: {error.strerror}. {_remedy()}") from error
     try:
         members = unzip(data)
     except BROKEN_ZIP as error:
         raise ModelError(
-            f"{path}: is not a .keras file, or is broken: {error}. {_REMEDY}."
+            f"{path}: is not a .keras file, or is broken: {error}. {_remedy()}"
         ) from error
     return _settings(path, members), members, hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]
 
@@ -292,16 +293,22 @@ def _read_regular(path: Path) -> bytes:
         return file.read()
 
 
+def _remedy() -> str:
+    listed = command("model list")
+    return f"Name a .keras file that `digitd train` made, or another of {listed}."
+
+
 def _settings(path: Path, members: dict[str, bytes]) -> Settings:
     if SETTINGS_MEMBER not in members and _KERAS_MEMBER in members:
+        quoted = shlex.quote(str(path))
         raise ModelError(
-            f"{path}: is a model of Keras, not of digitd: `digitd model adopt {path}` makes one of "
-            "it that `model:` accepts."
+            f"{path}: is a model of Keras, not of digitd: {command(f'model adopt {quoted}')} makes "
+            "one of it that `model:` accepts."
         )
     if SETTINGS_MEMBER not in members:
         raise ModelError(
             f"{path}: has no {SETTINGS_MEMBER} inside, so `digitd train` did not make it. "
-            f"{_REMEDY}."
+            f"{_remedy()}"
         )
     try:
         stored = json.loads(members[SETTINGS_MEMBER])
@@ -309,11 +316,13 @@ def _settings(path: Path, members: dict[str, bytes]) -> Settings:
             stored["line"] = LineCalibration(**line)
         settings = Settings(**stored)
     except (AttributeError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: its {SETTINGS_MEMBER} is broken: {error}. {_REMEDY}.") from error
+        raise ModelError(
+            f"{path}: its {SETTINGS_MEMBER} is broken: {error}. {_remedy()}"
+        ) from error
     if settings.preprocessing != PREPROCESSING_VERSION:
         raise ModelError(
             f"{path}: was made for version {settings.preprocessing} of the reader and this is "
             f"version {PREPROCESSING_VERSION}: it would misread. Train it again with this digitd; "
-            "if it was promoted, `digitd model rollback` goes back to the model before."
+            f"if it was promoted, {command('model rollback')} goes back to the model before."
         )
     return settings

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 
 from daemon.config import Config
 from daemon.errors import DigitdError, describe
+from daemon.invocation import command
 from daemon.loop.status import State, count_files_left, read_health
 from daemon.text import escape
 
 _REFRESH_SECONDS = 1.0
 _MOST_WORK = 0.1  # share of the time; counting many files in the inbox takes long
 _WORDS = {State.RUNNING: "reading"}  # for a person; the others are their own words
-# Two lines on a phone would push the keys off its screen.
-_STOPPED = "digitd has stopped: start it with `digitd run`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def _describe_daemon(config: Config) -> Activity:
         return Activity("unknown", f"It is not known whether digitd is reading: {why}.")
     notice = ""
     if health.state is State.STOPPED:
-        notice = _STOPPED
+        notice = f"digitd has stopped: start it with {command('run')}."
     elif health.state is State.PAUSED:
         why = escape(health.why) or "the log says why"
         notice = f"digitd has paused: {why}. It resumes by itself."

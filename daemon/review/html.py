@@ -5,6 +5,7 @@ from typing import Any
 
 import jinja2
 
+from daemon.invocation import command_line
 from daemon.records import format_percent
 from daemon.text import format_utc
 
@@ -23,6 +24,7 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters["percent"] = _percent
 _TEMPLATES.filters["utc"] = format_utc
+_TEMPLATES.filters["command"] = command_line
 
 
 def render(name: str, **values: Any) -> str:  # noqa: ANN401 - a template's values

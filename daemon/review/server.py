@@ -32,6 +32,7 @@ from daemon.errors import (
     describe,
 )
 from daemon.inbox import put
+from daemon.invocation import command
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
 from daemon.locks import Lock
 from daemon.outbox.table import check_header
@@ -162,7 +163,7 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
     """
     if not config.outbox.is_dir():
         raise ConfigError(
-            f"outbox: {config.outbox} does not exist: start `digitd run` once, or name another "
+            f"outbox: {config.outbox} does not exist: start {command('run')} once, or name another "
             "folder in the config"
         )
     check_header(config.outbox)

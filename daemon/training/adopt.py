@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG, SHIPPED_MODEL
 from daemon.errors import DataError, ModelError, UnreadableError
+from daemon.invocation import command
 from daemon.models import packs, regression
 from daemon.models.folder import ModelsFolder
 from daemon.models.report import Report
@@ -191,10 +192,10 @@ def adopt(
         return Adopted(folder.add(file, report), report)
 
 
-def explain_use(adopted: Adopted, folder: ModelsFolder, options: str = "") -> str:
-    """Return how to use an adopted model, as lines of text; ``options`` are of ``promote``."""
+def explain_use(adopted: Adopted, folder: ModelsFolder) -> str:
+    """Return how to use an adopted model, as lines of text."""
     path = folder.path_of(adopted.id)
-    promote = f"`digitd model promote {adopted.id}{options}`"
+    promote = command(f"model promote {adopted.id}")
     ask = "" if adopted.report.reasons else f"{promote} puts it in use\n"
     return (
         f"wrote {path}\n{ask}"
@@ -202,7 +203,9 @@ def explain_use(adopted: Adopted, folder: ModelsFolder, options: str = "") -> st
     )
 
 
-def find_scaling(head: Head, digits: Examples) -> Scaling:
+def find_scaling(
+    head: Head, digits: Examples, on_progress: Callable[[int], None] = lambda _: None
+) -> Scaling:
     """Return how a classifier wants its pixels, and where the digits.
 
     It is the scaling with which the labels are most likely, or the most usual one of those that

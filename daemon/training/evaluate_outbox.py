@@ -72,7 +72,7 @@ def list_answers(outbox: Path, reads: Reads) -> AnsweredCases:
             )
         raise DataError(
             f"{outbox}: has no answers to measure on with --reads {reads}: answer some files with "
-            "digitd review, or give another --reads"
+            "`digitd review`, or give another --reads"
         )
     return AnsweredCases(sample, others, gone)
 

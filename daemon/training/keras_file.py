@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from daemon.errors import ModelError
+from daemon.invocation import command
 from daemon.reading import model
 from daemon.reading.glyph import GLYPH
 from daemon.records import DIGITS
@@ -116,7 +117,7 @@ def _read_members(path: Path) -> dict[str, bytes]:
     if model.SETTINGS_MEMBER in members:
         raise ModelError(
             f"{path}: is one of digitd's own models, which needs no adoption: name the file with "
-            "`model:` in the config, or promote one of those of `digitd model list`"
+            f"`model:` in the config, or promote one of those of {command('model list')}"
         )
     missing = {_CONFIG, _WEIGHTS, _METADATA}.difference(members)
     if missing:

@@ -78,7 +78,9 @@ def test_refused_reload_says_why_and_changes_nothing(box: Box) -> None:
 def test_reload_without_its_digitd_says_so(box: Box, tmp_path: Path) -> None:
     said = reload(box)
     assert said.returncode == 3
-    assert "no digitd has this inbox or this outbox: start it with `digitd run`" in said.stderr
+    assert (
+        "no digitd has this inbox or this outbox: start it with `digitd run --config" in said.stderr
+    )
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
         shutil.copy(box.config, tmp_path / "other.yaml")

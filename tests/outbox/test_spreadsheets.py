@@ -170,7 +170,8 @@ def test_rows_that_a_spreadsheet_spoilt_are_named(read: Box) -> None:
     results = digitd("results", "--config", read.config)
     assert len(results.stdout.splitlines()) == 2
     assert results.stderr.startswith("digitd: ")
-    assert "left out 1 line that is not a row: `digitd audit` says which" in results.stderr
+    command = f"`digitd audit --config {read.config}`"
+    assert f"left out 1 line that is not a row: {command} says which" in results.stderr
     audit = digitd("audit", "--config", read.config)
     assert audit.returncode == 1
     assert "predictions.csv, line 2: is not UTF-8, a spreadsheet may have saved it" in audit.stdout

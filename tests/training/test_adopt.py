@@ -278,7 +278,8 @@ def test_config_that_names_a_keras_file_is_told_of_adopt(results: dict[str, Resu
     box.configure(model=file)
     checked = digitd("check", "--config", box.config)
     assert checked.returncode == 78
-    assert f"`digitd model adopt {file}`" in checked.stdout + checked.stderr
+    command = f"`digitd model adopt {file} --config {box.config}`"
+    assert command in checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("last", ["softmax", "sigmoid", "log_softmax", None])

@@ -146,7 +146,9 @@ def test_candidate_has_a_report_and_is_promoted(learnt: Learnt) -> None:
         "numbers",
         "not a digit",
     }
-    assert f"digitd model promote {entry.id}" in learnt.finished.stdout
+    command = f"digitd model promote {entry.id} --config {learnt.box.config}"
+    assert command in learnt.finished.stdout
+    assert f"after: with {entry.id}; better: " in learnt.finished.stdout
     written = model.load(entry.path)
     assert written.settings.training["learnt"]["reads"] == "digit"
     promoted = digitd("model", "promote", entry.id, "--config", learnt.box.config)

@@ -15,7 +15,7 @@ const IN_THE_INBOX = {
   starting: "in the inbox: digitd is starting",
   paused: "in the inbox: digitd has paused, and reads it later",
   hung: "in the inbox: digitd hangs, so it is read when somebody restarts it",
-  stopped: "in the inbox: digitd is not running, so it is read when somebody starts `digitd run`",
+  stopped: "in the inbox: digitd is not running, so it is read when somebody starts it",
   unknown: "in the inbox",
 };
 const panel = document.getElementById("dropped");
