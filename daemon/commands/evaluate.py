@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     "--against",
     metavar="MODEL",
     callback=lambda context, _option, wanted: wanted and parse_model(context, wanted),
-    help="Compare with another model on the same images; --pictures draws what became right or "
-    "wrong.",
+    help="Compare with another model on the same images; --pictures draws those that only one of "
+    "the two has right.",
 )
 @click.option(
     "--skip-traits",
@@ -233,9 +233,14 @@ def _measure(
         )
         measured.figures["against"] = other.figures
         measured.figures["comparisons"] = changes.changes_to_json(compared)
-        text = f"with {models.against.path}:\n{other.text}\n{changes.format_changes(compared)}"
+        measured = replace(measured, text=f"{_name(models.main)}:\n{measured.text}")
+        text = f"{_name(models.against)}:\n{other.text}\n{changes.format_changes(compared)}"
         measured = _append(measured, text, compared)
     return measured
+
+
+def _name(model: "Model") -> str:
+    return f"the model {model.hash}, {model.path}"
 
 
 def _append(measured: _Measured, text: str, compared: "Changes | None" = None) -> _Measured:

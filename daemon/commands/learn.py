@@ -62,7 +62,7 @@ def learn(extra: Path | None, config_file: Path) -> None:
             on_continued=lambda name: echo(f"{name}: continued, it was finished before"),
         )
         model_id, report = learn.learn(task, folder, callbacks)
-    echo(f"{folder.path_of(model_id)}\n{report.describe()}")
+    echo(f"{folder.path_of(model_id)}\n{report.describe(model_id)}")
     for name in report.pictures:
         echo(f"picture: {folder.path / f'{model_id}-{name}'}")
     if settings.model is not None:

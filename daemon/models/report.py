@@ -11,10 +11,6 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from daemon.text import count, escape, format_utc
 
 _SIGNIFICANCE = 0.05
-_LEGEND = (
-    "before: with the other model; better: cases wrong before and right after; worse: the other "
-    "way round"
-)
 _LEAST_SHOWN = 0.001  # a smaller probability says no more to a person
 
 
@@ -108,12 +104,17 @@ class Report:
         """Return it as JSON, for ``parse``."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
 
-    def describe(self) -> str:
-        """Return it as lines for a terminal."""
+    def describe(self, model_id: str = "") -> str:
+        """Return it as lines for a terminal; ``model_id``: of the model that it is about."""
         parent = f", compared with {self.parent}" if self.parent else ""
         lines = [f"made {format_utc(self.made)} by {self.by}{parent}"]
         if self.comparisons:
-            lines += ["", *_table(self.comparisons), "", _LEGEND]
+            legend = (
+                f"before: with {self.parent or 'the other model'}; after: with "
+                f"{model_id or 'this model'}; better: cases wrong before and right after; worse: "
+                "right before and wrong after"
+            )
+            lines += ["", *_table(self.comparisons), "", legend]
         if self.facts:
             lines += ["", *(f"{label}: {text}" for label, text in self.facts)]
         lines += [f"note: {note}" for note in self.notes]

@@ -92,26 +92,29 @@ def format_changes(changes: Changes) -> str:
     """Return the comparisons as lines of text."""
     return "\n".join(
         f"{one.name}: of {one.cases}, {changes.before} has {one.right_before} right and "
-        f"{changes.after} has {one.right_after}; {one.better} became right, {one.worse} wrong "
+        f"{changes.after} has {one.right_after}; {one.worse} are right only with {changes.before}, "
+        f"{one.better} only with {changes.after} "
         f"(p = {probability_of_chance(one):.2g}, sign test)"
         for one in changes.comparisons
     )
 
 
 def changes_to_json(changes: Changes) -> list[dict[str, Any]]:
-    """Return the comparisons as JSON objects."""
-    return [asdict(one) | {"p": probability_of_chance(one)} for one in changes.comparisons]
+    """Return the comparisons as JSON objects, which name both models."""
+    models = {"before": changes.before, "after": changes.after}
+    return [models | asdict(one) | {"p": probability_of_chance(one)} for one in changes.comparisons]
 
 
 def draw_changes(changes: Changes, folder: Path) -> Path:
-    """Draw the images that became right or wrong, at most 24; return the file."""
+    """Draw the images that only one model has right, at most 24; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     shown = changes.changed[:WORST]
     lines = max(1, -(-len(shown) // _COLUMNS))
     height = 0.5 + 2.6 * lines
     figure = Figure(figsize=(13, height))
     figure.suptitle(
-        f"{_title(changes)}: {changes.before}, then {changes.after}", y=1 - 0.2 / height
+        f"{_title(changes)}; upper line: {changes.before}, lower line: {changes.after}",
+        y=1 - 0.2 / height,
     )
     grid = figure.subplots(lines, _COLUMNS, squeeze=False)
     figure.subplots_adjust(0.01, 0.05 / height, 0.99, 1 - 1.0 / height, wspace=0.08, hspace=0.45)
@@ -126,12 +129,12 @@ def draw_changes(changes: Changes, folder: Path) -> Path:
 
 
 def _title(changes: Changes) -> str:
-    """Return what the picture shows; a reading that is unsure now may be as right as before."""
+    """Return what the picture shows; an unsure reading may be as right as a sure one."""
     number = len(changes.changed)
     if not number:
-        return "No image became right or wrong"
-    shown = "" if number <= WORST else f", {WORST} are shown"
-    return f"{count(number, 'image')} became right or wrong{shown}"
+        return "No image is right with only one of two models"
+    shown = "" if number <= WORST else f", {WORST} of them are shown"
+    return f"{count(number, 'image')} right with only one of two models{shown}"
 
 
 def _draw_change(change: Change, axes: Axes) -> None:

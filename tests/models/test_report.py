@@ -52,7 +52,9 @@ def test_text_has_a_line_for_each_comparison_and_no_control_character() -> None:
     assert lines[2].split() == ["cases", "right", "before", "right", "after", "better", "worse"]
     assert lines[3].split() == ["digits", "100", "90", "(90.0%)", "95", "(95.0%)", "6", "1"]
     assert len(lines[3]) == len(lines[4])
-    assert lines[6].startswith("before: with the other model; better: cases wrong before")
+    assert lines[6].startswith("before: with abababababab; after: with this model; better: ")
+    named = report.describe("cd" * 6).splitlines()
+    assert named[6].startswith("before: with abababababab; after: with cdcdcdcdcdcd; better: ")
     assert "answers: 50 by \\x1b[31mAda" in lines
 
 

@@ -161,19 +161,23 @@ def test_models_are_compared_on_the_same_images(site: Site, tmp_path: Path) -> N
     assert said.returncode == 0, said.stderr
     hashes = model.load(SHIPPED_MODEL).hash, model.load(other).hash
     assert (
-        f"digits: of 4, {hashes[0]} has 4 right and {hashes[1]} has 4; 0 became right, 0 wrong "
-        "(p = 1, sign test)"
+        f"digits: of 4, {hashes[0]} has 4 right and {hashes[1]} has 4; 0 are right only with "
+        f"{hashes[0]}, 0 only with {hashes[1]} (p = 1, sign test)"
     ) in said.stdout
     assert (
-        f"not a digit: of 8, {hashes[0]} has 0 right and {hashes[1]} has 8; 8 became right, "
-        "0 wrong (p = 0.0078, sign test)"
+        f"not a digit: of 8, {hashes[0]} has 0 right and {hashes[1]} has 8; 0 are right only with "
+        f"{hashes[0]}, 8 only with {hashes[1]} (p = 0.0078, sign test)"
     ) in said.stdout
+    # Each model's figures stand below its name.
+    first, second = (said.stdout.index(f"the model {each}, ") for each in hashes)
+    assert first < said.stdout.index("accuracy") < second < said.stdout.rindex("accuracy")
     picture = cv2.imread(str(tmp_path / "seen" / "sample" / "changes.png"))
     assert picture is not None
     assert min(picture.shape[:2]) > 100
     shown = json.loads(digitd(*command, "--json").stdout)["sample"]
     assert shown["against"]["model"] == hashes[1]
     assert [(one["better"], one["worse"]) for one in shown["comparisons"]] == [(0, 0), (8, 0)]
+    assert {(one["before"], one["after"]) for one in shown["comparisons"]} == {hashes}
     models = ModelsFolder(site.folder / "models")
     other_id = models.add(other, Report(MADE, by="learn"))
     by_id: list[str | Path] = [
