@@ -1,7 +1,6 @@
 """The commands: parse arguments, call, print, exit. Here is what several of them share."""
 
 import json
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -165,17 +164,6 @@ class StageBars(ExitStack):
     def advance(self, steps: int) -> None:
         """Advance the bar."""
         self._bar.update(steps)
-
-
-def config_hint() -> str:
-    """Return the --config of this command with a space before it, for a command to copy.
-
-    Empty if it was not given.
-    """
-    context = click.get_current_context()
-    if context.get_parameter_source("config_file") is ParameterSource.DEFAULT:
-        return ""
-    return f" --config {shlex.quote(str(context.params['config_file']))}"
 
 
 def load_config(context: click.Context, config_file: Path) -> "Config":

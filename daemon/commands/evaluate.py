@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.commands import echo, make_bar, model_option, parse_model, reads_option
+from daemon.commands import FORMATS, begin_stage, echo, model_option, parse_model, reads_option
 from daemon.errors import EX_FOUND_WRONG, DataError
 from daemon.records import Reads
 from daemon.text import count, escape
@@ -288,7 +288,7 @@ def _watch(
     label: str, length: int, callbacks: "Sequence[Callable[[Prediction], object]]"
 ) -> "Iterator[Callable[[Prediction], object]]":
     """Show a progress bar on a terminal, and call functions with each prediction."""
-    with make_bar(label, length) as bar:
+    with begin_stage(label, length, "image") as bar:
 
         def on_prediction(prediction: "Prediction") -> None:
             bar.update(1)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.commands import OnceGroup, config_hint, config_option, echo, load_config, make_bar
+from daemon.commands import (
+    OnceGroup,
+    StageBars,
+    begin_stage,
+    config_option,
+    echo,
+    load_config,
+)
 from daemon.errors import DigitdError
 from daemon.text import format_utc
 
@@ -157,14 +164,13 @@ def adopt_file(
     by: str = "adopt",
     pictures: Sequence[Path] = (),
 ) -> None:
-    """Adopt a Keras classifier with a progress bar, and print its report; see ``adopt.adopt``."""
-    from daemon.models import regression
+    """Adopt a Keras classifier with progress bars, and print its report; see ``adopt.adopt``."""
     from daemon.training import adopt as adopting
 
-    with make_bar("comparing", 2 * regression.count_cases()) as bar:
-        adopted = adopting.adopt(file, examples, folder, by, pictures, bar.update)
-    echo(adopted.report.describe())
-    echo(adopting.explain_use(adopted, folder, config_hint()))
+    with StageBars() as bars:
+        adopted = adopting.adopt(file, examples, folder, by, pictures, bars.begin, bars.advance)
+    echo(adopted.report.describe(adopted.id))
+    echo(adopting.explain_use(adopted, folder))
 
 
 def _taken(settings: "Config") -> str:

@@ -106,13 +106,7 @@ def reread(
         number = job.count()
         if job.originals.numbers:
             echo(_warn_of_numbers(job.originals.numbers), err=True)
-        with click.progressbar(
-            length=number,
-            label="reading again",
-            show_pos=True,
-            file=sys.stderr,
-            hidden=not is_terminal,
-        ) as bar:
+        with begin_stage("reading again", number, "row", with_position=True) as bar:
             job.run(bar.update)
         if job.is_stopped:
             echo(

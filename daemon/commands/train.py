@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from daemon.commands import StageBars, config_option, echo, load_config, make_bar
+from daemon.commands import StageBars, begin_stage, config_option, echo, load_config
 from daemon.commands.learning import adopt_file
 from daemon.errors import EX_FOUND_WRONG, ModelError
 
@@ -147,7 +147,7 @@ def _compare(in_use: "Model", out: Path, config: "Config") -> None:
 
     trained = load(out)
     cache = config.models if config.models.is_dir() else None
-    with make_bar("comparing", 2 * regression.count_cases()) as bar:
+    with begin_stage("comparing", 2 * regression.count_cases()) as bar:
         comparisons = regression.compare(in_use, trained, bar.update, cache)
     echo(report.format_comparisons(comparisons, in_use, trained))
 

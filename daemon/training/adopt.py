@@ -117,7 +117,11 @@ def load_data(path: Path, on_progress: Callable[[int], None] = lambda _: None) -
 
 
 def list_cases(path: Path) -> list[Case]:
-    """Return the cases of a set or a folder that ``load_data`` shows to the eye."""
+    """Return the cases of a set or a folder that ``load_data`` shows to the eye.
+
+    Raises:
+        DataError: see ``evaluate.list_cases``, or there are too few digits.
+    """
     cases = [case for case in evaluate.list_cases(path) if case.is_counted(Reads.DIGIT)]
     return cases[:: max(1, -(-len(cases) // _MOST))]
 
@@ -141,6 +145,7 @@ def adopt(
     folder: ModelsFolder,
     by: str = "adopt",
     pictures: Sequence[Path] = (),
+    on_stage: Callable[[str, int], None] = lambda _, __: None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Adopted:
     """Make a model file of a Keras classifier, compare it with the shipped one, and keep it.
@@ -151,7 +156,8 @@ def adopt(
         folder: where the model is put.
         by: which command, for the report.
         pictures: for the report.
-        on_progress: see ``regression.compare``.
+        on_stage: called when a stage begins, with its name and its number of steps.
+        on_progress: called with the number of steps since the last call.
 
     Raises:
         ModelError: the file is not such a classifier, has code in it, or cannot be compiled.
@@ -160,7 +166,9 @@ def adopt(
     """
     network = keras_file.load_classifier(path)
     head = wrapping.split_head(network)
-    scaling = find_scaling(head, examples.digits)
+    on_stage("finding the scaling of the input", len(list(wrapping.list_scalings())))
+    scaling = find_scaling(head, examples.digits, on_progress)
+    on_stage("compiling", 1)
     least = _choose_least(head, scaling, examples) if head.classes == DIGITS else 0.0
     wrapped = wrapping.wrap(head, scaling, least)
     compiled = _compile(wrapped, path, examples)
@@ -173,7 +181,9 @@ def adopt(
     with tempfile.TemporaryDirectory() as work:
         file = Path(work) / "adopted.keras"
         networks.save_with_classifier(SHIPPED_MODEL, wrapped, compiled.network, settings, file)
+        on_progress(1)
         shipped, adopted = model.load(SHIPPED_MODEL), model.load(file)
+        on_stage("comparing", 2 * regression.count_cases())
         cache = folder.path if folder.path.is_dir() else None
         comparisons = regression.compare(shipped, adopted, on_progress, cache)
         share = settings.scores["held_accuracy"]
@@ -214,7 +224,10 @@ def find_scaling(
     """
     chosen = digits.select(slice(None, None, max(1, len(digits.labels) // _SEARCHED)))
     scalings = list(wrapping.list_scalings())
-    losses = [_measure_losses(head, scaling, chosen) for scaling in scalings]
+    losses = []
+    for each in scalings:
+        losses.append(_measure_losses(head, each, chosen))
+        on_progress(1)
     best = min(losses, key=np.mean)
     return next(
         scaling
