@@ -40,17 +40,16 @@ def learn(extra: Path | None, config_file: Path) -> None:
 
     settings = config.load(config_file)
     gathered = corrections.gather(settings.outbox, settings.reads, extra)
-    corrections.check_enough(gathered)
-    parent = find_model(settings)
-    frameworks.import_for_learning()
-    os.nice(_LOW_PRIORITY)
     folder = ModelsFolder(settings.models)
     task = learn.Task(
-        parent=parent,
+        parent=find_model(settings),
         corrections=gathered,
         reads=settings.reads,
         limits=Limits(settings.max_megapixels, settings.max_file_mb),
     )
+    learn.check(task, folder)  # before seconds of importing
+    frameworks.import_for_learning()
+    os.nice(_LOW_PRIORITY)
     echo(
         f"learning from {len(gathered.training)} answers; {len(gathered.held_out)} are held out, "
         f"to measure the candidate"

@@ -145,14 +145,17 @@ def adopt(context: click.Context, file: Path, data: Path | None, config_file: Pa
     """
     from daemon.models.folder import ModelsFolder
     from daemon.training import adopt as adopting
-    from daemon.training import frameworks
+    from daemon.training import frameworks, keras_file
 
     folder = ModelsFolder(load_config(context, config_file).models)
-    frameworks.import_keras()  # say what is missing before anything is read
+    # Seconds of importing come after what is refused without, and before minutes of reading.
+    keras_file.check(file)
+    number = 0 if data is None else len(adopting.list_cases(data))
+    frameworks.import_keras()
     if data is None:
         examples = adopting.load_pack()
     else:
-        with make_bar("finding digits", len(adopting.list_cases(data))) as bar:
+        with begin_stage("finding digits", number, "image") as bar:
             examples = adopting.load_data(data, bar.update)
     adopt_file(file, examples, folder)
 

@@ -105,9 +105,12 @@ def train(
     from daemon.models.folder import ModelsFolder
     from daemon.training import frameworks, report, train
 
-    # Say what is missing before what is going to be done, and before hours of work.
-    frameworks.import_tensorflow()
     config = load_config(context, config_file)
+    if simple:
+        _check_simple(context)
+    # Say what is missing before what is going to be done, and before hours of work.
+    train.check_data(settings["data"])
+    frameworks.import_tensorflow()
     if simple:
         _train_simple(context, ModelsFolder(config.models), out, folder)
         return
@@ -155,21 +158,26 @@ def _compare(in_use: "Model", out: Path, config: "Config") -> None:
 _OF_SIMPLE = frozenset({"data", "out", "folder", "config_file", "seed", "epochs", "simple"})
 
 
+def _check_simple(context: click.Context) -> None:
+    """Raise UsageError for an option that --simple does not have."""
+    for name in sorted(context.params):
+        if name not in _OF_SIMPLE and _is_given(context, name):
+            option = name.replace("_", "-")
+            text = f"--{option} is not for --simple, whose network learns digits only"
+            raise click.UsageError(text)
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
 def _train_simple(
     context: click.Context, models: "ModelsFolder", out: Path | None, folder: Path
 ) -> None:
     """Train the tutorials' network, and adopt it."""
     from daemon.training import adopt, simple
 
-    given = {
-        name
-        for name in context.params
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
-    if others := sorted(given - _OF_SIMPLE):
-        option = others[0].replace("_", "-")
-        raise click.UsageError(f"--{option} is not for --simple, whose network learns digits only")
-    epochs = context.params["epochs"] if "epochs" in given else simple.EPOCHS
+    epochs = context.params["epochs"] if _is_given(context, "epochs") else simple.EPOCHS
     file = out or folder / "handwritten.keras"
     click.echo(f"training two layers of 128 for {epochs} epochs, about a minute; then adopting it")
     trained = simple.train(

@@ -107,12 +107,7 @@ def load_data(path: Path, on_progress: Callable[[int], None] = lambda _: None) -
         np.array(counts, np.float32).reshape(-1, len(Count)),
         np.array(labels, np.int64),
     )
-    number = len(examples.digits.labels)
-    if number < _FEWEST:
-        raise DataError(
-            f"{path}: has {count(number, 'image')} with one digit, too few to fit a model to: name "
-            f"a set with at least {_FEWEST}, or omit --data"
-        )
+    _check_enough(path, len(examples.digits.labels))
     return examples
 
 
@@ -123,7 +118,16 @@ def list_cases(path: Path) -> list[Case]:
         DataError: see ``evaluate.list_cases``, or there are too few digits.
     """
     cases = [case for case in evaluate.list_cases(path) if case.is_counted(Reads.DIGIT)]
+    _check_enough(path, sum(case.text(Reads.DIGIT) is not None for case in cases))
     return cases[:: max(1, -(-len(cases) // _MOST))]
+
+
+def _check_enough(path: Path, digits: int) -> None:
+    if digits < _FEWEST:
+        raise DataError(
+            f"{path}: has {count(digits, 'image')} with one digit, too few to fit a model to: name "
+            f"a set with at least {_FEWEST}, or omit --data"
+        )
 
 
 @dataclass(frozen=True, slots=True)

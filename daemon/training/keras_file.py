@@ -69,9 +69,7 @@ def load_classifier(path: Path) -> Any:
         ModelError: it is not one, or its file contains code.
         MissingPackageError: Keras is not installed.
     """
-    members = _read_members(path)
-    config = _parse_config(path, members[_CONFIG])
-    _check_layers(path, config)
+    members, config = check(path)
     keras = import_keras()
     with tempfile.TemporaryDirectory() as folder:
         # What was checked is loaded, and nothing else of the file.
@@ -91,6 +89,18 @@ def load_classifier(path: Path) -> Any:
     _check_shapes(path, network)
     _check_runs(path, network)
     return network
+
+
+def check(path: Path) -> tuple[dict[str, bytes], Any]:
+    """Check a Keras file without Keras; return its members, and its configuration to load.
+
+    Raises:
+        ModelError: it is no such file, or contains code.
+    """
+    members = _read_members(path)
+    config = _parse_config(path, members[_CONFIG])
+    _check_layers(path, config)
+    return members, config
 
 
 def _read_members(path: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from daemon import __version__
 from daemon.errors import BusyError, DataError, ModelError
 from daemon.files import open_replacement
 from daemon.layout import LEARNING, MODEL_SUFFIX
-from daemon.locks import Lock
+from daemon.locks import Lock, is_held
 from daemon.models import packs, regression
 from daemon.models.folder import ModelsFolder
 from daemon.models.packs import ReplayPack
@@ -33,12 +33,13 @@ from daemon.training import (
     tuning,
 )
 from daemon.training.calibration import recalibrate
-from daemon.training.corrections import FEWEST, Corrections, weigh
+from daemon.training.corrections import FEWEST, Corrections, check_enough, weigh
 from daemon.training.learn_report import Findings
 from daemon.training.lessons import Lesson, Limits
 
 _EXAMPLES = 300  # inputs on which the ranges for 8 bits are measured
 _SAMPLES = 100  # answers to the random sample from which on the calibration is fitted again
+_LOCK = "lock"  # in the folder of unfinished work
 _REMEDY = "`digitd train` makes models that can learn"
 
 
@@ -88,9 +89,23 @@ def learn(task: Task, folder: ModelsFolder, callbacks: LearnCallbacks) -> tuple[
         OSError: something cannot be read or written.
     """
     parent = model.load(task.parent)
-    frameworks.import_tensorflow()
     with _work_folder(folder.path) as work:
         return _Learning(task, parent, folder, work, callbacks).run()
+
+
+def check(task: Task, folder: ModelsFolder) -> None:
+    """Check what ``learn`` needs, as far as that can be seen without TensorFlow.
+
+    Raises:
+        DataError: there are too few answers.
+        ModelError: the parent cannot learn, or cannot be read.
+        BusyError: another ``digitd learn`` uses the folder.
+    """
+    check_enough(task.corrections)
+    model.load(task.parent)
+    _read_networks(task.parent)
+    if is_held(folder.path / LEARNING / _LOCK):
+        raise _busy(folder.path)
 
 
 @contextmanager
@@ -98,18 +113,20 @@ def _work_folder(models: Path) -> Iterator[Path]:
     """Yield the locked folder of unfinished work, and remove it if all goes well."""
     work = models / LEARNING
     work.mkdir(parents=True, exist_ok=True)
-    lock = Lock(work / "lock")
+    lock = Lock(work / _LOCK)
     try:
         lock.take()
     except BusyError:
-        raise BusyError(
-            f"{models}: another `digitd learn` is at work here: wait for it, or stop it"
-        ) from None
+        raise _busy(models) from None
     try:
         yield work
         shutil.rmtree(work)
     finally:
         lock.release()
+
+
+def _busy(models: Path) -> BusyError:
+    return BusyError(f"{models}: another `digitd learn` is at work here: wait for it, or stop it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,16 +330,26 @@ def _draw(inputs: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
     return [inputs[index] for index in chosen]
 
 
+def _read_networks(path: Path) -> dict[str, bytes]:
+    """Return the members of a model file that has the networks to learn with.
+
+    Raises:
+        ModelError: it has not.
+    """
+    _, members, _ = model.read_file(path)
+    if networks.LINE_KERAS not in members:
+        raise ModelError(f"{path}: cannot learn, it has no {networks.LINE_KERAS} inside: {_REMEDY}")
+    return members
+
+
 def _load_networks(path: Path, work: Path) -> tuple[Any, Any]:
     """Return the Keras classifier and line reader of a model file.
 
     Raises:
         ModelError: it has none.
     """
+    members = _read_networks(path)
     keras = frameworks.import_keras()
-    _, members, _ = model.read_file(path)
-    if networks.LINE_KERAS not in members:
-        raise ModelError(f"{path}: cannot learn, it has no {networks.LINE_KERAS} inside: {_REMEDY}")
     inner = work / networks.LINE_KERAS
     inner.write_bytes(members[networks.LINE_KERAS])
     try:

@@ -171,6 +171,16 @@ def train(
     return Trained(calibrated, (*eye_history, *history, *line_history), sets.test)
 
 
+def check_data(paths: Sequence[Path]) -> None:
+    """Check the sets to train on; without paths they are not downloaded yet, and not checked.
+
+    Raises:
+        DataError: they are malformed or too few.
+    """
+    if paths:
+        check_enough(*data.hold_out(data.load(paths).training, HELD_OUT))
+
+
 def check_enough(training: Sequence[data.Drawings], held: Sequence[data.Drawings]) -> None:
     """Check that there are some images of each digit, and some that are held out.
 
