@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from daemon.training.evaluate import Case, Prediction
 
 
+def _parse_table(
+    _context: click.Context, _option: click.Parameter, file: Path | None
+) -> Path | None:
+    """Return the file of --table, which is CSV; refuse a name that says otherwise."""
+    if file is not None and file.suffix.lower().removeprefix(".") in set(FORMATS) - {"csv"}:
+        raise click.BadParameter(f"{escape(str(file))}: a table is CSV: end its name with .csv")
+    return file
+
+
 @click.command()
 @click.argument("path", metavar="DATA", type=click.Path(exists=True, path_type=Path))
 @reads_option
@@ -56,6 +65,7 @@ if TYPE_CHECKING:
     "--table",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_parse_table,
     help="Write a CSV file with one row per image; of an outbox, `traits` has the answer's source.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")

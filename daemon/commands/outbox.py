@@ -21,7 +21,6 @@ from daemon.files import is_there
 from daemon.systemd.journal import set_up_logging
 from daemon.text import count, escape
 
-FORMATS = ("csv", "jsonl", "parquet", "xlsx")  # of `results`, and the endings of their files
 _POLL_MS = 250  # how often `results --follow` looks for rows and answers
 TEXT_FORMATS = frozenset({"csv", "jsonl"})
 
@@ -112,7 +111,7 @@ def results(
         return
     if after:
         raise click.UsageError("--after needs --follow")
-    chosen = format_ or (_find_format(out) if out is not None else "csv")
+    chosen = _choose_format(out, format_)
     is_terminal = out is None and sys.stdout.isatty()
     if is_terminal and chosen not in TEXT_FORMATS:
         raise click.UsageError(f"--format {chosen} is not text: name a file with --out")
@@ -173,16 +172,29 @@ def _follow(outbox: Path, after: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
-def _find_format(out: Path) -> str:
-    """Return the format that the ending of a file's name says."""
+def _choose_format(out: Path | None, given: str | None) -> str:
+    """Return the format that --format names, or else the ending of --out; csv without both.
+
+    Raises:
+        UsageError: they contradict each other, or the ending names no format.
+    """
+    if out is None:
+        return given or "csv"
     ending = out.suffix.lower().removeprefix(".")
-    if ending not in FORMATS:
+    if given in {None, ending} and ending in FORMATS:
+        return ending
+    name = f"--out {escape(str(out))}"
+    if given is None:
         endings = ", ".join(f".{each}" for each in FORMATS)
         raise click.UsageError(
-            f"--out {escape(str(out))}: its ending names no format: use one of {endings}, or give "
-            "--format"
+            f"{name}: its ending names no format: use one of {endings}, or give --format"
         )
-    return ending
+    if ending in FORMATS:
+        raise click.UsageError(
+            f"{name}: its ending is that of another format than --format {given}: end it with "
+            f".{given}, or leave out --format"
+        )
+    return given
 
 
 @click.command()

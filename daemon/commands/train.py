@@ -12,6 +12,8 @@ from click.core import ParameterSource
 from daemon.commands import StageBars, begin_stage, config_option, echo, load_config
 from daemon.commands.learning import adopt_file
 from daemon.errors import EX_FOUND_WRONG, ModelError
+from daemon.layout import MODEL_SUFFIX
+from daemon.text import escape
 
 if TYPE_CHECKING:
     from daemon.config import Config
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
     from daemon.reading.model import Model
 
 _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over it
+
+
+def _parse_out(_context: click.Context, _option: click.Parameter, file: Path | None) -> Path | None:
+    """Return the file of --out; refuse one that Keras cannot write when the training has ended."""
+    if file is not None and file.suffix != MODEL_SUFFIX:
+        text = f"{escape(str(file))}: end the name of a model with {MODEL_SUFFIX}"
+        raise click.BadParameter(text)
+    return file
 
 
 @click.command()
@@ -33,6 +43,7 @@ _CLEARED = "\r\033[K"  # the progress bar's line, before another is written over
     "--out",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_parse_out,
     help="The model file to write; without it, model.keras in --work.",
 )
 @click.option(

@@ -210,6 +210,37 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("results", "--format", "csv", "--out", "r.parquet"),
+            "--out r.parquet: its ending is that of another format than --format csv: end it with",
+        ),
+        (("results", "--format", "parquet", "--out", "r.CSV"), "than --format parquet"),
+        (("results", "--out", "r.ods"), "its ending names no format"),
+        (("evaluate", ".", "--table", "r.xlsx"), "r.xlsx: a table is CSV: end its name with .csv"),
+        (("train", "--out", "r.h5"), "r.h5: end the name of a model with .keras"),
+    ],
+)
+def test_ending_that_contradicts_the_content_is_refused(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = digitd(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not list(tmp_path.glob("r.*"))
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize("name", ["r.csv", "r.txt", "r"])
+def test_other_endings_are_allowed_with_a_format(tmp_path: Path, name: str) -> None:
+    done = digitd("results", "--format", "csv", "--out", name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / name).read_text().splitlines()) == 5
+
+
 def test_file_is_replaced_only_when_the_results_are_complete(four: Ledger, tmp_path: Path) -> None:
     out = tmp_path / "results.csv"
     out.write_text("old")
