@@ -14,6 +14,7 @@ from daemon import files, ids
 from daemon.errors import add_path
 from daemon.layout import LABELS
 from daemon.outbox import rows
+from daemon.outbox.spreadsheets import SavedTable
 from daemon.records import LONGEST_NUMBER, Doubt, Reads, is_number
 from daemon.text import count
 
@@ -169,12 +170,35 @@ def read(outbox: Path) -> Iterator[Answer]:
         ConfigError: labels.csv is not digitd's.
         OSError: it cannot be read.
     """
-    return read_file(outbox / LABELS)
+    return (answer for _, answer in _read_lines(outbox / LABELS) if answer is not None)
 
 
 def read_file(path: Path) -> Iterator[Answer]:
-    """Yield the answers in a file like labels.csv, none if it is missing; see ``read``."""
-    return (answer for _, answer in _read_lines(path) if answer is not None)
+    """Yield the answers in a file like labels.csv, none if it is missing; see ``read``.
+
+    At the end, warnings name lines that are no answers, and numbers that a spreadsheet may have
+    changed.
+    """
+    left_out = []
+    saved = SavedTable(path, "answer the files again")
+    for number, answer in _read_lines(path):
+        if answer is None:
+            left_out.append(number)
+            continue
+        # Whoever imports answers may write the confidence in another way.
+        if len(answer.label) > 1 and answer.label.isdecimal() and answer.source != Source.IMPORT:
+            saved.add_number(number, answer.label, answer.confidence)
+        yield answer
+    if left_out:
+        log.warning(
+            "%s: left out %s, the first in line %d: an answer has the id of a row, a label such as "
+            "7, `none` or `several`, and a source such as `import`",
+            path,
+            count(len(left_out), "line"),
+            left_out[0],
+        )
+    for change in saved.describe():
+        log.warning("%s", change)
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, Answer | None]]:
@@ -274,29 +298,13 @@ class AnswersInForce:
 
 
 def load(outbox: Path) -> AnswersInForce:
-    """Return the answers that count; a warning names lines that are no answers.
+    """Return the answers that count, with the warnings of ``read_file``.
 
     Raises:
         ConfigError: labels.csv is not digitd's.
         OSError: it cannot be read.
     """
-    in_force = AnswersInForce()
-    left_out = []
-    path = outbox / LABELS
-    for number, answer in _read_lines(path):
-        if answer is None:
-            left_out.append(number)
-        else:
-            in_force.add(answer)
-    if left_out:
-        log.warning(
-            "%s: left out %s, the first in line %d: an answer has the id of a row, a label such as "
-            "7, `none` or `several`, and a source such as `import`",
-            path,
-            count(len(left_out), "line"),
-            left_out[0],
-        )
-    return in_force
+    return gather(read_file(outbox / LABELS))
 
 
 def gather(answers: Iterable[Answer]) -> AnswersInForce:

@@ -26,6 +26,7 @@ from daemon.outbox import labels, rows
 from daemon.outbox.labels import AnswersInForce
 from daemon.outbox.rereads import Rereads
 from daemon.outbox.rotated import is_rotated_name
+from daemon.outbox.spreadsheets import SavedTable
 from daemon.outbox.table import check_header, open_tables
 from daemon.records import Status
 
@@ -33,7 +34,9 @@ log = logging.getLogger(__name__)
 
 COLUMNS = (*rows.COLUMNS, "answer", "answered_by")
 PERSON, MODEL = "person", "model"
-_ID, _STATUS, _DIGIT, _SHA256 = map(rows.COLUMNS.index, ("id", "status", "digit", "sha256"))
+_ID, _STATUS, _DIGIT, _P0, _SHA256 = map(
+    rows.COLUMNS.index, ("id", "status", "digit", "p0", "sha256")
+)
 # The columns of numbers are next to each other.
 _FIRST_NUMBER = COLUMNS.index("confidence")
 _AFTER_NUMBERS = COLUMNS.index(rows.PROBABILITIES[-1]) + 1
@@ -76,18 +79,21 @@ class ParsedRow(NamedTuple):
         cells: its cells.
         table: the place of its table among those that were read.
         offset: where the line starts in the table's text.
+        number: of the line in the table, from 1.
     """
 
     line: str
     cells: list[str]
     table: int
     offset: int
+    number: int
 
 
 def final_rows(outbox: Path) -> Iterator[FinalRow]:
     """Yield every row with its final answer, oldest first, including rotated tables.
 
-    The rows are streamed: memory grows by 8 bytes for each row of a rotated table.
+    The rows are streamed: memory grows by 8 bytes for each row of a rotated table. At the end,
+    warnings name lines that are no rows, and numbers that a spreadsheet has changed.
 
     Raises:
         ConfigError: the outbox does not exist, or a table is not digitd's.
@@ -95,9 +101,19 @@ def final_rows(outbox: Path) -> Iterator[FinalRow]:
     """
     check_outbox(outbox)
     answers = labels.load(outbox)
-    with closing(Rereads(outbox)) as rereads:
-        for row in _rows(outbox):
-            yield decide(row.line, row.cells, answers, rereads)
+    remedy = f"read the files again with {command('reread')}"
+    with closing(Rereads(outbox)) as rereads, open_tables(outbox) as tables:
+        saved = [SavedTable(outbox / Path(one.name).name, remedy) for one in tables]
+        for line, cells, table, _, number in _rows(outbox, tables):
+            final = decide(line, cells, answers, rereads)
+            # An answer or a reread replaces what a spreadsheet has changed. Plain digits, as in
+            # nearly all rows, are skipped: 300,000 rows took 2.2 s instead of 1.7 (2-core x86).
+            is_plain = len(cells[_DIGIT]) == 1 and cells[_P0]
+            if not is_plain and final.cells is cells and final.answered_by != PERSON:
+                saved[table].add(number, line, cells)
+            yield final
+    for change in chain.from_iterable(one.describe() for one in saved):
+        log.warning("%s", change)
 
 
 def check_outbox(outbox: Path) -> None:
@@ -117,11 +133,13 @@ def check_outbox(outbox: Path) -> None:
 def decide(line: str, cells: list[str], answers: AnswersInForce, rereads: Rereads) -> FinalRow:
     """Return a row with its final answer: a person's, or else the newest reread's, or its own."""
     line, cells = reread(line, cells, rereads)
+    if not cells[_DIGIT] and rows.find_spoilt(line, cells):
+        line = rows.csv_line(cells).rstrip("\n")
     found = answers.find(cells[_ID], cells[_SHA256])
     if found is not None:
         same_as = "" if found.given_to == cells[_ID] else found.given_to
         return FinalRow(line, cells, found.label, PERSON, same_as)
-    if cells[_STATUS] == Status.OK:
+    if cells[_STATUS] == Status.OK and cells[_DIGIT]:
         return FinalRow(line, cells, cells[_DIGIT], MODEL)
     return FinalRow(line, cells, "", "")
 
@@ -134,10 +152,9 @@ def reread(line: str, cells: list[str], rereads: Rereads) -> tuple[str, list[str
     return found if found is not None and is_same else (line, cells)
 
 
-def _rows(outbox: Path) -> Iterator[ParsedRow]:
-    """Yield each row once."""
-    with open_tables(outbox) as tables:
-        left_out = yield from parse_tables(tables)
+def _rows(outbox: Path, tables: list[BufferedReader]) -> Iterator[ParsedRow]:
+    """Yield each row once; a warning says how many lines are no rows."""
+    left_out = yield from parse_tables(tables)
     if left_out:
         log.warning(
             "%s: left out %s: %s says which, and what to do",
@@ -158,19 +175,19 @@ def parse_tables(tables: list[BufferedReader]) -> Generator[ParsedRow, None, int
         is_last = place == len(tables) - 1
         numbers = array("Q")
         end = 0
-        for raw in complete_lines(table):
+        for number, raw in enumerate(complete_lines(table), 1):
             start, end = end, end + len(raw)
             parsed = parse_line(raw)
             if parsed is None:
-                left_out += start > 0  # the first line is the header
+                left_out += number > 1  # the first line is the header
                 continue
             # Rows can be in two tables if somebody left a copy of the table next to it.
             if len(tables) > 1:
-                if (number := ids.decode(parsed[1][_ID])) in earlier:
+                if (row_id := ids.decode(parsed[1][_ID])) in earlier:
                     continue
                 if not is_last:
-                    numbers.append(number)
-            yield ParsedRow(*parsed, place, start)
+                    numbers.append(row_id)
+            yield ParsedRow(*parsed, place, start, number)
         earlier.add(numbers)
     return left_out
 

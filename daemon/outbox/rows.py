@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +33,8 @@ COLUMNS = (
 BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 4096  # more than any header
 STATUSES = frozenset(Status)
-_ID, _STATUS, _PROCESSED_AT = map(COLUMNS.index, ("id", "status", "processed_at"))
+_ID, _STATUS, _DIGIT, _PROCESSED_AT = map(COLUMNS.index, ("id", "status", "digit", "processed_at"))
+_FEW = frozenset({"", *map(str, range(DIGITS))})  # what nearly all cells of `digit` have
 _SHA256_BYTES = 32
 _DECIMAL = re.compile(r"[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -164,7 +165,10 @@ def parse(line: str) -> dict[str, str] | None:
 
 
 def cells(line: str) -> list[str] | None:
-    """Return the cells of one line in the order of ``COLUMNS``; ``None`` if it is not a row."""
+    """Return the cells of one line in the order of ``COLUMNS``; ``None`` if it is not a row.
+
+    ``digit`` is empty if it is no number, such as the ``03. Apr`` that a spreadsheet makes of 3/4.
+    """
     found = split(line, len(COLUMNS))
     whole = (
         len(found) == len(COLUMNS)
@@ -172,7 +176,25 @@ def cells(line: str) -> list[str] | None:
         and found[_STATUS] in STATUSES
         and _TIME.fullmatch(found[_PROCESSED_AT])
     )
-    return found if whole else None
+    if not whole:
+        return None
+    # The set takes 0.05 us, and the regular expression 0.3.
+    if found[_DIGIT] not in _FEW and not is_number(found[_DIGIT]):
+        found[_DIGIT] = ""
+    return found
+
+
+def find_spoilt(line: str, found: Sequence[str]) -> str | None:
+    """Return what a row has in place of its digit or number; ``None`` if nothing is wrong.
+
+    Args:
+        line: the row.
+        found: its ``cells``.
+    """
+    if found[_DIGIT]:
+        return None
+    text = split(line, len(COLUMNS))[_DIGIT]
+    return text if text or found[_STATUS] == Status.OK else None
 
 
 def split(line: str, width: int) -> list[str]:

@@ -364,6 +364,7 @@ def _parse_given(found: tuple[int, str, str, str] | None) -> GivenAnswer | None:
 
 
 def _answer(row: dict[str, str], label: str, by: str, source: str) -> Answer:
+    confidence = rows.parse_number(row["confidence"])  # a spreadsheet may have rewritten it
     return Answer(
         id=row["id"],
         sha256=row["sha256"],
@@ -372,7 +373,7 @@ def _answer(row: dict[str, str], label: str, by: str, source: str) -> Answer:
         at=rows.timestamp(datetime.now(UTC)),
         model=row["model"],
         digit=row["digit"],
-        confidence=row["confidence"],
+        confidence="" if confidence is None else f"{confidence:.6f}",
         source=source,
     )
 

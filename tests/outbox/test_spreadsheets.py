@@ -20,6 +20,7 @@ from daemon.outbox.audit import find_discrepancies
 from daemon.outbox.outbox import Outbox
 from daemon.outbox.results import final_rows
 from support.daemon import STAND_IN, Daemon, digitd, run_once
+from support.factories import number
 from support.stand_in import png_like
 
 if TYPE_CHECKING:
@@ -191,6 +192,91 @@ def test_lines_that_are_no_answers_are_mentioned(read: Box) -> None:
     assert f"{table}: left out 4 lines, the first in line 4: an answer has" in results.stderr
     table.write_text(labels.HEADER + lines[0] + empty)
     assert not digitd("results", "--config", read.config).stderr
+
+
+def save_numbers(table: bytes) -> bytes:
+    """Return a table as a spreadsheet saves it that takes cells for numbers and dates."""
+    text = re.sub(r"(?<=,)[01]\.[0-9]{6}(?=,)", lambda cell: f"{float(cell[0]):g}", table.decode())
+    text = re.sub(r"(?<=,)0+(?=[1-9][0-9]*,)", "", text)
+    return text.replace(",3/4,", ",03. Apr,").replace(",-3,", ",#NAME?,").encode()
+
+
+@pytest.fixture
+def numbers(site: Site) -> Site:
+    """Return a box in which numbers were read, and saved by a spreadsheet."""
+    site.configure(reads="number")
+    for name, text in (("a", "10"), ("b", "3/4"), ("c", "0471"), ("d", "05"), ("e", "-3")):
+        site.add(f"{name}.png", number(text))
+    assert not digitd("results", "--config", site.config).stderr
+    site.table.write_bytes(save_numbers(site.table.read_bytes()))
+    site.add("f.png", number("077"))
+    return site
+
+
+def test_cells_that_are_no_numbers_any_more_are_named_and_give_no_answer(numbers: Site) -> None:
+    done = digitd("results", "--format", "jsonl", "--config", numbers.config)
+    assert done.returncode == 0
+    found = {one["file"][0]: one for one in map(json.loads, done.stdout.splitlines())}
+    given = {name: (one["digit"], one["answer"], one["status"]) for name, one in found.items()}
+    assert given["b"] == given["e"] == (None, None, "ok")
+    assert given["f"] == ("077", "077", "ok")
+    command = f"`digitd reread --config {numbers.config}`"
+    first, second = done.stderr.splitlines()
+    assert first == (
+        f"digitd: {numbers.table}: 2 rows without a digit, the first in line 3: '03. Apr' is no "
+        "number, a spreadsheet may have changed it; restore the cell, or read the files again "
+        f"with {command}"
+    )
+    assert second.startswith(
+        f"digitd: {numbers.table}: was saved by a spreadsheet, which wrote the confidence 0.99 in "
+        "line 5: it may have taken leading zeros from 3 numbers up to there; restore the table"
+    )
+    table = digitd("results", "--config", numbers.config).stdout
+    assert "Apr" not in table
+    assert "NAME" not in table
+    audit = digitd("audit", "--config", numbers.config)
+    assert audit.returncode == 1
+    lines = [line for line in audit.stdout.splitlines() if "is no number" in line]
+    assert [line.partition(": ")[0] for line in lines] == [
+        "predictions.csv, line 3",
+        "predictions.csv, line 6",
+    ]
+
+
+def test_answers_and_rereads_replace_cells_that_are_no_numbers(numbers: Site) -> None:
+    right = {"a": "10", "c": "0471", "d": "05", "e": "-3"}
+    numbers.reread("a" * 12, {f"{name}.png": number(text) for name, text in right.items()})
+    row = numbers.row("b.png")
+    given = (row["id"], row["sha256"], "3/4", "Ana", "now", "m", "", "0.990000", "queue")
+    labels.append(numbers.outbox, labels.Answer(*given))
+    done = digitd("results", "--format", "jsonl", "--config", numbers.config)
+    answers = {one["file"][0]: one["answer"] for one in map(json.loads, done.stdout.splitlines())}
+    assert answers == right | {"b": "3/4", "f": "077"}
+    assert not done.stderr
+
+
+def test_table_whose_zeros_are_still_there_is_not_suspected(site: Site) -> None:
+    for name, text in (("a", "0471"), ("b", "10")):
+        site.add(f"{name}.png", number(text))
+    saved = re.sub(rb"0\.990000", b"0.99", site.table.read_bytes())
+    site.table.write_bytes(saved)
+    assert not digitd("results", "--config", site.config).stderr
+
+
+def test_answers_that_may_have_lost_zeros_are_named(site: Site) -> None:
+    for name, text in (("a", "0471"), ("b", "0815")):
+        site.add(f"{name}.png", number(text))
+    for row in site.rows():
+        cells = (row["id"], row["sha256"], row["digit"], "Ana", "now", "m", row["digit"])
+        labels.append(site.outbox, labels.Answer(*cells, row["confidence"], "queue"))
+    table = site.outbox / LABELS
+    table.write_bytes(save_numbers(table.read_bytes()))
+    done = digitd("results", "--config", site.config)
+    assert (
+        f"{table}: was saved by a spreadsheet, which wrote the confidence 0.99 in line 3: it may "
+        "have taken leading zeros from 2 numbers up to there; restore the table, or answer the "
+        "files again"
+    ) in done.stderr
 
 
 def test_table_that_is_saved_wrongly_while_digitd_runs_pauses_it(box: Box) -> None:
