@@ -4,35 +4,25 @@ The tables of rereads are checked too.
 """
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from pathlib import Path, PurePath
 
-from daemon import files, ids, layout
+from daemon import ids, layout
 from daemon.config import Config
-from daemon.layout import FAILED, ORIGINALS, PICTURES, WORK_FOLDER
-from daemon.outbox import archive, rows
+from daemon.layout import FAILED, ORIGINALS, PICTURES, TABLE, WORK_FOLDER
+from daemon.outbox import archive
 from daemon.outbox.outbox import is_running
 from daemon.outbox.reread_audit import RereadAudit
 from daemon.outbox.retention import load_deletions
-from daemon.outbox.rotated import (
-    Format,
-    describe_unreadable,
-    find_damage,
-    find_format,
-    list_rotated,
-)
-from daemon.outbox.table import open_tables, rows_from_the_end
+from daemon.outbox.table import rows_from_the_end
+from daemon.outbox.table_audit import CheckedRow, TableAudit, read_tables
 from daemon.records import Status
-from daemon.text import printable
+from daemon.text import count, printable
 
-_UNREADABLE = "\ufffd"  # in place of bytes that are not UTF-8
-_CHECKED = ("id", "file", "status", "processed_at", "original", "picture", "sha256")
-_get_checked = itemgetter(*map(rows.COLUMNS.index, _CHECKED))
 _OWN = frozenset({layout.ATTEMPTS, layout.NEW_ATTEMPTS, layout.STATUS_PAGE, layout.WORK_LOCK})
 
 
@@ -74,8 +64,8 @@ def find_discrepancies(config: Config, progress: Callable[[int], None] = lambda 
         for folder in (ORIGINALS, FAILED, PICTURES)
     }
     rereads = RereadAudit(config.outbox)
-    discrepancies: list[str] = []
-    found = _read_rows(config.outbox, discrepancies, running=running)
+    tables = read_tables(config.outbox, running=running)
+    found, discrepancies = tables.rows, tables.discrepancies
     auditor = _Auditor(config, found)
     discrepancies.extend(auditor.find_repeated())
     for row in found:
@@ -85,12 +75,15 @@ def find_discrepancies(config: Config, progress: Callable[[int], None] = lambda 
             wrong = [] if row.id in claimed else list(auditor.check_files(row))
         discrepancies.extend(wrong)
         progress(1)
+    discrepancies.extend(auditor.find_missing_folders())
     work = _list_folder(work_folder)
     foreign = set(_find_foreign(published, work, found)).union(rereads.foreign)
-    discrepancies.extend(_find_files_without_row(published, found, foreign))
+    without_row = list(_find_files_without_row(published, found, foreign))
+    discrepancies.extend(_explain_loss(tables, len(without_row)) or without_row)
     own = [name for name in work if f"{WORK_FOLDER}/{name}" not in foreign]
     discrepancies.extend(_find_unfinished(own, found, running=running))
-    discrepancies.extend(rereads.find_discrepancies({row.id: row.sha256 for row in found}))
+    if not tables.unread:  # or each of their lines may be about a row that was not read
+        discrepancies.extend(rereads.find_discrepancies({row.id: row.sha256 for row in found}))
     return Audit(
         rows=len(found),
         files=len(published[ORIGINALS]) + len(published[FAILED]),
@@ -100,81 +93,19 @@ def find_discrepancies(config: Config, progress: Callable[[int], None] = lambda 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The checked cells of a row; a million of them take 0.6 GB."""
-
-    table: str
-    id: str
-    file: str
-    status: str
-    processed_at: str
-    original: str
-    picture: str
-    sha256: str
-
-    @property
-    def content(self) -> str:
-        """What identifies the row's file: its hash, or its name if it could not be read."""
-        return self.sha256 or self.file
-
-
-def _read_rows(outbox: Path, discrepancies: list[str], *, running: bool) -> list[_Row]:
-    """Return the rows of all tables, oldest first; add what is wrong with a table's lines."""
-    found: list[_Row] = []
-    seen: set[str] = set()
-    discrepancies.extend(
-        describe_unreadable(path)
-        for path in list_rotated(outbox)
-        if find_format(path) is Format.UNREADABLE
-    )
-    with open_tables(outbox) as tables:
-        for table in tables:
-            lines = _read_table(table, discrepancies, running=running)
-            new = [row for row in lines if row.id not in seen]
-            seen.update(row.id for row in new)
-            found.extend(new)
-    return found
-
-
-def _read_table(
-    table: io.BufferedReader, discrepancies: list[str], *, running: bool
-) -> Iterator[_Row]:
-    name = Path(table.name).name
-    for number, raw in enumerate(files.complete_lines(table), 1):
-        if number == 1:
-            if fault := rows.find_header_fault(raw, rows.HEADER):
-                discrepancies.append(
-                    f"{name}: the first line is not the header: {fault}; move the file away"
-                )
-        elif (cells := rows.cells(line := raw.decode("utf-8", "replace"))) is None:
-            discrepancies.append(
-                f"{name}, line {number}: not a complete row; fix or remove the line"
-            )
-        else:
-            if _UNREADABLE in line:
-                discrepancies.append(
-                    f"{name}, line {number}: is not UTF-8, a spreadsheet may have saved it; "
-                    "restore the line, or save the table as CSV UTF-8"
-                )
-            yield _Row(name, *_get_checked(cells))
-    if damage := find_damage(table):
-        discrepancies.append(damage)
-    elif table.read(1) and not running:  # a running digitd is writing the row
-        discrepancies.append(
-            f"{name}: the last line has no newline (a torn row); digitd removes it at the "
-            "next start and reads the file again"
-        )
-
-
 class _Auditor:
     """Checks the rows of one outbox against its files."""
 
-    def __init__(self, config: Config, found: list[_Row]) -> None:
+    def __init__(self, config: Config, found: list[CheckedRow]) -> None:
         self._inbox = config.inbox
         self._outbox = config.outbox
         self._rows = found
         self._deletions = load_deletions(config.outbox)
+        folders = (ORIGINALS, FAILED, PICTURES)
+        # The folders that are missing, and the files that should be there.
+        self._gone: dict[str, set[str]] = {
+            one: set() for one in folders if not (config.outbox / one).is_dir()
+        }
         self._newest: dict[str, str] = {}  # the highest id by content
         for row in found:
             self._newest[row.content] = max(row.id, self._newest.get(row.content, ""))
@@ -183,8 +114,8 @@ class _Auditor:
         """Yield a line for each id and each original that several rows have."""
         for column in ("id", "original"):
             get = attrgetter(column)
-            first: dict[str, _Row] = {}
-            repeated: dict[str, list[_Row]] = {}
+            first: dict[str, CheckedRow] = {}
+            repeated: dict[str, list[CheckedRow]] = {}
             for row in self._rows:
                 if (earlier := first.setdefault(get(row), row)) is not row:
                     repeated.setdefault(get(row), [earlier]).append(row)
@@ -197,13 +128,13 @@ class _Auditor:
                     "remove all but the first"
                 )
 
-    def check_files(self, row: _Row) -> Iterator[str]:
+    def check_files(self, row: CheckedRow) -> Iterator[str]:
         """Yield what is wrong with a row's files."""
         name = f"row {row.id} ({row.file})"
         try:
             digest = _hash(self._outbox / row.original)
         except FileNotFoundError:
-            if not self._may_have_left(row):
+            if not self._may_have_left(row) and not self._is_gone(row.original):
                 yield (
                     f"{name}: its original {row.original} is missing; put it back, or remove the "
                     "row"
@@ -218,21 +149,39 @@ class _Auditor:
                 )
         picture = self._outbox / row.picture
         is_expected = row.picture and not self._may_be_deleted(row)
-        if is_expected and not (picture.is_file() and picture.stat().st_size):
+        is_there = picture.is_file() and picture.stat().st_size
+        if is_expected and not is_there and not self._is_gone(row.picture):
             # A power failure just after a picture was written may leave it empty.
             yield (
                 f"{name}: its picture {row.picture} is missing or empty; "
                 "`digitd predict --picture` makes a new one"
             )
 
-    def _may_have_left(self, row: _Row) -> bool:
+    def _is_gone(self, path: str) -> bool:
+        """Return whether a file's whole folder is missing, and record the file."""
+        folder = path.partition("/")[0]
+        if folder not in self._gone:
+            return False
+        self._gone[folder].add(path)
+        return True
+
+    def find_missing_folders(self) -> Iterator[str]:
+        """Yield a line for each folder that is missing, after ``check_files`` of all rows."""
+        for folder, files in self._gone.items():
+            if files:
+                yield (
+                    f"{folder}/: is missing, with {count(len(files), 'file')} that rows name; put "
+                    "it back, or restore it from a backup"
+                )
+
+    def _may_have_left(self, row: CheckedRow) -> bool:
         """Return whether a row's original may have been removed by digitd itself."""
         return self._may_be_deleted(row) or self._was_retried(row)
 
-    def _may_be_deleted(self, row: _Row) -> bool:
+    def _may_be_deleted(self, row: CheckedRow) -> bool:
         return self._deletions.include(row.id, row.processed_at)
 
-    def _was_retried(self, row: _Row) -> bool:
+    def _was_retried(self, row: CheckedRow) -> bool:
         """Return whether `digitd retry` has put a row's file back into the inbox.
 
         Then its bytes are in the inbox or in the work folder, or have a later row.
@@ -249,7 +198,7 @@ class _Auditor:
             )
         )
 
-    def _is_waiting(self, row: _Row) -> bool:
+    def _is_waiting(self, row: CheckedRow) -> bool:
         """Return whether the inbox or the work folder has a file with a row's name and bytes."""
         name = PurePath(row.original).name
         names = {name, archive.dropped_name(name)}
@@ -263,7 +212,7 @@ class _Auditor:
 
 
 def _find_foreign(
-    published: dict[str, list[str]], work: list[str], found: list[_Row]
+    published: dict[str, list[str]], work: list[str], found: list[CheckedRow]
 ) -> Iterator[str]:
     """Yield the paths of files that other programs have left among digitd's."""
     rows_by_id = {row.id: row for row in found}
@@ -294,7 +243,7 @@ def _describe_foreign(path: str) -> str:
 
 
 def _find_files_without_row(
-    published: dict[str, list[str]], found: list[_Row], foreign: set[str]
+    published: dict[str, list[str]], found: list[CheckedRow], foreign: set[str]
 ) -> Iterator[str]:
     """Yield a line for each published file that no row names."""
     known = foreign.union(path for row in found for path in (row.original, row.picture))
@@ -307,7 +256,18 @@ def _find_files_without_row(
                 )
 
 
-def _find_unfinished(work: list[str], found: list[_Row], *, running: bool) -> Iterator[str]:
+def _explain_loss(tables: TableAudit, files: int) -> list[str]:
+    """Return one line in place of one for each file without a row, if all have the same cause."""
+    if tables.unread and files:
+        names = ", ".join(map(printable, tables.unread))
+        text = f"{count(files, 'file')} without a row: run this again when {names} can be read"
+        return [f"{text}; rereads are checked then, too"]
+    if files > 1 and not tables.rows:
+        return [f"{TABLE}: has no rows, and there are {files} files: restore it from a backup"]
+    return []
+
+
+def _find_unfinished(work: list[str], found: list[CheckedRow], *, running: bool) -> Iterator[str]:
     """Yield a line for each file in the work folder that should not be there."""
     with_row = {row.id for row in found}
     for name in sorted(work):

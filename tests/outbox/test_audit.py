@@ -20,6 +20,7 @@ from daemon.text import printable
 from support.factories import SURE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -255,3 +256,64 @@ def test_copies_of_claimed_files_are_notes_and_left_alone(
     audit = books.audit()
     assert "claimed but not read yet" in only(list(audit.discrepancies))
     assert len(audit.notes) == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda table: table.replace(b",", b";"),
+            "none of its 2 lines is a row: its columns are not separated by commas",
+        ),
+        (
+            lambda table: table.decode().encode("utf-16"),
+            "it is not UTF-8: a spreadsheet may have saved it as Unicode, which is UTF-16",
+        ),
+        (
+            lambda table: table.replace(b"\n", b"\r"),
+            "has no row: its lines end with CR alone: save it with LF or CRLF",
+        ),
+        (lambda table: table.replace(b"T", b" "), "none of its 2 lines is a row; save it as CSV"),
+    ],
+)
+def test_table_of_which_nothing_can_be_read_is_two_lines(
+    books: Books, spoil: Callable[[bytes], bytes], said: str
+) -> None:
+    books.table.write_bytes(spoil(books.table.read_bytes()))
+    table, others = books.discrepancies
+    assert table.startswith(f"{TABLE}: {said}")
+    assert table.endswith("save it as CSV in UTF-8 with commas, or restore it from a backup")
+    assert others.startswith(f"4 files without a row: run this again when {TABLE} can be read")
+
+
+def test_rows_of_other_tables_are_checked_beside_one_that_cannot_be_read(books: Books) -> None:
+    books.table.rename(books.config.outbox / f"{TABLE}.1")
+    books.open()
+    books.file("digit3.png")
+    books.close()
+    books.table.write_bytes(books.table.read_bytes().replace(b",", b"\t"))
+    (books.config.outbox / "originals/digit1.png").unlink()
+    table, row, others = books.discrepancies
+    assert table.startswith(f"{TABLE}: none of its 1 line is a row: its columns are not separated")
+    assert "originals/digit1.png is missing" in row
+    assert others.startswith("2 files without a row")
+
+
+def test_missing_table_is_one_line(books: Books) -> None:
+    books.table.unlink()
+    said = only(books.discrepancies)
+    assert said == f"{TABLE}: has no rows, and there are 4 files: restore it from a backup"
+
+
+@pytest.mark.parametrize("folder", ["originals", "annotated"])
+def test_missing_folder_is_one_line(books: Books, folder: str) -> None:
+    (books.config.outbox / folder).rename(books.config.outbox.parent / folder)
+    said = only(books.discrepancies)
+    assert said.startswith(f"{folder}/: is missing, with 2 files that rows name; put it back")
+
+
+def test_malformed_lines_after_each_other_are_one_line(books: Books) -> None:
+    with books.table.open("ab") as file:
+        file.write(b"a note\nof mine\n")
+    said = only(books.discrepancies)
+    assert said == f"{TABLE}, lines 4 to 5: not a complete row; fix or remove the lines"
