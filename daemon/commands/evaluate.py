@@ -143,7 +143,11 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
 # first. They are keys of the JSON object, and names of the folders of pictures.
 _ALL, _SAMPLE, _OTHERS = "all", "sample", "others"
 _SHOWN = 40  # characters of a label
-_TITLES = {_SAMPLE: "the random sample", _OTHERS: "the others"}
+_TITLES = {_SAMPLE: "answers to the random sample", _OTHERS: "other answers"}
+_NO_SAMPLE = (
+    "no answers to the random sample yet, and only they measure how good a model is: answer the "
+    "checks in the queue of `digitd review`"
+)
 
 
 def _list_groups(path: Path, reads: Reads, skip_traits: str) -> "tuple[dict[str, list[Case]], int]":
@@ -160,6 +164,8 @@ def _list_groups(path: Path, reads: Reads, skip_traits: str) -> "tuple[dict[str,
 
 def _to_text(measured: "dict[str, _Measured]", gone: int, left_out: str) -> str:
     lines = []
+    if measured.keys() == {_OTHERS}:
+        lines.append(_NO_SAMPLE)
     for name, each in measured.items():
         if name != _ALL:
             lines.append(f"{_TITLES[name]}:")

@@ -71,8 +71,8 @@ def test_outbox_is_measured_by_the_command(answered: Site, tmp_path: Path) -> No
     with table.open(encoding="utf-8", newline="") as lines:
         traits = [row["traits"] for row in csv.DictReader(lines)]
     assert traits == ["sample"] * 4 + ["queue"] * 4
-    sample, others = said.stdout.split("the others:")
-    assert sample.startswith("the random sample:\n")
+    sample, others = said.stdout.split("other answers:")
+    assert sample.startswith("answers to the random sample:\n")
     assert "4 of 4" in sample
     assert "4 of 4" in others
     assert "left out, because their originals are gone: 1 image" in others
@@ -130,6 +130,16 @@ def test_share_of_the_sample_is_not_that_of_the_others(site: Site) -> None:
     refused = digitd("evaluate", site.outbox, "--at-least", "0.9")
     assert refused.returncode == 1
     assert "has no answers of the random sample" in refused.stderr
+
+
+def test_outbox_without_answers_to_the_sample_says_what_is_missing(site: Site) -> None:
+    answer(site, add(site, 3), str(MNIST["y_test"][3]), "queue")
+    said = digitd("evaluate", site.outbox)
+    first, second, *_ = said.stdout.splitlines()
+    assert first.startswith("no answers to the random sample yet, and only they measure how good")
+    assert second == "other answers:"
+    assert "1 of 1" in said.stdout
+    assert said.stderr == "reading: 1 image\n"
 
 
 def test_answers_are_required(site: Site) -> None:
