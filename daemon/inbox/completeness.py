@@ -17,7 +17,7 @@ from enum import Enum, StrEnum, auto
 from pathlib import Path
 
 from daemon.files import open_untrusted
-from daemon.inbox.open_files import OpenFiles
+from daemon.inbox.watch import InotifyWatch
 from daemon.reading import formats
 from daemon.records import Stamp
 
@@ -53,6 +53,14 @@ class Wait(StrEnum):
     QUIET = "quiet"  # no change for some time
 
 
+class _Ending(Enum):
+    """What a file's content says about its end."""
+
+    WHOLE = auto()
+    CUT = auto()  # its end marker is missing
+    UNKNOWN = auto()  # more may follow
+
+
 @dataclass(slots=True)
 class _Pending:
     """An unfinished file: its stamp and what it waits for, with the time of three moments.
@@ -80,7 +88,7 @@ class Completeness:
     """The files of one folder that were not complete when first checked.
 
     Attributes:
-        open_files: what events say about the folder's files; ``None`` without events.
+        events: what knows the events of the folder's files; ``None`` without events.
         has_leases: whether a read lease says if a file is open for writing. It says nothing on a
             file system that is also written to by other machines.
     """
@@ -94,7 +102,7 @@ class Completeness:
             incomplete_seconds: the same if its end marker is missing, or if nothing says whether it
                 is closed.
         """
-        self.open_files: OpenFiles | None = None
+        self.events: InotifyWatch | None = None
         self.has_leases = False
         self._folder = folder
         self._settle_seconds = settle_seconds
@@ -164,36 +172,47 @@ class Completeness:
 
     def _look(self, name: str) -> State:
         path = self._folder / name
-        events = self.open_files
-        is_open = None if events is None else events.is_open(name)
+        is_open = self._is_open_by_events(name)
         try:
             if is_open:
                 # Don't open it, because the events would then say that it was closed.
                 info = os.lstat(path)
                 if stat.S_ISREG(info.st_mode) and not self._may_take_lease(info):
                     return self._wait(name, info, Wait.CLOSE)
-            descriptor = open_untrusted(path) if events is None else events.open(path)
+            open_ = open_untrusted if self.events is None else self.events.open
+            descriptor = open_(path)
         except OSError as error:
             return self._look_from_outside(name, error, is_open=is_open)
         try:
             try:
-                return self._look_inside(name, descriptor, is_open=is_open)
+                return self._look_inside(name, descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:  # EIO, ESTALE: a fault of the disk or the network
             return self._retry_later(name, error)
 
-    def _look_inside(self, name: str, descriptor: int, *, is_open: bool | None) -> State:
+    def _look_inside(self, name: str, descriptor: int) -> State:
         """Return the state of an open file."""
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode):
             return State.IRREGULAR
-        if self._may_take_lease(info):
-            is_open = self._is_written(descriptor, is_open=is_open)
+        ending = self._find_ending(descriptor, info.st_size)
+        # After the content was read: whoever wrote it is known to have the file open, or to have
+        # closed it. A file can be whole before the event of its writer's open was recorded.
+        is_open = self._is_written(descriptor) if self._may_take_lease(info) else None
+        if is_open is None:
+            is_open = self._is_open_by_events(name)
         if is_open:
             return self._wait(name, info, Wait.CLOSE)
-        quiet = self._seconds_to_quiet(descriptor, info.st_size, is_open=is_open)
-        return State.COMPLETE if quiet == 0 else self._wait(name, info, Wait.QUIET, quiet)
+        if ending is _Ending.WHOLE:
+            return State.COMPLETE
+        is_patient = ending is _Ending.CUT or is_open is None
+        quiet = self._incomplete_seconds if is_patient else self._settle_seconds
+        return self._wait(name, info, Wait.QUIET, quiet)
+
+    def _is_open_by_events(self, name: str) -> bool | None:
+        """Return whether events say that another process has a file open now."""
+        return None if self.events is None else self.events.is_open(name)
 
     def _look_from_outside(self, name: str, error: OSError, *, is_open: bool | None) -> State:
         """Return the state of a file that cannot be opened."""
@@ -217,10 +236,10 @@ class Completeness:
     def _may_take_lease(self, info: os.stat_result) -> bool:
         return self.has_leases and (self._leases_any_owner or info.st_uid == os.geteuid())
 
-    def _is_written(self, descriptor: int, *, is_open: bool | None) -> bool | None:
+    def _is_written(self, descriptor: int) -> bool | None:
         """Return whether a process has a file open for writing; see fcntl(2), F_SETLEASE.
 
-        ``is_open``, what the events say, is returned if no lease can be taken.
+        ``None`` if no lease can be taken.
         """
         try:
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -231,25 +250,23 @@ class Completeness:
                 self._leases_any_owner = False
             else:
                 self.has_leases = False
-            return is_open
+            return None
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return False
 
-    def _seconds_to_quiet(self, descriptor: int, size: int, *, is_open: bool | None) -> float:
-        """Return how long a file must be unchanged to be complete; 0 if its end is at its place."""
-        if not size:
-            return math.inf
+    @staticmethod
+    def _find_ending(descriptor: int, size: int) -> _Ending:
+        """Return what a file's content says about its end."""
 
         def read_at(length: int, offset: int) -> bytes:
             return os.pread(descriptor, length, offset)
 
         kind = formats.sniff(read_at(formats.HEAD_BYTES, 0))
-        if kind in formats.WITH_END_MARKER:
-            if not formats.has_end(kind, read_at, size):
-                return self._incomplete_seconds
-            if not formats.has_trailer(kind, read_at, size):
-                return 0
-        return self._incomplete_seconds if is_open is None else self._settle_seconds
+        if kind not in formats.WITH_END_MARKER:
+            return _Ending.UNKNOWN
+        if not formats.has_end(kind, read_at, size):
+            return _Ending.CUT
+        return _Ending.UNKNOWN if formats.has_trailer(kind, read_at, size) else _Ending.WHOLE
 
     def _retry_later(self, name: str, error: OSError) -> State:
         """Keep a file that cannot be opened; return COMPLETE if a worker should try it."""

@@ -35,7 +35,8 @@ _LOGGED_AT_MOST = 20
 class Inbox:
     """The complete files of one folder: first those already there, in numeric order, then new ones.
 
-    The watch's thread only appends to ``_arrived``; everything else runs in the daemon's loop.
+    Events are also recorded on the watch's thread, which only appends to ``_arrived``. Everything
+    else runs in the daemon's loop.
     """
 
     def __init__(self, config: Config, wake: Callable[[], None]) -> None:
@@ -177,16 +178,16 @@ class Inbox:
 
     def _choose_evidence(self) -> None:
         """Use events and leases to find open files, as far as the folder's file system has them."""
-        self._completeness.open_files = None if self._watch is None else self._watch.open_files
+        self._completeness.events = None if self._watch is None else self._watch.events
         self._completeness.has_leases = sends_events(self.folder)
 
     def _on_loss(self) -> None:
-        """List the folder again, because events were lost; called from the watch's thread."""
+        """List the folder again, because events were lost; called on any thread."""
         self._missed = True
         self._wake()
 
     def _on_arrival(self, name: str) -> None:
-        """Record an arrival; called from the watch's thread."""
+        """Record an arrival; called on any thread."""
         if len(self._arrived) < _BACKLOG:
             self._arrived.append(name)
         else:  # the loop is paused, perhaps for hours; the folder is listed after that

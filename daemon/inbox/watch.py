@@ -1,13 +1,19 @@
 """Notice files that arrive in a folder, and which of them are still open, by inotify."""
 
+import ctypes
 import errno
+import fcntl
 import logging
 import os
-from collections.abc import Callable
+import select
+import struct
+import termios
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Literal
 
-from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, WatchDescriptor
+from watchdog.observers.inotify_c import InotifyEvent, inotify_add_watch, inotify_init
 
 from daemon.errors import ConfigError
 from daemon.inbox.open_files import EVENTS, OpenFiles
@@ -18,16 +24,22 @@ Mode = Literal["inotify", "polling"]
 
 # File systems on which the kernel does not see changes by other clients.
 _SILENT = ("nfs", "cifs", "smb", "9p", "fuse", "virtiofs", "vboxsf", "afs", "ceph", "lustre")
+_LIMITS = {
+    errno.ENOSPC: "inotify watch limit reached",
+    errno.EMFILE: "inotify instance limit reached",
+}
+_HEAD = struct.Struct("iIII")  # of an event: watch, mask, cookie, length of the name
+_INT = struct.Struct("i")
+_BUFFER_BYTES = 65_536  # about 2,000 events
 
 
 class InotifyWatch:
-    """A thread that reads one folder's events; watchdog's ``InotifyFD`` calls the ``on_`` methods.
+    """Records one folder's events, on a thread and whenever ``is_open`` is called.
 
-    watchdog's own observer adds two threads, and delays each event that moves a file out of the
-    folder, as every claim does, and all events after it, by 0.5 s (watchdog 7.1).
+    The kernel queues all events in their order. It has queued those of a file before the loop can
+    see what caused them, but the thread may not have recorded them yet.
 
-    Attributes:
-        open_files: what the events say about the folder's files.
+    watchdog's ``InotifyFD`` is not used, because only its own thread can read the queue.
     """
 
     def __init__(
@@ -37,57 +49,104 @@ class InotifyWatch:
 
         Args:
             folder: what to watch.
-            on_arrival: called with the name of each file that may be complete, on another thread.
-            on_loss: called when events were lost, on another thread.
+            on_arrival: called with the name of each file that may be complete, on any thread.
+            on_loss: called when events were lost, on any thread.
 
         Raises:
             OSError: the folder is missing, or inotify's limits are reached (ENOSPC, EMFILE).
         """
-        self.open_files = OpenFiles()
+        self._open_files = OpenFiles()
         self._on_arrival = on_arrival
         self._on_loss = on_loss
         self._is_deleted = False
-        # Not watchdog's shared descriptor, because it is never replaced after its thread dies.
-        self._descriptor = InotifyFD()
-        self._descriptor.start()
+        self._is_reading = Lock()
+        self._descriptor = _checked(inotify_init())
+        os.set_inheritable(self._descriptor, False)  # noqa: FBT003 - takes no keyword
         try:
-            watched = self._descriptor.add_callback(
-                os.fsencode(folder), EVENTS, self, CallbackId(id(self))
-            )
-            if watched < 0:  # watchdog ignores EACCES
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            _checked(inotify_add_watch(self._descriptor, os.fsencode(folder), EVENTS))
+            self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         except OSError:
-            self.close()
+            os.close(self._descriptor)
             raise
+        self._thread = Thread(target=self._run, name="inotify", daemon=True)
+        self._thread.start()
 
-    def on_event(self, event: InotifyEvent) -> None:
-        """Record an event on a file; a folder arrives, too, so that it is logged if it matches."""
-        if not event.name:
-            return
-        if event.is_directory:
-            is_arrival = event.is_create or event.is_moved_to
-        else:
-            is_arrival = self.open_files.record(event)
-        if is_arrival:
-            self._on_arrival(os.fsdecode(event.name))
+    def is_open(self, name: str) -> bool | None:
+        """Return whether another process has a file open now; ``None`` if that is not known."""
+        self._record_queued()
+        return self._open_files.is_open(name)
 
-    def on_queue_overflow(self) -> None:
-        """Forget what the events said, because some were lost."""
-        self.open_files.clear()
-        self._on_loss()
-
-    def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002 - called by watchdog
-        """Note that the folder is gone; a new one may have its inode."""
-        self._is_deleted = True
+    def open(self, path: Path) -> int:
+        """Open a file like ``open_untrusted``; its event is not taken for another process's."""
+        return self._open_files.open(path)
 
     def alive(self) -> bool:
         """Return whether the thread is running and the folder was not deleted."""
-        return self._descriptor.is_alive() and not self._is_deleted
+        return self._thread.is_alive() and not self._is_deleted
 
     def close(self) -> None:
         """Stop watching."""
-        self._descriptor.stop()
-        self._descriptor.join()
+        os.eventfd_write(self._stop, 1)
+        self._thread.join()
+        os.close(self._stop)
+        os.close(self._descriptor)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        poll.register(self._stop, select.POLLIN)
+        while all(descriptor != self._stop for descriptor, _ in poll.poll()):
+            self._record_queued()
+
+    def _record_queued(self) -> None:
+        """Record all events that the kernel has queued until now."""
+        with self._is_reading:
+            # Not until the queue is empty: events may come faster than they are recorded.
+            queued = fcntl.ioctl(self._descriptor, termios.FIONREAD, bytes(_INT.size))
+            (left,) = _INT.unpack(queued)
+            while left > 0:
+                data = os.read(self._descriptor, _BUFFER_BYTES)
+                left -= len(data)
+                for event in _parse(data):
+                    self._record(event)
+
+    def _record(self, event: InotifyEvent) -> None:
+        """Record an event on a file; a folder arrives, too, so that it is logged if it matches."""
+        if event.is_queue_overflow:
+            log.warning("the queue of inotify is full: events were lost, listing the inbox again")
+            self._open_files.clear()
+            self._on_loss()
+        elif event.is_ignored:  # a new folder may have the inode of the deleted one
+            self._is_deleted = True
+        elif event.name:
+            if event.is_directory:
+                is_arrival = event.is_create or event.is_moved_to
+            else:
+                is_arrival = self._open_files.record(event)
+            if is_arrival:
+                self._on_arrival(os.fsdecode(event.name))
+
+
+def _checked(result: int) -> int:
+    """Return what a function of libc returned.
+
+    Raises:
+        OSError: it failed.
+    """
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, _LIMITS.get(number, os.strerror(number)))
+    return result
+
+
+def _parse(data: bytes) -> Iterator[InotifyEvent]:
+    """Yield the events in what was read from the queue; see inotify(7)."""
+    start = 0
+    while start < len(data):
+        watch, mask, cookie, length = _HEAD.unpack_from(data, start)
+        start += _HEAD.size
+        yield InotifyEvent(watch, mask, cookie, data[start : start + length].rstrip(b"\0"))
+        start += length
 
 
 class FolderWatch:
@@ -115,9 +174,9 @@ class FolderWatch:
         return "polling" if self._watch is None else "inotify"
 
     @property
-    def open_files(self) -> OpenFiles | None:
-        """What the events say about the folder's files; ``None`` without inotify."""
-        return None if self._watch is None else self._watch.open_files
+    def events(self) -> InotifyWatch | None:
+        """What knows the events of the folder's files; ``None`` without inotify."""
+        return self._watch
 
     def start(self) -> None:
         """Start watching, again if it was started before.

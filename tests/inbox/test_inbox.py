@@ -584,9 +584,8 @@ def test_dead_watch_thread_is_noticed_and_replaced(
         watch = inotify_of(loop)
         assert watch is not None
         assert watch.alive()
-        thread = watch._descriptor  # noqa: SLF001
-        thread.stop()
-        thread.join(DEADLINE_SECONDS)
+        os.eventfd_write(watch._stop, 1)  # noqa: SLF001
+        watch._thread.join(DEADLINE_SECONDS)  # noqa: SLF001
         assert not watch.alive()
         drop(folder, "digit1.png")
         loop.until(lambda: inotify_of(loop) is not watch)
@@ -652,7 +651,7 @@ def test_exhausted_inotify_falls_back_to_polling_or_fails_as_configured(
     with descriptors_left(0), pytest.raises(ConfigError, match="watch: inotify is not available"):
         asked.inbox.open()
     loop = Loop(folder)
-    with descriptors_left(2):  # enough for inotify itself, but not for its pipe
+    with descriptors_left(1):  # enough for inotify itself, but not for the eventfd
         loop.inbox.open()
     assert loop.inbox.mode == "polling"
     drop(folder, "digit1.png")

@@ -5,31 +5,53 @@ from __future__ import annotations
 import mmap
 import os
 import subprocess
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon.inbox.completeness import Completeness, State
 from daemon.inbox.watch import InotifyWatch
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+JPEG = b"\xff\xd8\xff\xda\x00\x02" + bytes(50) + b"\xff\xd9"
+
+
+class Watch(InotifyWatch):
+    """A watch that lets something happen just before a file is opened."""
+
+    before_open: Callable[[], None] | None = None
+
+    def open(self, path: Path) -> int:
+        if self.before_open is not None:
+            self.before_open()
+        return super().open(path)
 
 
 class Watched:
-    """A folder whose events are recorded."""
+    """A folder whose events are recorded, and of whose files no lease says who has them open."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.arrived: list[str] = []
         self.losses = 0
         self.marks = 0
-        self.watch = InotifyWatch(folder, self.arrived.append, self._count_loss)
+        self.watch = Watch(folder, self.arrived.append, self._count_loss)
+        self.completeness = Completeness(folder, settle_seconds=60, incomplete_seconds=60)
+        self.completeness.events = self.watch
         self.file = folder / "file"
 
     def _count_loss(self) -> None:
         self.losses += 1
+
+    def stop_thread(self) -> None:
+        """Leave all events in the kernel's queue until they are asked for."""
+        os.eventfd_write(self.watch._stop, 1)  # noqa: SLF001
+        self.watch._thread.join()  # noqa: SLF001
 
     def drain(self) -> None:
         """Wait until all events so far are recorded: an event of a later file is."""
@@ -40,7 +62,7 @@ class Watched:
 
     def is_open(self) -> bool | None:
         self.drain()
-        return self.watch.open_files.is_open("file")
+        return self.watch.is_open("file")
 
 
 @pytest.fixture
@@ -56,6 +78,33 @@ def test_file_that_is_written_is_open_until_it_is_closed(watched: Watched) -> No
         writer.write(b"1")
         assert watched.is_open() is True
     assert watched.is_open() is False
+
+
+def test_file_is_known_to_be_open_before_the_thread_has_read_the_events(watched: Watched) -> None:
+    watched.stop_thread()
+    with watched.file.open("wb", buffering=0) as writer:
+        writer.write(JPEG)
+        assert watched.watch.is_open("file") is True
+        assert watched.completeness.check("file") is State.UNFINISHED
+    assert watched.watch.is_open("file") is False
+    assert watched.completeness.check("file") is State.COMPLETE
+
+
+def test_file_that_became_whole_while_it_was_checked_waits_for_its_writer(
+    watched: Watched,
+) -> None:
+    watched.stop_thread()
+    watched.file.touch()
+    assert watched.watch.is_open("file") is False
+    with ExitStack() as writers:
+
+        def write() -> None:
+            writers.enter_context(watched.file.open("r+b", buffering=0)).write(JPEG)
+
+        watched.watch.before_open = write
+        assert watched.completeness.check("file") is State.UNFINISHED
+        watched.watch.before_open = None
+    assert watched.completeness.check("file") is State.COMPLETE
 
 
 def test_file_that_is_opened_again_is_open_before_it_is_modified(watched: Watched) -> None:
@@ -107,7 +156,7 @@ def test_open_file_is_followed_to_its_new_name(watched: Watched) -> None:
         writer.write(b"1")
         (watched.folder / "file.part").rename(watched.file)
         assert watched.is_open() is True
-        assert watched.watch.open_files.is_open("file.part") is None
+        assert watched.watch.is_open("file.part") is None
     assert watched.is_open() is False
 
 
@@ -130,7 +179,7 @@ def test_nothing_is_known_of_a_file_that_was_moved_or_linked_into_the_folder(
 def test_own_open_says_nothing_about_others(watched: Watched, tmp_path: Path) -> None:
     (tmp_path / "made").write_bytes(b"1")
     (tmp_path / "made").rename(watched.file)
-    descriptor = watched.watch.open_files.open(watched.file)
+    descriptor = watched.watch.open(watched.file)
     assert watched.is_open() is None
     os.close(descriptor)
     assert watched.is_open() is None
@@ -163,7 +212,7 @@ def test_everything_is_forgotten_after_an_overflow(watched: Watched) -> None:
     for other in others:
         other.write_bytes(b"")
     # Until the thread goes on, equal events are merged only if they follow each other.
-    with watched.watch.open_files._lock:  # noqa: SLF001
+    with watched.watch._open_files._lock:  # noqa: SLF001
         for number in range(40_000):
             os.truncate(others[number % 2], number % 100)
     until(lambda: watched.losses == 1, "the overflow")

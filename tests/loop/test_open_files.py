@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,6 +107,31 @@ def test_strangers_file_waits_while_it_is_open(strangers: Box) -> None:
         until(lambda: status(box)["open"] == [], "no open file")
         running.stop()
     box.check_books(files | {"unknown0": BITMAP, "unknown1": BITMAP})
+
+
+def test_whole_files_wait_for_writers_whose_events_are_not_recorded(strangers: Box) -> None:
+    box = strangers
+    names = {f"photo{number}" for number in range(50)}
+    for other in (".other0", ".other1"):
+        (box.inbox / other).touch()
+    with Daemon(box, AS_A_USER) as running, ExitStack() as writers:
+        running.wait_for_log("is ready")
+        running.send(signal.SIGSTOP)
+        for name in names:
+            (box.inbox / name).touch()
+            give_away(box.inbox / name)
+        # The loop is woken by these events, and those of the writers come last. To record what is
+        # between them takes the thread longer than Python's switch interval of 5 ms.
+        for number in range(10_000):
+            os.truncate(box.inbox / f".other{number % 2}", number % 100)
+        for name in names:
+            writers.enter_context((box.inbox / name).open("r+b", buffering=0)).write(JPEG)
+        running.send(signal.SIGCONT)
+        until(lambda: set(status(box)["open"]) == names, lambda: f"{status(box)}, {box.rows()}")
+        writers.close()
+        box.wait_for_rows(len(names))
+        box.wait_until_settled()
+    box.check_books(dict.fromkeys(names, JPEG))
 
 
 def test_files_are_complete_after_the_time_that_fits_what_is_known(strangers: Box) -> None:
