@@ -10,7 +10,7 @@ import pytest
 
 from daemon.records import Status, Verdict
 from support.factories import BLANK, SURE, doubtful, number
-from support.site import Server, Site, png
+from support.site import Server, Site, intercept, png
 from support.waiting import until
 from tests.review.test_browser import PHONE, opened, shows
 
@@ -181,7 +181,7 @@ def test_no_message_moves_a_key_or_covers_one(
         page.set_input_files("#files", added)  # type: ignore[arg-type]
         page.wait_for_selector("#dropped li:has-text('in the inbox')")
         assert where(page) == before
-        page.route("**/api/answers", lambda route: route.abort())
+        intercept(page, "**/api/answers", lambda route: route.abort())
         page.keyboard.press("m")
         message = page.wait_for_selector("#problem:not([hidden])")
         assert message is not None

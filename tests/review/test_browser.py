@@ -12,7 +12,7 @@ import pytest
 from support import heif
 from support.daemon import DIGITD, SAMPLES, Daemon
 from support.factories import BLANK, SURE, doubtful
-from support.site import Server, Site, lose_first_response, png
+from support.site import Server, Site, intercept, lose_first_response, png
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def hold_first_answer(page: Page) -> list[Route]:
         else:
             held.append(route)
 
-    page.route("**/api/answers", hold)
+    intercept(page, "**/api/answers", hold)
     return held
 
 
@@ -432,7 +432,7 @@ def test_progress_of_an_upload_is_shown_and_a_lost_one_can_be_sent_again(
                   }).observe(panel, { childList: true, subtree: true });
                 }"""
             )
-            page.route("**/api/files?*", lambda route: route.abort())
+            intercept(page, "**/api/files?*", lambda route: route.abort())
             drop(page, "image.jpg", blank())
             page.wait_for_selector("#dropped li.error button")
             page.unroute("**/api/files?*")

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.layout import LABELS
 from support.factories import SURE, doubtful
-from support.site import Server, Site, png
+from support.site import Server, Site, intercept, png
 from support.waiting import until
 from tests.review.test_browser import opened, shows
 
@@ -71,7 +71,7 @@ def test_response_from_before_the_last_answer_changes_nothing(site: Site, page: 
     shows(page, "doubt.png")
     page.keyboard.press("1")
     shows(page, "sure.png")
-    page.route("**/api/queue*", hold)
+    intercept(page, "**/api/queue*", hold)
     site.add("other.png", SURE)  # the page asks for more
     while not held:
         page.wait_for_timeout(10)
@@ -125,7 +125,7 @@ def test_count_is_asked_for_again_if_it_changes_meanwhile(
     page.reload()
     page.evaluate(RECORD)
     shows(page, "doubt.png")
-    page.route("**/api/unseen/count", hold)
+    intercept(page, "**/api/unseen/count", hold)
     page.keyboard.press("1")
     while not held:
         page.wait_for_timeout(10)

@@ -10,7 +10,7 @@ from daemon.records import Status, Verdict
 from support.barriers import check, context
 from support.daemon import STAND_IN, Daemon
 from support.factories import BLANK, BROKEN, SURE, doubtful, number
-from support.site import PASSWORD, Server, Site, png, secure
+from support.site import PASSWORD, Server, Site, intercept, png, secure
 from support.stand_in import png_like
 from tests.review.test_browser import shows
 
@@ -60,7 +60,7 @@ def test_queue(site: Site, page: Page) -> None:
         check(page)
         page.keyboard.press("ArrowRight")
         shows(page, LONG[:20])
-        page.route("**/api/answers", lambda route: route.abort())
+        intercept(page, "**/api/answers", lambda route: route.abort())
         page.keyboard.press("4")
         page.wait_for_selector("#problem:not([hidden]) button:visible")
         check(page)
@@ -100,7 +100,7 @@ def test_look_through_and_end_of_the_queue(site: Site, page: Page) -> None:
         check(page)
         page.keyboard.press("m")
         page.wait_for_selector(".tile.changed")
-        page.route("**/api/seen", lambda route: route.abort())
+        intercept(page, "**/api/seen", lambda route: route.abort())
         page.keyboard.press("Enter")
         page.wait_for_selector("#look-problem:not([hidden])")
         check(page)
@@ -161,7 +161,7 @@ def test_added_files(site: Site, page: Page) -> None:
     with Server(site) as server:
         server.wait_for_rows(1)
         page.goto(server.url)
-        page.route("**/api/files?*", lambda route: route.abort())
+        intercept(page, "**/api/files?*", lambda route: route.abort())
         chosen = [
             {"name": LONG, "mimeType": "image/png", "buffer": png()},
             {"name": "large.png", "mimeType": "image/png", "buffer": bytes(2_000_000)},
