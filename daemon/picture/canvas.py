@@ -8,6 +8,7 @@ import numpy as np
 from isal import isal_zlib
 
 from daemon.picture import SIDE, Box
+from daemon.picture.ink import InkPlace, format_chunk
 from daemon.picture.text import Pixels
 from daemon.records import Status
 
@@ -116,12 +117,15 @@ _RGB, _INDEXED = 2, 3  # colour types, PNG specification 11.2.1
 _LEVEL = 1
 
 
-def encode_png(pixels: Pixels, palette: Pixels | None = None) -> bytes:
+def encode_png(
+    pixels: Pixels, palette: Pixels | None = None, place: InkPlace | None = None
+) -> bytes:
     """Return a whole PNG file.
 
     Args:
         pixels: (h, w) uint8 indices into the palette, or (h, w, 3) uint8 RGB without one.
         palette: (n, 3) uint8 RGB, n at most 256; every index must be below n.
+        place: of the ink on the page, stored in the file.
     """
     height, width = pixels.shape[:2]
     # Each row of a PNG starts with its filter type; 0 means no filter.
@@ -133,6 +137,7 @@ def encode_png(pixels: Pixels, palette: Pixels | None = None) -> bytes:
         (
             _PNG_SIGNATURE,
             _make_chunk(b"IHDR", header),
+            b"" if place is None else _make_chunk(*format_chunk(place)),
             b"" if palette is None else _make_chunk(b"PLTE", palette.tobytes()),
             _make_chunk(b"IDAT", isal_zlib.compress(rows, _LEVEL)),
             _make_chunk(b"IEND", b""),

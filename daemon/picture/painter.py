@@ -31,6 +31,7 @@ from daemon.picture.canvas import (
     make_ink,
     put,
 )
+from daemon.picture.ink import locate
 from daemon.picture.number import Candidate, Fonts, draw_candidates, draw_strip
 from daemon.picture.text import Font, Pixels, shorten, wrap, write, write_paragraph
 from daemon.records import DIGITS, Doubt, Status, Symbol, Verdict, format_percent
@@ -239,10 +240,12 @@ def _add_original(canvas: Canvas, status: Status, thumbnail: Pixels, mask: Pixel
         line: Pixels | np.uint8 = np.array(STATUS_COLOURS[status], np.uint8)
     else:
         original, line = fit(GREY[red]), TINT[WHITE]
+    place = None
     if mask is not None:
         draw_outline(original, mask, line)
+        place = locate(mask)
     put(canvas, ORIGINAL_PANEL, original)
-    return encode_png(canvas, None if is_coloured else palette)
+    return encode_png(canvas, None if is_coloured else palette, place)
 
 
 def _headline(verdict: Verdict) -> str:

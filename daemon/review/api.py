@@ -141,9 +141,13 @@ class Api:
             if deletions.include(item.row["id"], item.row["processed_at"]):
                 raise HTTPException(404, GONE)  # another picture may have its name by now
             return ImageRequest(item.row["picture"], _SIDES["large"], is_picture=True)
+        row = item.row
+        if what == "ink":
+            side = _SIDES["small"]
+            return ImageRequest(row["original"], side, row["sha256"], cropped_by=row["picture"])
         if what not in _SIDES:
             raise HTTPException(404)
-        return ImageRequest(item.row["original"], _SIDES[what], item.row["sha256"])
+        return ImageRequest(row["original"], _SIDES[what], row["sha256"])
 
     async def events(self, _request: Request) -> Response:
         """Return the stream of events."""

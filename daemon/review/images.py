@@ -25,6 +25,7 @@ from daemon.outbox.archive import is_file_name
 from daemon.picture import GLYPH_PANEL, HEIGHT, WIDTH
 
 if TYPE_CHECKING:
+    from daemon.picture.ink import InkPlace
     from daemon.reading.pixels import Pixels
 
 GONE = "the file is gone"
@@ -35,6 +36,7 @@ _MEMORY = 2 << 30
 # Larger images are sent as JPEG: a PNG of a photo takes ten times the time and the bytes.
 _PNG_SIDE = 512
 _JPEG_QUALITY = 88
+_MOST_SIDE = 2000  # px, of an image before it is cropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,15 @@ class ImageRequest:
         side: the longest side of the result, px.
         sha256: of the file, as another may have its name by now; empty for any.
         is_picture: crop an annotated picture to what the model saw.
+        cropped_by: the path of the annotated picture, which says where the ink is; if it does, the
+            image is cropped to that.
     """
 
     named: str
     side: int
     sha256: str = ""
     is_picture: bool = False
+    cropped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,11 @@ def _decode(
         data = _read(outbox, request.named, int(max_file_mb * 1e6))
         if request.sha256 not in {"", hashlib.sha256(data).hexdigest()}:
             return EncodedImage(error=GONE)
-        pixels = image.decode(data, max_megapixels=max_megapixels, side=request.side)
+        crop = _find_crop(outbox, request.cropped_by)
+        side = request.side if crop is None else _side_before(crop, request.side)
+        pixels = image.decode(data, max_megapixels=max_megapixels, side=side)
+        if crop is not None:
+            pixels = pixels[crop.scaled(pixels.shape[1], pixels.shape[0])]
         return _encode(_crop_to_glyph(pixels) if request.is_picture else pixels)
     except FileNotFoundError:
         return EncodedImage(error=GONE)
@@ -157,6 +166,26 @@ def _read(outbox: Path, named: str, limit: int) -> bytes:
         if os.fstat(file.fileno()).st_size > limit:
             raise UnreadableError(f"the file is larger than {limit / 1e6:g} MB: it is not shown")
         return file.read(limit)
+
+
+def _find_crop(outbox: Path, picture: str) -> "InkPlace | None":
+    """Return what to show of an image by its annotated picture; ``None`` for all of it."""
+    from daemon.picture import ink  # noqa: PLC0415 - see _decode
+
+    if not picture:
+        return None
+    try:
+        with open(_open_named(outbox, picture), "rb") as file:
+            place = ink.read_place(file.read(ink.HEAD_BYTES))
+    except OSError:
+        return None
+    return None if place is None else place.crop()
+
+
+def _side_before(crop: "InkPlace", side: int) -> int:
+    """Return how long an image's longest side must be so that the crop's is ``side`` px long."""
+    longest = max(crop.right - crop.left, crop.bottom - crop.top)
+    return min(_MOST_SIDE, -(-side * max(crop.width, crop.height) // longest))
 
 
 def _crop_to_glyph(pixels: "Pixels") -> "Pixels":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import pytest
 
 from daemon.records import Status, Verdict
 from daemon.review.sample import random_order
-from support.daemon import Box
+from support.daemon import DIGITD, SAMPLES, Box, run_once
 from support.factories import doubtful, number
 from support.site import Server, Site, lose_first_response
 from support.waiting import until
@@ -17,6 +19,7 @@ from tests.review.test_browser import PHONE, opened, shows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
     from playwright.sync_api import Browser, Page
 
 LARGE = {"width": 1280, "height": 1200}  # all tiles fit on it
@@ -129,6 +132,39 @@ def test_answers_that_cannot_be_stored_are_kept(site: Site, server: Server, page
     found = stored(site)
     assert len(found) == COUNT
     assert [label for label, _ in found.values()].count("several") == 1
+
+
+def test_small_digit_on_a_large_page_is_large_on_its_tile(box: Box) -> None:
+    digit = cv2.imread(str(SAMPLES / "digit3.png"), cv2.IMREAD_GRAYSCALE)
+    assert digit is not None
+    side = 120
+    page = np.full((1500, 2000, 3), 230, np.uint8)
+    part = page[300 : 300 + side, 1700 : 1700 + side]
+    np.minimum(part, cv2.resize(digit, (side, side))[..., None], out=part)
+    box.drop("page.jpg", cv2.imencode(".jpg", page)[1].tobytes())
+    box.drop("digit3.png", (SAMPLES / "digit3.png").read_bytes())
+    run_once(box, DIGITD)
+    rows = {row["file"]: row for row in box.rows()}
+    assert [row["digit"] for row in rows.values()] == ["3", "3"]
+    with Server(box) as server:
+        server.wait_for_rows(2)
+        tile = tile_of(server, rows["page.jpg"]["id"])
+        ink = np.argwhere(tile.max(axis=2) < 128)
+        high, _ = np.ptp(ink, axis=0) / tile.shape[0]
+        assert 0.4 < high < 0.8
+        assert max(tile.shape) == 160
+        (box.outbox / rows["page.jpg"]["picture"]).unlink()
+        assert tile_of(server, rows["page.jpg"]["id"]).shape == (120, 160, 3)
+        whole = tile_of(server, rows["digit3.png"]["id"])
+        assert whole.shape[:2] == digit.shape
+
+
+def tile_of(server: Server, job_id: str) -> NDArray[np.uint8]:
+    reply = server.request(f"/image/{job_id}/ink")
+    assert reply.status == 200
+    decoded = cv2.imdecode(np.frombuffer(reply.body, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded.astype(np.uint8, copy=False)
 
 
 def test_file_that_is_gone_is_answered_only_by_hand(site: Site, server: Server, page: Page) -> None:

@@ -10,6 +10,7 @@ const LEAST = 12; // on a small screen, which scrolls
 const LONG = 4; // characters, from which on a text is smaller
 const TILE = { width: 112, height: 144, heading: 34 }; // px, with the gaps
 const BAR = 110; // px, at the bottom
+const SMALL = 80; // px; below this, single pixels are shown
 const by = (id) => document.getElementById(id);
 const place = by("tiles");
 const field = by("correct-number"); // null unless numbers are read
@@ -116,14 +117,18 @@ function make(tile) {
   tile.button.type = "button";
   tile.image = new Image();
   tile.image.alt = "";
-  tile.image.addEventListener("load", () => { tile.isLoaded = true; count(); });
+  tile.image.addEventListener("load", () => {
+    tile.isLoaded = true;
+    tile.image.classList.toggle("small", Math.max(tile.image.naturalWidth, tile.image.naturalHeight) < SMALL);
+    count();
+  });
   tile.image.addEventListener("error", () => {
     tile.isLoaded = true;
     tile.isGone = true;
     draw(tile);
     count();
   });
-  tile.image.src = at(`/image/${tile.id}/small`);
+  tile.image.src = at(`/image/${tile.id}/ink`);
   tile.button.addEventListener("click", () => choose(tile));
   return tile.button;
 }
@@ -169,7 +174,10 @@ function choose(tile) {
   if (tile === null) return;
   draw(tile);
   if (tile !== tiles[0]) draw(tiles[0]); // only one tile can be reached with Tab
-  by("correct-what").textContent = `${tile.file} was read as ${tile.digit}.`;
+  const whole = element("a", "See the whole file");
+  whole.href = at(`/row/${tile.id}`);
+  whole.target = "_blank";
+  by("correct-what").replaceChildren(`${tile.file} was read as ${tile.digit}. `, whole);
   if (field === null) {
     tile.button.focus();
   } else {
