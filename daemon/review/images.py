@@ -36,6 +36,7 @@ _MEMORY = 2 << 30
 # Larger images are sent as JPEG: a PNG of a photo takes ten times the time and the bytes.
 _PNG_SIDE = 512
 _JPEG_QUALITY = 88
+_WHITE = 250  # grey level, from which on there is nothing in a panel
 _MOST_SIDE = 2000  # px, of an image before it is cropped
 
 
@@ -189,11 +190,17 @@ def _side_before(crop: "InkPlace", side: int) -> int:
 
 
 def _crop_to_glyph(pixels: "Pixels") -> "Pixels":
-    """Return what the model saw from an annotated picture."""
+    """Return what the model saw from an annotated picture, without the white around a strip."""
+    import numpy as np  # noqa: PLC0415 - see _decode
+
     if pixels.shape[:2] != (HEIGHT, WIDTH):
         raise UnreadableError("the picture does not show what the model saw")
     left, top, width, height = GLYPH_PANEL
-    return pixels[top : top + height, left : left + width]
+    panel = pixels[top : top + height, left : left + width]
+    rows, columns = (np.flatnonzero(panel.min(axis=axes) < _WHITE) for axes in ((1, 2), (0, 2)))
+    if not rows.size:
+        return panel
+    return panel[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _encode(pixels: "Pixels") -> EncodedImage:

@@ -10,14 +10,18 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 
 from daemon.outbox import labels
-from daemon.records import Status, Verdict
+from daemon.picture.number import Candidate
+from daemon.picture.painter import Painter
+from daemon.records import Status, Symbol, Verdict
 from support.factories import NUMBERS, number
 from support.site import Server, Site
 from support.waiting import until
-from tests.review.test_browser import hold_first_answer, opened, shows, wait_for_request
+from tests.review.test_answering import where
+from tests.review.test_browser import PHONE, hold_first_answer, opened, shows, wait_for_request
 from tests.review.test_keyboard import Press, press
 
 if TYPE_CHECKING:
@@ -308,6 +312,47 @@ def test_pages_show_numbers_and_new_rows(site: Site, server: Server, page: Page)
     shows(page, "struck.png")
     assert STRUCK.reason in page.inner_text("#why")
     assert page.locator("#seen").is_hidden()
+
+
+@pytest.mark.parametrize(
+    "viewport", [{"width": 1440, "height": 900}, {"width": 768, "height": 1024}, PHONE]
+)
+def test_what_the_model_saw_is_readable_without_scrolling(
+    browser: Browser, site: Site, server: Server, viewport: dict[str, int]
+) -> None:
+    strip = np.zeros((32, 160), np.uint8)
+    symbols = tuple(Symbol(digit, 0.9, 12.0 + 24 * n) for n, digit in enumerate("047112"))
+    for symbol in symbols:
+        strip[3:29, int(symbol.column) - 2 : int(symbol.column) + 3] = 255
+    paper = np.full((40, 200, 3), 250, np.uint8)
+    picture = Painter().paint_number(
+        "0.png",
+        number("047112"),
+        thumbnail=paper,
+        strip=strip,
+        symbols=symbols,
+        runner_up=Candidate("047113", 0.1),
+    )
+    (site.outbox / site.rows()[0]["picture"]).write_bytes(picture)
+    for page in opened(browser, server, viewport=viewport):
+        shows(page, FILES[0])
+        before = where(page)
+        page.wait_for_function("() => document.querySelector('#seen img').naturalWidth > 0")
+        assert where(page) == before
+        image = page.evaluate(
+            """() => {
+              const image = document.querySelector('#seen img');
+              const { x, y, width, height } = image.getBoundingClientRect();
+              const over = document.querySelector('#stored').getBoundingClientRect().top;
+              const scale = Math.min(width / image.naturalWidth, height / image.naturalHeight);
+              return { scale, isInSight: x >= 0 && y >= 0 && y + height <= over, scrollY };
+            }"""
+        )
+        assert image["isInSight"], image
+        assert image["scale"] >= 0.7, image  # the digits are 40 px high in the picture
+        page.keyboard.press("ArrowDown")
+        shows(page, FILES[1])
+        assert where(page) == before
 
 
 def test_guess_without_confidence_is_announced_as_text(browser: Browser, site: Site) -> None:

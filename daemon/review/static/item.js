@@ -2,10 +2,12 @@
 
 import { at } from "./api.js";
 import * as picture from "./picture.js";
-import { element, moment, named, percent } from "./words.js";
+import { element, moment, named, percent, reads } from "./words.js";
 
 const NAMES = [..."0123456789", "none"];
 const STATUS = { ok: "ok", unsure: "unsure", error: "could not be read" };
+// Where numbers are read, the place is for the strip.
+const LEAST = reads === "number" ? 0.01 : 0;
 const by = (id) => document.getElementById(id);
 
 export function show(item) {
@@ -57,7 +59,7 @@ function bars(item) {
   const body = by("bars").tBodies[0];
   body.replaceChildren();
   item.probabilities.forEach((probability, index) => {
-    if (probability === null) return;
+    if (probability === null || probability < LEAST) return;
     const row = body.insertRow();
     row.className = NAMES[index] === item.digit ? "best" : "";
     const head = element("th", NAMES[index]);
