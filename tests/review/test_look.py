@@ -167,6 +167,13 @@ def tile_of(server: Server, job_id: str) -> NDArray[np.uint8]:
     return decoded.astype(np.uint8, copy=False)
 
 
+def test_look_through_comes_after_the_doubtful_files(server: Server, page: Page) -> None:
+    shows(page, "doubt.png")
+    page.keyboard.press("l")
+    page.wait_for_selector("#hint:has-text('The doubtful files come first')")
+    assert page.url.rstrip("/") == server.base
+
+
 def test_file_that_is_gone_is_answered_only_by_hand(site: Site, server: Server, page: Page) -> None:
     for name in ("3 1.png", "3 2.png"):
         (site.outbox / "originals" / name).unlink()

@@ -257,8 +257,12 @@ const actions = {
 };
 
 function lookThrough() {
-  const isDoubtful = queue.current?.status === "unsure";
-  if (queue.isQueue && !isDoubtful) location.assign(at("/look"));
+  const item = queue.current;
+  if (queue.isQueue && item?.status === "unsure" && !item.label) {
+    hint("The doubtful files come first. Press l again when they are answered.");
+  } else {
+    location.assign(at("/look"));
+  }
 }
 
 const keys = {
