@@ -206,6 +206,33 @@ def test_page_of_a_phone_is_undone(browser: Browser, site: Site, server: Server)
         assert labels[shown:] == ["undo"] * shown
 
 
+def test_page_is_filled_with_tiles(browser: Browser, site: Site) -> None:
+    texts = ["7", *("47110815", "08154711") * 20]
+    site.configure(reads="number")
+    site.add_all([(f"{place}.png", number(text)) for place, text in enumerate(texts)])
+    with Server(site) as server:
+        server.wait_for_rows(len(texts))
+        for page in opened(browser, server, viewport={"width": 1440, "height": 900}):
+            look(page, server)
+            boxes = [tile.bounding_box() for tile in page.locator(".tile").all()]
+            narrow, *wide = [box for box in boxes if box is not None]
+            assert all(box["width"] > 2 * narrow["width"] for box in wide)  # two and the gap
+            bar = page.locator("#look-bar").bounding_box()
+            assert bar is not None
+            lowest = max(box["y"] + box["height"] for box in wide)
+            assert bar["y"] - narrow["height"] < lowest <= bar["y"]
+
+
+def test_groups_of_few_tiles_share_a_line(browser: Browser, site: Site) -> None:
+    sure = [Verdict(Status.OK, digit, 0.99, (0.09,) * 11) for digit in "0123456789" * 2]
+    site.add_all([(f"{place}.png", verdict) for place, verdict in enumerate(sure)])
+    with Server(site) as server:
+        server.wait_for_rows(len(sure))
+        for page in opened(browser, server, viewport={"width": 1440, "height": 900}):
+            look(page, server)
+            assert page.locator(".tile").count() == len(sure)
+
+
 def test_number_is_corrected_in_a_field(browser: Browser, site: Site) -> None:
     site.configure(reads="number")
     texts = ["7,5", "10", "9", "0471", "9"]

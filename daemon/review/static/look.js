@@ -7,8 +7,8 @@ import { element, isValue, named, reads } from "./words.js";
 
 const MOST = 60; // tiles on a page
 const LEAST = 12; // on a small screen, which scrolls
-const LONG = 4; // characters, from which on a text is smaller
-const TILE = { width: 112, height: 144, heading: 34 }; // px, with the gaps
+const LONG = 4; // characters, from which on a tile is wider
+const LONGEST = 14; // and a text smaller
 const BAR = 110; // px, at the bottom
 const SMALL = 80; // px; below this, single pixels are shown
 const by = (id) => document.getElementById(id);
@@ -18,7 +18,6 @@ const field = by("correct-number"); // null unless numbers are read
 let tiles = []; // { id, file, digit, label, isGone, isLoaded, button }
 let current = null; // the tile that keys correct
 let after = ""; // the id of the last row of the page before
-let isLast = false; // no row follows this page
 let isBusy = false; // a page is being stored or loaded
 let stored = null; // the last page that was stored, for undo: { tiles, answers, after }
 let hasPlainDigits = true;
@@ -44,12 +43,10 @@ async function load(from, said = "") {
   isBusy = false;
   complain("");
   after = from;
-  const rows = data.tiles.slice(0, fitting(data.tiles));
-  isLast = data.is_last && rows.length === data.tiles.length;
-  show(rows.map((row) => ({ ...row, label: row.digit })));
-  if (rows.length) {
-    const many = rows.length === data.unseen ? "" : ` of ${data.unseen.toLocaleString("en")}`;
-    tell(`${said}${rows.length}${many} sure answers.`);
+  show(data.tiles.map((row) => ({ ...row, label: row.digit })), false);
+  if (tiles.length) {
+    const many = tiles.length === data.unseen ? "" : ` of ${data.unseen.toLocaleString("en")}`;
+    tell(`${said}${tiles.length}${many} sure answers.`);
     return;
   }
   const left = data.unseen.toLocaleString("en");
@@ -60,30 +57,20 @@ async function load(from, said = "") {
   tell(`${said}${by("look-empty").querySelector("p").textContent}`);
 }
 
-// Return how many rows fit on the screen, so that a page is stored only as it was seen.
-function fitting(rows) {
-  const columns = Math.max(1, Math.floor((place.clientWidth + 6) / TILE.width));
-  const height = innerHeight - (place.getBoundingClientRect().top + scrollY) - BAR;
-  let used = 0;
-  let column = columns;
-  let text = null;
-  for (const [index, row] of rows.entries()) {
-    if (reads === "digit" && row.digit !== text) {
-      text = row.digit;
-      used += TILE.heading;
-      column = columns;
-    }
-    if (column === columns) {
-      used += TILE.height;
-      column = 0;
-      if (used > height && index >= LEAST) return index;
-    }
-    column += 1;
-  }
-  return rows.length;
+// Take away the tiles that do not fit on the screen, so that a page is stored only as it was seen.
+// Return the others.
+function cut(page) {
+  const bottom = innerHeight - BAR;
+  const isBelow = ({ button }, index) => index >= LEAST && button.getBoundingClientRect().bottom > bottom;
+  const end = page.findIndex(isBelow);
+  if (end < 0) return page;
+  for (const { button } of page.slice(end)) button.parentElement.remove();
+  for (const group of place.querySelectorAll(".group:not(:has(li))")) group.remove();
+  return page.slice(0, end);
 }
 
-function show(page) {
+// isWhole: whether all tiles are shown, also those that do not fit.
+function show(page, isWhole) {
   tiles = page;
   current = null;
   by("correct").hidden = true;
@@ -105,9 +92,11 @@ function show(page) {
     list.appendChild(document.createElement("li")).append(make(tile));
     draw(tile);
   }
+  scrollTo(0, 0);
+  if (!isWhole) tiles = cut(page);
+  for (const tile of tiles) tile.image.src = at(`/image/${tile.id}/ink`);
   count();
   place.focus({ preventScroll: true });
-  scrollTo(0, 0);
 }
 
 function make(tile) {
@@ -128,7 +117,6 @@ function make(tile) {
     draw(tile);
     count();
   });
-  tile.image.src = at(`/image/${tile.id}/ink`);
   tile.button.addEventListener("click", () => choose(tile));
   return tile.button;
 }
@@ -138,7 +126,8 @@ function draw(tile) {
   const isChanged = tile.label !== tile.digit;
   button.classList.toggle("changed", isChanged);
   button.classList.toggle("current", tile === current);
-  button.classList.toggle("long", named(tile.label).length > LONG);
+  button.classList.toggle("wide", tile.digit.length > LONG);
+  button.classList.toggle("long", named(tile.label).length > (tile.digit.length > LONG ? LONGEST : LONG));
   const picture = tile.isGone ? element("span", "the file cannot be shown", "gone") : tile.image;
   button.replaceChildren(picture, element("b", named(tile.label)));
   if (isChanged) button.append(element("s", tile.digit));
@@ -289,7 +278,7 @@ async function undo() {
   if (taken.length && await send(taken, "The undo is") === null) return;
   stored = null;
   after = from;
-  show(page);
+  show(page, true);
   tell(`Took back ${taken.length} answers.`);
 }
 
