@@ -5,6 +5,7 @@ The process is replaced when it dies or hangs. It imports this module, and nothi
 
 import errno
 import hashlib
+import math
 import multiprocessing
 import os
 import resource
@@ -37,7 +38,8 @@ _MEMORY = 2 << 30
 _PNG_SIDE = 512
 _JPEG_QUALITY = 88
 _WHITE = 250  # grey level, from which on there is nothing in a panel
-_MOST_SIDE = 2000  # px, of an image before it is cropped
+# px, of the largest tile and of the longest side of an image before it is cropped.
+_TILE, _MOST_SIDE = (200, 84), 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class ImageRequest:
         sha256: of the file, as another may have its name by now; empty for any.
         is_picture: crop an annotated picture to what the model saw.
         cropped_by: the path of the annotated picture, which says where the ink is; if it does, the
-            image is cropped to that.
+            image is cropped to that, and to the size of a tile.
     """
 
     named: str
@@ -147,7 +149,7 @@ def _decode(
         if request.sha256 not in {"", hashlib.sha256(data).hexdigest()}:
             return EncodedImage(error=GONE)
         crop = _find_crop(outbox, request.cropped_by)
-        side = request.side if crop is None else _side_before(crop, request.side)
+        side = request.side if crop is None else _side_before(crop)
         pixels = image.decode(data, max_megapixels=max_megapixels, side=side)
         if crop is not None:
             pixels = pixels[crop.scaled(pixels.shape[1], pixels.shape[0])]
@@ -183,10 +185,11 @@ def _find_crop(outbox: Path, picture: str) -> "InkPlace | None":
     return None if place is None else place.crop()
 
 
-def _side_before(crop: "InkPlace", side: int) -> int:
-    """Return how long an image's longest side must be so that the crop's is ``side`` px long."""
-    longest = max(crop.right - crop.left, crop.bottom - crop.top)
-    return min(_MOST_SIDE, -(-side * max(crop.width, crop.height) // longest))
+def _side_before(crop: "InkPlace") -> int:
+    """Return how long an image's longest side must be so that the crop fills a tile."""
+    width, height = _TILE
+    scale = min(width / (crop.right - crop.left), height / (crop.bottom - crop.top))
+    return min(_MOST_SIDE, math.ceil(scale * max(crop.width, crop.height)))
 
 
 def _crop_to_glyph(pixels: "Pixels") -> "Pixels":

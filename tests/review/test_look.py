@@ -152,7 +152,7 @@ def test_small_digit_on_a_large_page_is_large_on_its_tile(box: Box) -> None:
         ink = np.argwhere(tile.max(axis=2) < 128)
         high, _ = np.ptp(ink, axis=0) / tile.shape[0]
         assert 0.4 < high < 0.8
-        assert max(tile.shape) == 160
+        assert 84 <= tile.shape[0] <= 86
         (box.outbox / rows["page.jpg"]["picture"]).unlink()
         assert tile_of(server, rows["page.jpg"]["id"]).shape == (120, 160, 3)
         whole = tile_of(server, rows["digit3.png"]["id"])
