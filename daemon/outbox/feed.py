@@ -70,7 +70,8 @@ class Feed:
         yield from self._read_tables()
         if after:
             cutoff = self._find_cutoff(after)
-            answers = labels.read(self._outbox)
+            # Another program may leave the time out, or write it in another way.
+            answers = (one for one in labels.read(self._outbox) if rows.parse_timestamp(one.at))
             earlier = takewhile(lambda one: one.id <= after and one.at < cutoff, answers)
             with closing(Rereads(self._outbox, before=cutoff)) as rereads:
                 before = _Decisions(labels.gather(earlier), rereads)

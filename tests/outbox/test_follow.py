@@ -255,6 +255,18 @@ def test_after_goes_on_with_later_rows_and_then_with_answers_since(site: Site) -
         follower.wait_for(("first.png", None))
 
 
+@pytest.mark.parametrize("at", ["", "2020-01-01 12:00", "01.01.2020"])
+def test_after_leaves_no_answer_of_another_program_out(site: Site, at: str) -> None:
+    site.add("first.png", DOUBTFUL)
+    second = site.add("second.png", DOUBTFUL)
+    answer(site, "second.png", "2", LONG_AGO)
+    labels.append(
+        site.outbox, Answer(site.row("first.png")["id"], "", "5", "", at, "", "", "", "import")
+    )
+    found = {one.cells[1]: one.answer for one in Feed(site.outbox).start(second)}
+    assert found == {"first.png": "5"}
+
+
 def write_at(site: Site, name: str, at: datetime) -> None:
     """Change the time at which a row was written."""
     row = site.row(name)
