@@ -10,7 +10,8 @@ read -r _ machine_uid _ </proc/self/uid_map
 if [ "$(id -u)" = 0 ] && [ "$machine_uid" = 0 ]; then
     # The container engine creates a missing folder as root.
     if [ "$(stat -c %u "$folder")" = 0 ]; then
-        chown "${DIGITD_UID:-1000}:${DIGITD_GID:-1000}" "$folder"
+        uid=${DIGITD_UID:-1000}
+        chown "$uid:${DIGITD_GID:-$uid}" "$folder"
     fi
     owner=$(stat -c %u "$folder")
     if [ "$owner" != 0 ]; then
