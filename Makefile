@@ -86,7 +86,8 @@ bench: $(VENV)/.installed-dev
 
 # Boots a real systemd with digitd installed as the README says, and builds and runs the container
 # image. Needs root, debootstrap and systemd-nspawn (apt-get install debootstrap systemd-container
-# xfsprogs btrfs-progs), for the image podman and runc; 6 GB under build/, kept.
+# xfsprogs btrfs-progs), for the image podman and runc, and to run it with Docker, too, docker.io and
+# docker-compose; 7 GB under build/, kept.
 system-test: $(VENV)/.installed-dev
 	tests/system/build_root.sh build/system-test
 	tests/system/build_image.sh build/system-test/image
