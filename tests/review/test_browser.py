@@ -293,6 +293,24 @@ def test_missing_file_is_reported_and_can_be_answered(
     site.wait_for_answers([(eight[7], "8", "queue")])
 
 
+def test_picture_that_does_not_arrive_is_asked_for_again(page: Page, eight: list[str]) -> None:
+    shows(page, "digit1.png")
+    offline = ["yes"]
+    intercept(
+        page,
+        "**/image/*/large",
+        lambda request: request.abort() if offline else request.continue_(),
+    )
+    for _ in eight[1:]:
+        page.keyboard.press("ArrowRight")
+    shows(page, "digit8.png")
+    page.wait_for_selector("#missing:has-text('the picture did not arrive')")
+    offline.clear()
+    page.wait_for_function("() => document.querySelector('#picture img').naturalWidth > 0")
+    assert page.is_hidden("#missing")
+    assert page.is_visible("#picture img")
+
+
 def test_sample_of_sure_answers_comes_last_and_measures_the_accuracy(
     browser: Browser, site: Site
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,7 +13,7 @@ from daemon.records import Status, Verdict
 from daemon.review.sample import random_order
 from support.daemon import DIGITD, SAMPLES, Box, run_once
 from support.factories import doubtful, number
-from support.site import Server, Site, lose_first_response
+from support.site import Server, Site, intercept, lose_first_response
 from support.waiting import until
 from tests.review.test_browser import PHONE, opened, shows
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 LARGE = {"width": 1280, "height": 1200}  # all tiles fit on it
 COUNT = 24  # of which 20 are in the sample
@@ -172,6 +173,24 @@ def test_look_through_comes_after_the_doubtful_files(server: Server, page: Page)
     page.keyboard.press("l")
     page.wait_for_selector("#hint:has-text('The doubtful files come first')")
     assert page.url.rstrip("/") == server.base
+
+
+def test_pictures_that_do_not_arrive_are_asked_for_again(server: Server, page: Page) -> None:
+    tries: Counter[str] = Counter()
+
+    def lose(request: Route) -> None:
+        tries[request.request.url] += 1
+        if tries[request.request.url] > 2:  # the picture, and the question why
+            request.continue_()
+        else:
+            request.abort()
+
+    page.goto(server.url)
+    intercept(page, "**/image/*/ink", lose)
+    look(page, server)
+    ready(page, f"Store {COUNT} answers")
+    assert set(tries.values()) == {3}
+    assert page.locator(".gone").count() == 0
 
 
 def test_file_that_is_gone_is_answered_only_by_hand(site: Site, server: Server, page: Page) -> None:

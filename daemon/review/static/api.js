@@ -37,6 +37,16 @@ export function get(path) {
   return ask(path, {});
 }
 
+// Return why an image cannot be shown; null if it did not arrive, and another try may bring it.
+export async function refusal(path) {
+  try {
+    await get(path);
+  } catch ({ status, message }) {
+    if (status === 404) return message;
+  }
+  return null;
+}
+
 export function post(path, data) {
   return ask(path, {
     method: "POST",

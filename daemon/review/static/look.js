@@ -1,6 +1,6 @@
 // The look-through: a page of sure answers. A click and a key correct one, Enter stores them all.
 
-import { at, get, post } from "./api.js";
+import { at, get, post, refusal } from "./api.js";
 import "./drop.js";
 import { isCommand, isOfNumber, isTyping, meaning, plainDigits } from "./keyboard.js";
 import { element, isValue, named, reads } from "./words.js";
@@ -10,6 +10,7 @@ const LEAST = 12; // on a small screen, which scrolls
 const LONG = 4; // characters, from which on a tile is wider
 const LONGEST = 14; // and a text smaller
 const BAR = 110; // px, at the bottom
+const AGAIN_MS = 1000; // after a picture that did not arrive
 const SMALL = 80; // px; below this, single pixels are shown
 const by = (id) => document.getElementById(id);
 const place = by("tiles");
@@ -111,14 +112,21 @@ function make(tile) {
     tile.image.classList.toggle("small", Math.max(tile.image.naturalWidth, tile.image.naturalHeight) < SMALL);
     count();
   });
-  tile.image.addEventListener("error", () => {
-    tile.isLoaded = true;
-    tile.isGone = true;
-    draw(tile);
-    count();
-  });
+  tile.image.addEventListener("error", () => explain(tile));
   tile.button.addEventListener("click", () => choose(tile));
   return tile.button;
+}
+
+// Say that the file of a tile cannot be shown, or ask again for a picture that did not arrive.
+async function explain(tile) {
+  if (await refusal(`/image/${tile.id}/ink`) === null) {
+    setTimeout(() => { tile.image.src = at(`/image/${tile.id}/ink`); }, AGAIN_MS);
+    return;
+  }
+  tile.isLoaded = true;
+  tile.isGone = true;
+  draw(tile);
+  count();
 }
 
 function draw(tile) {

@@ -1,10 +1,11 @@
 // Load pictures ahead, show one, zoom it.
 
-import { at } from "./api.js";
+import { at, refusal } from "./api.js";
 
 const SMALL = 200; // px; below this, single pixels are shown
 const STEP = 1.2;
 const MOST = 20;
+const AGAIN_MS = 1000; // after a picture that did not arrive
 
 const frame = document.getElementById("picture");
 const missing = document.getElementById("missing");
@@ -42,20 +43,11 @@ export async function show(item) {
   if (!isShown) {
     loaded.delete(item.id);
     next.hidden = true;
-    const text = await reason(item);
+    const why = await refusal(`/image/${item.id}/large`);
     if (image !== next) return;
-    missing.textContent = text;
+    missing.textContent = `${why ?? "the picture did not arrive, and is asked for again"}. You can answer all the same.`;
     missing.hidden = false;
-  }
-}
-
-async function reason(item) {
-  try {
-    const response = await fetch(at(`/image/${item.id}/large`));
-    const data = await response.json();
-    return `${data.error}. You can answer all the same.`;
-  } catch {
-    return "the file cannot be shown. You can answer all the same.";
+    if (why === null) setTimeout(() => { if (image === next) show(item); }, AGAIN_MS);
   }
 }
 
