@@ -335,7 +335,8 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        folder = "" if file.parent == Path() else f" {shlex.quote(str(file.parent))}"
+        is_elsewhere = file.name == "config.yaml" and file.parent != Path()
+        folder = f" {shlex.quote(str(file.parent))}" if is_elsewhere else ""
         raise ConfigError(
             f"{file} does not exist: create it with `digitd init{folder}`, or name yours with "
             "--config"

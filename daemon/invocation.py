@@ -1,14 +1,18 @@
 """How this process was started: what a person adds to the commands that messages name."""
 
+import os
 import shlex
 
-_options = ""
+# In the environment, because messages about the model come from worker processes.
+_CONFIG = "DIGITD_CONFIG_OPTION"
 
 
 def use_config(file: object | None) -> None:
     """Remember the config file that was named on the command line; ``None`` for none."""
-    global _options  # noqa: PLW0603 - like sys.argv, it belongs to the process
-    _options = "" if file is None else f" --config {shlex.quote(str(file))}"
+    if file is None:
+        os.environ.pop(_CONFIG, None)
+    else:
+        os.environ[_CONFIG] = str(file)
 
 
 def command_line(text: str) -> str:
@@ -17,7 +21,8 @@ def command_line(text: str) -> str:
     Args:
         text: the command and its arguments, without ``digitd`` and ``--config``.
     """
-    return f"digitd {text}{_options}"
+    file = os.environ.get(_CONFIG)
+    return f"digitd {text}" if file is None else f"digitd {text} --config {shlex.quote(file)}"
 
 
 def command(text: str) -> str:

@@ -285,8 +285,10 @@ def test_inbox_and_outbox_must_not_contain_each_other(tmp_path: Path, text: str)
 
 
 def test_error_says_why_the_config_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not exist: create it with `digitd init`"):
+    with pytest.raises(ConfigError, match=f"create it with `digitd init {tmp_path}`, or name"):
         load(tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match="does not exist: create it with `digitd init`, or name"):
+        load(tmp_path / "mine.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path)
     for file, why in ((tmp_path / "loop", "Too many levels"), (tmp_path / ("x" * 300), "too long")):

@@ -131,7 +131,7 @@ def test_broken_current_at_start_exits_78(box: Box, command: str) -> None:
     assert found.returncode == 78
     said = found.stderr + found.stdout
     assert f"{folder}/current: {folder}/0123456789ab.keras is missing: put it back" in said
-    assert "`digitd model rollback` goes back" in said
+    assert f"`digitd model rollback --config {box.config}` goes back" in said
     assert "Traceback" not in said
 
 
