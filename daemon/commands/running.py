@@ -87,8 +87,8 @@ def _run_once(config_file: Path, level: int, *, has_bar: bool) -> Counter[str]:
         counts = service.run()
     for row in failed:
         echo(f"{row.file}: {row.reason}; it is now {row.original}", err=True)
-    if has_bar and service.left_alone:  # otherwise the log has said it
-        echo(f"left alone in the inbox: {service.left_alone}", err=True)
+    if has_bar and (left := service.left_alone):  # otherwise the log has said it
+        echo(f"left alone in the inbox: {left}", err=True)
     click.echo(summary(counts))
     if service.unfinished:
         echo(f"left in the inbox: {_format_unfinished(service.unfinished)}")
