@@ -107,6 +107,7 @@ def describe(fault: Exception) -> str:
             paths = paths[-1:]
         if paths:
             return f"{printable(' -> '.join(map(str, paths)))}: {fault.strerror}"
+        return fault.strerror or str(fault)  # without its number
     return str(fault)
 
 

@@ -46,6 +46,13 @@ def test_closed_streams_do_no_harm(box: Box, closed: str) -> None:
     assert text.startswith("id,file,")
 
 
+def test_full_disk_below_standard_output_is_one_line(box: Box) -> None:
+    for command in ("status", "audit", "results"):
+        shell = ("sh", "-c", 'exec "$@" > /dev/full', "sh", *DIGITD, command)
+        done = run(*shell, "--config", box.config)
+        assert (done.returncode, done.stderr) == (1, b"digitd: No space left on device\n"), command
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1251"])
 def test_characters_that_an_encoding_lacks_are_escaped(
     box: Box, tmp_path: Path, encoding: str
