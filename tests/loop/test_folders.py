@@ -217,6 +217,7 @@ def test_reload_creates_no_outbox_that_is_away(box: Box) -> None:
         running.wait_for_log("is ready")
         box.drop("digit1.png", png_like("fine"))
         box.wait_for_rows(1)
+        box.wait_until_settled()
         break_folder(box.outbox, "missing")
         said = f"{box.outbox}: is missing: mount its disk, or move the folder back; or create it"
         running.wait_for_log(f"paused, files stay in the inbox: {said}")
@@ -237,6 +238,7 @@ def test_outbox_that_is_removed_is_named_until_it_is_there_again(box: Box) -> No
         running.wait_for_log("is ready")
         box.drop("digit1.png", png_like("fine"))
         box.wait_for_rows(1)
+        box.wait_until_settled()
         break_folder(box.outbox, "missing")
         running.wait_for_log(f"paused, files stay in the inbox: {box.outbox}: is missing: mount")
         box.outbox.mkdir()
