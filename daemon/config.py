@@ -29,7 +29,7 @@ from daemon.errors import ConfigError, StorageError
 from daemon.expected import find_fault as find_regex_fault
 from daemon.layout import FAILED, MODELS, ORIGINALS, PICTURES
 from daemon.pattern import IMAGES, correct, find_fault
-from daemon.records import Cluster, Expected, ReadOptions, Reads
+from daemon.records import Cluster, Expected, Pictures, ReadOptions, Reads
 from daemon.text import escape
 from daemon.yaml_text import parse
 
@@ -138,7 +138,9 @@ class Config(BaseModel):
     cluster_tls: ClusterTls | None = Field(
         None, description="the paths {ca: FILE, cert: FILE, key: FILE}, or nothing"
     )
-    pictures: bool = Field(True, description="true or false")  # noqa: FBT003 - a field's default
+    pictures: bool | Literal["doubtful"] = Field(
+        default=True, description='true, false or "doubtful"'
+    )
     folders: Literal["flat", "daily"] = Field("flat", description='"flat" or "daily"')
     keep_days: float | None = _above_zero(None, "a number of days", 36500, ", or nothing")
     metrics_file: AsPath | None = Field(
@@ -172,7 +174,7 @@ class Config(BaseModel):
             max_megapixels=self.max_megapixels,
             max_file_mb=self.max_file_mb,
             unsure_below=self.unsure_below,
-            pictures=self.pictures,
+            pictures=Pictures(str(self.pictures).lower()),
             reads=self.reads,
             expected=None if self.expect is None else Expected(self.expect),
         )

@@ -21,7 +21,7 @@ from daemon.errors import DigitdError, ModelError
 from daemon.expected import load_values
 from daemon.files import open_untrusted
 from daemon.reading import reader
-from daemon.records import FileContent, ReadOptions, Reads, Status, Verdict
+from daemon.records import FileContent, Pictures, ReadOptions, Reads, Status, Verdict
 
 __all__ = ["DigitdError", "ModelError", "Reader", "Status", "Verdict"]
 
@@ -141,7 +141,7 @@ def _load_options(settings: dict[str, object]) -> ReadOptions:
         config = Config.model_validate(settings)
     except ValidationError as error:
         raise ValueError("; ".join(describe_faults(error))) from None
-    options = replace(config.reading, pictures=False)
+    options = replace(config.reading, pictures=Pictures.NONE)
     if config.expect_file is None:
         return options
     try:

@@ -23,6 +23,14 @@ class Reads(StrEnum):
     NUMBER = "number"
 
 
+class Pictures(StrEnum):
+    """Which rows get an annotated picture; the values are those of ``pictures`` in config.yaml."""
+
+    ALL = "true"
+    DOUBTFUL = "doubtful"  # those that are not ``ok``
+    NONE = "false"
+
+
 class Status(StrEnum):
     """How far a row can be trusted."""
 
@@ -63,7 +71,7 @@ class ReadOptions:
     max_megapixels: float
     max_file_mb: float
     unsure_below: float | None = None
-    pictures: bool = True
+    pictures: Pictures = Pictures.ALL
     reads: Reads = Reads.DIGIT
     expected: Expected | None = None
 
@@ -183,7 +191,7 @@ def format_percent(probability: float) -> str:
 class Reading:
     """The result for one file: the verdict, the model's short hash, the picture as a PNG.
 
-    ``picture`` is empty if pictures are switched off.
+    ``picture`` is empty if none is wanted.
     """
 
     verdict: Verdict

@@ -104,7 +104,7 @@ def test_paths_are_relative_to_the_file_and_tilde_is_expanded(
         ("metrics_file: metrics.txt", "it must be the path of a file whose name ends with .prom"),
         ("folders: monthly", 'folders: monthly is not allowed; it must be "flat" or "daily"'),
         ("keep_days: 0", "keep_days: 0 is not allowed; it must be a number of days above 0"),
-        ("pictures: 1", "pictures: 1 is not allowed; it must be true or false"),
+        ("pictures: 1", 'pictures: 1 is not allowed; it must be true, false or "doubtful"'),
         ("pattern: ''", "pattern: '' is not allowed; it must be a glob"),
         ("pattern: a/*.png", "pattern: a/*.png is not allowed; it must be a glob on file names"),
         ("inbox: 5", "inbox: 5 is not allowed; it must be the path of a folder"),

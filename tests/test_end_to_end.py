@@ -25,7 +25,17 @@ from daemon.config import load
 from daemon.outbox.rows import COLUMNS
 from daemon.picture.canvas import encode_png
 from support import heif
-from support.daemon import DIGITD, ROOT, SAMPLES, Box, Daemon, Terminal, digitd, verify_unit
+from support.daemon import (
+    DIGITD,
+    ROOT,
+    SAMPLES,
+    Box,
+    Daemon,
+    Terminal,
+    digitd,
+    run_once,
+    verify_unit,
+)
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -185,6 +195,26 @@ def test_every_picture_can_be_decoded(once: Once) -> None:
         pixels = cv2.imread(str(picture))
         assert pixels is not None, picture
         assert pixels.shape == (340, 768, 3)
+
+
+def test_only_doubtful_rows_have_pictures_if_config_says_so(box: Box) -> None:
+    box.configure(pictures="doubtful", workers=2)
+    box.drop("digit1.png", sample(1))
+    box.drop("digit2.png", BLANK)
+    box.drop("digit3.png", b"no image")
+    run_once(box, DIGITD)
+    found = {row["file"]: (row["status"], row["picture"]) for row in box.rows()}
+    assert found == {
+        "digit1.png": ("ok", ""),
+        "digit2.png": ("unsure", "annotated/digit2.png"),
+        "digit3.png": ("error", "annotated/digit3.png"),
+    }
+    assert {path.name for path in (box.outbox / "annotated").iterdir()} == {
+        "digit2.png",
+        "digit3.png",
+    }
+    audit = digitd("audit", "--config", box.config)
+    assert audit.returncode == 0, audit.stdout
 
 
 def test_run_once_ends_with_a_summary(once: Once) -> None:

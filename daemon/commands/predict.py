@@ -20,7 +20,7 @@ from daemon.inbox.listing import Kind, Listing, natural
 from daemon.layout import fit_name
 from daemon.outbox import rows
 from daemon.pattern import IMAGES
-from daemon.records import FileContent, Job, Placement, Reads, Result, Status
+from daemon.records import FileContent, Job, Pictures, Placement, Reads, Result, Status
 from daemon.text import printable
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def predict(
     from daemon.config import Config
     from daemon.reading.reader import Reader
 
-    options = replace(Config().reading, model=model, pictures=pictures is not None, reads=reads)
+    painted = Pictures.NONE if pictures is None else Pictures.ALL
+    options = replace(Config().reading, model=model, pictures=painted, reads=reads)
     failed = False
     listed = chain.from_iterable(map(_list_images, files))
     for row in _read_files(Reader(options), listed, pictures, options.max_file_mb):

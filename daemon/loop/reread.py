@@ -18,7 +18,7 @@ from daemon.loop.startup import load_expected
 from daemon.outbox import results, rows
 from daemon.outbox.rereads import RereadWriter, format_line, table_name
 from daemon.reading.model import read_file
-from daemon.records import ReadOptions, Result, Status, Verdict
+from daemon.records import Pictures, ReadOptions, Result, Status, Verdict
 from daemon.text import printable
 from daemon.waiting import Wakeup
 from daemon.workers.pool import Pool, worker_count
@@ -91,7 +91,7 @@ class Reread:
         self.model = read_file(model)[2]
         self.done = 0
         expected = load_expected(config) or config.reading.expected
-        options = replace(config.reading, model=model, pictures=False, expected=expected)
+        options = replace(config.reading, model=model, pictures=Pictures.NONE, expected=expected)
         results.check_outbox(config.outbox)
         self._config = config
         self._settings = worker_settings(options)

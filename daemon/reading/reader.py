@@ -18,6 +18,7 @@ from daemon.records import (
     Doubt,
     Expected,
     FileContent,
+    Pictures,
     Reading,
     ReadOptions,
     Reads,
@@ -171,7 +172,7 @@ class Reader:
         if options.reads is Reads.NUMBER:
             self.model.require_line()
         self._options = options
-        self._painter = _load_painter() if options.pictures else None
+        self._painter = None if options.pictures is Pictures.NONE else _load_painter()
 
     def read(
         self, contents: Sequence[FileContent], expected: Expected | None = None
@@ -208,7 +209,8 @@ class Reader:
         verdict: Verdict,
     ) -> bytes:
         """Return the annotated picture; empty if none is wanted."""
-        if self._painter is None:
+        is_doubtful = verdict.status is not Status.OK
+        if self._painter is None or not (is_doubtful or self._options.pictures is Pictures.ALL):
             return b""
         if isinstance(decoded, UnreadableError):
             return self._painter.paint_unreadable(content.name, verdict.reason, content.data)

@@ -19,7 +19,7 @@ from daemon.assets import KNOWN_DIGIT, KNOWN_DIGIT_PNG, SHIPPED_MODEL
 from daemon.errors import ModelError
 from daemon.reading import eye, model, reader
 from daemon.reading.image import PREPROCESSING_VERSION, decode
-from daemon.records import DIGITS, ReadOptions, Reads
+from daemon.records import DIGITS, Pictures, ReadOptions, Reads
 
 MNIST = np.load(Path(__file__).parent.parent / "data" / "mnist-small.npz")
 
@@ -155,7 +155,7 @@ def test_model_without_a_line_reader_reads_digits_only(tmp_path: Path) -> None:
     path = without(tmp_path, model.LINE_MEMBER)
     with pytest.raises(ModelError, match=r"cannot read numbers, .*line\.tflite"):
         model.load(path).require_line()
-    options = ReadOptions(path, 50, 64, pictures=False)
+    options = ReadOptions(path, 50, 64, pictures=Pictures.NONE)
     reader.Reader(options)
     with pytest.raises(ModelError, match="cannot read numbers"):
         reader.Reader(replace(options, reads=Reads.NUMBER))
