@@ -9,7 +9,7 @@ from daemon.picture.text import Pixels
 
 _NAME, _KEYWORD = b"tEXt", b"digitd ink"  # of the chunk; PNG specification 11.3.3
 _CHUNK = re.compile(_NAME + _KEYWORD + rb"\0" + rb" ".join([rb"(\d{1,5})"] * 6))
-_PLACE_OF_CHUNK = 37  # after the signature, IHDR and the chunk's length
+_LENGTH = slice(33, 37)  # of the chunk's body, after the signature and IHDR
 
 HEAD_BYTES = 256
 """So many bytes at the start of a picture have the place of the ink."""
@@ -84,7 +84,9 @@ def read_place(head: bytes) -> InkPlace | None:
     Args:
         head: the first bytes of the picture, which may be any file.
     """
-    found = _CHUNK.match(head, _PLACE_OF_CHUNK)
+    start = _LENGTH.stop
+    end = start + len(_NAME) + int.from_bytes(head[_LENGTH])
+    found = _CHUNK.fullmatch(head, start, end)  # the checksum that follows may begin with a digit
     if found is None:
         return None
     place = InkPlace(*map(int, found.groups()))

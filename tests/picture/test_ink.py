@@ -21,8 +21,16 @@ def test_picture_stores_the_place_of_its_ink() -> None:
     assert locate(np.zeros((5, 5), np.uint8)) is None
 
 
+def test_place_ends_where_its_chunk_ends() -> None:
+    canvas = np.zeros((1, 1, 3), np.uint8)
+    for right in range(200, 500):  # of 300 checksums, about 12 begin with a digit
+        place = InkPlace(100, 200, right, 230, *PAGE)
+        assert read_place(encode_png(canvas, place=place)[:HEAD_BYTES]) == place
+
+
 def chunk(text: bytes) -> bytes:
-    return bytes(37) + b"tEXtdigitd ink\0" + text
+    body = b"digitd ink\0" + text
+    return bytes(33) + len(body).to_bytes(4) + b"tEXt" + body + b"1234"
 
 
 @pytest.mark.parametrize(
@@ -31,6 +39,7 @@ def chunk(text: bytes) -> bytes:
         b"",
         encode_png(np.zeros((340, 768, 3), np.uint8)),
         bytes(HEAD_BYTES),
+        chunk(b"1 2 3 4 5 9 "),
         chunk(b"1 2 3 4 5"),
         chunk(b"1 2 3 4 5 -6"),
         chunk(b"1 2 3 4 2 9"),  # beyond the page
