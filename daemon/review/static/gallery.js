@@ -6,6 +6,7 @@ import "./drop.js";
 import { element, offset } from "./words.js";
 
 const PAUSE_MS = 150; // after the last key press in a field
+const CHIPS = ["status", "answered", "value"];
 const gallery = document.getElementById("gallery");
 const filter = document.getElementById("filter");
 let wasIndexing = !document.getElementById("indexing").hidden;
@@ -39,11 +40,30 @@ async function show(url) {
   hideBroken();
 }
 
-// Return the address of an answer and a status, with what the fields have now.
-function address(chosen) {
+// Return what the chips say. The page may not show it yet: on a slow line, the next click comes first.
+function chosen() {
+  return new URL(wanted || location.href).searchParams;
+}
+
+// Return what the chips say after a click on one: its link leads there from what the page shows.
+function choose(link) {
+  const shown = new URL(location.href).searchParams;
+  const next = new URL(link.href).searchParams;
+  const all = chosen();
+  for (const name of CHIPS) {
+    if (shown.get(name) === next.get(name)) continue;
+    if (next.has(name)) all.set(name, next.get(name));
+    else all.delete(name);
+  }
+  return all;
+}
+
+// Return the address of what the chips say, with what the fields have now.
+function address(chips) {
   const query = new URLSearchParams();
-  for (const name of ["status", "answered", "value"]) {
-    if (chosen.has(name)) query.append(name, chosen.get(name)); // an empty value: no guess
+  for (const name of CHIPS) {
+    const isTyped = name === "value" && filter.elements.number?.value; // takes the value's place
+    if (chips.has(name) && !isTyped) query.append(name, chips.get(name)); // empty: no guess
   }
   for (const field of filter.querySelectorAll(".fields [name]")) {
     const isDefault = field.value === (field.name === "sort" ? "newest" : "");
@@ -72,14 +92,11 @@ function neighbour(cards, index, key) {
 filter.classList.add("is-instant");
 filter.addEventListener("submit", (event) => {
   event.preventDefault();
-  show(address(new FormData(filter)));
+  show(address(chosen()));
 });
-filter.addEventListener("input", (event) => {
-  if (event.target.name === "number") { // it takes the place of a value
-    document.querySelector("#chips [name=value]")?.remove();
-  }
+filter.addEventListener("input", () => {
   clearTimeout(timer);
-  timer = setTimeout(() => show(address(new FormData(filter))), PAUSE_MS);
+  timer = setTimeout(() => show(address(chosen())), PAUSE_MS);
 });
 filter.addEventListener("click", (event) => {
   const link = event.target.closest("a");
@@ -91,7 +108,7 @@ filter.addEventListener("click", (event) => {
     filter.elements.sort.value = "newest";
   }
   if (link.id.startsWith("value-") && filter.elements.number) filter.elements.number.value = "";
-  show(address(new URL(link.href).searchParams));
+  show(address(isClear ? new URLSearchParams() : choose(link)));
   if (isClear) filter.elements.name.focus();
 });
 
