@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import FileChooser, Page, Route
 
 
 def png(digit: str = "7", side: int = 60) -> bytes:
@@ -290,6 +290,24 @@ def intercept(page: Page, pattern: str, handler: Callable[[Route], None]) -> Non
     probe = "fetch('/static/probe').then(() => true)"
     until(lambda: bool(page.evaluate(probe) and caught), "the route")
     page.unroute("**/static/probe", catch)
+
+
+def catch_choosers(page: Page) -> Callable[[], FileChooser]:
+    """Intercept the page's choices of files; return a function that waits for the first one.
+
+    Call it long before the choice: like a route, this takes Chromium a moment.
+    """
+    opened: list[FileChooser] = []
+
+    def catch(chooser: FileChooser) -> None:
+        opened.append(chooser)
+
+    def wait() -> FileChooser:
+        until(lambda: bool(page.evaluate("true") and opened), "the choice of files")
+        return opened[0]
+
+    page.on("filechooser", catch)
+    return wait
 
 
 def lose_first_response(page: Page, path: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from support.daemon import DIGITD, Daemon
 from support.factories import doubtful
-from support.site import Server, Site, png
+from support.site import Server, Site, catch_choosers, png
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -78,15 +78,15 @@ def test_state_is_on_every_page_without_scripts(browser: Browser, site: Site) ->
 def test_page_without_files_says_what_to_do(browser: Browser, site: Site) -> None:
     with Server(site) as server:
         page = browser.new_page()
+        chooser = catch_choosers(page)
         page.goto(server.url)
         for path in ("/", "/gallery", "/live"):
             page.goto(server.base + path)
             page.wait_for_selector("#empty:not([hidden])")
             assert str(site.inbox) in page.inner_text("#empty")
             assert not page.is_visible("main")
-        with page.expect_file_chooser() as chooser:
-            page.click("#empty label")
-        chooser.value.set_files({"name": "a.png", "mimeType": "image/png", "buffer": png()})
+        page.click("#empty label")
+        chooser().set_files({"name": "a.png", "mimeType": "image/png", "buffer": png()})
         page.wait_for_selector("#dropped li")
         site.add("digit1.png", doubtful(1, 0.3))
         page.wait_for_selector("main:visible")

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.records import Status, Verdict
 from support.factories import BROKEN, doubtful
-from support.site import Server, Site, png
+from support.site import Server, Site, catch_choosers, png
 from tests.review.test_browser import opened, shows
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def tab_through(page: Page) -> list[str]:
 
 
 def test_whole_way(site: Site, page: Page) -> None:
+    chooser = catch_choosers(page)
     shows(page, "digit1.png")
     tab_to(page, "[data-action=accept]")
     page.keyboard.press("Enter")
@@ -100,9 +101,8 @@ def test_whole_way(site: Site, page: Page) -> None:
     page.keyboard.press("Enter")
     look_through(page)
     tab_to(page, "#files")
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files({"name": "a.png", "mimeType": "image/png", "buffer": png()})
+    page.keyboard.press("Enter")
+    chooser().set_files({"name": "a.png", "mimeType": "image/png", "buffer": png()})
     page.wait_for_selector("#dropped li:has-text('in the inbox')")
     tab_to(page, "#dropped-close")
     page.keyboard.press("Enter")
