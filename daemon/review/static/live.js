@@ -11,10 +11,14 @@ const figures = document.getElementById("figures");
 const arrivals = document.getElementById("arrivals");
 let due = null;
 
+// While a button has focus or a bar is pointed at, the person would lose their place.
+function isInUse() {
+  return figures.contains(document.activeElement) || figures.querySelector(".place:hover") !== null;
+}
+
 async function draw() {
   due = null;
-  // Not while a button has focus or a bar is pointed at: the person would lose their place.
-  if (figures.contains(document.activeElement) || figures.querySelector(".place:hover")) {
+  if (isInUse()) {
     later();
     return;
   }
@@ -23,7 +27,12 @@ async function draw() {
     query.set("offset", offset()); // so that days begin at this place's midnight
     const response = await fetch(at(`/live/figures?${query}`));
     if (!response.ok) return;
-    figures.innerHTML = await response.text(); // every value in it is escaped
+    const drawn = await response.text();
+    if (isInUse()) { // since it was asked for
+      later();
+      return;
+    }
+    figures.innerHTML = drawn; // every value in it is escaped
     localise(figures);
   } catch { /* the events tell when the server is back */ }
 }
