@@ -67,8 +67,8 @@ def shows(page: Page, text: str) -> None:
     )
 
 
-def hold_first_answer(page: Page) -> list[Route]:
-    """Let the first answer wait; return a list that will have its request."""
+def hold_first(page: Page, pattern: str = "**/api/answers") -> list[Route]:
+    """Let the first request like a pattern wait; return a list that will have it."""
     held: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -77,7 +77,7 @@ def hold_first_answer(page: Page) -> list[Route]:
         else:
             held.append(route)
 
-    intercept(page, "**/api/answers", hold)
+    intercept(page, pattern, hold)
     return held
 
 

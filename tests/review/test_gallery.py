@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.factories import BROKEN, SURE, doubtful, number
-from support.site import Server, Site, intercept
-from tests.review.test_browser import opened
+from support.site import Server, Site
+from tests.review.test_browser import hold_first, opened, wait_for_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Page
 
 NAMES = [
     "IMG_2059.png",
@@ -98,23 +98,14 @@ def test_chips_are_chosen_together_and_let_go(page: Page) -> None:
 
 
 def test_what_is_chosen_before_an_answer_comes_is_kept(page: Page) -> None:
-    held: list[Route] = []
-
-    def hold(request: Route) -> None:
-        if held:
-            request.continue_()
-        else:
-            held.append(request)
-
-    intercept(page, "**/gallery?*", hold)
+    held = hold_first(page, "**/gallery?*")
     page.click("#status-unsure")
-    while not held:
-        page.wait_for_timeout(10)
+    route = wait_for_request(page, held)
     page.click("#answered-no")
     page.fill("[name=name]", "scan")
     page.wait_for_url("**/gallery?status=unsure&answered=no&name=scan")
     shows(page, "scan 1.png")
-    held[0].continue_()
+    route.continue_()
     page.click("#status-unsure")
     page.wait_for_url("**/gallery?answered=no&name=scan")
     shows(page, "scan 1.png")

@@ -21,7 +21,7 @@ from support.factories import NUMBERS, number
 from support.site import Server, Site
 from support.waiting import until
 from tests.review.test_answering import where
-from tests.review.test_browser import PHONE, hold_first_answer, opened, shows, wait_for_request
+from tests.review.test_browser import PHONE, hold_first, opened, shows, wait_for_request
 from tests.review.test_keyboard import Press, press
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def test_what_is_typed_while_an_answer_is_stored_is_for_the_next_file(
     site: Site, page: Page, eight: list[str]
 ) -> None:
     shows(page, FILES[0])
-    held = hold_first_answer(page)
+    held = hold_first(page)
     page.keyboard.press("Enter")
     for key in ("2", "6", "Backspace", "5", "Enter", "n"):
         page.keyboard.press(key)

@@ -9,7 +9,7 @@ import pytest
 from support.factories import doubtful
 from support.site import Server, Site
 from support.waiting import until
-from tests.review.test_browser import hold_first_answer, opened, shows, wait_for_request
+from tests.review.test_browser import hold_first, opened, shows, wait_for_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def test_keys_before_a_failure_answer_no_other_file(
     site: Site, page: Page, rows: list[str]
 ) -> None:
     shows(page, "0.png")
-    held = hold_first_answer(page)
+    held = hold_first(page)
     page.keyboard.type("45u")
     route = wait_for_request(page, held)
     assert page.inner_text("#file").startswith("0.png")  # until its answer is stored
@@ -59,7 +59,7 @@ def test_undo_right_after_an_answer_takes_back_that_answer(
     site: Site, page: Page, rows: list[str]
 ) -> None:
     shows(page, "0.png")
-    held = hold_first_answer(page)
+    held = hold_first(page)
     page.keyboard.type("4u7")
     wait_for_request(page, held).continue_()
     shows(page, "1.png")
@@ -71,7 +71,7 @@ def test_keys_after_the_last_answer_answer_nothing(site: Site, page: Page, rows:
         shows(page, f"{place}.png")
         page.keyboard.press("n")
     shows(page, "3.png")
-    held = hold_first_answer(page)
+    held = hold_first(page)
     page.keyboard.type("45")
     wait_for_request(page, held).continue_()
     page.wait_for_selector("#done:not([hidden])")
@@ -114,7 +114,7 @@ def test_answer_is_kept_through_a_login(
 
 def test_page_asks_before_it_is_left_with_an_answer_that_is_not_stored(page: Page) -> None:
     shows(page, "0.png")
-    held = hold_first_answer(page)
+    held = hold_first(page)
     page.keyboard.press("4")
     route = wait_for_request(page, held)
     asked: list[str] = []
