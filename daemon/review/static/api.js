@@ -37,6 +37,8 @@ export function get(path) {
   return ask(path, {});
 }
 
+export const AGAIN_MS = 1000; // after an image that did not arrive
+
 // Return why an image cannot be shown; null if it did not arrive, and another try may bring it.
 export async function refusal(path) {
   try {

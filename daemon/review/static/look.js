@@ -1,6 +1,6 @@
 // The look-through: a page of sure answers. A click and a key correct one, Enter stores them all.
 
-import { at, get, post, refusal } from "./api.js";
+import { AGAIN_MS, at, get, post, refusal } from "./api.js";
 import "./drop.js";
 import { isCommand, isOfNumber, isTyping, meaning, plainDigits } from "./keyboard.js";
 import { element, isValue, named, reads } from "./words.js";
@@ -10,7 +10,6 @@ const LEAST = 12; // on a small screen, which scrolls
 const LONG = 4; // characters, from which on a tile is wider
 const LONGEST = 14; // and a text smaller
 const BAR = 110; // px, at the bottom
-const AGAIN_MS = 1000; // after a picture that did not arrive
 const SMALL = 80; // px; below this, single pixels are shown
 const by = (id) => document.getElementById(id);
 const place = by("tiles");
@@ -95,7 +94,7 @@ function show(page, isWhole) {
   }
   scrollTo(0, 0);
   if (!isWhole) tiles = cut(page);
-  for (const tile of tiles) tile.image.src = at(`/image/${tile.id}/ink`);
+  tiles.forEach(ask);
   count();
   place.focus({ preventScroll: true });
 }
@@ -117,10 +116,18 @@ function make(tile) {
   return tile.button;
 }
 
+function pathOf(tile) {
+  return `/image/${tile.id}/ink`;
+}
+
+function ask(tile) {
+  tile.image.src = at(pathOf(tile));
+}
+
 // Say that the file of a tile cannot be shown, or ask again for a picture that did not arrive.
 async function explain(tile) {
-  if (await refusal(`/image/${tile.id}/ink`) === null) {
-    setTimeout(() => { tile.image.src = at(`/image/${tile.id}/ink`); }, AGAIN_MS);
+  if (await refusal(pathOf(tile)) === null) {
+    setTimeout(() => ask(tile), AGAIN_MS);
     return;
   }
   tile.isLoaded = true;
@@ -134,8 +141,9 @@ function draw(tile) {
   const isChanged = tile.label !== tile.digit;
   button.classList.toggle("changed", isChanged);
   button.classList.toggle("current", tile === current);
-  button.classList.toggle("wide", tile.digit.length > LONG);
-  button.classList.toggle("long", named(tile.label).length > (tile.digit.length > LONG ? LONGEST : LONG));
+  const isWide = tile.digit.length > LONG;
+  button.classList.toggle("wide", isWide);
+  button.classList.toggle("long", named(tile.label).length > (isWide ? LONGEST : LONG));
   const picture = tile.isGone ? element("span", "the file cannot be shown", "gone") : tile.image;
   button.replaceChildren(picture, element("b", named(tile.label)));
   if (isChanged) button.append(element("s", tile.digit));

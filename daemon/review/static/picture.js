@@ -1,11 +1,10 @@
 // Load pictures ahead, show one, zoom it.
 
-import { at, refusal } from "./api.js";
+import { AGAIN_MS, at, refusal } from "./api.js";
 
 const SMALL = 200; // px; below this, single pixels are shown
 const STEP = 1.2;
 const MOST = 20;
-const AGAIN_MS = 1000; // after a picture that did not arrive
 
 const frame = document.getElementById("picture");
 const missing = document.getElementById("missing");
