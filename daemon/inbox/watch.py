@@ -60,10 +60,10 @@ class InotifyWatch:
         self._on_loss = on_loss
         self._is_deleted = False
         self._is_reading = Lock()
-        self._descriptor = _checked(inotify_init())
+        self._descriptor = _checked(inotify_init(), folder)
         os.set_inheritable(self._descriptor, False)  # noqa: FBT003 - takes no keyword
         try:
-            _checked(inotify_add_watch(self._descriptor, os.fsencode(folder), EVENTS))
+            _checked(inotify_add_watch(self._descriptor, os.fsencode(folder), EVENTS), folder)
             self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         except OSError:
             os.close(self._descriptor)
@@ -127,15 +127,15 @@ class InotifyWatch:
                 self._on_arrival(os.fsdecode(event.name))
 
 
-def _checked(result: int) -> int:
+def _checked(result: int, folder: Path) -> int:
     """Return what a function of libc returned.
 
     Raises:
-        OSError: it failed.
+        OSError: it failed; names the folder.
     """
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, _LIMITS.get(number, os.strerror(number)))
+        raise OSError(number, _LIMITS.get(number, os.strerror(number)), str(folder))
     return result
 
 
