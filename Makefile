@@ -6,6 +6,7 @@ CONFIG ?= config.yaml
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
 PYTEST := $(VENV)/bin/python -m pytest
 ENGINE ?= podman
+DIST ?= dist
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' daemon/__init__.py)
 UV := build/uv/bin/uv
 LOCK := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
@@ -103,14 +104,14 @@ release:
 # The version is the one in daemon/__init__.py; its notes are its section of CHANGELOG.md.
 # compose.yaml takes the image without a version.
 artefacts: $(VENV)/.installed
-	rm -rf dist && mkdir dist
-	sed -n '/^## $(subst .,\.,$(VERSION))\b/,/^## /{/^## /!p}' CHANGELOG.md > dist/notes.md
-	@test -s dist/notes.md || { echo 'make release: CHANGELOG.md has no section $(VERSION)'; exit 1; }
-	$(VENV)/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf '$(DIST)' && mkdir -p '$(DIST)'
+	sed -n '/^## $(subst .,\.,$(VERSION))\b/,/^## /{/^## /!p}' CHANGELOG.md > '$(DIST)/notes.md'
+	@test -s '$(DIST)/notes.md' || { echo 'make release: CHANGELOG.md has no section $(VERSION)'; exit 1; }
+	$(VENV)/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir '$(DIST)' .
 	$(ENGINE) build --file Containerfile --tag localhost/digitd:$(VERSION) --tag localhost/digitd .
-	$(ENGINE) save --output dist/digitd-$(VERSION)-image.tar \
+	$(ENGINE) save --output '$(DIST)/digitd-$(VERSION)-image.tar' \
 		localhost/digitd:$(VERSION) localhost/digitd:latest
-	cd dist && sha256sum -- * > SHA256SUMS
+	cd '$(DIST)' && sha256sum -- * > SHA256SUMS
 
 docs: man build/mkdocs/.installed
 	$(VENV)/bin/python -m support.manual site build/site

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Builds the image of Containerfile for tests/system/test_container.py, in the given folder:
+# Makes what a release publishes, with `make artefacts`, for tests/system/test_container.py, in the
+# given folder:
+#   dist/      the wheel, the image of Containerfile and the notes
 #   storage/   podman's images: digitd, and a debian:bookworm-slim made of Debian's packages
-#   *.conf     podman's settings; `env` has the variables that name them
+#   *.conf     podman's settings; `env` has the variables that name them, `build.env` those for
+#              building images
 #   skipped    why this machine cannot run containers, if it cannot
 # Needs root, debootstrap, podman and runc. The packages come from this machine's mirrors: its pip
 # and apt settings are mounted during the build, and no file of the image has them.
@@ -66,24 +69,27 @@ fi
 podman run --rm --network=none $base true 2>"$cache/run.log" ||
     skip "podman cannot run one here: $(tail -1 "$cache/run.log")"
 
-# The settings of this machine's pip, with the certificate at a path of its own: the image installs
-# ca-certificates.
+# The settings of this machine's pip and apt, with the certificate at a path of its own: the image
+# installs ca-certificates.
 setting() {
     $pip config list | sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" | head -1
 }
 certificate=$(setting cert)
 index=$(setting index-url)
 printf '[global]\n' >"$cache/pip.conf"
-mounts=(--volume "$cache/pip.conf:/etc/pip.conf:ro" --volume /etc/apt/apt.conf.d:/etc/apt/apt.conf.d:ro)
+volumes="\"$cache/pip.conf:/etc/pip.conf:ro\", \"/etc/apt/apt.conf.d:/etc/apt/apt.conf.d:ro\""
 if [ -n "$certificate" ]; then
     echo 'cert = /run/pip.crt' >>"$cache/pip.conf"
-    mounts+=(--volume "$certificate:/run/pip.crt:ro")
+    volumes+=", \"$certificate:/run/pip.crt:ro\""
 fi
 if [ -n "$index" ]; then
     echo "index-url = $index" >>"$cache/pip.conf"
 fi
-echo "Building the image (three minutes, less if it was built before)"
-podman build --pull=never --network=host "${mounts[@]}" --tag localhost/digitd . >"$cache/build.log" 2>&1 ||
+sed "/^\[containers\]/a volumes = [$volumes]\nnetns = \"host\"" "$cache/containers.conf" >"$cache/build.conf"
+sed "s/containers.conf/build.conf/" "$cache/env" >"$cache/build.env"
+export CONTAINERS_CONF=$cache/build.conf
+echo "Building what a release publishes (three minutes, less if the image was built before)"
+make artefacts DIST="$cache/dist" >"$cache/build.log" 2>&1 ||
     give_up "the image could not be built: see $cache/build.log"
 
 [ -x "$cache/compose/bin/podman-compose" ] || {

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import http.client
 import io
+import json
 import logging
 import os
 import re
 import shutil
 import socket
+import subprocess
+import tarfile
 import time
 from dataclasses import replace
 from functools import partial
@@ -17,9 +20,10 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from daemon import __version__
 from support.daemon import ROOT, SAMPLES
 from support.waiting import until
-from tests.system.engines import IMAGE, SECONDS, docker, podman
+from tests.system.engines import BUILT, IMAGE, SECONDS, docker, podman
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,3 +228,17 @@ def test_kill_and_restart_lose_nothing(running: Compose) -> None:
         if stop[0] == "kill":
             running.run("start", name)
     running.check_all()
+
+
+def test_release_has_the_wheel_the_image_and_the_notes() -> None:
+    # build_image.sh makes them with `make artefacts`, as `make release` does after the tests.
+    dist = BUILT / "dist"
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=dist, check=True)
+    wheel, image = f"digitd-{__version__}-py3-none-any.whl", f"digitd-{__version__}-image.tar"
+    assert {file.name for file in dist.iterdir()} == {wheel, image, "notes.md", "SHA256SUMS"}
+    assert (dist / "notes.md").read_text().strip()
+    with tarfile.open(dist / image) as archive:
+        manifest = archive.extractfile("manifest.json")
+        assert manifest is not None
+        (entry,) = json.load(manifest)
+    assert entry["RepoTags"] == [f"{IMAGE}:{__version__}", f"{IMAGE}:latest"]
