@@ -56,7 +56,7 @@ def run_checks(config: Config) -> Iterator[Finding]:
     if config.model is None:
         yield _models(config.models)
     if config.metrics_file is not None:
-        yield _metrics_file(config.locate("metrics_file"), config.metrics_file)
+        yield _metrics_file(config, config.metrics_file)
 
 
 def _expectations(config: Config) -> Iterator[Finding]:
@@ -157,14 +157,16 @@ def _models(folder: Path) -> Finding:
     )
 
 
-def _metrics_file(key: str, file: Path) -> Finding:
+def _metrics_file(config: Config, file: Path) -> Finding:
     """Check whether the daemon could write a file, and whether node_exporter could reach it."""
+    if file.parent.absolute() == config.outbox.absolute() and not is_there(file.parent):
+        return Finding(f"metrics_file: {file} will be created with the outbox")
     try:
         if file.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(file))
         try_to_create(file.parent)
     except OSError as error:
-        text = f"{key}: {file} cannot be written: {describe(error)}"
+        text = f"{config.locate('metrics_file')}: {file} cannot be written: {describe(error)}"
         remedy = "create its folder, let this user write there, or name another file"
         return Finding(f"{text}: {remedy}", DestinationError(text))
     folder = file.parent.resolve()

@@ -70,6 +70,15 @@ def test_name_that_the_textfile_collector_ignores_is_refused(box: Box, file: str
     assert "metrics_file" in found.stderr
 
 
+def test_metrics_file_may_lie_in_an_outbox_that_run_will_create(box: Box) -> None:
+    box.outbox.rmdir()
+    box.configure(metrics_file="outbox/digitd.prom")
+    found = check(box)
+    assert found.returncode == 0, found
+    assert f"metrics_file: {box.outbox}/digitd.prom will be created with the outbox" in found.stdout
+    assert not box.outbox.exists()
+
+
 def test_metrics_file_that_only_a_group_can_reach_is_named(box: Box) -> None:
     box.outbox.chmod(0o770)
     box.configure(metrics_file="outbox/digitd.prom")

@@ -230,6 +230,15 @@ def test_kill_and_restart_lose_nothing(running: Compose) -> None:
     running.check_all()
 
 
+@pytest.mark.parametrize("service", ["digitd", "review"])
+def test_service_starts_again_after_a_boot(running: Compose, service: str) -> None:
+    # Podman's podman-restart.service starts the containers that this filter finds.
+    policy = running.run(
+        "inspect", "--format={{.HostConfig.RestartPolicy.Name}}", running.name(service)
+    )
+    assert policy.strip() == "always"
+
+
 def test_release_has_the_wheel_the_image_and_the_notes() -> None:
     # build_image.sh makes them with `make artefacts`, as `make release` does after the tests.
     dist = BUILT / "dist"
