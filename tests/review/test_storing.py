@@ -9,7 +9,7 @@ import pytest
 from support.factories import doubtful
 from support.site import Server, Site
 from support.waiting import until
-from tests.review.test_browser import hold_first, opened, shows, wait_for_request
+from tests.review.test_browser import hold_first, opened, shows, stop_the_clock, wait_for_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +40,14 @@ def test_keys_before_a_failure_answer_no_other_file(
 ) -> None:
     shows(page, "0.png")
     held = hold_first(page)
+    stop_the_clock(page)
     page.keyboard.type("45u")
     route = wait_for_request(page, held)
     assert page.inner_text("#file").startswith("0.png")  # until its answer is stored
     assert page.inner_text("#stored span") == ""
     route.fulfill(status=503, json={"error": "the outbox is away"})
     page.wait_for_selector("#problem:has-text('2 later key presses were not used.')")
+    page.clock.resume()
     said = page.inner_text("#problem p")
     assert said.startswith("Your answer 4 for 0.png is not stored: the outbox is away.")
     shows(page, "1.png")  # it was tried again
@@ -55,11 +57,32 @@ def test_keys_before_a_failure_answer_no_other_file(
     assert site.answers() == [(rows[0], "4", "queue"), (rows[1], "6", "queue")]
 
 
+def test_key_for_a_file_whose_answer_takes_long_answers_no_other_file(
+    site: Site, page: Page, rows: list[str]
+) -> None:
+    shows(page, "0.png")
+    held = hold_first(page)
+    page.keyboard.type("45")
+    route = wait_for_request(page, held)
+    page.wait_for_selector("#problem:has-text('1 later key presses were not used.')")
+    said = page.inner_text("#problem p")
+    assert said.startswith("Your answer 4 for 0.png is still being stored. Keys do nothing until")
+    page.keyboard.type("6n")  # whoever sees 0.png for so long means 0.png
+    page.click("[data-label='7']")
+    route.continue_()
+    shows(page, "1.png")
+    assert page.is_hidden("#problem")
+    page.keyboard.press("8")
+    shows(page, "2.png")
+    assert site.answers() == [(rows[0], "4", "queue"), (rows[1], "8", "queue")]
+
+
 def test_undo_right_after_an_answer_takes_back_that_answer(
     site: Site, page: Page, rows: list[str]
 ) -> None:
     shows(page, "0.png")
     held = hold_first(page)
+    stop_the_clock(page)
     page.keyboard.type("4u7")
     wait_for_request(page, held).continue_()
     shows(page, "1.png")
@@ -72,6 +95,7 @@ def test_keys_after_the_last_answer_answer_nothing(site: Site, page: Page, rows:
         page.keyboard.press("n")
     shows(page, "3.png")
     held = hold_first(page)
+    stop_the_clock(page)
     page.keyboard.type("45")
     wait_for_request(page, held).continue_()
     page.wait_for_selector("#done:not([hidden])")

@@ -4,6 +4,9 @@ import { post } from "./api.js";
 import { named, reads } from "./words.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000];
+// Whoever answers ten files a second types ahead. Whoever has waited longer than this for the next file
+// has not seen it, and presses a key again for the one that is still shown.
+const PATIENCE_MS = 1500;
 const problem = document.getElementById("problem");
 
 // An attempt to store an answer: { item, label, isTurned, isUndo, before, tries }. `before` is the
@@ -11,6 +14,7 @@ const problem = document.getElementById("problem");
 let sending = null; // the attempt that is under way
 let failed = null; // the attempt that did not succeed
 let timer = null; // until it is tried again
+let isLate = false; // the first attempt has taken longer than PATIENCE_MS
 const typed = []; // keys that were pressed while an answer was being stored
 let page = {};
 
@@ -28,7 +32,7 @@ export const concerns = (item) => item === sending?.item || item === failed?.ite
 // still shown, and the key would be meant for that one.
 export function perform(action) {
   if (!isBusy()) action();
-  else if (sending?.tries === 0) typed.push(action);
+  else if (sending?.tries === 0 && !isLate) typed.push(action);
 }
 
 // Forget the keys that were pressed while an answer was being stored.
@@ -40,6 +44,8 @@ export async function store(attempt) {
   sending = attempt;
   const { item, label, isTurned, before } = attempt;
   if (attempt.tries === 0) problem.hidden = true;
+  isLate = false;
+  const late = setTimeout(() => { if (attempt.tries === 0) wait(attempt); }, PATIENCE_MS);
   try {
     const sent = { id: item.id, label, seen: before, is_turned: isTurned, reads };
     const row = await post("/api/answers", { ...sent, ...page.context(item) });
@@ -50,7 +56,23 @@ export async function store(attempt) {
     if (failure.status === 409 && failure.item) compare(attempt, failure.item);
     else if (failure.status === 400) refuse(attempt, failure);
     else keep(attempt, failure);
+  } finally {
+    clearTimeout(late);
   }
+}
+
+// The server takes long.
+function wait(attempt) {
+  isLate = true;
+  const unused = forgetTyped();
+  tell(`${describe(attempt)} is still being stored. Keys do nothing until then.${unused}`, false);
+}
+
+// Forget the keys that were pressed meanwhile; return how many, as a sentence.
+function forgetTyped() {
+  const unused = typed.length ? ` ${typed.length} later key presses were not used.` : "";
+  ignoreTyped();
+  return unused;
 }
 
 function succeed(attempt, row) {
@@ -76,18 +98,18 @@ function compare(attempt, row) {
 function refuse(attempt, failure) {
   ignoreTyped();
   page.dropped(attempt);
-  tell(`Your answer ${named(attempt.label)} for ${attempt.item.file} is not stored: ${failure.message}`,
-    false);
+  tell(`${describe(attempt)} is not stored: ${failure.message}`, false);
 }
 
 function keep(attempt, failure) {
-  const unused = typed.length ? ` ${typed.length} later key presses were not used.` : "";
-  ignoreTyped();
+  const unused = forgetTyped();
   failed = attempt;
   timer = setTimeout(again, RETRY_MS[Math.min(attempt.tries, RETRY_MS.length - 1)]);
-  const what = attempt.label === "undo" ? "Undo" : `Your answer ${named(attempt.label)}`;
-  tell(`${what} for ${attempt.item.file} is not stored: ${failure.message}. It is kept and tried `
-    + `again.${unused}`, true);
+  tell(`${describe(attempt)} is not stored: ${failure.message}. It is kept and tried again.${unused}`, true);
+}
+
+function describe({ item, label }) {
+  return `${label === "undo" ? "Undo" : `Your answer ${named(label)}`} for ${item.file}`;
 }
 
 export function again() {
