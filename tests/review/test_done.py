@@ -164,3 +164,33 @@ def test_nothing_is_said_to_be_checked_while_the_outbox_is_away(
     away.rename(site.outbox)
     wait_for_heading(page, ALL)
     assert server.request("/api/unseen/count").json == {"unseen": 0}
+
+
+MANY = 30  # more than one answer of the server has
+
+
+@pytest.fixture
+def many(browser: Browser, site: Site) -> Iterator[Page]:
+    """Yield the page with 0.png to 29.png, the least confident first."""
+    for number in range(MANY):
+        site.add(f"{number}.png", doubtful(1, 0.2 + number / 100))
+    with Server(site) as running:
+        running.wait_for_rows(MANY)
+        yield from opened(browser, running)
+
+
+def test_what_is_put_off_comes_after_all_others(many: Page) -> None:
+    for number in range(MANY - 4):
+        shows(many, f"{number}.png")
+        many.keyboard.press("s")
+    for number in range(MANY - 4, MANY):
+        shows(many, f"{number}.png")
+        many.keyboard.press("7")
+    shows(many, "0.png")
+
+
+def test_arrow_leads_to_all_files(many: Page) -> None:
+    for number in range(MANY - 1):
+        shows(many, f"{number}.png")
+        many.keyboard.press("ArrowRight")
+    shows(many, f"{MANY - 1}.png")

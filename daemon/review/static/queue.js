@@ -30,10 +30,15 @@ export class Queue {
     return this.isLast && this.loading === null;
   }
 
+  // Whether an item that was not put off is known to come next, or that none comes.
+  get knowsNext() {
+    return this.isComplete || this.items.slice(this.position + 1).some((item) => !item.isLater);
+  }
+
   // Ask for more items when few are left; answer when they are there.
   async fill() {
     if (!this.isQueue) return;
-    const open = this.items.slice(this.position).filter((item) => !item.label).length;
+    const open = this.items.slice(this.position).filter((item) => !item.label && !item.isLater).length;
     if (this.loading === null && open > AHEAD && !this.isLast) return;
     this.loading ??= this.load();
     try {
@@ -60,10 +65,11 @@ export class Queue {
     this.ahead();
   }
 
-  // Add an item behind the others, but before the files that could not be read.
+  // Add an item behind the others, but before the files that could not be read, and before what was
+  // put off.
   add(item) {
-    const isError = (other, place) => place > this.position && other.can_retry && !other.label;
-    const place = item.can_retry ? -1 : this.items.findIndex(isError);
+    const isBehind = (other) => other.isLater || (!item.can_retry && other.can_retry && !other.label);
+    const place = this.items.findIndex((other, at) => at > this.position && isBehind(other));
     this.items.splice(place < 0 ? this.items.length : place, 0, item);
   }
 
@@ -110,9 +116,10 @@ export class Queue {
     this.ahead();
   }
 
-  // Put the current item behind all that are known.
+  // Put the current item behind all others, also those that are not known yet.
   postpone() {
     const [item] = this.items.splice(this.position, 1);
+    item.isLater = true;
     this.items.push(item);
     this.ahead();
   }

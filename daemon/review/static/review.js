@@ -231,12 +231,14 @@ function takeOut(item) {
   refill();
 }
 
-function go(step) {
+async function go(step) {
   const neighbour = step > 0 ? "next" : "previous";
   if (queue.isQueue) {
+    if (step > 0 && !queue.knowsNext) await refill();
     if (queue.current === null && step < 0) queue.position = queue.items.length;
     queue.move(step);
     render();
+    refill();
   } else if (given.neighbours[neighbour]) {
     location.assign(at(`/row/${given.neighbours[neighbour]}?${given.query}`));
   }
@@ -244,9 +246,11 @@ function go(step) {
 
 const actions = {
   accept,
-  later: () => {
+  later: async () => {
+    if (!queue.knowsNext) await refill();
     if (queue.isQueue && queue.current !== null) queue.postpone();
     render();
+    refill();
   },
   undo,
   "undo-last": undoLast,
