@@ -220,12 +220,18 @@ def line_losses(answers: Any, texts: Any) -> Any:
     tf = import_tensorflow()
     logits = tf.cast(answers, tf.float32)
     steps = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
+    # An empty text has one path, which is blank. TensorFlow's kernel refuses it, so that it gets
+    # any text here.
+    is_empty = tf.reduce_all(texts < 0, axis=1)
+    empty = -tf.reduce_sum(tf.nn.log_softmax(logits)[..., line.BLANK], axis=1)
+    texts = tf.where(is_empty[:, None], line.OTHER, texts)
     where = tf.where(texts >= 0)
     shape = tf.shape(texts, out_type=tf.int64)
     labels = tf.SparseTensor(where, tf.gather_nd(texts, where), shape)
-    return tf.nn.ctc_loss(
+    others = tf.nn.ctc_loss(
         labels, logits, None, steps, logits_time_major=False, blank_index=line.BLANK
     )
+    return tf.where(is_empty, empty, others)
 
 
 def measure_line(network: Any, batches: Sequence[StripBatch]) -> tuple[float, float]:

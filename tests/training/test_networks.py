@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from daemon.reading import line, litert
 from daemon.reading.eye import CELL, GRID, VIEW, Count
 from daemon.training import eye_batches, networks
-from daemon.training.frameworks import import_keras
+from daemon.training.frameworks import import_keras, import_tensorflow
 
 # Keras 3.15 copies its variables in a way that numpy 2.4 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -66,6 +66,22 @@ def test_other_networks_are_no_line_readers() -> None:
     for network in (build_line_reader(32, classes=5), build_line_reader(None, classes=5)):
         with pytest.raises(ValueError, match="it maps"):
             litert.load_line(networks.compile_for_litert(network, examples))
+
+
+def test_empty_text_is_learnt_from_next_to_others() -> None:
+    tf = import_tensorflow()
+    rng = np.random.default_rng(0)
+    answers = tf.Variable(rng.normal(0, 1, (3, 8, line.CLASSES)).astype(np.float32))
+    texts = np.array([[3, 5], [-1, -1], [7, -1]], np.int32)
+    with tf.GradientTape() as tape:
+        losses = networks.line_losses(answers, texts)
+    chances = tf.nn.softmax(answers).numpy()
+    assert float(losses[1]) == pytest.approx(-np.log(chances[1, :, line.BLANK]).sum(), rel=1e-5)
+    for index in (0, 2):
+        text = texts[index][None][:, : (texts[index] >= 0).sum()]
+        alone = networks.line_losses(answers[index : index + 1], text)
+        assert float(losses[index]) == pytest.approx(float(alone[0]), rel=1e-5)
+    assert np.isfinite(tape.gradient(losses, answers).numpy()).all()
 
 
 def test_what_is_unknown_does_not_change_the_eyes_loss() -> None:
