@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -142,14 +143,38 @@ def make_bar(label: str, length: int, *, with_position: bool = False) -> Any:  #
     )
 
 
-def begin_stage(stage: str, length: int, unit: str = "step", **options: bool) -> Any:  # noqa: ANN401 - see `make_bar`
-    """Return the progress bar of a stage that may take minutes; without a terminal, print a line.
+_LOGGED_EACH = 60.0  # seconds
 
-    The log of a command that cron runs then says what it is doing.
+
+class _LoggedStage:
+    """The progress of a stage as lines, at most one a minute."""
+
+    def __init__(self, stage: str, length: int, unit: str) -> None:
+        self._stage, self._whole = stage, count(length, unit)
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        echo(f"{self._stage}: {self._whole}", err=True)
+        self._logged_at = monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, steps: int) -> None:
+        self._done += steps
+        if monotonic() - self._logged_at >= _LOGGED_EACH:
+            echo(f"{self._stage}: {self._done} of {self._whole}", err=True)
+            self._logged_at = monotonic()
+
+
+def begin_stage(stage: str, length: int, unit: str = "step", **options: bool) -> Any:  # noqa: ANN401 - see `make_bar`
+    """Return the progress bar of a stage that may take minutes; without a terminal, lines.
+
+    The log of a command that cron runs then says what it is doing, and that it does not hang.
     """
-    if not sys.stderr.isatty():
-        echo(f"{stage}: {count(length, unit)}", err=True)
-    return make_bar(stage, length, **options)
+    if sys.stderr.isatty():
+        return make_bar(stage, length, **options)
+    return _LoggedStage(stage, length, unit)
 
 
 class StageBars(ExitStack):

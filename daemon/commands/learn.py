@@ -53,6 +53,7 @@ def learn(extra: Path | None, config_file: Path) -> None:
     echo(
         f"learning from {len(gathered.training)} answers; {len(gathered.held_out)} are held out, "
         f"to measure the candidate"
+        + (f"; not learnt from: {gathered.unused}" if gathered.unused else "")
     )
     with StageBars() as bars:
         callbacks = learn.LearnCallbacks(

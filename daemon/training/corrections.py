@@ -134,6 +134,12 @@ class Corrections:
             "without an original": self.gone,
         }
 
+    @property
+    def unused(self) -> str:
+        """How many answers teach nothing, and why, for people; empty if all teach."""
+        counted = self.count_unused().items()
+        return ", ".join(f"{number} {reason}" for reason, number in counted if number)
+
 
 def gather(outbox: Path, reads: Reads, extra: Path | None = None) -> Corrections:
     """Return the corrections of an outbox.
@@ -275,10 +281,16 @@ def _count(given: Sequence[Answer], label: str) -> int:
 
 
 def _is_against_sure(answer: Answer, row: AnsweredRow) -> bool:
-    """Return whether an answer contradicts what was read with more than 98 % confidence."""
+    """Return whether an answer contradicts what was read with more than 98 % confidence.
+
+    A dash that may be the number's or fill the field is not in what was read.
+    """
     of_answer = answer.digit, rows.parse_number(answer.confidence)
     read, confidence = of_answer if answer.digit else (row.digit, rows.parse_number(row.confidence))
-    return read not in {"", answer.label} and (confidence or 0.0) > SURE
+    return (
+        read not in {"", answer.label, answer.label.removeprefix("-")}
+        and (confidence or 0.0) > SURE
+    )
 
 
 def check_enough(corrections: Corrections) -> None:

@@ -128,10 +128,8 @@ def _list_facts(findings: Findings) -> Iterator[tuple[str, str]]:
         if pairs:
             yield name, _describe_change(pairs)
     yield "agreement", _describe_agreement(findings)
-    unused = corrections.count_unused()
-    listed = ", ".join(f"{number} {what}" for what, number in unused.items() if number)
-    if listed:
-        yield "not learnt from", listed
+    if corrections.unused:
+        yield "not learnt from", corrections.unused
     before, after = findings.settings
     is_same = (before.temperature, before.unsure_below) == (after.temperature, after.unsure_below)
     source = "as before" if is_same else "fitted to the answers to the random sample"
@@ -152,8 +150,9 @@ def _describe_change(pairs: Sequence[tuple[Lesson, Verdict]]) -> str:
 
 def _describe_agreement(findings: Findings) -> str:
     total = len(findings.lessons)
-    agreeing = total - len(findings.disagreements())
-    return f"{agreeing} of {total} answers agree with what the other answers teach"
+    disagreeing = findings.disagreements()
+    agreeing = f"{total - len(disagreeing)} of {total} answers agree with what the others teach"
+    return f"{agreeing}; not {_list_files(disagreeing)}" if disagreeing else agreeing
 
 
 def _list_notes(findings: Findings) -> Iterator[str]:
@@ -162,7 +161,7 @@ def _list_notes(findings: Findings) -> Iterator[str]:
     if corrections.waiting:
         yield (
             f"{count(len(corrections.waiting), 'answer')} against more than 98 % confidence: not "
-            "learnt from until given a second time: "
+            "learnt from until given once more, from the file's page in the gallery: "
             + _list_names(corrections.waiting, "{file} (read as {against}, answered {label})")
         )
     if corrections.contradicting:
@@ -178,35 +177,41 @@ def _list_notes(findings: Findings) -> Iterator[str]:
         and lesson.digit() not in {None, DIGITS}
     ]
     if blocked:
-        names = ", ".join(printable(each.correction.file) for each in blocked[:_LISTED])
         yield (
             f"{count(len(blocked), 'digit')} that the eye takes for several, or for one with "
-            f"marks; they stay unsure, because the eye does not learn: {names}"
+            f"marks; they stay unsure, because the eye does not learn: {_list_files(blocked)}"
         )
+
+
+def _list_files(those: Sequence[Lesson]) -> str:
+    return _shorten([printable(each.correction.file) for each in those])
+
+
+def _shorten(listed: Sequence[str]) -> str:
+    more = len(listed) - _LISTED
+    return ", ".join([*listed[:_LISTED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _list_names(disagreements: Sequence[Disagreement], form: str) -> str:
-    listed = [
-        form.format(
-            file=printable(each.correction.file),
-            against=each.against,
-            label=each.correction.label,
-        )
-        for each in disagreements[:_LISTED]
-    ]
-    if len(disagreements) > _LISTED:
-        listed.append(f"and {len(disagreements) - _LISTED} more")
-    return ", ".join(listed)
+    return _shorten(
+        [
+            form.format(
+                file=printable(each.correction.file),
+                against=each.against,
+                label=each.correction.label,
+            )
+            for each in disagreements
+        ]
+    )
 
 
 def _list_refusals(findings: Findings) -> Iterator[str]:
     """Yield reasons not to promote the candidate, besides the comparisons."""
     total, disagreeing = len(findings.lessons), findings.disagreements()
     if consistency.disagree_too_often(len(disagreeing), total):
-        names = ", ".join(printable(each.correction.file) for each in disagreeing[:_LISTED])
         yield (
             f"{len(disagreeing)} of {total} answers disagree with what the other answers teach: "
-            f"some must be wrong; check them on the review page: {names}"
+            f"some must be wrong; check them on the review page: {_list_files(disagreeing)}"
         )
     monotonous = consistency.find_monotonous(
         [each.correction for each in findings.lessons],

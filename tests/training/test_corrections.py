@@ -116,6 +116,7 @@ def test_answer_against_a_sure_reading_waits_for_a_second_one() -> None:
 def test_answer_like_a_sure_reading_or_against_a_doubtful_one_teaches() -> None:
     assert chosen(answer(1, "1", confidence="0.999")).usable
     assert chosen(answer(1, "7", confidence="0.98")).usable
+    assert chosen(answer(1, "-1", confidence="0.999")).usable  # a dash was left out
 
 
 def test_undone_answer_is_no_first_one() -> None:
