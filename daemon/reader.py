@@ -99,7 +99,7 @@ class Reader:
 
         Args:
             image: the path of an image file; or its bytes; or its pixels as an array of uint8: grey
-                (H, W), RGB (H, W, 3) or RGBA (H, W, 4). OpenCV's arrays are BGR: pass
+                (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4). OpenCV's arrays are BGR: pass
                 ``image[..., ::-1]``. An array is read as a PNG with these pixels would be. Dark
                 ink on light paper and light on dark are both read.
 
@@ -163,12 +163,14 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
             + ("255, pass array" if is_whole else "1, pass (255 * array).round()")
             + ".astype(numpy.uint8)"
         )
+    if pixels.shape[2:] == (1,):  # as Keras has them
+        pixels = pixels[..., 0]
     is_grey = pixels.ndim == 2
     is_colour = pixels.ndim == 3 and pixels.shape[2] in _TO_OPENCV
     if not pixels.size or not (is_grey or is_colour):
         raise ValueError(
-            f"the array has the shape {pixels.shape}: pass one image, (H, W), (H, W, 3) or "
-            "(H, W, 4)"
+            f"the array has the shape {pixels.shape}: pass one image, (H, W), (H, W, 1), "
+            "(H, W, 3) or (H, W, 4)"
         )
     whole = np.ascontiguousarray(pixels)  # OpenCV takes no views with negative strides
     in_order = cv2.cvtColor(whole, _TO_OPENCV[whole.shape[2]]) if is_colour else whole

@@ -131,6 +131,8 @@ def test_array_is_read_as_the_png_with_its_pixels(mode: str) -> None:
     verdict = reader().read(png(image))
     assert verdict == reader().read(np.asarray(image))
     assert verdict == reader().read(np.asarray(image)[:, ::-1][:, ::-1])
+    if mode == "L":
+        assert verdict == reader().read(np.asarray(image)[..., None])
     if mode == "RGB":
         assert verdict != reader().read(np.asarray(image)[..., ::-1])
 
@@ -146,7 +148,7 @@ def test_array_is_read_as_the_png_with_its_pixels(mode: str) -> None:
         ),
         (np.zeros((28, 28), bool), TypeError, "is of bool, not uint8"),
         (np.zeros(784, np.uint8), ValueError, "has the shape (784,): pass one image, (H, W)"),
-        (np.zeros((28, 28, 1), np.uint8), ValueError, "has the shape (28, 28, 1)"),
+        (np.zeros((28, 28, 2), np.uint8), ValueError, "has the shape (28, 28, 2)"),
         (np.zeros((60, 28, 28), np.uint8), ValueError, "has the shape (60, 28, 28)"),
         (np.zeros((0, 28), np.uint8), ValueError, "has the shape (0, 28)"),
         ([[0, 255]], TypeError, "an image is a path, bytes or an array, not list"),

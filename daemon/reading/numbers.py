@@ -67,8 +67,13 @@ def _name_doubt(symbols: tuple[Symbol, ...]) -> str:
     kind = "digit" if doubtful.text.isdigit() else "mark"
     alike = [each for each in symbols if each.text.isdigit() == doubtful.text.isdigit()]
     place = next(index for index, each in enumerate(alike, 1) if each is doubtful)
-    here, instead = (_NAMES.get(each, each) for each in (doubtful.text, doubtful.alternative))
+    here, instead = _name(doubtful.text), _name(doubtful.alternative)
     return f"{Doubt.LOW_CONFIDENCE}: {kind} {place} of {len(alike)}, {here} or {instead}"
+
+
+def _name(text: str) -> str:
+    """Return digits as they are, the name of a mark, and anything longer in quotes."""
+    return text if text.isdigit() else _NAMES.get(text, f"'{text}'")
 
 
 def _list_probabilities(reading: LineReading, verdict: Verdict) -> tuple[float, ...] | None:

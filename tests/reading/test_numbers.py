@@ -142,6 +142,7 @@ def test_a_wide_gap_may_be_between_two_numbers(
         ("0471", {2: "1"}, "low confidence: digit 3 of 4, 7 or 1"),
         ("7,5", {2: "6"}, "low confidence: digit 2 of 2, 5 or 6"),
         ("7,5", {1: "."}, "low confidence: mark 1 of 1, comma or full stop"),
+        ("7,5", {1: ",,"}, "low confidence: mark 1 of 1, comma or ',,'"),
         ("10", {0: ""}, "low confidence: digit 1 of 2, 1 or nothing"),
         ("10", {1: "?"}, "low confidence: digit 2 of 2, 0 or something else"),
         ("10", {1: "00"}, "low confidence: digit 2 of 2, 0 or 00"),
