@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.factories import BROKEN, SURE, doubtful, number
-from support.site import Server, Site
+from support.site import Server, Site, png
 from tests.review.test_browser import hold_first, opened, wait_for_request
 
 if TYPE_CHECKING:
@@ -164,3 +164,19 @@ def test_whole_number_is_found_by_its_text(browser: Browser, site: Site) -> None
             shows(page, "b.png")
             page.fill("[name=number]", "")
             shows(page, "c.png", "b.png", "a.png")
+
+
+def test_only_small_pictures_show_their_pixels(browser: Browser, site: Site) -> None:
+    site.add("small.png", data=png(side=28))
+    site.add("large.png", data=png(side=400))
+    with Server(site) as server:
+        server.wait_for_rows(2)
+        for page in opened(browser, server):
+            page.goto(f"{server.base}/gallery")
+            for name, rendering in (("small.png", "pixelated"), ("large.png", "auto")):
+                image = page.locator(f".card:has-text('{name}') img")
+                page.wait_for_function(
+                    "image => image.complete && image.naturalWidth > 0", arg=image.element_handle()
+                )
+                found = image.evaluate("image => getComputedStyle(image).imageRendering")
+                assert found == rendering, name

@@ -275,6 +275,107 @@ def test_number_is_corrected_in_a_field(browser: Browser, site: Site) -> None:
     assert labels == {"0.png": "7,5", "1.png": "100", "2.png": "9", "3.png": "0471", "4.png": "9"}
 
 
+@pytest.mark.parametrize("reads", ["digit", "number"])
+def test_arrow_keys_move_between_tiles(browser: Browser, site: Site, reads: str) -> None:
+    site.configure(reads=reads)
+    site.add_all([(f"{place}.png", number("7")) for place in range(12)])
+    with Server(site) as server:
+        server.wait_for_rows(12)
+        for page in opened(browser, server, viewport={"width": 700, "height": 800}):
+            look(page, server)
+            tops = [
+                box["y"] for tile in page.locator(".tile").all() if (box := tile.bounding_box())
+            ]
+            columns = tops.count(tops[0])
+            assert 2 < columns < 10
+            for key, index in (
+                ("ArrowRight", 0),
+                ("ArrowRight", 1),
+                ("ArrowRight", 2),
+                ("ArrowDown", 2 + columns),
+                ("ArrowLeft", 1 + columns),
+                ("ArrowUp", 1),
+                ("ArrowLeft", 0),
+                ("ArrowLeft", 0),
+            ):
+                page.keyboard.press(key)
+                assert selected(page) == index, key
+            page.keyboard.type("8")
+            if reads == "number":
+                page.keyboard.press("Enter")
+            page.wait_for_selector(".tile[aria-label='8 instead of 7, 0.png']")
+            for index in (1, 2):
+                page.keyboard.press("ArrowRight")
+                assert selected(page) == index
+
+
+def selected(page: Page) -> int:
+    """Return the index of the tile that keys correct; -1 if there is none."""
+    index: int = page.evaluate(
+        """() => [...document.querySelectorAll(".tile")].findIndex(
+            (tile) => tile.classList.contains("current"))"""
+    )
+    return index
+
+
+def test_arrow_keys_move_the_caret_in_a_typed_number(browser: Browser, site: Site) -> None:
+    site.configure(reads="number")
+    site.add_all([(f"{place}.png", number("7")) for place in range(4)])
+    with Server(site) as server:
+        server.wait_for_rows(4)
+        for page in opened(browser, server):
+            look(page, server)
+            page.keyboard.press("ArrowRight")
+            for key in ("1", "5", "ArrowLeft", "0", "ArrowRight", "2"):
+                page.keyboard.press(key)
+            assert page.input_value("#correct-number") == "1052"
+            assert selected(page) == 0
+            page.fill("#correct-number", "")
+            page.keyboard.press("ArrowRight")
+            assert selected(page) == 1
+            assert page.input_value("#correct-number") == "7"
+
+
+def test_one_button_shows_enter(browser: Browser, site: Site) -> None:
+    site.configure(reads="number")
+    site.add_all([(f"{place}.png", number("7")) for place in range(4)])
+    with Server(site) as server:
+        server.wait_for_rows(4)
+        for page in opened(browser, server):
+            look(page, server)
+            enters = page.locator("#look-bar button:has(kbd:text-is('Enter'):visible)")
+            for key, button in (
+                ("ArrowRight", "correct-take"),
+                ("8", "correct-take"),
+                ("Enter", "look-store"),
+                ("ArrowRight", "correct-take"),
+                ("Escape", "look-store"),
+            ):
+                page.keyboard.press(key)
+                assert enters.evaluate_all("all => all.map((one) => one.id)") == [button], key
+
+
+def test_tile_names_its_file(browser: Browser, site: Site) -> None:
+    names = ["short.png", "long " * 40 + ".png"]
+    site.add_all([(name, number("7")) for name in names])
+    with Server(site) as server:
+        server.wait_for_rows(len(names))
+        for page in opened(browser, server, viewport=PHONE):
+            look(page, server)
+            what = page.locator("#correct-what")
+            heights = []
+            for tile, name in zip(page.locator(".tile").all(), names, strict=True):
+                assert tile.get_attribute("title") == name
+                tile.click()
+                assert what.locator("span").get_attribute("title") == name
+                assert (what.text_content() or "").startswith(f"{name} was read as 7.")
+                heights.append(what.evaluate("line => line.offsetHeight"))
+                link = what.locator("a").bounding_box()
+                assert link is not None
+                assert link["x"] + link["width"] <= PHONE["width"]
+            assert heights[0] == heights[1]  # the long name is cut
+
+
 def test_answer_of_somebody_else_stays(site: Site, server: Server, page: Page) -> None:
     look(page, server)
     other = site.row("3 4.png")["id"]

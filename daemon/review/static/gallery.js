@@ -6,6 +6,7 @@ import "./drop.js";
 import { element, offset } from "./words.js";
 
 const PAUSE_MS = 150; // after the last key press in a field
+const SMALL = 80; // px; below this, single pixels are shown
 const CHIPS = ["status", "answered", "value"];
 const gallery = document.getElementById("gallery");
 const filter = document.getElementById("filter");
@@ -37,7 +38,7 @@ async function show(url) {
   document.querySelector("#new-rows a").href = url;
   document.getElementById("new-rows").hidden = true;
   document.getElementById("said").textContent = document.querySelector(".cards").dataset.said;
-  hideBroken();
+  prepareImages();
 }
 
 // Return what the chips say. The page may not show it yet: on a slow line, the next click comes first.
@@ -73,8 +74,11 @@ function address(chips) {
   return `${filter.action}${query.size ? "?" : ""}${query}`;
 }
 
-function hideBroken() {
+function prepareImages() {
   for (const image of document.querySelectorAll(".card img")) {
+    const mark = () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) < SMALL);
+    image.addEventListener("load", mark);
+    if (image.complete) mark();
     const hide = () => image.replaceWith(element("span", "no picture", "no-picture"));
     image.addEventListener("error", hide);
     if (image.complete && image.naturalWidth === 0) hide(); // it failed before this ran
@@ -137,4 +141,4 @@ listen((data) => {
 });
 document.querySelector("#new-rows a").href = location.href;
 gallery.dataset.ready = ""; // keys and filters act from now on
-hideBroken();
+prepareImages();

@@ -104,6 +104,7 @@ function make(tile) {
   tile.isLoaded = false;
   tile.button = element("button", "", "tile");
   tile.button.type = "button";
+  tile.button.title = tile.file;
   tile.image = new Image();
   tile.image.alt = "";
   tile.image.addEventListener("load", () => {
@@ -182,15 +183,27 @@ function choose(tile) {
   const whole = element("a", "See the whole file");
   whole.href = at(`/row/${tile.id}`);
   whole.target = "_blank";
-  by("correct-what").replaceChildren(`${tile.file} was read as ${tile.digit}. `, whole);
+  const what = element("span", `${tile.file} was read as ${tile.digit}.`);
+  what.title = tile.file; // a long name is cut
+  by("correct-what").replaceChildren(what, whole);
   if (field === null) {
     tile.button.focus();
   } else {
-    field.value = isValue(tile.label) ? tile.label : tile.digit;
+    field.value = numberOf(tile);
     field.focus();
     field.select();
   }
   tile.button.scrollIntoView({ block: "nearest" });
+}
+
+// Return what the field shows for a tile before anything is typed.
+function numberOf(tile) {
+  return isValue(tile.label) ? tile.label : tile.digit;
+}
+
+// Return whether the field has a text that was typed for the current tile.
+function isEdited() {
+  return field.value !== "" && field.value !== numberOf(current);
 }
 
 function correct(label) {
@@ -316,6 +329,7 @@ addEventListener("keydown", (event) => {
     if (key === "Enter") take();
     else if (key === "Escape") putBack();
     else if (key === "ArrowUp" || key === "ArrowDown") move(key);
+    else if (key.startsWith("Arrow") && !event.shiftKey && !isEdited()) move(key);
     else if (key === "n") correct("none");
     else if (isOfNumber(key) && !isTyping(event, key)) insert(key);
     else return;
