@@ -296,8 +296,13 @@ def _describe_glob(shown: str, fault: str, text: str) -> str:
     )
 
 
-def load(file: Path) -> Config:
+def load(file: Path, *, may_be_empty: bool = True) -> Config:
     """Read and check a config file; relative paths in it are relative to its folder.
+
+    Args:
+        file: the config file.
+        may_be_empty: whether an empty file means the defaults. At a reload it does not: a full disk
+            may leave an empty file behind an editor.
 
     Raises:
         ConfigError: the file is not there, is no text or may not be read, or a setting is not
@@ -305,7 +310,13 @@ def load(file: Path) -> Config:
             and what is allowed.
         StorageError: the file is there and cannot be read now.
     """
-    parsed = parse(file, _read(file))
+    data = _read(file)
+    if not data.strip() and not may_be_empty:
+        raise ConfigError(
+            f"{file} is empty: restore its settings; or, if you want the defaults, write a comment "
+            "such as # defaults"
+        )
+    parsed = parse(file, data)
     try:
         config = Config.model_validate(parsed.settings, context={"folder": file.resolve().parent})
     except ValidationError as error:

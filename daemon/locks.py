@@ -83,6 +83,10 @@ class Holder:
     pid: int
     config: str
 
+    def was_started_with(self, file: Path | None) -> bool:
+        """Return whether this is the process's config file."""
+        return file is not None and self.config == str(file.resolve())
+
 
 def read_holder(file: Path) -> Holder | None:
     """Return who locked a file last; ``None`` if that cannot be read."""

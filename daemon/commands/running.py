@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -147,7 +147,7 @@ def reload(config_file: Path) -> None:
     from daemon.loop.reload import reload as reload_daemon
     from daemon.loop.status import State
 
-    found = reload_daemon(config.load(config_file))
+    found = reload_daemon(config.load(config_file, may_be_empty=False))
     if found.outcome.error:
         echo(f"digitd: {found.outcome.error}", err=True)
         sys.exit(found.outcome.exit_status)
@@ -175,6 +175,8 @@ def status(config_file: Path, *, as_json: bool) -> None:
     try:
         settings = config.load(config_file)
     except ConfigError as error:
+        if as_json:
+            echo_json(_read_status_of_folders(config_file) | {"config_fault": str(error)}, indent=2)
         echo(f"digitd: {error}", err=True)
         echo(_describe_running(config_file), err=True)
         sys.exit(error.exit_status)
@@ -188,6 +190,22 @@ def status(config_file: Path, *, as_json: bool) -> None:
         sys.exit(EX_NOT_RUNNING)
     if found["state"] == State.HUNG:
         sys.exit(EX_FOUND_WRONG)
+
+
+def _read_status_of_folders(config_file: Path) -> dict[str, Any]:
+    """Return the status of the digitd with the folders of a config that cannot be used.
+
+    What is not known without the rest of the config is ``None``.
+    """
+    from daemon import config
+    from daemon.errors import DigitdError
+    from daemon.loop.status import read_status
+
+    try:
+        found = read_status(config.load_folders(config_file))
+    except DigitdError:
+        return {"running": None, "state": None}
+    return found | dict.fromkeys(("waiting", "empty", "ignored"))  # they depend on `pattern`
 
 
 def _describe_running(config_file: Path) -> str:

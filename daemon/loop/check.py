@@ -9,10 +9,13 @@ from pathlib import Path
 
 from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
-from daemon.errors import ClusterError, DestinationError, DigitdError, describe
+from daemon.errors import ClusterError, DestinationError, DigitdError, StorageError, describe
 from daemon.expected import find_range
 from daemon.files import is_there
 from daemon.inbox.inbox import Inbox
+from daemon.invocation import command
+from daemon.layout import OUTBOX_LOCK
+from daemon.locks import is_held, read_holder
 from daemon.loop.startup import check_folders, load_expected, start_readers, try_to_create
 from daemon.loop.status import own_daemon
 from daemon.models.current import find_model
@@ -69,6 +72,7 @@ def _expectations(config: Config) -> Iterator[Finding]:
 def _folders(config: Config) -> Iterator[Finding]:
     try:
         pid = own_daemon(config)
+        _check_inbox_of_daemon(config)
         check_folders(config, in_force=None if pid is None else config)
     except (DigitdError, OSError) as error:
         yield Finding(describe(error), error)
@@ -80,6 +84,23 @@ def _folders(config: Config) -> Iterator[Finding]:
         yield Finding(f"{key}: {folder} {there if folder.exists() else 'will be created'}")
     if config.inbox.exists():
         yield _watch(config)
+
+
+def _check_inbox_of_daemon(config: Config) -> None:
+    """Raise StorageError if the digitd of this config file runs, and the inbox is missing.
+
+    ``own_daemon`` does not recognise that digitd, because the inbox has its lock and its status.
+    """
+    lock = config.outbox / OUTBOX_LOCK
+    if is_there(config.inbox) or not is_held(lock):
+        return
+    holder = read_holder(lock)
+    if holder is not None and holder.was_started_with(config.file):
+        raise StorageError(
+            f"{config.locate('inbox')}: {config.inbox} is missing, and digitd (process "
+            f"{holder.pid}) runs with this config: mount its disk, or move the folder back; or run "
+            f"{command('reload')}, if the inbox is new in the config"
+        )
 
 
 def _watch(config: Config) -> Finding:

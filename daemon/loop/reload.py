@@ -74,7 +74,7 @@ def _find_daemon(config: Config) -> tuple[int, Path]:
         time.sleep(_POLL_SECONDS)
     for lock in held:
         holder = read_holder(lock)
-        if holder is not None and config.file and holder.config == str(config.file.resolve()):
+        if holder is not None and holder.was_started_with(config.file):
             return holder.pid, lock
     raise busy(held[0])
 

@@ -192,7 +192,7 @@ class Service:
                 self._config_read_at = time.monotonic()
                 self._promotion.look_now()
                 log.info("reloading %s", self._file)
-                new = config.load(self._file)
+                new = config.load(self._file, may_be_empty=False)
                 check_folders(new, self._config)
                 self._try(new, load_options(new))
             elif self._reload is None:
@@ -230,7 +230,7 @@ class Service:
             log.info("from now on %s reads, no longer %s", now, before)
         self._config, self._settings = reload.config, reload.settings
         if not reload.is_promotion:
-            self._history.reload = ReloadOutcome(self._config_read_at)
+            self._history.record_reload(ReloadOutcome(self._config_read_at))
 
     def _refuse(self, error: OSError | DigitdError) -> None:
         if self._reload is not None and self._reload.is_promotion:
@@ -238,7 +238,7 @@ class Service:
             return
         text = f"not reloaded, the settings stay unchanged: {describe(error)}"
         log.error("%s", text)
-        self._history.reload = ReloadOutcome(self._config_read_at, text, exit_status(error))
+        self._history.record_reload(ReloadOutcome(self._config_read_at, text, exit_status(error)))
 
     def _end_reload(self) -> None:
         if self._reload is not None:

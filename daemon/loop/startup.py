@@ -54,6 +54,7 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
 
     Raises:
         ConfigError: one has no parent folder, or is not a folder.
+        BusyError: at a start, one is missing, and another digitd holds the other.
         StorageError, OSError: one cannot be created or used now, or the outbox has been used before
             and is missing.
     """
@@ -61,10 +62,19 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
         if not _names(in_force, folder):
             with _naming(config.locate(key)):
                 _check_folder(config, key, folder)
+                if in_force is None and not folder.exists():
+                    _check_not_held(config)
                 if make_folder(folder):
                     log.info("%s: created the folder %s", config.locate(key), folder)
     if in_force is None:
         _check_inner_folders(config)
+
+
+def _check_not_held(config: Config) -> None:
+    """Raise BusyError if another digitd holds a folder, so that a refused start creates none."""
+    for lock in (config.inbox / WORK_FOLDER / WORK_LOCK, config.outbox / OUTBOX_LOCK):
+        if is_held(lock):
+            raise busy(lock)
 
 
 def check_folders(config: Config, in_force: Config | None = None) -> None:

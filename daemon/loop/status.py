@@ -102,6 +102,13 @@ class RunHistory:
     error: LoggedError | None = None
     reload: ReloadOutcome | None = None
 
+    def record_reload(self, outcome: ReloadOutcome) -> None:
+        """Record what came of a reload; a success resolves the error of a failed one before it."""
+        last = self.reload.error if self.reload else ""
+        if not outcome.error and self.error and self.error.text == last:
+            self.error = None
+        self.reload = outcome
+
 
 class _ErrorRecorder(logging.Handler):
     """Puts each error that is logged into a history, but no pause: the status has that anyway."""

@@ -76,6 +76,11 @@ def find_discrepancies(config: Config, progress: Callable[[int], None] = lambda 
         discrepancies.extend(wrong)
         progress(1)
     discrepancies.extend(auditor.find_missing_folders())
+    if config.outbox.is_dir() and not config.inbox.is_dir():
+        discrepancies.append(
+            f"inbox: {printable(str(config.inbox))} is missing, so the files in it are not "
+            "counted; mount its disk, or move the folder back"
+        )
     work = _list_folder(work_folder)
     foreign = set(_find_foreign(published, work, found)).union(rereads.foreign)
     without_row = list(_find_files_without_row(published, found, foreign))

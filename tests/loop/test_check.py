@@ -158,3 +158,24 @@ def test_first_of_several_faults_decides_as_in_run(box: Box) -> None:
         for command in ("check", "run"):
             assert digitd(command, "--config", other / "config.yaml").returncode == 75
         assert running.stop() == 0
+
+
+def test_missing_inbox_of_the_running_digitd_is_named(box: Box) -> None:
+    other = box.folder / "other.yaml"
+    other.write_text("model: none.keras\n")
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.inbox.rename(box.folder / "away")
+        running.wait_for_log("paused, files stay in the inbox")
+        found = check(box)
+        assert found.returncode == 1, found
+        assert (
+            f"WRONG inbox: {box.inbox} is missing, and digitd (process {running.process.pid}) runs "
+            "with this config: mount its disk" in found.stdout
+        )
+        assert "another digitd" not in found.stdout
+        assert check(box, other).returncode == 75
+        (box.folder / "away").rename(box.inbox)
+        running.wait_for_log("resumed")
+        assert check(box).returncode == 0
+        assert running.stop() == 0

@@ -289,6 +289,16 @@ def test_message_of_a_second_digitd_names_the_first(box: Box) -> None:
             )
 
 
+def test_start_that_another_digitd_refuses_creates_no_folder(box: Box) -> None:
+    other = box.folder / "other.yaml"
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        for folders in ("inbox: inbox\noutbox: new\n", "inbox: new\noutbox: outbox\n"):
+            other.write_text(folders)
+            assert digitd("run", "--config", other).returncode == 75
+            assert not (box.folder / "new").exists()
+
+
 def test_process_that_cannot_start_workers_tries_again(box: Box) -> None:
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")

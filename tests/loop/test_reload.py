@@ -136,3 +136,34 @@ def test_status_shows_the_last_error_that_is_no_pause(box: Box) -> None:
         running.until(lambda: status(box)["state"] == "paused", "the pause")
         assert status(box)["logged_error"] == found["logged_error"]
         (box.folder / "away").rename(box.outbox)
+
+
+def test_successful_reload_resolves_the_error_of_a_failed_one(box: Box) -> None:
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.configure(batch_size=0)
+        running.send(signal.SIGHUP)
+        running.wait_for_log("not reloaded, the settings stay unchanged")
+        box.configure(batch_size=8)
+        found = status(box)["logged_error"]
+        assert "batch_size: 0 is not allowed" in found["text"]
+        assert reload(box).returncode == 0
+        assert status(box)["logged_error"] is None
+        assert running.stop() == 0
+
+
+def test_reload_refuses_an_empty_config(box: Box) -> None:
+    with Daemon(box, STAND_IN) as running:
+        running.wait_for_log("is ready")
+        box.config.write_text(" \n\n")
+        running.send(signal.SIGHUP)
+        running.wait_for_log(
+            f"not reloaded, the settings stay unchanged: {box.config} is empty: restore its"
+        )
+        said = reload(box)
+        assert (said.returncode, said.stdout) == (78, "")
+        assert said.stderr.startswith(f"digitd: {box.config} is empty: restore its settings")
+        assert running.log.count("reloading") == 1
+        box.config.write_text("# defaults\n")
+        assert reload(box).returncode == 0
+        assert running.stop() == 0

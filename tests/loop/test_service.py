@@ -536,7 +536,10 @@ def test_status_of_a_broken_config_says_whether_digitd_is_running(box: Box) -> N
         running.until(lambda: status(box)["state"] == "running", "a running digitd")
         box.configure(reds="digit")
         said = digitd("status", "--json", "--config", box.config)
-        assert (said.returncode, said.stdout) == (78, "")
+        assert said.returncode == 78
+        found = json.loads(said.stdout)
+        assert "reds: no such key; did you mean reads?" in found["config_fault"]
+        assert (found["running"], found["state"], found["waiting"]) == (True, "running", None)
         assert "reds: no such key; did you mean reads?" in said.stderr
         assert said.stderr.endswith("\ndigitd is running; it keeps its earlier settings\n")
         assert running.stop() == 0
@@ -545,6 +548,12 @@ def test_status_of_a_broken_config_says_whether_digitd_is_running(box: Box) -> N
     box.config.write_text("workers: [")
     said = digitd("status", "--config", box.config)
     assert said.stderr.endswith("\nwhether digitd is running is not known without the config\n")
+    assert said.stdout == ""
+    said = digitd("status", "--json", "--config", box.config)
+    assert said.returncode == 78
+    found = json.loads(said.stdout)
+    assert "is not valid YAML: line 1" in found.pop("config_fault")
+    assert found == {"running": None, "state": None}
 
 
 def test_names_cannot_break_the_table_or_leave_the_outbox(box: Box) -> None:

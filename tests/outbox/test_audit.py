@@ -97,6 +97,14 @@ def test_missing_folders_have_no_discrepancies(tmp_path: Path) -> None:
     assert find_discrepancies(config) == Audit(0, 0, 0, ())
 
 
+def test_missing_inbox_is_a_discrepancy(books: Books, tmp_path: Path) -> None:
+    books.config.inbox.rename(tmp_path / "away")
+    found = only(list(find_discrepancies(books.config).discrepancies))
+    assert found.startswith(
+        f"inbox: {books.config.inbox} is missing, so the files in it are not counted; mount"
+    )
+
+
 @pytest.mark.parametrize("place", ["originals", "annotated"])
 def test_missing_file_is_reported_with_its_row(books: Books, place: str) -> None:
     (books.config.outbox / place / "digit1.png").unlink()
