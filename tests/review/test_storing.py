@@ -64,7 +64,7 @@ def test_key_for_a_file_whose_answer_takes_long_answers_no_other_file(
     held = hold_first(page)
     page.keyboard.type("45")
     route = wait_for_request(page, held)
-    page.wait_for_selector("#problem:has-text('1 later key presses were not used.')")
+    page.wait_for_selector("#problem:has-text('1 later key press was not used.')")
     said = page.inner_text("#problem p")
     assert said.startswith("Your answer 4 for 0.png is still being stored. Keys do nothing until")
     page.keyboard.type("6n")  # whoever sees 0.png for so long means 0.png

@@ -70,9 +70,10 @@ function wait(attempt) {
 
 // Forget the keys that were pressed meanwhile; return how many, as a sentence.
 function forgetTyped() {
-  const unused = typed.length ? ` ${typed.length} later key presses were not used.` : "";
+  const count = typed.length;
   ignoreTyped();
-  return unused;
+  if (count === 0) return "";
+  return ` ${count} later key ${count === 1 ? "press was" : "presses were"} not used.`;
 }
 
 function succeed(attempt, row) {
