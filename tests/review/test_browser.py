@@ -81,12 +81,6 @@ def hold_first(page: Page, pattern: str = "**/api/answers") -> list[Route]:
     return held
 
 
-def stop_the_clock(page: Page) -> None:
-    """Let no time pass for the page: it ignores keys if an answer takes more than 1.5 seconds."""
-    page.clock.install(time=0)
-    page.clock.pause_at(1000)
-
-
 def wait_for_request(page: Page, held: list[Route]) -> Route:
     until(lambda: bool(page.evaluate("1") and held), "the request")
     return held[0]

@@ -26,7 +26,6 @@ from tests.review.test_browser import (
     hold_first,
     opened,
     shows,
-    stop_the_clock,
     wait_for_request,
 )
 from tests.review.test_keyboard import Press, press
@@ -279,7 +278,6 @@ def test_what_is_typed_while_an_answer_is_stored_is_for_the_next_file(
 ) -> None:
     shows(page, FILES[0])
     held = hold_first(page)
-    stop_the_clock(page)
     page.keyboard.press("Enter")
     for key in ("2", "6", "Backspace", "5", "Enter", "n"):
         page.keyboard.press(key)

@@ -9,7 +9,7 @@ import pytest
 from support.factories import doubtful
 from support.site import Server, Site
 from support.waiting import until
-from tests.review.test_browser import hold_first, opened, shows, stop_the_clock, wait_for_request
+from tests.review.test_browser import hold_first, opened, shows, wait_for_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +40,12 @@ def test_keys_before_a_failure_answer_no_other_file(
 ) -> None:
     shows(page, "0.png")
     held = hold_first(page)
-    stop_the_clock(page)
     page.keyboard.type("45u")
     route = wait_for_request(page, held)
     assert page.inner_text("#file").startswith("0.png")  # until its answer is stored
-    assert page.inner_text("#stored span") == ""
+    assert "Stored" not in page.inner_text("#stored span")
     route.fulfill(status=503, json={"error": "the outbox is away"})
     page.wait_for_selector("#problem:has-text('2 later key presses were not used.')")
-    page.clock.resume()
     said = page.inner_text("#problem p")
     assert said.startswith("Your answer 4 for 0.png is not stored: the outbox is away.")
     shows(page, "1.png")  # it was tried again
@@ -64,17 +62,19 @@ def test_key_for_a_file_whose_answer_takes_long_answers_no_other_file(
     held = hold_first(page)
     page.keyboard.type("45")
     route = wait_for_request(page, held)
-    page.wait_for_selector("#problem:has-text('1 later key press was not used.')")
-    said = page.inner_text("#problem p")
-    assert said.startswith("Your answer 4 for 0.png is still being stored. Keys do nothing until")
+    page.wait_for_selector("#stored:has-text('Your answer 4 for 0.png is still being stored.')")
     page.keyboard.type("6n")  # whoever sees 0.png for so long means 0.png
     page.click("[data-label='7']")
+    assert "stored. 3 later key presses were not used." in page.inner_text("#stored span")
     route.continue_()
-    shows(page, "1.png")
-    assert page.is_hidden("#problem")
+    shows(page, "2.png")  # the 5 followed the 4 at once
+    page.wait_for_selector("#stored:has-text('Stored 5 for 1.png.')")
+    # Somebody who still typed for 0.png needs a moment to see 2.png.
+    now = page.evaluate("() => performance.now()")
+    page.wait_for_function("now => performance.now() > now + 500", arg=now)
     page.keyboard.press("8")
-    shows(page, "2.png")
-    assert site.answers() == [(rows[0], "4", "queue"), (rows[1], "8", "queue")]
+    shows(page, "3.png")
+    site.wait_for_answers([(rows[n], label, "queue") for n, label in enumerate("458")])
 
 
 def test_undo_right_after_an_answer_takes_back_that_answer(
@@ -82,7 +82,6 @@ def test_undo_right_after_an_answer_takes_back_that_answer(
 ) -> None:
     shows(page, "0.png")
     held = hold_first(page)
-    stop_the_clock(page)
     page.keyboard.type("4u7")
     wait_for_request(page, held).continue_()
     shows(page, "1.png")
@@ -95,7 +94,6 @@ def test_keys_after_the_last_answer_answer_nothing(site: Site, page: Page, rows:
         page.keyboard.press("n")
     shows(page, "3.png")
     held = hold_first(page)
-    stop_the_clock(page)
     page.keyboard.type("45")
     wait_for_request(page, held).continue_()
     page.wait_for_selector("#done:not([hidden])")

@@ -130,10 +130,16 @@ function report({ item, label }) {
   const left = item.label ? `has the answer of ${item.same_as?.file || "the same file"}` : "has no answer";
   const text = label === "undo" ? `Undone: ${item.file} ${left}.`
     : `Stored ${named(label)} for ${item.file}.`;
+  note(text);
+  by("stored").querySelector("button").hidden = stored.at(-1)?.item !== item;
+}
+
+// Write into the line at the bottom, without a button.
+function note(text) {
   const line = by("stored").querySelector("span");
   line.textContent = text;
   line.title = text; // a long name is cut
-  by("stored").querySelector("button").hidden = stored.at(-1)?.item !== item;
+  by("stored").querySelector("button").hidden = true;
 }
 
 function overtaken({ item }, row) {
@@ -218,8 +224,7 @@ async function retry() {
     hint(failure.message);
     return;
   }
-  by("stored").querySelector("span").textContent = `${item.file} is in the inbox again.`;
-  by("stored").querySelector("button").hidden = true;
+  note(`${item.file} is in the inbox again.`);
   takeOut(item);
 }
 
@@ -367,6 +372,7 @@ sender.start({
   done,
   overtaken,
   dropped,
+  late: note,
   context: (item) => ({
     by: nameField.value,
     in_queue: queue.isQueue,

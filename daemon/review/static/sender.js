@@ -4,9 +4,11 @@ import { post } from "./api.js";
 import { named, reads } from "./words.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000];
-// Whoever answers ten files a second types ahead. Whoever has waited longer than this for the next file
-// has not seen it, and presses a key again for the one that is still shown.
-const PATIENCE_MS = 1500;
+const LATE_MS = 1500; // until the page says that an answer is still being stored
+// Whoever answers ten files a second types ahead. Whoever has waited this long after a key presses
+// the next one for the file that is still shown, not for one that nobody has seen.
+const PAUSE_MS = 1000;
+const REACTION_MS = 500; // nobody answers a file sooner after having typed for the one before it
 const problem = document.getElementById("problem");
 
 // An attempt to store an answer: { item, label, isTurned, isUndo, before, tries }. `before` is the
@@ -14,12 +16,16 @@ const problem = document.getElementById("problem");
 let sending = null; // the attempt that is under way
 let failed = null; // the attempt that did not succeed
 let timer = null; // until it is tried again
-let isLate = false; // the first attempt has taken longer than PATIENCE_MS
+let pressedAt = -PAUSE_MS; // when a key was last used
+let ignoredAt = -PAUSE_MS; // when a key was last not used
+let isLate = false; // the page says that an answer takes long
+let ignored = 0; // keys that were pressed while the answer was being stored, after a pause
 const typed = []; // keys that were pressed while an answer was being stored
 let page = {};
 
 // handlers: what the page does when an answer was stored (`done`), when somebody else has given another
-// (`overtaken`), and when it will not be stored (`dropped`); `context` returns what else is sent.
+// (`overtaken`), when it will not be stored (`dropped`), and when it takes long (`late`, with a text, or
+// an empty one when that is over); `context` returns what else is sent.
 export function start(handlers) {
   page = handlers;
 }
@@ -31,8 +37,17 @@ export const concerns = (item) => item === sending?.item || item === failed?.ite
 // Do it now, or when the answer before it is stored. While an answer is tried again, its item is
 // still shown, and the key would be meant for that one.
 export function perform(action) {
-  if (!isBusy()) action();
-  else if (sending?.tries === 0 && !isLate) typed.push(action);
+  if (hasFailed() || sending?.tries > 0) return;
+  const now = performance.now();
+  if (now - ignoredAt < REACTION_MS || (sending !== null && now - pressedAt > PAUSE_MS)) {
+    ignoredAt = now;
+    ignored += 1;
+    if (sending !== null) wait();
+    return;
+  }
+  pressedAt = now;
+  if (sending === null) action();
+  else typed.push(action);
 }
 
 // Forget the keys that were pressed while an answer was being stored.
@@ -44,15 +59,18 @@ export async function store(attempt) {
   sending = attempt;
   const { item, label, isTurned, before } = attempt;
   if (attempt.tries === 0) problem.hidden = true;
-  isLate = false;
-  const late = setTimeout(() => { if (attempt.tries === 0) wait(attempt); }, PATIENCE_MS);
+  ignored = 0;
+  const late = setTimeout(() => { if (attempt.tries === 0) wait(); }, LATE_MS);
   try {
     const sent = { id: item.id, label, seen: before, is_turned: isTurned, reads };
     const row = await post("/api/answers", { ...sent, ...page.context(item) });
     sending = null;
+    isLate = false;
     succeed(attempt, row);
   } catch (failure) {
     sending = null;
+    if (isLate) page.late("");
+    isLate = false;
     if (failure.status === 409 && failure.item) compare(attempt, failure.item);
     else if (failure.status === 400) refuse(attempt, failure);
     else keep(attempt, failure);
@@ -61,17 +79,14 @@ export async function store(attempt) {
   }
 }
 
-// The server takes long.
-function wait(attempt) {
+// Say that the server takes long.
+function wait() {
   isLate = true;
-  const unused = forgetTyped();
-  tell(`${describe(attempt)} is still being stored. Keys do nothing until then.${unused}`, false);
+  page.late(`${describe(sending)} is still being stored.${unused(ignored)}`);
 }
 
-// Forget the keys that were pressed meanwhile; return how many, as a sentence.
-function forgetTyped() {
-  const count = typed.length;
-  ignoreTyped();
+// Say how many key presses were not used.
+function unused(count) {
   if (count === 0) return "";
   return ` ${count} later key ${count === 1 ? "press was" : "presses were"} not used.`;
 }
@@ -103,10 +118,11 @@ function refuse(attempt, failure) {
 }
 
 function keep(attempt, failure) {
-  const unused = forgetTyped();
+  const later = unused(typed.length + ignored);
+  ignoreTyped();
   failed = attempt;
   timer = setTimeout(again, RETRY_MS[Math.min(attempt.tries, RETRY_MS.length - 1)]);
-  tell(`${describe(attempt)} is not stored: ${failure.message}. It is kept and tried again.${unused}`, true);
+  tell(`${describe(attempt)} is not stored: ${failure.message}. It is kept and tried again.${later}`, true);
 }
 
 function describe({ item, label }) {
