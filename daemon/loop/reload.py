@@ -13,9 +13,9 @@ from typing import Any
 from daemon.config import Config
 from daemon.errors import NotRunningError, ReloadError
 from daemon.invocation import command
-from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK
+from daemon.layout import STATUS_PAGE, WORK_FOLDER, WORK_LOCK
 from daemon.locks import busy, is_held, read_holder
-from daemon.loop.status import Health, ReloadOutcome, State
+from daemon.loop.status import Health, ReloadOutcome, State, lock_files
 
 # Loading a model on a busy machine may take 180 s (``workers.worker.Timeouts``), and the batches in
 # flight 7 s.
@@ -63,9 +63,9 @@ def reload(config: Config) -> Reloaded:
 
 def _find_daemon(config: Config) -> tuple[int, Path]:
     """Return the process id of the digitd that was started with this config file, and its lock."""
-    locks = config.outbox / OUTBOX_LOCK, config.inbox / WORK_FOLDER / WORK_LOCK
+    inbox_lock, outbox_lock = lock_files(config)
     deadline = time.monotonic() + _LOCK_SECONDS
-    while not (held := list(filter(is_held, locks))):
+    while not (held := list(filter(is_held, (outbox_lock, inbox_lock)))):
         if time.monotonic() > deadline:
             raise NotRunningError(
                 f"{config.file}: no digitd has this inbox or this outbox: start it with "

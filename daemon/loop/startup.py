@@ -24,7 +24,7 @@ from daemon.layout import (
     WORK_LOCK,
 )
 from daemon.locks import busy, is_held
-from daemon.loop.status import was_last_outbox
+from daemon.loop.status import lock_files, was_last_outbox
 from daemon.models.current import find_model
 from daemon.outbox.table import check_header, check_is_file
 from daemon.records import Expected, ReadOptions
@@ -72,7 +72,7 @@ def make_folders(config: Config, in_force: Config | None = None) -> None:
 
 def _check_not_held(config: Config) -> None:
     """Raise BusyError if another digitd holds a folder, so that a refused start creates none."""
-    for lock in (config.inbox / WORK_FOLDER / WORK_LOCK, config.outbox / OUTBOX_LOCK):
+    for lock in lock_files(config):
         if is_held(lock):
             raise busy(lock)
 

@@ -299,6 +299,11 @@ def read_health(config: Config) -> Health:
         return Health(State.STARTING)
 
 
+def lock_files(config: Config) -> tuple[Path, Path]:
+    """Return the locks of the digitd that reads this inbox, and of the one with this outbox."""
+    return config.inbox / WORK_FOLDER / WORK_LOCK, config.outbox / OUTBOX_LOCK
+
+
 def own_daemon(config: Config) -> int | None:
     """Return the process id of the digitd that reads this inbox into this outbox.
 
@@ -307,8 +312,7 @@ def own_daemon(config: Config) -> int | None:
     Raises:
         StorageError: a lock file may not be opened by this user.
     """
-    locks = config.inbox / WORK_FOLDER / WORK_LOCK, config.outbox / OUTBOX_LOCK
-    if not all(map(is_held, locks)):
+    if not all(map(is_held, lock_files(config))):
         return None
     page = _read_page(config)
     try:

@@ -1,7 +1,7 @@
 """Choose the answers that teach, from the tables of an outbox and the originals on its disk."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -137,8 +137,7 @@ class Corrections:
     @property
     def unused(self) -> str:
         """How many answers teach nothing, and why, for people; empty if all teach."""
-        counted = self.count_unused().items()
-        return ", ".join(f"{number} {reason}" for reason, number in counted if number)
+        return _list_counts(self.count_unused())
 
 
 def gather(outbox: Path, reads: Reads, extra: Path | None = None) -> Corrections:
@@ -293,6 +292,10 @@ def _is_against_sure(answer: Answer, row: AnsweredRow) -> bool:
     )
 
 
+def _list_counts(counted: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {what}" for what, number in counted.items() if number)
+
+
 def check_enough(corrections: Corrections) -> None:
     """Check that there is enough to learn from.
 
@@ -303,7 +306,7 @@ def check_enough(corrections: Corrections) -> None:
     if count >= FEWEST:
         return
     others = {"held out": len(corrections.held_out)} | corrections.count_unused()
-    listed = ", ".join(f"{number} {what}" for what, number in others.items() if number)
+    listed = _list_counts(others)
     raise DataError(
         f"labels.csv: too few answers to learn from: {count}, and at least {FEWEST} are needed"
         f"{f' (not counted: {listed})' if listed else ''}: answer more files on the review page"

@@ -318,41 +318,41 @@ def selected(page: Page) -> int:
     return index
 
 
-def test_arrow_keys_move_the_caret_in_a_typed_number(browser: Browser, site: Site) -> None:
+@pytest.fixture
+def sevens(browser: Browser, site: Site) -> Iterator[Page]:
+    """Yield the look-through of four files that were read as the number 7."""
     site.configure(reads="number")
     site.add_all([(f"{place}.png", number("7")) for place in range(4)])
     with Server(site) as server:
         server.wait_for_rows(4)
         for page in opened(browser, server):
             look(page, server)
-            page.keyboard.press("ArrowRight")
-            for key in ("1", "5", "ArrowLeft", "0", "ArrowRight", "2"):
-                page.keyboard.press(key)
-            assert page.input_value("#correct-number") == "1052"
-            assert selected(page) == 0
-            page.fill("#correct-number", "")
-            page.keyboard.press("ArrowRight")
-            assert selected(page) == 1
-            assert page.input_value("#correct-number") == "7"
+            yield page
 
 
-def test_one_button_shows_enter(browser: Browser, site: Site) -> None:
-    site.configure(reads="number")
-    site.add_all([(f"{place}.png", number("7")) for place in range(4)])
-    with Server(site) as server:
-        server.wait_for_rows(4)
-        for page in opened(browser, server):
-            look(page, server)
-            enters = page.locator("#look-bar button:has(kbd:text-is('Enter'):visible)")
-            for key, button in (
-                ("ArrowRight", "correct-take"),
-                ("8", "correct-take"),
-                ("Enter", "look-store"),
-                ("ArrowRight", "correct-take"),
-                ("Escape", "look-store"),
-            ):
-                page.keyboard.press(key)
-                assert enters.evaluate_all("all => all.map((one) => one.id)") == [button], key
+def test_arrow_keys_move_the_caret_in_a_typed_number(sevens: Page) -> None:
+    sevens.keyboard.press("ArrowRight")
+    for key in ("1", "5", "ArrowLeft", "0", "ArrowRight", "2"):
+        sevens.keyboard.press(key)
+    assert sevens.input_value("#correct-number") == "1052"
+    assert selected(sevens) == 0
+    sevens.fill("#correct-number", "")
+    sevens.keyboard.press("ArrowRight")
+    assert selected(sevens) == 1
+    assert sevens.input_value("#correct-number") == "7"
+
+
+def test_one_button_shows_enter(sevens: Page) -> None:
+    enters = sevens.locator("#look-bar button:has(kbd:text-is('Enter'):visible)")
+    for key, button in (
+        ("ArrowRight", "correct-take"),
+        ("8", "correct-take"),
+        ("Enter", "look-store"),
+        ("ArrowRight", "correct-take"),
+        ("Escape", "look-store"),
+    ):
+        sevens.keyboard.press(key)
+        assert enters.evaluate_all("all => all.map((one) => one.id)") == [button], key
 
 
 def test_tile_names_its_file(browser: Browser, site: Site) -> None:

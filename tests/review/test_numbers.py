@@ -21,13 +21,7 @@ from support.factories import NUMBERS, number
 from support.site import Server, Site
 from support.waiting import until
 from tests.review.test_answering import where
-from tests.review.test_browser import (
-    PHONE,
-    hold_first,
-    opened,
-    shows,
-    wait_for_request,
-)
+from tests.review.test_browser import PHONE, hold_first, opened, shows, wait_for_request
 from tests.review.test_keyboard import Press, press
 
 if TYPE_CHECKING:

@@ -43,7 +43,8 @@ def test_keys_before_a_failure_answer_no_other_file(
     page.keyboard.type("45u")
     route = wait_for_request(page, held)
     assert page.inner_text("#file").startswith("0.png")  # until its answer is stored
-    assert "Stored" not in page.inner_text("#stored span")
+    # The second one if the machine is busy.
+    assert page.inner_text("#stored span") in {"", "Your answer 4 for 0.png is still being stored."}
     route.fulfill(status=503, json={"error": "the outbox is away"})
     page.wait_for_selector("#problem:has-text('2 later key presses were not used.')")
     said = page.inner_text("#problem p")

@@ -243,7 +243,7 @@ async function go(step) {
     if (queue.current === null && step < 0) queue.position = queue.items.length;
     queue.move(step);
     render();
-    refill();
+    if (!queue.isComplete) refill();
   } else if (given.neighbours[neighbour]) {
     location.assign(at(`/row/${given.neighbours[neighbour]}?${given.query}`));
   }
@@ -255,7 +255,7 @@ const actions = {
     if (!queue.knowsNext) await refill();
     if (queue.isQueue && queue.current !== null) queue.postpone();
     render();
-    refill();
+    if (!queue.isComplete) refill();
   },
   undo,
   "undo-last": undoLast,

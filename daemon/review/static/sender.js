@@ -60,17 +60,16 @@ export async function store(attempt) {
   const { item, label, isTurned, before } = attempt;
   if (attempt.tries === 0) problem.hidden = true;
   ignored = 0;
-  const late = setTimeout(() => { if (attempt.tries === 0) wait(); }, LATE_MS);
+  isLate = false;
+  const late = attempt.tries === 0 ? setTimeout(wait, LATE_MS) : null;
   try {
     const sent = { id: item.id, label, seen: before, is_turned: isTurned, reads };
     const row = await post("/api/answers", { ...sent, ...page.context(item) });
     sending = null;
-    isLate = false;
     succeed(attempt, row);
   } catch (failure) {
     sending = null;
     if (isLate) page.late("");
-    isLate = false;
     if (failure.status === 409 && failure.item) compare(attempt, failure.item);
     else if (failure.status === 400) refuse(attempt, failure);
     else keep(attempt, failure);
