@@ -185,7 +185,10 @@ def _remove_if_empty(picture: Path) -> bool:
             return False
     except FileNotFoundError:
         return False
-    log.error("%s is empty: not published; `digitd predict --picture` makes a new picture", picture)
+    log.error(
+        "%s is empty: not published; `digitd predict FILE --picture FOLDER` makes a new one",
+        picture,
+    )
     picture.unlink()
     return True
 

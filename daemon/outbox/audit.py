@@ -159,7 +159,7 @@ class _Auditor:
             # A power failure just after a picture was written may leave it empty.
             yield (
                 f"{name}: its picture {row.picture} is missing or empty; "
-                "`digitd predict --picture` makes a new one"
+                "`digitd predict FILE --picture FOLDER` makes a new one"
             )
 
     def _is_gone(self, path: str) -> bool:

@@ -43,12 +43,11 @@ class LookThrough:
         if not (limit.isascii() and limit.isdecimal() and 0 < int(limit) <= MOST_ON_PAGE):
             raise HTTPException(400, f"limit: must be 1 to {MOST_ON_PAGE}")
         left = self._count()  # first: it waits until the last page's answers count
-        page = unseen.page(self._state.db, after, self._state.deleted_through, int(limit))
+        tiles = unseen.page(self._state.db, after, self._state.deleted_through, int(limit))
         self._state.follower.index.shown.add(
-            ids.decode(tile.id) for tile in page.tiles if tile.is_sample
+            ids.decode(tile.id) for tile in tiles if tile.is_sample
         )
-        tiles = [asdict(tile) for tile in page.tiles]
-        return JSONResponse({"tiles": tiles, "is_last": page.is_last, "unseen": left})
+        return JSONResponse({"tiles": [asdict(tile) for tile in tiles], "unseen": left})
 
     def count(self, _request: Request) -> Response:
         """Return how many sure rows nobody has looked at, after all answers that are stored."""

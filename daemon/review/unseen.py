@@ -29,15 +29,7 @@ class Tile:
     is_sample: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some rows, and whether no more follow."""
-
-    tiles: list[Tile]
-    is_last: bool
-
-
-def page(db: sqlite3.Connection, after: str, through: str, limit: int) -> Page:
+def page(db: sqlite3.Connection, after: str, through: str, limit: int) -> list[Tile]:
     """Return the rows after a row.
 
     Args:
@@ -52,15 +44,15 @@ def page(db: sqlite3.Connection, after: str, through: str, limit: int) -> Page:
         found = db.execute(
             f"SELECT id, file, digit, sampled FROM rows INDEXED BY by_text WHERE {UNSEEN} "  # noqa: S608 - no text of a user's
             "AND length = ? AND digit = ? AND id > ? ORDER BY id LIMIT ?",
-            (len(text), text, max(first, start), limit + 1 - len(tiles)),
+            (len(text), text, max(first, start), limit - len(tiles)),
         )
         tiles += [
             Tile(ids.encode(number), file, digit, bool(is_sample))
             for number, file, digit, is_sample in found
         ]
-        if len(tiles) > limit:
-            return Page(tiles[:limit], is_last=False)
-    return Page(tiles, is_last=True)
+        if len(tiles) == limit:
+            break
+    return tiles
 
 
 def count(db: sqlite3.Connection, through: str) -> int:
