@@ -14,10 +14,9 @@ from daemon.expected import find_range
 from daemon.files import is_there
 from daemon.inbox.inbox import Inbox
 from daemon.invocation import command
-from daemon.layout import OUTBOX_LOCK
 from daemon.locks import is_held, read_holder
 from daemon.loop.startup import check_folders, load_expected, start_readers, try_to_create
-from daemon.loop.status import own_daemon
+from daemon.loop.status import lock_files, own_daemon
 from daemon.models.current import find_model
 from daemon.records import Reading
 from daemon.text import count, escape
@@ -87,18 +86,20 @@ def _folders(config: Config) -> Iterator[Finding]:
 
 
 def _check_inbox_of_daemon(config: Config) -> None:
-    """Raise StorageError if the digitd of this config file runs, and the inbox is missing.
+    """Raise StorageError if the digitd of this config file runs, but not with this inbox.
 
     ``own_daemon`` does not recognise that digitd, because the inbox has its lock and its status.
+    Without its disk, the inbox is missing or an empty mount point.
     """
-    lock = config.outbox / OUTBOX_LOCK
-    if is_there(config.inbox) or not is_held(lock):
+    inbox_lock, outbox_lock = lock_files(config)
+    if is_held(inbox_lock) or not is_held(outbox_lock):
         return
-    holder = read_holder(lock)
+    holder = read_holder(outbox_lock)
     if holder is not None and holder.was_started_with(config.file):
+        fault = "is not the folder that it reads" if is_there(config.inbox) else "is missing"
         raise StorageError(
-            f"{config.locate('inbox')}: {config.inbox} is missing, and digitd (process "
-            f"{holder.pid}) runs with this config: mount its disk, or move the folder back; or run "
+            f"{config.locate('inbox')}: {config.inbox} {fault}, and digitd (process {holder.pid}) "
+            f"runs with this config: mount its disk, or move the folder back; or run "
             f"{command('reload')}, if the inbox is new in the config"
         )
 

@@ -167,14 +167,17 @@ def test_missing_inbox_of_the_running_digitd_is_named(box: Box) -> None:
         running.wait_for_log("is ready")
         box.inbox.rename(box.folder / "away")
         running.wait_for_log("paused, files stay in the inbox")
-        found = check(box)
-        assert found.returncode == 1, found
-        assert (
-            f"WRONG inbox: {box.inbox} is missing, and digitd (process {running.process.pid}) runs "
-            "with this config: mount its disk" in found.stdout
-        )
-        assert "another digitd" not in found.stdout
-        assert check(box, other).returncode == 75
+        for fault in ("is missing", "is not the folder that it reads"):
+            found = check(box)
+            assert found.returncode == 1, found
+            assert (
+                f"WRONG inbox: {box.inbox} {fault}, and digitd (process {running.process.pid}) "
+                "runs with this config: mount its disk" in found.stdout
+            )
+            assert "another digitd" not in found.stdout
+            assert check(box, other).returncode == 75
+            box.inbox.mkdir(exist_ok=True)  # an empty mount point
+        box.inbox.rmdir()
         (box.folder / "away").rename(box.inbox)
         running.wait_for_log("resumed")
         assert check(box).returncode == 0
