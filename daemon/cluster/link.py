@@ -106,7 +106,9 @@ class Link(threading.Thread):
         contents: Sequence[FileContent],
     ) -> list[Reading]:
         has_values = options.expected is not None and options.expected.values
-        limit = self._settings.timeouts.seconds_for(len(contents))
+        limit = self._settings.timeouts.seconds_for(
+            len(contents), sum(len(content.data) for content in contents)
+        )
         future = None
         try:
             # A task that is tried again elsewhere could take worker after worker down.

@@ -93,8 +93,9 @@ class Table:
             OSError: a partial append is undone before the next one.
         """
         self._undo()
-        if self._descriptor < 0:
+        if self._descriptor < 0:  # another program has made something else of it meanwhile
             self.open()
+            self._report_lost_rows()
         elif not self._is_current():
             self._replace_moved()
         elif Stamp.of(os.fstat(self._descriptor)) != self._written:  # an editor has saved it
@@ -110,41 +111,41 @@ class Table:
         first = first.rstrip() if newline else b""
         self.open()
         # A spreadsheet or an editor replaces the file that it saves.
-        if first and self._has_row(first.lstrip(b'"')[: ids.LENGTH]):
+        if first and _has_row(self.path, first.lstrip(b'"')[: ids.LENGTH]):
             log.info("%s was replaced by a file with the same rows", self.path)
             self._report_lost_rows()
             return
         log.info("%s was moved away: started a new one", self.path)
         found = list_rotated(self.path.parent)
         if first and first not in map(rotated.first_row, found):
-            log.warning(
+            log.error(
                 "%s was moved to where digitd does not look: status, results and audit miss its "
                 "rows, and after a crash files that have rows in it may be read again; move it to "
                 "%s.1",
                 *(self.path, self.path),
             )
+        elif not first:  # it was emptied, after logrotate's `copytruncate` has copied it
+            self._report_lost_rows()
 
     def _report_lost_rows(self) -> None:
         """Log that somebody has saved a copy of the table that was opened before the last rows."""
-        if self._last_id and not self._has_row(self._last_id):
+        moved = sorted(list_rotated(self.path.parent), key=lambda path: path.stat().st_mtime_ns)
+        # logrotate has one twice while it compresses it.
+        tables = (self.path, *reversed(moved[-2:]))
+        if self._last_id and not any(_has_row(table, self._last_id) for table in tables):
             log.error(
                 "%s was saved by another program without its newest rows, up to %s: restore them, "
                 "or have their files read again, which %s names; edit a copy instead",
                 *(self.path, self._last_id.decode("ascii", "replace"), command("audit")),
             )
 
-    def _has_row(self, job_id: bytes) -> bool:
-        """Return whether the table that is open has a row with this id."""
-        with self.path.open("rb") as table:
-            return any(line.lstrip(b'"').startswith(job_id) for line in table)
-
     def _append(self, lines: bytes) -> None:
         size = os.fstat(self._descriptor).st_size
         try:
             with add_path(self.path):
                 files.append(self._descriptor, lines, self.path)
+                info = os.fstat(self._descriptor)  # before the disk, which may be slow
                 os.fsync(self._descriptor)
-                info = os.fstat(self._descriptor)
         except OSError:
             # Part of it was written, or all of it but perhaps not to the disk.
             self._valid_size = size
@@ -166,6 +167,15 @@ class Table:
         """Return whether the table was not moved and not emptied (logrotate's copytruncate)."""
         is_at_path = files.is_open_at(self._descriptor, self.path)
         return is_at_path and os.fstat(self._descriptor).st_size > 0
+
+
+def _has_row(path: Path, job_id: bytes) -> bool:
+    """Return whether a table has a row with this id; ``False`` if its format cannot be read."""
+    table = rotated.open_table(path)
+    if table is None:
+        return False
+    with table:
+        return any(line.lstrip(b'"').startswith(job_id) for line in table)
 
 
 def check_is_file(outbox: Path) -> None:

@@ -137,7 +137,7 @@ class Pool:
             log.warning("%s: starting another", error)
             self._count_failed_start(error)
             return
-        batches = list(worker.batches)
+        batches = [batch.ids for batch in worker.batches]
         if was_reading and batches:
             yield WorkerDied(batches.pop(0), death.why, stderr, death.was_killed)
         else:

@@ -40,7 +40,7 @@ class WorkerProcess:
 
     Attributes:
         self_test: its reading of the known digit; ``None`` until it is ready.
-        batches: the ids in each batch in flight; it reads the first batch.
+        batches: those in flight; it reads the first one.
         reserved: whether it must get no other batch until it has answered.
         deadline: when it counts as hung, in seconds of ``time.monotonic``; inf if it is idle.
     """
@@ -52,7 +52,7 @@ class WorkerProcess:
             OSError: it cannot be started.
         """
         self.self_test: Reading | None = None
-        self.batches: deque[tuple[str, ...]] = deque()
+        self.batches: deque[Batch] = deque()
         self.reserved = False
         self._timeouts = settings.timeouts
         self._limit = settings.timeouts.start
@@ -95,7 +95,7 @@ class WorkerProcess:
 
     def send(self, batch: Batch) -> None:
         """Append a batch to the worker's queue."""
-        self.batches.append(batch.ids)
+        self.batches.append(batch)
         self.reserved = batch.alone
         if batch.alone:  # its file may be blamed for the death of the worker
             self._oom_kills = _count_oom_kills()
@@ -121,7 +121,7 @@ class WorkerProcess:
 
     def take_answered(self) -> tuple[str, ...]:
         """Remove the batch that the last reply was for; return its ids."""
-        ids = self.batches.popleft()
+        ids = self.batches.popleft().ids
         self.reserved = False
         self._expect_answer()
         return ids
@@ -161,7 +161,8 @@ class WorkerProcess:
         self.deadline = math.inf
         self._begun = time.monotonic()
         if self.batches:
-            self._limit = self._timeouts.seconds_for(len(self.batches[0]))
+            jobs = self.batches[0].jobs
+            self._limit = self._timeouts.seconds_for(len(jobs), sum(job.size for job in jobs))
             self.deadline = time.monotonic() + self._limit
 
     def _end(self) -> Death:

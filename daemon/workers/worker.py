@@ -53,16 +53,18 @@ class Timeouts:
 
     Importing packages and loading the model takes 1 s on two idle cores, and many times that with
     a cold disk or on a busy machine. A batch of 64 small files takes 0.2 s on one slow core, a file
-    of 50 megapixels 2 s.
+    of 50 megapixels 2 s. Of a file that is too large to decode, the SHA-256 takes 4 to 10 s per GB,
+    and more from a slow disk.
     """
 
     start: float = 180.0
     batch: float = 20.0
     file: float = 1.0
+    megabyte: float = 0.05
 
-    def seconds_for(self, files: int) -> float:
-        """Return how many seconds a batch of this many files may take."""
-        return self.batch + self.file * files
+    def seconds_for(self, files: int, size: int) -> float:
+        """Return how many seconds a batch of this many files and bytes may take."""
+        return self.batch + self.file * files + self.megabyte * size / 1e6
 
 
 @dataclass(frozen=True, slots=True)

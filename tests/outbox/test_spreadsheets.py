@@ -302,8 +302,8 @@ def test_table_that_is_saved_wrongly_while_digitd_runs_pauses_it(box: Box) -> No
         running.wait_for_log("resumed")
 
 
-@pytest.mark.parametrize("replaced", [False, True])
-def test_rows_that_an_older_copy_overwrites_are_reported(box: Box, *, replaced: bool) -> None:
+@pytest.mark.parametrize("how", ["saved", "replaced", "broken", "emptied"])
+def test_rows_that_an_older_copy_overwrites_are_reported(box: Box, how: str) -> None:
     with Daemon(box, STAND_IN) as running:
         box.drop("digit1.png", png_like("good"))
         box.wait_for_rows(1)
@@ -311,12 +311,21 @@ def test_rows_that_an_older_copy_overwrites_are_reported(box: Box, *, replaced: 
         older = table.read_bytes()
         box.drop("digit2.png", png_like("good"))
         lost = box.wait_for_rows(2)[-1]["id"]
-        if replaced:
-            copy = table.with_name("saving")
-            copy.write_bytes(older)
-            copy.rename(table)
-        else:
-            table.write_bytes(older)
+        match how:
+            case "saved":
+                table.write_bytes(older)
+            case "replaced":
+                copy = table.with_name("saving")
+                copy.write_bytes(older)
+                copy.rename(table)
+            case "broken":
+                table.write_bytes(older.replace(b",", b";"))
+            case "emptied":
+                table.write_bytes(b"")
         box.drop("digit3.png", png_like("good"))
+        if how == "broken":
+            running.wait_for_log("paused, files stay in the inbox")
+            table.write_bytes(older)
         running.wait_for_log(f"without its newest rows, up to {lost}")
-        assert [row["file"] for row in box.wait_for_rows(2)] == ["digit1.png", "digit3.png"]
+        files = ["digit3.png"] if how == "emptied" else ["digit1.png", "digit3.png"]
+        assert [row["file"] for row in box.wait_for_rows(len(files))] == files

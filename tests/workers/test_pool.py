@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -392,6 +393,15 @@ def test_worker_that_hangs_while_loading_is_killed(
     os.kill(pid, signal.SIGSTOP)
     tended.until(lambda: gone(pid))
     assert len(batch_read(tended.read(claimed(tmp_path, "digit1.png"))).results) == 1
+
+
+def test_worker_has_time_to_hash_a_large_file(make: Callable[..., Tended], tmp_path: Path) -> None:
+    tended = make(timeouts=Timeouts(start=60.0, batch=0.05, file=0.0), workers=1)
+    job = claimed(tmp_path, "digit1.png", b"")
+    os.truncate(job.path, 1 << 30)
+    (result,) = batch_read(tended.read(replace(job, size=1 << 30))).results
+    assert isinstance(result, Result)
+    assert result.sha256 == "49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19fe68a14"
 
 
 def test_worker_that_dies_loading_does_not_affect_a_ready_one(
