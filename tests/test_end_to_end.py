@@ -336,7 +336,7 @@ def test_check_creates_no_folder_and_names_one_that_cannot_be_created(box: Box) 
     box.configure(outbox="typo/outbox")
     found = digitd("check", "--config", box.config)
     assert found.returncode == 78
-    assert f": outbox: {box.folder}/typo/outbox is not a folder" in found.stdout
+    assert f": outbox: {box.folder}/typo/outbox cannot be created" in found.stdout
     assert not box.inbox.exists()
     assert not (box.folder / "typo").exists()
     box.configure(outbox="outbox")
@@ -353,7 +353,7 @@ def test_inbox_that_cannot_be_created_exits_78_without_a_traceback(
     box.configure(inbox="typo/inbox")
     run = digitd("run", "--config", box.config, *arguments)
     assert run.returncode == 78
-    assert "typo/inbox is not a folder" in run.stderr
+    assert "typo is not a folder: create that one" in run.stderr
     assert "Traceback" not in run.stderr
 
 

@@ -37,10 +37,14 @@ def audit(config_file: Path) -> None:
       digitd audit --config /srv/digits/config.yaml
     """
     from daemon import config
+    from daemon.loop.reload import describe_folders_not_taken, find_folders_in_use
     from daemon.loop.status import was_last_outbox
     from daemon.outbox.audit import find_discrepancies
 
-    settings = config.load(config_file)
+    new = config.load(config_file)
+    settings = find_folders_in_use(new)
+    if fault := describe_folders_not_taken(new, settings):
+        echo(f"digitd: {fault}", err=True)
     if not settings.outbox.is_dir() and was_last_outbox(settings):
         raise StorageError(
             f"outbox: {settings.outbox} is missing, and digitd has written rows there: mount its "

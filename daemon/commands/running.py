@@ -170,6 +170,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
     """
     from daemon import config
     from daemon.errors import ConfigError
+    from daemon.loop.reload import describe_folders_not_taken, find_folders_in_use
     from daemon.loop.status import State, read_status
 
     try:
@@ -180,7 +181,11 @@ def status(config_file: Path, *, as_json: bool) -> None:
         echo(f"digitd: {error}", err=True)
         echo(_describe_running(config_file), err=True)
         sys.exit(error.exit_status)
-    found = read_status(settings)
+    in_use = find_folders_in_use(settings)
+    found = read_status(in_use)
+    if fault := describe_folders_not_taken(settings, in_use):
+        echo(f"digitd: {fault}", err=True)
+        found["config_fault"] = fault
     if as_json:
         echo_json(found, indent=2)
     else:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Config
-from daemon.errors import NotRunningError, ReloadError
+from daemon.errors import DigitdError, NotRunningError, ReloadError
+from daemon.files import same_path
 from daemon.invocation import command
 from daemon.layout import STATUS_PAGE, WORK_FOLDER, WORK_LOCK
 from daemon.locks import busy, is_held, read_holder
-from daemon.loop.status import Health, ReloadOutcome, State, lock_files
+from daemon.loop.status import Health, ReloadOutcome, State, is_named, lock_files
+from daemon.text import printable
 
 # Loading a model on a busy machine may take 180 s (``workers.worker.Timeouts``), and the batches in
 # flight 7 s.
@@ -59,6 +61,40 @@ def reload(config: Config) -> Reloaded:
         return _wait(pid, process, works, asked_at)
     finally:
         os.close(process)
+
+
+def find_folders_in_use(config: Config) -> Config:
+    """Return a config with the folders that the digitd that was started with its file uses now.
+
+    They are others if the file was changed and has not been taken. It is the same config if there
+    is no such digitd, or if it cannot be found from one of the new folders.
+    """
+    for lock in lock_files(config):
+        with suppress(DigitdError, OSError, KeyError, TypeError):
+            holder = read_holder(lock) if is_held(lock) else None
+            if holder is None or not holder.was_started_with(config.file):
+                continue
+            for page in map(_read_page, _open_works(holder.pid, lock)):
+                if page["pid"] == holder.pid:
+                    folders = {"inbox": config.inbox, "outbox": config.outbox}
+                    changed = {
+                        key: Path(page[key])
+                        for key, folder in folders.items()
+                        if not is_named(page[key], folder)
+                    }
+                    return config.model_copy(update=changed)
+    return config
+
+
+def describe_folders_not_taken(config: Config, in_use: Config) -> str:
+    """Return which folders of a config the running digitd has not taken; empty if it has both."""
+    folders = ("inbox", config.inbox, in_use.inbox), ("outbox", config.outbox, in_use.outbox)
+    return "; ".join(
+        f"{config.locate(key)}: {printable(str(new))} is not yet in use: digitd uses "
+        f"{printable(str(now))} until {command('reload')}"
+        for key, new, now in folders
+        if not same_path(new, now)
+    )
 
 
 def _find_daemon(config: Config) -> tuple[int, Path]:

@@ -227,6 +227,7 @@ class Session:
         """What ``digitd status`` shows of this session."""
         return StatusSnapshot(
             pid=os.getpid(),
+            inbox=str(self.config.inbox),
             outbox=str(self.config.outbox),
             since=self._history.since,
             state=self.state,

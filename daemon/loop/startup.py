@@ -163,10 +163,17 @@ def _check_folder(config: Config, key: str, folder: Path) -> None:
     except OSError as error:
         if error.errno not in {errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}:
             raise
-    raise ConfigError(
-        f"{where}: {folder} is not a folder and cannot be created: create it, or name another "
-        "folder in the config"
-    )
+    fault = _describe_unusable(folder)
+    raise ConfigError(f"{where}: {folder} {fault}, or name another folder in the config")
+
+
+def _describe_unusable(folder: Path) -> str:
+    """Return why a folder can neither be used nor created, and what to do."""
+    if os.path.lexists(folder):
+        return "is not a folder: move it away"
+    if os.path.isdir(folder.parent):  # noqa: PTH112 - Path.is_dir raises for long names
+        return "cannot be created: shorten its name"
+    return f"cannot be created, because {folder.parent} is not a folder: create that one"
 
 
 def _check_inner_folders(config: Config) -> None:

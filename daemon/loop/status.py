@@ -141,7 +141,8 @@ class StatusSnapshot:
     Attributes:
         model: the id of the model in use; empty while none is loaded.
         model_fault: why the promoted model is not in use; empty if it is.
-        outbox: its path, with which `digitd check` recognises its own daemon.
+        inbox, outbox: their paths, by which `digitd check` recognises its own daemon, and `digitd
+            status` that the config was changed.
         unpublished: how many files have their row, but could not be published.
         unpublished_why: why the first of them could not.
         changed: how many files changed between the row and their publication, since the start.
@@ -151,6 +152,7 @@ class StatusSnapshot:
     """
 
     pid: int
+    inbox: str
     outbox: str
     since: str
     state: State
@@ -363,9 +365,14 @@ def was_last_outbox(config: Config) -> bool:
     """Return whether the last digitd of this inbox wrote to this outbox, which may be missing."""
     try:
         page = json.loads((config.inbox / WORK_FOLDER / STATUS_PAGE).read_bytes())
-        return same_path(page["outbox"], _shorten({"outbox": str(config.outbox)})["outbox"])
+        return is_named(page["outbox"], config.outbox)
     except (OSError, KeyError, TypeError, ValueError):
         return False
+
+
+def is_named(text: str, folder: Path) -> bool:
+    """Return whether a path in a status page, where a long or odd one is changed, is a folder's."""
+    return same_path(text, _shorten({"": str(folder)})[""])
 
 
 def count_files_left(config: Config) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from daemon.errors import DataError, UnreadableError
 from daemon.reading import model, reader
 from daemon.records import DIGITS, Reads, Status, Verdict, is_number
+from daemon.text import printable
 from daemon.training import data
 from daemon.training.calibration import calibration_error
 
@@ -28,6 +29,7 @@ _DIGIT_LABELS = frozenset(map(str, range(DIGITS)))
 _MAX_MEGAPIXELS = 50.0  # config.yaml's default
 _BATCH = 256
 _EXAMPLES = 24
+_MOST_NAMED = 10  # files in a message
 
 T = TypeVar("T")
 
@@ -208,6 +210,7 @@ def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark
             lines = csv.DictReader(file)
+            columns = [column or "" for column in lines.fieldnames or ()]
             rows = [(lines.line_num, row) for row in lines]
     except OSError as error:
         raise DataError(
@@ -216,10 +219,14 @@ def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table}: is not CSV in UTF-8: save it as that: {error}") from error
-    if not rows or not {"file", "label"} <= set(rows[0][1]):
+    if not {"file", "label"} <= set(columns):
+        found = ", ".join(f"`{printable(column)}`" for column in columns) or "nothing"
         raise DataError(
-            f"{table}: needs the columns `file` and `label`, separated by commas, and rows"
+            f"{table}: needs the columns `file` and `label`, separated by commas; its first line "
+            f"has {found}"
         )
+    if not rows:
+        raise DataError(f"{table}: needs rows below its columns: one for each image")
     cases = [
         Case(
             name=row["file"] or "",
@@ -230,13 +237,40 @@ def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
         )
         for line, row in rows
     ]
+    _check_cases(table, cases)
     return [case for case in cases if not skipped.intersection(case.traits)]
 
 
-def _load(folder: Path, name: str) -> bytes:
+def _check_cases(table: Path, cases: Sequence[Case]) -> None:
+    """Raise DataError, which names the lines, if files are missing, or named twice."""
+    if missing := [case for case in cases if not _locate(table.parent, case.name).is_file()]:
+        named = _list_lines(missing)
+        raise DataError(
+            f"{table}: files that are not there: {named}: correct their names, or remove the lines"
+        )
+    first = {case.name: case for case in reversed(cases)}
+    if twice := [case for case in cases if first[case.name] is not case]:
+        named = _list_lines(twice)
+        raise DataError(
+            f"{table}: files that an earlier line has named: {named}: keep one line for each file"
+        )
+
+
+def _list_lines(cases: Sequence[Case]) -> str:
+    named = [f"{printable(case.name)} (line {case.line})" for case in cases[:_MOST_NAMED]]
+    if len(cases) > _MOST_NAMED:
+        named.append(f"{len(cases) - _MOST_NAMED} more")
+    return ", ".join(named)
+
+
+def _locate(folder: Path, name: str) -> Path:
     file = folder / name
+    return file if file.exists() else folder / "images" / name
+
+
+def _load(folder: Path, name: str) -> bytes:
     try:
-        return (file if file.exists() else folder / "images" / name).read_bytes()
+        return _locate(folder, name).read_bytes()
     except OSError as error:
         raise DataError(f"{folder / LABELS}: {name} cannot be read: {error.strerror}") from error
 

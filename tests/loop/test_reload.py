@@ -8,6 +8,8 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.daemon import DIGITD, ROOT, STAND_IN, Box, Daemon, digitd
 from support.stand_in import png_like
 from support.waiting import until
@@ -166,4 +168,33 @@ def test_reload_refuses_an_empty_config(box: Box) -> None:
         assert running.log.count("reloading") == 1
         box.config.write_text("# defaults\n")
         assert reload(box).returncode == 0
+        assert running.stop() == 0
+
+
+@pytest.mark.parametrize("key", ["inbox", "outbox"])
+def test_status_and_audit_are_of_the_folders_in_use(box: Box, key: str) -> None:
+    folder = getattr(box, key)
+    with Daemon(box, STAND_IN) as running:
+        box.drop("digit7.png", png_like("good"))
+        box.wait_for_rows(1)
+        running.until(lambda: status(box)["state"] == "running", "a running digitd")
+        before = status(box)
+        box.configure(**{key: "a/b/c"})
+        assert digitd("reload", "--config", box.config).returncode == 78
+        said = f"{key}: {box.folder / 'a/b/c'} is not yet in use: digitd uses {folder} until "
+        done = digitd("status", "--json", "--config", box.config)
+        found = json.loads(done.stdout)
+        assert said in found.pop("config_fault")
+        assert "a/b/c cannot be created, because " in found["logged_error"]["text"]
+        assert said in done.stderr
+        for changed in ("logged_error", "watch"):
+            found.pop(changed)
+            before.pop(changed)
+        assert (done.returncode, found) == (0, before)
+        checked = digitd("audit", "--config", box.config)
+        assert (checked.returncode, checked.stdout.splitlines()[-1]) == (
+            0,
+            "1 row, 1 file, 0 in work, 0 discrepancies",
+        )
+        assert said in checked.stderr
         assert running.stop() == 0

@@ -70,6 +70,24 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     yield from opened(browser, server)
 
 
+def test_half_of_a_number_that_was_typed_too_late_is_not_left_behind(
+    site: Site, page: Page, eight: list[str]
+) -> None:
+    shows(page, FILES[0])
+    held = hold_first(page)
+    page.keyboard.press("Enter")
+    page.keyboard.press("8")
+    route = wait_for_request(page, held)
+    page.wait_for_selector("#stored:has-text('is still being stored.')")
+    page.keyboard.press("9")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#stored span").endswith(" 3 later key presses were not used.")
+    route.continue_()
+    shows(page, FILES[1])
+    assert page.input_value("#number") == NUMBERS[1]
+    site.wait_for_answers([(eight[0], NUMBERS[0], "queue")])
+
+
 def test_api_has_numbers_as_text_and_takes_them_as_answers(
     site: Site, server: Server, eight: list[str]
 ) -> None:

@@ -35,6 +35,12 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     yield from opened(browser, server)
 
 
+def pause(page: Page, milliseconds: int) -> None:
+    """Wait as somebody does who looks at a file that has just appeared."""
+    now = page.evaluate("() => performance.now()")
+    page.wait_for_function(f"now => performance.now() > now + {milliseconds}", arg=now)
+
+
 def test_keys_before_a_failure_answer_no_other_file(
     site: Site, page: Page, rows: list[str]
 ) -> None:
@@ -51,6 +57,7 @@ def test_keys_before_a_failure_answer_no_other_file(
     assert said.startswith("Your answer 4 for 0.png is not stored: the outbox is away.")
     shows(page, "1.png")  # it was tried again
     page.wait_for_selector("#stored:has-text('Stored 4 for 0.png.')")
+    pause(page, 500)
     page.keyboard.press("6")
     shows(page, "2.png")
     assert site.answers() == [(rows[0], "4", "queue"), (rows[1], "6", "queue")]
@@ -71,11 +78,41 @@ def test_key_for_a_file_whose_answer_takes_long_answers_no_other_file(
     shows(page, "2.png")  # the 5 followed the 4 at once
     page.wait_for_selector("#stored:has-text('Stored 5 for 1.png.')")
     # Somebody who still typed for 0.png needs a moment to see 2.png.
-    now = page.evaluate("() => performance.now()")
-    page.wait_for_function("now => performance.now() > now + 500", arg=now)
+    pause(page, 500)
     page.keyboard.press("8")
     shows(page, "3.png")
     site.wait_for_answers([(rows[n], label, "queue") for n, label in enumerate("458")])
+
+
+def test_enter_for_an_answer_that_was_not_stored_accepts_no_guess(
+    site: Site, page: Page, rows: list[str]
+) -> None:
+    shows(page, "0.png")
+    held = hold_first(page)
+    page.keyboard.press("4")
+    wait_for_request(page, held).fulfill(status=503, json={"error": "the outbox is away"})
+    page.wait_for_selector("#problem:has-text('It is kept and tried again.')")
+    page.keyboard.press("5")
+    assert page.inner_text("#problem p").endswith(" 1 later key press was not used.")
+    shows(page, "1.png")  # it was tried again without Enter
+    page.keyboard.press("Enter")
+    page.click("[data-action='accept']")
+    said = "Your answer 4 for 0.png was stored just before. 2 later key presses were not used."
+    assert page.inner_text("#stored span") == said
+    pause(page, 2000)
+    page.keyboard.press("Enter")
+    shows(page, "2.png")
+    assert site.answers() == [(rows[0], "4", "queue"), (rows[1], "1", "queue")]
+
+
+def test_double_click_answers_one_file(site: Site, page: Page, rows: list[str]) -> None:
+    for place, button in enumerate(("[data-label='none']", "[data-label='3']", ".main")):
+        shows(page, f"{place}.png")
+        page.locator(f"#keys {button}").dblclick()
+    shows(page, "3.png")
+    assert site.answers() == [
+        (row, label, "queue") for row, label in zip(rows, ("none", "3", "2"), strict=False)
+    ]
 
 
 def test_undo_right_after_an_answer_takes_back_that_answer(

@@ -121,13 +121,23 @@ def test_accuracy_below_at_least_exits_1(folder: Path) -> None:
     ("content", "says"),
     [
         (None, "cannot be read"),
-        (b"name,digit\na,1\n", "columns"),
-        (b"file;label\nx.png;3\n", "separated by commas"),
-        (b"file,label\nx.png,3\n", "x.png"),
-        (b"label,file\n3\n", "cannot be read"),
+        (b"", "its first line has nothing"),
+        (b"name,digit\na,1\n", "columns .* its first line has `name`, `digit`"),
+        (b"file;label\nx.png;3\n", "separated by commas; its first line has `file;label`"),
+        (b"file,label\n", "needs rows"),
+        (
+            b"file,label\nx.png,3\nlabels.csv,4\ny,5\n",
+            r"files that are not there: x.png \(line 2\), y \(line 4\): correct",
+        ),
+        (b"label,file\n3\n", r"files that are not there:  \(line 2\)"),
+        (b"file,label\n" + b"a,1\n" * 12, r"a \(line 11\), 2 more: correct"),
+        (
+            b"file,label\nlabels.csv,3\nlabels.csv,4\n",
+            r"files that an earlier line has named: labels.csv \(line 3\): keep one line",
+        ),
         ("file,label\nM\u00fcller.png,3\n".encode("cp1252"), "is not CSV in UTF-8"),
         ("file,label\nx.png,3\n".encode("utf-16"), "is not CSV in UTF-8"),
-        ("file,label\nx.png,3\n".encode("utf-8-sig"), "x.png cannot be read"),
+        ("file,label\nx.png,3\n".encode("utf-8-sig"), r"there: x.png \(line 2\)"),
     ],
 )
 def test_error_names_a_folder_without_labels(

@@ -66,8 +66,8 @@ export function listen(changed) {
   field.addEventListener("beforeinput", (event) => {
     if (!isBusy()) return;
     event.preventDefault(); // it is meant for the next row
-    if (event.data) perform(() => insert(event.data));
-    else if (event.inputType === "deleteContentBackward") perform(erase);
+    if (event.data) perform(() => insert(event.data), true);
+    else if (event.inputType === "deleteContentBackward") perform(erase, true);
   });
   field.addEventListener("input", (event) => {
     if (event.isComposing) return;
@@ -78,6 +78,6 @@ export function listen(changed) {
   field.addEventListener("compositionend", () => field.dispatchEvent(new Event("input")));
   for (const button of document.querySelectorAll("[data-mark]")) {
     button.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
-    button.addEventListener("click", () => perform(() => insert(button.dataset.mark)));
+    button.addEventListener("click", () => perform(() => insert(button.dataset.mark), true));
   }
 }

@@ -19,6 +19,7 @@ const nameField = document.getElementById("name");
 const by = (id) => document.getElementById(id);
 
 const stored = []; // the attempts that `u` takes back, newest last
+const ANSWERS = new Set(["accept", "retry", "undo", "undo-last"]);
 let pending = ""; // a digit, or "several", that waits for Enter
 
 function render() {
@@ -285,7 +286,8 @@ const keys = {
   ArrowLeft: actions.previous,
   ArrowRight: actions.next,
 };
-for (const key of reads === "number" ? "0123456789.,-/:" : "0123456789") keys[key] = () => type(key);
+const symbols = reads === "number" ? "0123456789.,-/:" : "0123456789";
+for (const key of symbols) keys[key] = () => type(key);
 // In the field for a number, left and right move the caret.
 const { ArrowLeft: previous, ArrowRight: next, ...keysInField } = keys;
 Object.assign(keysInField, { ArrowUp: previous, ArrowDown: next, Escape: number.leave });
@@ -307,7 +309,8 @@ addEventListener("keydown", (event) => {
   if (key === "Enter" && event.target.closest?.("button, a, [type=file]")) return; // it presses what has focus
   if (sender.hasFailed()) {
     if (key === "Enter") sender.again();
-    if (key === "Escape") sender.forget();
+    else if (key === "Escape") sender.forget();
+    else if (keys[key] !== undefined) sender.perform(keys[key]); // which says that it is not used
   } else if (isInNumber) {
     if (key === "?") help.showModal();
     else if (keysInField[key] !== undefined) sender.perform(keysInField[key]);
@@ -326,7 +329,7 @@ function press(key, target) {
   else if (key === "-" && (reads === "digit" || isInPicture)) picture.zoomOut();
   else if (key === "Escape" && pending) hold("");
   else if (key === "Escape" && !queue.isQueue) location.assign(at(`/gallery?${given.query}`));
-  else if (keys[key] !== undefined) sender.perform(keys[key]);
+  else if (keys[key] !== undefined) sender.perform(keys[key], reads === "number" && symbols.includes(key));
   else return false;
   return true;
 }
@@ -335,6 +338,8 @@ addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button === null) return;
   const { label, action } = button.dataset;
+  // Who clicks twice on an answer has not seen the next file.
+  if (event.detail > 1 && (label !== undefined || ANSWERS.has(action))) return;
   if (/^[0-9]$/.test(label)) sender.perform(() => type(label));
   else if (label === "several") sender.perform(several);
   else if (label !== undefined) sender.perform(() => answer(label));
@@ -373,6 +378,7 @@ sender.start({
   overtaken,
   dropped,
   late: note,
+  accept,
   context: (item) => ({
     by: nameField.value,
     in_queue: queue.isQueue,

@@ -9,6 +9,8 @@ const LATE_MS = 1500; // until the page says that an answer is still being store
 // the next one for the file that is still shown, not for one that nobody has seen.
 const PAUSE_MS = 1000;
 const REACTION_MS = 500; // nobody answers a file sooner after having typed for the one before it
+// Whoever reads that Enter tries again may press it just after the answer was stored without it.
+const SURPRISE_MS = 2000;
 const problem = document.getElementById("problem");
 
 // An attempt to store an answer: { item, label, isTurned, isUndo, before, tries }. `before` is the
@@ -19,13 +21,15 @@ let timer = null; // until it is tried again
 let pressedAt = -PAUSE_MS; // when a key was last used
 let ignoredAt = -PAUSE_MS; // when a key was last not used
 let isLate = false; // the page says that an answer takes long
-let ignored = 0; // keys that were pressed while the answer was being stored, after a pause
-const typed = []; // keys that were pressed while an answer was being stored
+let ignored = 0; // keys that were pressed while the answer was being stored, and not used
+let surprise = null; // the last attempt that was stored after it had failed, and when: { attempt, at }
+let refusal = ""; // why the attempt did not succeed
+const typed = []; // keys that were pressed while an answer was being stored: { action, isPart }
 let page = {};
 
 // handlers: what the page does when an answer was stored (`done`), when somebody else has given another
 // (`overtaken`), when it will not be stored (`dropped`), and when it takes long (`late`, with a text, or
-// an empty one when that is over); `context` returns what else is sent.
+// an empty one when that is over); `accept` is what Enter does; `context` returns what else is sent.
 export function start(handlers) {
   page = handlers;
 }
@@ -35,19 +39,26 @@ export const hasFailed = () => failed !== null;
 export const concerns = (item) => item === sending?.item || item === failed?.item;
 
 // Do it now, or when the answer before it is stored. While an answer is tried again, its item is
-// still shown, and the key would be meant for that one.
-export function perform(action) {
-  if (hasFailed() || sending?.tries > 0) return;
+// still shown, and the key would be meant for that one. isPart: it types a part of a number, which
+// means nothing without the rest.
+export function perform(action, isPart = false) {
   const now = performance.now();
-  if (now - ignoredAt < REACTION_MS || (sending !== null && now - pressedAt > PAUSE_MS)) {
+  if (hasFailed() || sending?.tries > 0) {
+    ignored += 1;
+    tellRefusal();
+  } else if (surprise !== null && now - surprise.at < (action === page.accept ? SURPRISE_MS : REACTION_MS)) {
+    ignored += 1;
+    page.late(`${describe(surprise.attempt)} was stored just before.${unused(ignored)}`);
+  } else if (now - ignoredAt < REACTION_MS || (sending !== null && now - pressedAt > PAUSE_MS)) {
     ignoredAt = now;
     ignored += 1;
+    while (typed.at(-1)?.isPart) ignored += typed.splice(-1).length;
     if (sending !== null) wait();
-    return;
+  } else {
+    pressedAt = now;
+    if (sending === null) action();
+    else typed.push({ action, isPart });
   }
-  pressedAt = now;
-  if (sending === null) action();
-  else typed.push(action);
 }
 
 // Forget the keys that were pressed while an answer was being stored.
@@ -58,8 +69,10 @@ export function ignoreTyped() {
 export async function store(attempt) {
   sending = attempt;
   const { item, label, isTurned, before } = attempt;
-  if (attempt.tries === 0) problem.hidden = true;
-  ignored = 0;
+  if (attempt.tries === 0) {
+    problem.hidden = true;
+    ignored = 0;
+  }
   isLate = false;
   const late = attempt.tries === 0 ? setTimeout(wait, LATE_MS) : null;
   try {
@@ -92,8 +105,12 @@ function unused(count) {
 
 function succeed(attempt, row) {
   problem.hidden = true;
+  if (attempt.tries > 0) {
+    surprise = { attempt, at: performance.now() };
+    ignored = 0;
+  }
   page.done(attempt, row);
-  while (typed.length && !isBusy()) typed.shift()();
+  while (typed.length && !isBusy()) typed.shift().action();
 }
 
 // Somebody else has answered after this page had loaded the row.
@@ -117,11 +134,16 @@ function refuse(attempt, failure) {
 }
 
 function keep(attempt, failure) {
-  const later = unused(typed.length + ignored);
+  ignored += typed.length;
   ignoreTyped();
   failed = attempt;
   timer = setTimeout(again, RETRY_MS[Math.min(attempt.tries, RETRY_MS.length - 1)]);
-  tell(`${describe(attempt)} is not stored: ${failure.message}. It is kept and tried again.${later}`, true);
+  refusal = `${describe(attempt)} is not stored: ${failure.message}. It is kept and tried again.`;
+  tellRefusal();
+}
+
+function tellRefusal() {
+  tell(refusal + unused(ignored), true);
 }
 
 function describe({ item, label }) {
