@@ -107,7 +107,7 @@ class Config(BaseModel):
     reads: Reads = Field(Reads.DIGIT, strict=False, description='"digit" or "number"')
     expect: str | None = Field(
         None,
-        description='a regular expression in quotes, such as "[0-9]{2,3}", that the whole number '
+        description="a regular expression in quotes, such as '[0-9]{2,3}', that the whole number "
         "matches, or nothing",
     )
     expect_file: AsPath | None = Field(

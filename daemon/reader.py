@@ -9,7 +9,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -120,14 +120,16 @@ class Reader:
     def _load(self, image: object) -> FileContent:
         max_file_mb = self._options.max_file_mb
         if isinstance(image, str | os.PathLike):
+            if image == "":  # as a path, it would be the current folder
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), image)
             return load_file(Path(image), max_file_mb)
         if isinstance(image, bytes):
             return limit_size("", image, max_file_mb)
         if isinstance(image, np.ndarray):
             return FileContent("", _encode(image))
         raise TypeError(
-            f"an image is a path, bytes or an array, not {type(image).__name__}: for an image of "
-            "Pillow's, pass numpy.asarray(image)"
+            f"an image is a path, bytes or an array, not {type(image).__name__}: pass the images "
+            "of a list one by one, an open file's bytes, and numpy.asarray(image) of Pillow's"
         )
 
 
@@ -156,18 +158,15 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
     Raises:
         TypeError, ValueError: see ``Reader.read``.
     """
+    if not pixels.size:
+        raise ValueError(f"the array has the shape {pixels.shape}: it is empty")
     if pixels.dtype != np.uint8:
-        is_whole = np.issubdtype(pixels.dtype, np.integer)
-        raise TypeError(
-            f"the array is of {pixels.dtype}, not uint8: if its values are from 0 to "
-            + ("255, pass array" if is_whole else "1, pass (255 * array).round()")
-            + ".astype(numpy.uint8)"
-        )
+        raise TypeError(f"the array is of {pixels.dtype}, not uint8{_describe_scaling(pixels)}")
     if pixels.shape[2:] == (1,):  # as Keras has them
         pixels = pixels[..., 0]
     is_grey = pixels.ndim == 2
     is_colour = pixels.ndim == 3 and pixels.shape[2] in _TO_OPENCV
-    if not pixels.size or not (is_grey or is_colour):
+    if not (is_grey or is_colour):
         raise ValueError(
             f"the array has the shape {pixels.shape}: pass one image, (H, W), (H, W, 1), "
             "(H, W, 3) or (H, W, 4)"
@@ -175,6 +174,18 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
     whole = np.ascontiguousarray(pixels)  # OpenCV takes no views with negative strides
     in_order = cv2.cvtColor(whole, _TO_OPENCV[whole.shape[2]]) if is_colour else whole
     return cv2.imencode(".png", in_order, _FASTEST)[1].tobytes()
+
+
+def _describe_scaling(pixels: NDArray[Any]) -> str:
+    """Return how to make numbers from 0 to 255 of an array's; empty if they are none."""
+    if pixels.dtype.kind not in "biuf":
+        return ""
+    highest = float(pixels.max())
+    if not 0 <= float(pixels.min()) <= highest < np.inf:
+        return ": its values must be from 0 to 255"
+    most = next((most for most in (1, 255, 4095, 65535) if highest <= most), highest)
+    scaled = "array" if most == 255 else f"({255 / most:g} * array)"
+    return f": if its values are from 0 to {most:g}, pass {scaled}.astype(numpy.uint8)"
 
 
 def load_file(file: Path, max_file_mb: float) -> FileContent:

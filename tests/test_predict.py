@@ -34,6 +34,12 @@ def test_predict_reads_the_images_of_a_folder(tmp_path: Path) -> None:
     assert rows[2]["reason"].startswith("has no images: name a folder with files such as .png")
 
 
+def test_empty_name_is_not_the_current_folder() -> None:
+    said = digitd("predict", "", cwd=SAMPLES)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "a file name is empty" in said.stderr
+
+
 def test_predict_reads_standard_input(tmp_path: Path) -> None:
     options = ("--json", "--picture", tmp_path)
     command: list[str | Path] = [*DIGITD, "predict", *options, "-", SAMPLES / "digit1.png"]

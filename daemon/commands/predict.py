@@ -31,7 +31,7 @@ _ENDING = ".png"  # of a picture
 
 
 @click.command()
-@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per file.")
 @click.option(
     "--picture",
@@ -43,7 +43,7 @@ _ENDING = ".png"  # of a picture
 @reads_option
 @model_option
 def predict(
-    files: tuple[Path, ...], pictures: Path | None, reads: Reads, model: Path, *, as_json: bool
+    files: tuple[str, ...], pictures: Path | None, reads: Reads, model: Path, *, as_json: bool
 ) -> None:
     """Read the given files in place, without moving them.
 
@@ -61,10 +61,12 @@ def predict(
     from daemon.config import Config
     from daemon.reading.reader import Reader
 
+    if "" in files:  # as a path, it would be the current folder
+        raise click.UsageError("a file name is empty: is a variable of the shell not set?")
     painted = Pictures.NONE if pictures is None else Pictures.ALL
     options = replace(Config().reading, model=model, pictures=painted, reads=reads)
     failed = False
-    listed = chain.from_iterable(map(_list_images, files))
+    listed = chain.from_iterable(map(_list_images, map(Path, files)))
     for row in _read_files(Reader(options), listed, pictures, options.max_file_mb):
         failed |= row.verdict.status is Status.ERROR
         if as_json:

@@ -90,5 +90,5 @@ def _naming_the_remedy() -> Iterator[None]:
         what = "is not installed" if missing else f"cannot be imported ({error})"
         raise MissingPackageError(
             f"{error.name or 'tensorflow'} {what}; `digitd train`, `learn`, `model adopt` and "
-            "`evaluate --keras` need it: pip install 'digitd[train]', or in a clone '.[train]'"
+            "`evaluate --keras` need it: pip install 'digitd[train]', or in a clone -e '.[train]'"
         ) from error

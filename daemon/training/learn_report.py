@@ -128,8 +128,10 @@ def _list_facts(findings: Findings) -> Iterator[tuple[str, str]]:
         if pairs:
             yield name, _describe_change(pairs)
     yield "agreement", _describe_agreement(findings)
-    if corrections.unused:
-        yield "not learnt from", corrections.unused
+    unreadable = len(corrections.usable) - len(trained) - len(held)
+    whose = f"{unreadable} whose file cannot be read" if unreadable else ""
+    if unused := ", ".join(filter(None, (corrections.unused, whose))):
+        yield "not learnt from", unused
     before, after = findings.settings
     is_same = (before.temperature, before.unsure_below) == (after.temperature, after.unsure_below)
     source = "as before" if is_same else "fitted to the answers to the random sample"

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -104,7 +104,9 @@ class Learnt:
 def learnt(answered: Answered, tmp_path_factory: pytest.TempPathFactory) -> Learnt:
     """Kill `learn` when the classifier has learnt, and call it again."""
     box = answered.copy(tmp_path_factory.mktemp("learnt") / "box")
-    answered.answer(box)
+    box.drop("scan.png", b"%PDF-1.4\n")
+    run_once(box, DIGITD)
+    replace(answered, truth={**answered.truth, "scan.png": "3"}).answer(box)
     models = box.folder / "models"
     command = [*SHORT, "learn", "--config", str(box.config)]
     with Terminal() as terminal:
@@ -149,6 +151,7 @@ def test_candidate_has_a_report_and_is_promoted(learnt: Learnt) -> None:
         "numbers",
         "not a digit",
     }
+    assert ("not learnt from", "1 whose file cannot be read") in entry.report.facts
     command = f"digitd model promote {entry.id} --config {learnt.box.config}"
     assert command in learnt.finished.stdout
     assert f"after: with {entry.id}; better: " in learnt.finished.stdout
