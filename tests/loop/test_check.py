@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -176,8 +177,10 @@ def test_missing_inbox_of_the_running_digitd_is_named(box: Box) -> None:
             )
             assert "another digitd" not in found.stdout
             assert check(box, other).returncode == 75
+            running.process.send_signal(signal.SIGSTOP)  # or it would take the new folder
             box.inbox.mkdir(exist_ok=True)  # an empty mount point
         box.inbox.rmdir()
+        running.process.send_signal(signal.SIGCONT)
         (box.folder / "away").rename(box.inbox)
         running.wait_for_log("resumed")
         assert check(box).returncode == 0
