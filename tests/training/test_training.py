@@ -254,7 +254,7 @@ def test_without_tensorflow_one_message_names_the_remedy(
     assert not refused.stdout
     (line,) = refused.stderr.splitlines()
     assert says in line
-    assert "pip install 'digitd[train]', or in a clone '.[train]'" in line
+    assert "pip install 'digitd[train]', or in a clone -e '.[train]'" in line
     assert not (tmp_path / "runs").exists()
 
 
