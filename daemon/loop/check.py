@@ -99,7 +99,7 @@ def _check_inbox_of_daemon(config: Config) -> None:
         fault = "is not the folder that it reads" if is_there(config.inbox) else "is missing"
         raise StorageError(
             f"{config.locate('inbox')}: {config.inbox} {fault}, and digitd (process {holder.pid}) "
-            f"runs with this config: mount its disk, or move the folder back; or run "
+            "runs with this config: mount its disk, or move the folder back; or run "
             f"{command('reload')}, if the inbox is new in the config"
         )
 

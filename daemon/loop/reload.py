@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,21 +70,24 @@ def find_folders_in_use(config: Config) -> Config:
     They are others if the file was changed and has not been taken. It is the same config if there
     is no such digitd, or if it cannot be found from one of the new folders.
     """
-    for lock in lock_files(config):
-        with suppress(DigitdError, OSError, KeyError, TypeError):
-            holder = read_holder(lock) if is_held(lock) else None
-            if holder is None or not holder.was_started_with(config.file):
-                continue
-            for page in map(_read_page, _open_works(holder.pid, lock)):
-                if page["pid"] == holder.pid:
-                    folders = {"inbox": config.inbox, "outbox": config.outbox}
-                    changed = {
-                        key: Path(page[key])
-                        for key, folder in folders.items()
-                        if not is_named(page[key], folder)
-                    }
-                    return config.model_copy(update=changed)
-    return config
+    try:
+        own = _find_own(config, filter(is_held, lock_files(config)))
+        if own is None:
+            return config
+        pid, _ = own
+        pages = map(_read_page, _open_works(*own))
+        page = next((page for page in pages if page.get("pid") == pid), None)
+    except (DigitdError, OSError):
+        return config
+    if page is None:
+        return config
+    folders = {"inbox": config.inbox, "outbox": config.outbox}
+    changed = {
+        key: Path(page[key])
+        for key, folder in folders.items()
+        if key in page and not is_named(page[key], folder)
+    }
+    return config.model_copy(update=changed)
 
 
 def describe_folders_not_taken(config: Config, in_use: Config) -> str:
@@ -108,11 +112,18 @@ def _find_daemon(config: Config) -> tuple[int, Path]:
                 f"{command('run')}, or send it SIGHUP if both are new in the config"
             )
         time.sleep(_POLL_SECONDS)
+    if (own := _find_own(config, held)) is None:
+        raise busy(held[0])
+    return own
+
+
+def _find_own(config: Config, held: Iterable[Path]) -> tuple[int, Path] | None:
+    """Return the first of some locks whose holder was started with this config file, and its id."""
     for lock in held:
         holder = read_holder(lock)
         if holder is not None and holder.was_started_with(config.file):
             return holder.pid, lock
-    raise busy(held[0])
+    return None
 
 
 def _open_works(pid: int, lock: Path) -> list[Path]:

@@ -129,15 +129,19 @@ class Table:
 
     def _report_lost_rows(self) -> None:
         """Log that somebody has saved a copy of the table that was opened before the last rows."""
-        moved = sorted(list_rotated(self.path.parent), key=lambda path: path.stat().st_mtime_ns)
-        # logrotate has one twice while it compresses it.
-        tables = (self.path, *reversed(moved[-2:]))
-        if self._last_id and not any(_has_row(table, self._last_id) for table in tables):
+        if self._last_id and not self._has_kept(self._last_id):
             log.error(
                 "%s was saved by another program without its newest rows, up to %s: restore them, "
                 "or have their files read again, which %s names; edit a copy instead",
                 *(self.path, self._last_id.decode("ascii", "replace"), command("audit")),
             )
+
+    def _has_kept(self, job_id: bytes) -> bool:
+        """Return whether the table, or one that was just moved aside, has a row with this id."""
+        if _has_row(self.path, job_id):
+            return True
+        moved = list_rotated(self.path.parent)[:2]  # logrotate has one twice while it compresses it
+        return any(_has_row(table, job_id) for table in moved)
 
     def _append(self, lines: bytes) -> None:
         size = os.fstat(self._descriptor).st_size

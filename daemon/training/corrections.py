@@ -137,7 +137,7 @@ class Corrections:
     @property
     def unused(self) -> str:
         """How many answers teach nothing, and why, for people; empty if all teach."""
-        return _list_counts(self.count_unused())
+        return list_counts(self.count_unused())
 
 
 def gather(outbox: Path, reads: Reads, extra: Path | None = None) -> Corrections:
@@ -292,7 +292,8 @@ def _is_against_sure(answer: Answer, row: AnsweredRow) -> bool:
     )
 
 
-def _list_counts(counted: Mapping[str, int]) -> str:
+def list_counts(counted: Mapping[str, int]) -> str:
+    """Return numbers with what they count, for people, without those that are 0."""
     return ", ".join(f"{number} {what}" for what, number in counted.items() if number)
 
 
@@ -306,7 +307,7 @@ def check_enough(corrections: Corrections) -> None:
     if count >= FEWEST:
         return
     others = {"held out": len(corrections.held_out)} | corrections.count_unused()
-    listed = _list_counts(others)
+    listed = list_counts(others)
     raise DataError(
         f"labels.csv: too few answers to learn from: {count}, and at least {FEWEST} are needed"
         f"{f' (not counted: {listed})' if listed else ''}: answer more files on the review page"

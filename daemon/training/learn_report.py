@@ -17,7 +17,7 @@ from daemon.reading.model import Settings
 from daemon.records import DIGITS, Status, Verdict
 from daemon.text import count, printable
 from daemon.training import consistency
-from daemon.training.corrections import Corrections, Disagreement
+from daemon.training.corrections import Corrections, Disagreement, list_counts
 from daemon.training.lessons import Lesson, is_right
 
 HELD_OUT, TRAINED = "held-out answers", "answers trained on"
@@ -129,8 +129,8 @@ def _list_facts(findings: Findings) -> Iterator[tuple[str, str]]:
             yield name, _describe_change(pairs)
     yield "agreement", _describe_agreement(findings)
     unreadable = len(corrections.usable) - len(trained) - len(held)
-    whose = f"{unreadable} whose file cannot be read" if unreadable else ""
-    if unused := ", ".join(filter(None, (corrections.unused, whose))):
+    counted = corrections.count_unused() | {"whose file cannot be read": unreadable}
+    if unused := list_counts(counted):
         yield "not learnt from", unused
     before, after = findings.settings
     is_same = (before.temperature, before.unsure_below) == (after.temperature, after.unsure_below)

@@ -53,8 +53,8 @@ class Timeouts:
 
     Importing packages and loading the model takes 1 s on two idle cores, and many times that with
     a cold disk or on a busy machine. A batch of 64 small files takes 0.2 s on one slow core, a file
-    of 50 megapixels 2 s. Of a file that is too large to decode, the SHA-256 takes 4 to 10 s per GB,
-    and more from a slow disk.
+    of 50 megapixels 2 s. The SHA-256 of a file that is too large to decode takes 1.3 s per GB, and
+    many times that on a busy machine or from a slow disk.
     """
 
     start: float = 180.0

@@ -377,7 +377,7 @@ sender.start({
   done,
   overtaken,
   dropped,
-  late: note,
+  note,
   accept,
   context: (item) => ({
     by: nameField.value,

@@ -28,8 +28,7 @@ const typed = []; // keys that were pressed while an answer was being stored: { 
 let page = {};
 
 // handlers: what the page does when an answer was stored (`done`), when somebody else has given another
-// (`overtaken`), when it will not be stored (`dropped`), and when it takes long (`late`, with a text, or
-// an empty one when that is over); `accept` is what Enter does; `context` returns what else is sent.
+// (`overtaken`), and when it will not be stored (`dropped`); `note` shows a text at the bottom; `accept` is what Enter does; `context` returns what else is sent.
 export function start(handlers) {
   page = handlers;
 }
@@ -48,7 +47,7 @@ export function perform(action, isPart = false) {
     tellRefusal();
   } else if (surprise !== null && now - surprise.at < (action === page.accept ? SURPRISE_MS : REACTION_MS)) {
     ignored += 1;
-    page.late(`${describe(surprise.attempt)} was stored just before.${unused(ignored)}`);
+    page.note(`${describe(surprise.attempt)} was stored just before.${unused(ignored)}`);
   } else if (now - ignoredAt < REACTION_MS || (sending !== null && now - pressedAt > PAUSE_MS)) {
     ignoredAt = now;
     ignored += 1;
@@ -82,7 +81,7 @@ export async function store(attempt) {
     succeed(attempt, row);
   } catch (failure) {
     sending = null;
-    if (isLate) page.late("");
+    if (isLate) page.note("");
     if (failure.status === 409 && failure.item) compare(attempt, failure.item);
     else if (failure.status === 400) refuse(attempt, failure);
     else keep(attempt, failure);
@@ -94,7 +93,7 @@ export async function store(attempt) {
 // Say that the server takes long.
 function wait() {
   isLate = true;
-  page.late(`${describe(sending)} is still being stored.${unused(ignored)}`);
+  page.note(`${describe(sending)} is still being stored.${unused(ignored)}`);
 }
 
 // Say how many key presses were not used.
