@@ -41,17 +41,25 @@ def interruptible() -> Iterator[None]:
 
     A pool that is closed waits for what its processes are doing, which may take minutes.
     """
-    before = {number: signal.signal(number, _end_processes) for number in _STOPS}
+    stopped = False
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        nonlocal stopped
+        stopped = True
+        # Python 3.11's pool prints a traceback on a thread if its processes die while it is closed.
+        threading.excepthook = lambda _: None
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in _STOPS}
     try:
         yield
+    except BaseException:
+        # A pool that was interrupted while it starts its thread fails as it is closed.
+        if stopped:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end_processes(_number: int, _frame: FrameType | None) -> NoReturn:
-    # Python 3.11's pool prints a traceback on a thread if its processes die while it is closed.
-    threading.excepthook = lambda _: None
-    for process in multiprocessing.active_children():
-        process.kill()
-    raise KeyboardInterrupt

@@ -6,8 +6,10 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -32,6 +34,7 @@ from daemon.training import (
     ink_sources,
     line_writing,
     pens,
+    processes,
     report,
     strips,
     train,
@@ -418,6 +421,25 @@ def test_sigterm_ends_training_and_its_processes(tmp_path: Path) -> None:
     )
     assert "Traceback" not in said
     until(lambda: not any(map(is_running, composing)), "the end of the processes")
+
+
+def test_what_fails_while_an_interrupted_pool_is_closed_is_not_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def close(number: int | None) -> None:
+        try:
+            if number is not None:
+                signal.raise_signal(number)
+        finally:
+            raise RuntimeError("cannot join thread before it is started")
+
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), processes.interruptible():
+        close(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(RuntimeError, match="cannot join"), processes.interruptible():
+        close(None)
 
 
 def until_composing(pid: int) -> list[int]:
