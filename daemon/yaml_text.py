@@ -139,7 +139,11 @@ def _describe(text: str, error: yaml.YAMLError) -> str:
             "does not allow: remove it"
         )
     lines = text.splitlines() or [""]
-    hint = _describe_pattern(lines, error) or _describe_regex(lines, error)
+    hint = (
+        _describe_indent(lines, error)
+        or _describe_pattern(lines, error)
+        or _describe_regex(lines, error)
+    )
     if hint:
         return hint
     said = " ".join(
@@ -150,6 +154,21 @@ def _describe(text: str, error: yaml.YAMLError) -> str:
     number = min(mark.line if mark else 0, len(lines) - 1)
     remedy = next(remedy for pattern, remedy in _REMEDIES if re.search(pattern, said))
     return f"line {number + 1}: {_format_line(lines[number])}: {remedy}"
+
+
+def _describe_indent(lines: Sequence[str], error: yaml.YAMLError) -> str:
+    """Return a message if the first key is indented and a later one is less; else nothing."""
+    if "expected '<document start>'" not in str(getattr(error, "problem", "")):
+        return ""
+    content = (
+        (number, line)
+        for number, line in enumerate(lines)
+        if line.strip() and not line.lstrip().startswith(("#", "---", "%"))
+    )
+    number, line = next(content, (0, ""))
+    if not line.startswith(" "):
+        return ""
+    return f"line {number + 1}: {_format_line(line)}: it begins with spaces: remove them"
 
 
 def _describe_pattern(lines: Sequence[str], error: yaml.YAMLError) -> str:
