@@ -342,6 +342,39 @@ def test_arrow_keys_move_the_caret_in_a_typed_number(sevens: Page) -> None:
     assert sevens.input_value("#correct-number") == "7"
 
 
+@pytest.mark.parametrize("way", ["ArrowDown", "tile", "store"])
+def test_typed_number_counts_however_its_tile_is_left(sevens: Page, site: Site, way: str) -> None:
+    sevens.keyboard.press("ArrowRight")
+    sevens.keyboard.type("52")
+    if way == "store":
+        sevens.click("#look-store")
+        sevens.wait_for_selector("#look-empty:not([hidden])")
+        labels = {name: label for name, (label, _) in stored(site).items()}
+        assert labels == {"0.png": "52", "1.png": "7", "2.png": "7", "3.png": "7"}
+        return
+    if way == "tile":
+        sevens.click(".tile >> nth=1")
+        assert selected(sevens) == 1
+        assert sevens.input_value("#correct-number") == "7"
+    else:
+        sevens.keyboard.press(way)
+    sevens.wait_for_selector(".tile[aria-label='52 instead of 7, 0.png']")
+
+
+def test_tile_is_not_left_with_what_is_no_number(sevens: Page, site: Site) -> None:
+    sevens.keyboard.press("ArrowRight")
+    sevens.keyboard.type("5-")
+    for button in (".tile >> nth=1", "#look-store"):
+        sevens.click(button)
+        assert selected(sevens) == 0
+        assert sevens.inner_text("#correct-fault").startswith("5- is not a number.")
+        assert sevens.input_value("#correct-number") == "5-"
+    sevens.keyboard.type("3")
+    sevens.click("#look-store")
+    sevens.wait_for_selector("#look-empty:not([hidden])")
+    assert stored(site)["0.png"][0] == "5-3"
+
+
 def test_one_button_shows_enter(sevens: Page) -> None:
     enters = sevens.locator("#look-bar button:has(kbd:text-is('Enter'):visible)")
     for key, button in (

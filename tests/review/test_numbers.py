@@ -235,6 +235,27 @@ def test_number_is_typed_over_the_guess(site: Site, page: Page, eight: list[str]
     site.wait_for_answers([(eight[0], "10", "queue"), (eight[2], "-4", "queue")])
 
 
+def test_typed_number_is_kept_while_another_file_is_shown(
+    site: Site, page: Page, eight: list[str]
+) -> None:
+    shows(page, FILES[0])
+    page.keyboard.type("10")
+    page.keyboard.press("ArrowDown")
+    shows(page, FILES[1])
+    holds(page, NUMBERS[1])
+    page.keyboard.press("ArrowUp")
+    shows(page, FILES[0])
+    page.wait_for_selector("[data-action=accept]:has-text('Store 10')")
+    page.keyboard.type("4")
+    holds(page, "104")
+    page.keyboard.press("Enter")
+    shows(page, FILES[1])
+    site.wait_for_answers([(eight[0], "104", "queue")])
+    page.keyboard.press("u")
+    shows(page, FILES[0])
+    holds(page, NUMBERS[0])
+
+
 def test_what_stands_between_digits_never_joins_them(
     site: Site, page: Page, eight: list[str]
 ) -> None:

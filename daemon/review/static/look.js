@@ -113,7 +113,7 @@ function make(tile) {
     count();
   });
   tile.image.addEventListener("error", () => explain(tile));
-  tile.button.addEventListener("click", () => choose(tile));
+  tile.button.addEventListener("click", () => { if (settle()) choose(tile); });
   return tile.button;
 }
 
@@ -203,7 +203,7 @@ function numberOf(tile) {
 
 // Return whether the field has a text that was typed for the current tile.
 function isEdited() {
-  return field.value !== "" && field.value !== numberOf(current);
+  return field !== null && current !== null && field.value !== "" && field.value !== numberOf(current);
 }
 
 function correct(label) {
@@ -225,6 +225,15 @@ function take() {
   else by("correct-fault").textContent = `${text || "Nothing"} is not a number. Type one such as 0471, -3 or 7,5.`;
 }
 
+// Take a number that was typed without Enter; return whether none is left that cannot be taken.
+function settle() {
+  if (!isEdited()) return true;
+  take();
+  if (!isEdited()) return true;
+  field.focus();
+  return false;
+}
+
 function putBack() {
   if (current === null) return;
   const tile = current;
@@ -239,7 +248,7 @@ function putBack() {
 
 // Go to the tile beside, or the nearest one in the row above or below.
 function move(key) {
-  if (tiles.length === 0) return;
+  if (tiles.length === 0 || !settle()) return;
   const index = tiles.indexOf(current);
   if (index < 0) {
     choose(tiles[0]);
@@ -262,7 +271,7 @@ function move(key) {
 
 // Store an answer for every row that is shown; nothing changes on the page before it is stored.
 async function store() {
-  if (isBusy || tiles.length === 0 || tiles.some((tile) => !tile.isLoaded)) return;
+  if (isBusy || tiles.length === 0 || tiles.some((tile) => !tile.isLoaded) || !settle()) return;
   const given = toStore();
   const answers = given.map(({ id, label }) => ({ id, label, seen: "" }));
   const from = after;
@@ -362,7 +371,7 @@ by("look-skip").addEventListener("click", skip);
 by("look-undo").addEventListener("click", undo);
 by("look-again").addEventListener("click", () => load(""));
 addEventListener("beforeunload", (event) => {
-  if (isBusy || tiles.some((tile) => tile.isGiven)) event.preventDefault();
+  if (isBusy || isEdited() || tiles.some((tile) => tile.isGiven)) event.preventDefault();
 });
 
 load("");

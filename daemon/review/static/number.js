@@ -18,12 +18,13 @@ export const isField = (target) => field !== null && target === field;
 export const value = () => field.value.trim();
 export const leave = () => field.blur();
 
-// Show a row's answer or guess, selected so that typing replaces it.
+// Show what was typed for a row and not stored, or else its answer or guess, selected so that typing
+// replaces it.
 export function show(item) {
   if (field === null) return;
-  field.value = [item.label, item.digit].find(isValue) ?? "";
+  field.value = item.draft || ([item.label, item.digit].find(isValue) ?? "");
   focus();
-  field.select();
+  if (!item.draft) field.select();
 }
 
 export function focus() {

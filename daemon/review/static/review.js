@@ -78,6 +78,7 @@ async function refill() {
 }
 
 function update(item, row) {
+  item.draft = ""; // a number that was typed and not stored
   item.label = row.label;
   item.by = row.by;
   item.source = row.source;
@@ -386,7 +387,11 @@ sender.start({
   }),
 });
 finish.start(refill);
-number.listen(() => hold(""));
+number.listen(() => {
+  if (queue.current === null) return;
+  queue.current.draft = number.value();
+  hold("");
+});
 recall();
 if (queue.isQueue) refill();
 else render();
