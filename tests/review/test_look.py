@@ -375,6 +375,25 @@ def test_tile_is_not_left_with_what_is_no_number(sevens: Page, site: Site) -> No
     assert stored(site)["0.png"][0] == "5-3"
 
 
+def test_skipped_page_stores_only_what_was_corrected(sevens: Page, site: Site) -> None:
+    sevens.click("#look-skip")
+    sevens.wait_for_selector("#look-empty:has-text('4 sure answers have not been looked at.')")
+    assert site.answers() == []
+    sevens.click("#look-again")
+    sevens.wait_for_selector("#look-store:has-text('Store 4 answers')")
+    sevens.keyboard.press("ArrowRight")
+    sevens.keyboard.type("52")
+    sevens.click("#look-skip")
+    sevens.wait_for_selector("#look-empty:has-text('3 sure answers have not been looked at.')")
+    said = "Stored 1 answer, 1 corrected. Skipped the others."
+    assert sevens.inner_text("#look-said").startswith(said)
+    assert {name: label for name, (label, _) in stored(site).items()} == {"0.png": "52"}
+    sevens.keyboard.press("u")
+    sevens.wait_for_selector(".tile[aria-label='52 instead of 7, 0.png']")
+    assert sevens.inner_text("#look-said") == "Took back 1 answer."
+    assert [label for _, label, _ in site.answers()] == ["52", "undo"]
+
+
 def test_one_button_shows_enter(sevens: Page) -> None:
     enters = sevens.locator("#look-bar button:has(kbd:text-is('Enter'):visible)")
     for key, button in (

@@ -24,6 +24,8 @@ let hasPlainDigits = true;
 
 function tell(text) { by("look-said").textContent = text; }
 
+function answersOf(many) { return `${many} ${many === 1 ? "answer" : "answers"}`; }
+
 function complain(text) {
   by("look-problem").hidden = text === "";
   by("look-problem").textContent = text;
@@ -167,7 +169,7 @@ function count() {
   button.disabled = loading > 0 || isBusy;
   const corrected = changed ? `, ${changed} corrected` : "";
   button.replaceChildren(loading ? `Loading ${loading} pictures`
-    : `${many === 0 ? "Next page" : `Store ${many} ${many === 1 ? "answer" : "answers"}${corrected}`} `);
+    : `${many === 0 ? "Next page" : `Store ${answersOf(many)}${corrected}`} `);
   if (!loading) button.append(element("kbd", "Enter"));
 }
 
@@ -270,17 +272,27 @@ function move(key) {
 }
 
 // Store an answer for every row that is shown; nothing changes on the page before it is stored.
-async function store() {
-  if (isBusy || tiles.length === 0 || tiles.some((tile) => !tile.isLoaded) || !settle()) return;
-  const given = toStore();
+function store() {
+  if (tiles.every((tile) => tile.isLoaded)) leave(toStore, "");
+}
+
+// Go to the next page, and store only the answers that were given by hand.
+function skip() {
+  leave(() => tiles.filter((tile) => tile.isGiven), "Skipped the others. ");
+}
+
+// Store the answers of some tiles and show the next page. find: returns these tiles.
+async function leave(find, skipped) {
+  if (isBusy || tiles.length === 0 || !settle()) return;
+  const given = find();
   const answers = given.map(({ id, label }) => ({ id, label, seen: "" }));
   const from = after;
-  let said = "";
+  let said = skipped && "Skipped a page. ";
   if (answers.length) {
     const reply = await send(answers, "These answers are");
     if (reply === null) return;
     const corrected = given.filter((tile) => tile.label !== tile.digit).length;
-    said = `Stored ${answers.length - reply.overtaken.length} answers, ${corrected} corrected. `;
+    said = `Stored ${answersOf(answers.length - reply.overtaken.length)}, ${corrected} corrected. ${skipped}`;
     for (const row of reply.overtaken) {
       said += `${row.by} has answered ${named(row.label)} for ${row.file} meanwhile, which stays. `;
     }
@@ -317,11 +329,7 @@ async function undo() {
   stored = null;
   after = from;
   show(page, true);
-  tell(`Took back ${taken.length} answers.`);
-}
-
-function skip() {
-  if (!isBusy && tiles.length) load(tiles.at(-1).id, "Skipped a page. ");
+  tell(`Took back ${answersOf(taken.length)}.`);
 }
 
 function insert(text) {
