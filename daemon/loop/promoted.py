@@ -63,7 +63,7 @@ class PromotionWatch:
         if tried == self._refused:
             return None
         self._tried = tried
-        log.info("%s was promoted: trying it", promoted)
+        log.info("%s is to read from now on: trying it", promoted)
         return promoted
 
     def refuse(self, error: OSError | DigitdError, in_use: Path) -> None:

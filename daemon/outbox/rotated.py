@@ -116,8 +116,8 @@ def open_table(path: Path) -> io.BufferedReader | None:
 def describe_unreadable(path: Path) -> str:
     """Return the message about a table that ``open_table`` does not open."""
     return (
-        f"{path} is not read: it is not text, and this Python cannot decompress it; compress it "
-        "with gzip, xz or bzip2, or move it out of the outbox"
+        f"{path} is not read: it is neither text in UTF-8 nor compressed with gzip, xz or bzip2; "
+        "save it as one of these, or move it out of the outbox"
     )
 
 

@@ -90,7 +90,7 @@ def test_broken_promoted_model_is_reported_and_the_old_one_reads_on(box: Box) ->
         assert running.stop() == 0
         assert running.log.count("is ready") == 1
         # Once, although the inbox was listed several times meanwhile.
-        assert running.log.count("was promoted: trying it") == 1
+        assert running.log.count("is to read from now on: trying it") == 1
         assert running.log.count("is garbage") == 1
 
 

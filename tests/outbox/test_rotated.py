@@ -164,7 +164,7 @@ def test_table_in_another_format_is_named_and_not_parsed(
     line = site.table.read_bytes().splitlines(keepends=True)[1]
     other = site.outbox / f"{TABLE}.1.{ending}"
     other.write_bytes(UNKNOWN[ending] + bytes(50) + b"\n" + line.replace(b"digit1", b"digit2"))
-    said = f"{other} is not read: it is not text"
+    said = f"{other} is not read: it is neither text"
     assert results(site) == ["digit1.png"]
     assert caplog.text.count(said) == 1
     assert read_status(load(site.config))["ok"] == 1
@@ -179,7 +179,7 @@ def test_commands_and_page_name_a_table_that_they_do_not_read(site: Site) -> Non
     other.write_bytes(UNKNOWN["lz4"])
     for command, status in (("audit", 1), ("results", 0), ("status", 3)):
         done = digitd(command, "--config", site.config)
-        assert f"{other} is not read: it is not text" in done.stderr
+        assert f"{other} is not read: it is neither text" in done.stderr
         assert "Traceback" not in done.stderr
         assert done.returncode == status
     with Server(site) as server:
