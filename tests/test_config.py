@@ -158,7 +158,7 @@ def test_invalid_setting_is_refused_with_key_and_allowed_values(
         ("inbox: a\noutbox", "line 2: outbox: it is no `key: value`: write a colon and a space"),
         ("inbox: a\n\toutbox: b", "line 2: outbox: b: it has a tab: write spaces"),
         ("# my digits\n  inbox: a\noutbox: b", "line 2: inbox: a: it begins with spaces: remove"),
-        ('--- "a" "b"', "line 1: --- \"a\" \"b\": it is no `key: value`"),
+        ('--- "a" "b"', 'line 1: --- "a" "b": it is no `key: value`'),
         ("inbox:\tx", "line 1: inbox:\\tx: it has a tab: write spaces"),
         ("\nmodel: *a", "line 2: model: *a: * and & have a meaning in YAML: put the value in qu"),
         ("model: @a", "line 1: model: @a: its first character has a meaning in YAML: put the"),

@@ -124,8 +124,8 @@ def check_outbox(outbox: Path) -> None:
     """
     if not outbox.is_dir():
         raise ConfigError(
-            f"outbox: {outbox} does not exist: start {command('run')} once, or name another "
-            "folder in the config"
+            f"outbox: {outbox} does not exist: mount its disk, start {command('run')} once, or "
+            "name another folder in the config"
         )
     check_header(outbox)
 

@@ -25,17 +25,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from daemon.config import Config
 from daemon.errors import (
     BusyError,
-    ConfigError,
     DigitdError,
     ReviewError,
     StorageError,
     describe,
 )
 from daemon.inbox import put
-from daemon.invocation import command
 from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
 from daemon.locks import Lock
-from daemon.outbox.table import check_header
+from daemon.outbox.results import check_outbox
 from daemon.review import queries
 from daemon.review.activity import ActivityWatch
 from daemon.review.address import Address
@@ -161,12 +159,7 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
         ReviewError: the address or the password file cannot be used.
         OSError: the outbox cannot be used.
     """
-    if not config.outbox.is_dir():
-        raise ConfigError(
-            f"outbox: {config.outbox} does not exist: start {command('run')} once, or name another "
-            "folder in the config"
-        )
-    check_header(config.outbox)
+    check_outbox(config.outbox)
     with ExitStack() as stack:
         _lock(config.outbox, stack)
         listening = stack.enter_context(address.listen())

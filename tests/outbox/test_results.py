@@ -292,7 +292,7 @@ def test_own_files_are_never_replaced(four: Ledger, name: str) -> None:
 
 
 def test_outbox_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not exist: start `digitd run` once"):
+    with pytest.raises(ConfigError, match="does not exist: mount its disk, start `digitd run`"):
         next(final_rows(tmp_path / "outbox"))
 
 

@@ -205,7 +205,7 @@ def test_copied_labels_are_no_second_answer(tmp_path: Path) -> None:
 
 
 def test_no_outbox_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not exist: start `digitd run` once"):
+    with pytest.raises(ConfigError, match="does not exist: mount its disk, start `digitd run`"):
         gather(tmp_path / "outbox", Reads.DIGIT)
 
 
