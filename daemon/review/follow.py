@@ -198,7 +198,6 @@ class Follower(threading.Thread):
         Raises:
             OSError, sqlite3.Error: it cannot be done now.
         """
-        self._outbox.stat()  # without the folder, all tables seem to be gone
         self._open_files()
         files = self._files.values()
         rereads = [file for file in files if file.indexed.kind == Kind.REREADS]
@@ -299,8 +298,13 @@ class Follower(threading.Thread):
         self.version += bool(changed)
 
     def _open_files(self) -> None:
-        """Open new files; start again with an empty index if a file was edited or removed."""
+        """Open new files; start again with an empty index if a file was edited or removed.
+
+        Raises:
+            OSError, sqlite3.Error: it cannot be done now.
+        """
         found = dict(self._find_files())
+        self._outbox.stat()  # without the folder, all tables seem to be gone
         known_files = self._files.values()
         if list(found) == list(self._files) and all(file.is_unchanged for file in known_files):
             return
@@ -321,6 +325,7 @@ class Follower(threading.Thread):
         old, self._files = self._files, files
         for identity in old.keys() - files.keys():
             old[identity].close()
+        self._outbox.stat()  # it may have gone since
         if known.keys() - files.keys() or not all(file.is_unchanged for file in files.values()):
             log.info("a table was edited or removed: indexing %s again", self._outbox)
             self.percent = 0

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -205,6 +206,11 @@ def _create_app(state: AppState) -> Starlette:
     async def show_error(request: Request, error: Exception) -> Response:
         if isinstance(error, ClientDisconnect):
             return Response(status_code=400)
+        if isinstance(error, sqlite3.Error):  # perhaps because it is in an outbox that is away
+            try:
+                await anyio.to_thread.run_sync(state.config.outbox.stat)
+            except OSError as missing:
+                error = missing
         return error_response(state.access, request.headers, *_describe(error))
 
     app = Starlette(

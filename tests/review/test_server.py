@@ -678,6 +678,24 @@ def test_outbox_that_was_away_is_followed_again(
     assert server.log.count("the index cannot be updated") <= 3
 
 
+def test_no_response_says_that_an_outbox_that_is_away_is_being_indexed(
+    site: Site, server: Server, three: list[str]
+) -> None:
+    away = site.outbox.with_name("away")
+    for _ in range(10):
+        site.outbox.rename(away)
+        with ThreadPoolExecutor(20) as threads:  # the server needs threads that it did not have yet
+            paths = ["/api/queue", f"/api/rows/{three[0]}"] * 20
+            replies = list(threads.map(server.request, paths))
+        for reply in replies:  # open files can still be read
+            assert reply.status == 200 or str(site.outbox) in reply.json["error"], reply
+        away.rename(site.outbox)
+        until(lambda: server.request("/api/queue").status == 200, "the queue again")
+        assert queue(server) == three
+    # It was not taken for edited.
+    assert "a table was edited or removed" not in server.log
+
+
 def test_torn_last_row_waits_until_it_is_whole(site: Site, server: Server) -> None:
     table = site.outbox / TABLE
     before = table.read_bytes()
