@@ -165,6 +165,22 @@ def test_file_that_failed_again_waits_once(site: Site, server: Server) -> None:
     assert not server.request(f"/api/rows/{old}").json["can_retry"]
 
 
+def test_row_of_a_file_that_was_put_back_gives_way_to_the_new_one(
+    browser: Browser, site: Site, server: Server
+) -> None:
+    old = site.add("broken.png", BROKEN, b"text")
+    server.wait_for_rows(5)
+    for page in opened(browser, server):
+        page.goto(f"{server.base}/row/{old}?status=error")
+        shows(page, "broken.png")
+        page.click("#retry button")
+        page.wait_for_selector("#stored:has-text('What comes of it is shown here.')")
+        site.add("another.png", BLANK)
+        new = site.add("broken.png", doubtful(3, 0.5))
+        page.wait_for_url(f"**/row/{new}?status=error")
+        page.wait_for_selector("#guess:has-text('Perhaps 3')")
+
+
 def test_queue_in_a_browser_asks_once_and_offers_to_retry(
     browser: Browser, site: Site, server: Server
 ) -> None:

@@ -226,8 +226,16 @@ async function retry() {
     hint(failure.message);
     return;
   }
-  note(`${item.file} is in the inbox again.`);
+  item.isRetried = true;
+  const next = queue.isQueue ? "" : " What comes of it is shown here.";
+  note(`${item.file} is in the inbox again.${next}`);
   takeOut(item);
+}
+
+// Return whether a row says what came of the file that is shown and was put back.
+function isNewRowOfShown(row) {
+  const item = queue.current;
+  return row.new && !queue.isQueue && Boolean(item?.isRetried) && row.file === item.file;
 }
 
 // Take a file out of the queue that cannot be retried any more.
@@ -362,6 +370,7 @@ addEventListener("beforeunload", (event) => {
 // Answers that were given elsewhere, and new rows.
 listen((data) => {
   for (const row of data.rows) {
+    if (isNewRowOfShown(row)) location.assign(at(`/row/${row.id}?${given.query}`));
     const item = queue.find(row.id);
     if (item === null || row.new || sender.concerns(item)) continue;
     if (item.can_retry || (item !== queue.current && row.label !== item.label)) {
