@@ -375,6 +375,22 @@ def test_tile_is_not_left_with_what_is_no_number(sevens: Page, site: Site) -> No
     assert stored(site)["0.png"][0] == "5-3"
 
 
+def test_answer_that_was_taken_stays_when_its_tile_is_left(sevens: Page, site: Site) -> None:
+    sevens.keyboard.press("ArrowRight")
+    sevens.keyboard.type("52")
+    sevens.keyboard.press("n")
+    sevens.click(".tile >> nth=1")
+    sevens.fill("#correct-number", " 52 ")
+    sevens.click(".tile >> nth=2")
+    assert selected(sevens) == 2
+    sevens.keyboard.type("53")
+    sevens.click("button[data-label=none]")
+    sevens.click("#look-store")
+    sevens.wait_for_selector("#look-empty:not([hidden])")
+    labels = {name: label for name, (label, _) in stored(site).items()}
+    assert labels == {"0.png": "none", "1.png": "52", "2.png": "none", "3.png": "7"}
+
+
 def test_skipped_page_stores_only_what_was_corrected(sevens: Page, site: Site) -> None:
     sevens.click("#look-skip")
     sevens.wait_for_selector("#look-empty:has-text('4 sure answers have not been looked at.')")

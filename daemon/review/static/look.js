@@ -215,6 +215,7 @@ function correct(label) {
   }
   current.label = label;
   current.isGiven = true;
+  if (field !== null) field.value = numberOf(current); // what was typed is taken, or given up
   draw(current);
   count();
   tell(`${current.file}: ${named(label)}${label === current.digit ? "" : ` instead of ${current.digit}`}.`);
