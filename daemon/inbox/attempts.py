@@ -37,7 +37,7 @@ _LONE_DEATHS = 5
 _KILLED_SECONDS = (10.0, 60.0)
 _UNOPENED_SECONDS = (10.0,)
 # When the log grows beyond this, it is rewritten with only the files still in the work folder. In
-# a daemon that is never idle it grows by 70 bytes per file.
+# a daemon that is never idle it grows by 90 bytes per file.
 _LOG_BYTES = 1 << 20
 _RECEIVED = "received "
 

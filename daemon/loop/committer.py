@@ -83,7 +83,7 @@ class Committer:
             ended = self._disk_sync.ended()
         except OSError:
             # The kernel reports a lost write only once. The next sync may succeed without it.
-            self._read_again(self._files.at(Stage.READ))
+            self._files.requeue(self._files.at(Stage.READ))
             for file in self._files.at(Stage.READING):
                 file.is_stale = True
             raise
@@ -140,7 +140,7 @@ class Committer:
         changed = [file for file in files if file.rereads < _REREADS and _was_changed(file.result)]
         for file in changed:
             file.rereads += 1
-        self._read_again(changed)
+        self._files.requeue(changed)
         for file in changed:
             self._files.delay(file, _REREAD_SECONDS)
 
@@ -166,11 +166,6 @@ class Committer:
             sha256,
         )
         self._on_change()
-
-    def _read_again(self, files: list[InFlight]) -> None:
-        """Queue files again whose result must not be used, through no fault of theirs."""
-        self._claims.attempts.end([file.job.id for file in files])
-        self._files.requeue(files)
 
 
 def _was_changed(result: Result | None) -> bool:

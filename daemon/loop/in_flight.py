@@ -21,8 +21,9 @@ class Stage(Enum):
     COMMITTED = auto()  # has a row, but its files are not in place yet
 
 
-# From the attempt to the row.
-IN_PROGRESS = (Stage.LOGGED, Stage.READING, Stage.READ)
+# From the log of the attempt to its end, and to the row.
+ATTEMPTED = (Stage.LOGGED, Stage.READING)
+IN_PROGRESS = (*ATTEMPTED, Stage.READ)
 
 
 @dataclass(slots=True)

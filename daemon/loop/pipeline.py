@@ -8,7 +8,7 @@ from daemon.errors import ModelError
 from daemon.files import is_there
 from daemon.inbox.claims import Claims
 from daemon.inbox.inbox import Inbox
-from daemon.loop.in_flight import IN_PROGRESS, InFlight, InFlightTable, Stage
+from daemon.loop.in_flight import ATTEMPTED, IN_PROGRESS, InFlight, InFlightTable, Stage
 from daemon.outbox.outbox import CLAIMED_AT_MOST, Outbox
 from daemon.records import Result
 from daemon.text import count, printable
@@ -107,14 +107,17 @@ class Pipeline:
                     self._error = None
                     self._on_batch(seconds)
                     stale = [file for file in files if file.is_stale]
+                    # Ended before the row is durable: on a busy disk that takes long, and a kill
+                    # meanwhile is not the file's fault.
+                    self._claims.attempts.end(
+                        [result.job.id for result in results if isinstance(result, Result)]
+                    )
                     for result in results:
                         if isinstance(result, Result):
                             self._set_result(self._files[result.job.id], result)
                         else:
                             self._retry_unopened(self._files[result.job.id], result.why)
-                    again = [file for file in stale if file.result is not None]
-                    self._claims.attempts.end([file.job.id for file in again])
-                    self._files.requeue(again)
+                    self._files.requeue([file for file in stale if file.result is not None])
                 case WorkerDied(_, why, stderr, was_killed):
                     log.warning(
                         "a worker went down (%s) while reading %d files, the first is %s%s",
@@ -149,7 +152,7 @@ class Pipeline:
                 if first is None:
                     self._error = None
                     break
-                if first.isolated and self._first_in_progress() is not None:
+                if first.isolated and self._first_attempted() is not None:
                     break
                 if self._pool.room(alone=first.alone) <= len(self._logged):
                     break
@@ -161,24 +164,24 @@ class Pipeline:
 
     def close(self) -> None:
         """Log that files without a row were not finished, without blaming them; end the thread."""
-        files = [file for stage in IN_PROGRESS for file in self._files.at(stage)]
-        if ids := [file.job.id for file in files]:
-            log.warning("%d files have no row yet: the next start reads them again", len(ids))
-            self._claims.attempts.end(ids)
+        if unfinished := sum(self._files.count(stage) for stage in IN_PROGRESS):
+            log.warning("%d files have no row yet: the next start reads them again", unfinished)
+        files = [file for stage in ATTEMPTED for file in self._files.at(stage)]
+        self._claims.attempts.end([file.job.id for file in files])
         self._claim_sync.close()
 
     def _may_log(self) -> bool:
         """Return whether the workers can take another batch than those that are LOGGED."""
         if self._error is not None and (self._logged or self._files.count(Stage.READING)):
             return False  # after an error, try one batch at a time until one succeeds
-        first = self._first_in_progress()
+        first = self._first_attempted()
         if first is not None and first.isolated:  # then it is the only one
             return False
         return self._pool.room() > len(self._logged)
 
-    def _first_in_progress(self) -> InFlight | None:
-        """Return a file between its attempt and its row, if there is one."""
-        firsts = map(self._files.first, IN_PROGRESS)
+    def _first_attempted(self) -> InFlight | None:
+        """Return a file with an attempt that has not ended, if there is one."""
+        firsts = map(self._files.first, ATTEMPTED)
         return next((file for file in firsts if file is not None), None)
 
     def _claim(self, at_most: int) -> None:
