@@ -256,6 +256,32 @@ def test_typed_number_is_kept_while_another_file_is_shown(
     holds(page, NUMBERS[0])
 
 
+def test_typed_number_is_kept_when_the_page_is_left_or_loaded_again(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    page.goto(f"{server.base}/row/{eight[1]}")
+    shows(page, FILES[1])
+    page.keyboard.type("12")
+    page.reload()
+    holds(page, "12")
+    page.keyboard.press("ArrowDown")
+    shows(page, FILES[0])
+    page.keyboard.press("ArrowUp")
+    shows(page, FILES[1])
+    holds(page, "12")
+    page.keyboard.press("Enter")
+    shows(page, FILES[0])
+    site.wait_for_answers([(eight[1], "12", "gallery")])
+    page.goto(f"{server.base}/row/{eight[1]}")
+    holds(page, "12")
+    page.keyboard.type("34")
+    page.reload()
+    holds(page, "34")
+    assert server.answer(eight[1], "56", seen="12").status == 200
+    page.reload()
+    holds(page, "56")  # 34 was typed before anybody said 56
+
+
 def test_what_stands_between_digits_never_joins_them(
     site: Site, page: Page, eight: list[str]
 ) -> None:

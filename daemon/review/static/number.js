@@ -18,13 +18,27 @@ export const isField = (target) => field !== null && target === field;
 export const value = () => field.value.trim();
 export const leave = () => field.blur();
 
-// Show what was typed for a row and not stored, or else its answer or guess, selected so that typing
-// replaces it.
+// What was typed for a row and not stored stays in the tab, because the page may be left or loaded
+// again. It is forgotten when the row gets an answer.
+const place = (item) => `typed for ${item.id}`;
+export const forget = (item) => sessionStorage.removeItem(place(item));
+
+export function keep(item) {
+  sessionStorage.setItem(place(item), JSON.stringify({ text: value(), label: item.label }));
+}
+
+function kept(item) {
+  const { text, label } = JSON.parse(sessionStorage.getItem(place(item)) ?? "{}");
+  return label === item.label ? text : "";
+}
+
+// Show what was typed for a row, or else its answer or guess, selected so that typing replaces it.
 export function show(item) {
   if (field === null) return;
-  field.value = item.draft || ([item.label, item.digit].find(isValue) ?? "");
+  const typed = kept(item);
+  field.value = typed || ([item.label, item.digit].find(isValue) ?? "");
   focus();
-  if (!item.draft) field.select();
+  if (!typed) field.select();
 }
 
 export function focus() {

@@ -78,7 +78,7 @@ async function refill() {
 }
 
 function update(item, row) {
-  item.draft = ""; // a number that was typed and not stored
+  number.forget(item);
   item.label = row.label;
   item.by = row.by;
   item.source = row.source;
@@ -398,7 +398,7 @@ sender.start({
 finish.start(refill);
 number.listen(() => {
   if (queue.current === null) return;
-  queue.current.draft = number.value();
+  number.keep(queue.current);
   hold("");
 });
 recall();
