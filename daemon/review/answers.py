@@ -20,7 +20,7 @@ from daemon.text import escape
 
 MOST_ON_PAGE = 100  # answers to a page of the look-through
 _LONGEST_NAME = 64  # of a person, in characters
-_CHANGED = "the config says `reads: {reads}` since this page was loaded: load it again"
+_CHANGED = "the config says `reads: {reads}` since this page was loaded: load the page again"
 _OWN = f"SELECT id, label, by, source FROM answers WHERE id = ? AND label != '{UNDO}'"  # noqa: S608 - only names
 _FAILED = "SELECT id FROM failed WHERE name = ?"
 # The newest answer to a row with a content, except some rows.
@@ -115,7 +115,8 @@ class SubmittedAnswer:
         id: the row's.
         label: see ``labels.find_fault``.
         by: the person's name.
-        seen: the answer that the person saw; empty if there was none.
+        seen: the answer that the person saw; empty if there was none. ``None`` if that is not said,
+            as by a program: then an answer to a row with the same content is no obstacle.
         in_queue: whether the row was shown in the queue.
         is_sample: whether it was shown as part of the random sample.
         is_turned: whether the view was turned.
@@ -124,7 +125,7 @@ class SubmittedAnswer:
     id: str
     label: str
     by: str
-    seen: str
+    seen: str | None
     in_queue: bool
     is_sample: bool
     is_turned: bool
@@ -152,7 +153,8 @@ class SubmittedAnswer:
             raise ValueError(_CHANGED.format(reads=reads))
         if fault := labels.find_fault(texts["label"], reads):
             raise ValueError(f"label: {fault}")
-        return cls(**texts | {"by": escape(texts["by"].strip()) or user}, **flags)
+        by, seen = escape(texts.pop("by").strip()) or user, texts.pop("seen")
+        return cls(**texts, by=by, seen=seen if "seen" in data else None, **flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,12 +281,12 @@ class Answers:
         found = self._follower.index.reader().execute(_FAILED, (name,)).fetchone()
         return found == (ids.decode(row["id"]),) and put.is_failed(self._outbox, name)
 
-    def store_page(self, page: SubmittedPage) -> tuple[int, list[ReviewItem]]:
+    def store_page(self, page: SubmittedPage) -> tuple[list[str], list[ReviewItem]]:
         """Store the answers to a page of the look-through with one fsync.
 
-        Return how many were stored, and the rows that somebody else has answered meanwhile. An
-        answer that is in force already is not stored again, as when the page repeats a request
-        whose response was lost.
+        Return the ids of the rows whose answers were stored, and the rows that somebody else has
+        answered otherwise meanwhile. An answer that is in force already is not stored again, as
+        when the page repeats a request whose response was lost.
 
         Raises:
             UnknownRowError: a row's id is unknown; nothing was stored.
@@ -310,7 +312,7 @@ class Answers:
             if answers:
                 labels.append_all(self._outbox, answers)
         self._follower.wake()
-        return len(answers), others
+        return [one.id for one in answers], others
 
     def _look_source(self, item: ReviewItem) -> Source:
         if item.source == Source.SAMPLE:
@@ -329,10 +331,8 @@ class Answers:
         """
         with self._lock:
             item = self.item(submitted.id)
-            # An answer to a row with the same content leaves the row free to have its own.
-            own = item.own.label if item.own else ""
-            is_free = submitted.label != UNDO and submitted.seen == own
-            if item.label != submitted.seen and not is_free:
+            is_free = submitted.seen is None and submitted.label != UNDO and item.own is None
+            if item.label != (submitted.seen or "") and not is_free:
                 raise AnsweredError(item)
             # The answer that is shown is undone, for all rows that share it.
             undone = item.shared if submitted.label == UNDO else None

@@ -21,9 +21,10 @@ _NEXT_TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A sure row as the look-through shows it."""
+    """A sure row as the look-through shows it; ``sha256`` is empty if it is not known."""
 
     id: str
+    sha256: str
     file: str
     digit: str
     is_sample: bool
@@ -42,13 +43,13 @@ def page(db: sqlite3.Connection, after: str, through: str, limit: int) -> list[T
     tiles = list[Tile]()
     for text, start in _texts(db, after):
         found = db.execute(
-            f"SELECT id, file, digit, sampled FROM rows INDEXED BY by_text WHERE {UNSEEN} "  # noqa: S608 - no text of a user's
+            f"SELECT id, sha256, file, digit, sampled FROM rows INDEXED BY by_text WHERE {UNSEEN} "  # noqa: S608 - no text of a user's
             "AND length = ? AND digit = ? AND id > ? ORDER BY id LIMIT ?",
             (len(text), text, max(first, start), limit - len(tiles)),
         )
         tiles += [
-            Tile(ids.encode(number), file, digit, bool(is_sample))
-            for number, file, digit, is_sample in found
+            Tile(ids.encode(number), (content or b"").hex(), file, digit, bool(is_sample))
+            for number, content, file, digit, is_sample in found
         ]
         if len(tiles) == limit:
             break

@@ -150,6 +150,27 @@ def test_gallery_says_on_the_next_row_what_was_stored(
     assert page.is_hidden("#answer")
 
 
+def test_undo_on_the_next_row_leaves_its_own_answer(
+    site: Site, server: Server, page: Page, rows: list[str]
+) -> None:
+    assert server.answer(rows[5], "3", by="Ana").status == 200
+    page.goto(f"{server.base}/row/{rows[4]}?sort=oldest")
+    shows(page, "4.png")
+    page.keyboard.press("8")
+    shows(page, "5.png")
+    page.wait_for_selector("#stored:has-text('Stored 8 for 4.png.')")
+    page.keyboard.press("u")
+    shows(page, "4.png")
+    site.wait_for_answers(
+        [(rows[5], "3", "queue"), (rows[4], "8", "gallery"), (rows[4], "undo", "gallery")]
+    )
+    page.keyboard.press("ArrowRight")
+    shows(page, "5.png")
+    page.keyboard.press("u")  # nothing was stored since: what is shown is cleared
+    page.wait_for_selector("#answer", state="hidden")
+    assert site.answers()[3:] == [(rows[5], "undo", "gallery")]
+
+
 @pytest.mark.parametrize(
     "viewport", [{"width": 1440, "height": 900}, {"width": 768, "height": 1024}, PHONE]
 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Route
 
 PHONE = {"width": 390, "height": 844}
+READING_MS = 1200  # until a key is not taken any more for one that was typed ahead
 
 
 @pytest.fixture
@@ -240,14 +241,47 @@ def test_two_browsers_do_not_overrule_each_other(
     shows(page, "digit1.png")
     assert server.answer(eight[0], "5", by="Ana").status == 200
     page.keyboard.press("4")
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "Ana has answered 5 meanwhile" in page.inner_text("#problem p")
+    page.wait_for_function(  # looks at each frame; a selector is looked for after up to 0.5 s
+        "() => document.querySelector('#problem p').textContent"
+        ".startsWith('Ana has answered 5 for digit1.png meanwhile.')"
+    )
+    page.keyboard.press("7")  # typed ahead, for digit2.png
+    page.wait_for_selector("#problem:has-text('1 later key press was not used')")
     assert site.answers() == [(eight[0], "5", "queue")]
+    page.wait_for_timeout(READING_MS)
     page.keyboard.press("4")
     shows(page, "digit2.png")
     assert site.answers()[1:] == [(eight[0], "4", "queue")]
     for other in opened(browser, server):
         shows(other, "digit2.png")
+
+
+def test_undo_leaves_the_later_answer_of_somebody_else(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    shows(page, "digit1.png")
+    page.keyboard.press("4")
+    shows(page, "digit2.png")
+    assert server.answer(eight[0], "9", by="Ana", seen="4").status == 200
+    page.keyboard.press("u")
+    page.wait_for_selector("#problem:has-text('Ana has answered 9 for digit1.png meanwhile')")
+    shows(page, "digit1.png")
+    assert [label for _, label, _ in site.answers()] == ["4", "9"]
+
+
+def test_undo_leaves_the_same_answer_of_somebody_else(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    shows(page, "digit1.png")
+    assert server.answer(eight[0], "4", by="Ana").status == 200
+    page.keyboard.press("4")
+    shows(page, "digit2.png")
+    page.wait_for_selector("#stored:has-text('Ana has answered 4 for digit1.png already.')")
+    assert page.is_hidden("#stored button")
+    page.keyboard.press("u")
+    page.keyboard.press("5")
+    shows(page, "digit3.png")
+    assert site.answers() == [(eight[0], "4", "queue"), (eight[1], "5", "queue")]
 
 
 def test_name_is_stored_with_the_answer(site: Site, page: Page) -> None:

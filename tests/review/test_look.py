@@ -13,7 +13,7 @@ from daemon.records import Status, Verdict
 from daemon.review.sample import random_order
 from support.daemon import DIGITD, SAMPLES, Box, run_once
 from support.factories import doubtful, number
-from support.site import Server, Site, intercept, lose_first_response
+from support.site import Server, Site, intercept, lose_first_response, png
 from support.waiting import until
 from tests.review.test_browser import PHONE, opened, shows
 
@@ -452,6 +452,41 @@ def test_answer_of_somebody_else_stays(site: Site, server: Server, page: Page) -
     page.wait_for_selector("#look-said:has-text('Ana has answered 8 for 3 4.png meanwhile')")
     assert stored(site)["3 4.png"] == ("8", "queue")
     assert len(stored(site)) == COUNT
+
+
+def test_undo_takes_back_only_what_this_page_has_stored(
+    site: Site, server: Server, page: Page
+) -> None:
+    look(page, server)
+    same, other = site.row("3 4.png")["id"], site.row("3 5.png")["id"]
+    assert server.answer(same, "3", by="Ana").status == 200
+    assert server.answer(other, "8", by="Ana").status == 200
+    page.keyboard.press("Enter")
+    said = f"Stored {COUNT - 2} answers, 0 corrected. Ana has answered 8 for 3 5.png meanwhile"
+    page.wait_for_selector(f"#look-said:has-text('{said}')")
+    page.wait_for_selector(
+        "#look-said:has-text('Somebody else has given 1 of the same meanwhile.')"
+    )
+    page.keyboard.press("u")
+    page.wait_for_selector(f"#look-said:has-text('Took back {COUNT - 2} answers.')")
+    undone = [job_id for job_id, label, _ in site.answers() if label == "undo"]
+    assert len(undone) == COUNT - 2
+    assert not {same, other} & set(undone)
+
+
+def test_copies_of_a_file_are_corrected_together(site: Site, server: Server, page: Page) -> None:
+    for name in ("copy.png", "another copy.png"):
+        site.add(name, Verdict(Status.OK, "4", 0.99, (0.09,) * 11), png("4"))
+    server.wait_for_rows(COUNT + 3)
+    look(page, server)
+    page.click("[title='copy.png']")
+    page.keyboard.press("9")
+    page.wait_for_selector(
+        "#look-said:has-text('copy.png: 9 instead of 4, and the same for 1 with the same bytes.')"
+    )
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#look-said:has-text('2 corrected')")
+    assert {stored(site)[name][0] for name in ("copy.png", "another copy.png")} == {"9"}
 
 
 @pytest.mark.parametrize(

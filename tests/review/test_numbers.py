@@ -17,11 +17,11 @@ from daemon.outbox import labels
 from daemon.picture.number import Candidate
 from daemon.picture.painter import Painter
 from daemon.records import Status, Symbol, Verdict
-from support.factories import NUMBERS, number
+from support.factories import BROKEN, NUMBERS, number
 from support.site import Server, Site
 from support.waiting import until
 from tests.review.test_answering import where
-from tests.review.test_browser import PHONE, hold_first, opened, shows, wait_for_request
+from tests.review.test_browser import PHONE, READING_MS, hold_first, opened, shows, wait_for_request
 from tests.review.test_keyboard import Press, press
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def test_changed_config_is_followed_and_no_old_page_answers(
     refused = server.answer(eight[1], "7", reads="number")
     assert (refused.status, refused.json["error"]) == (
         400,
-        "the config says `reads: digit` since this page was loaded: load it again",
+        "the config says `reads: digit` since this page was loaded: load the page again",
     )
     assert server.answer(eight[1], "75", reads="digit").status == 400
     site.config.write_text("reads: [")  # it is being edited
@@ -247,13 +247,59 @@ def test_typed_number_is_kept_while_another_file_is_shown(
     shows(page, FILES[0])
     page.wait_for_selector("[data-action=accept]:has-text('Store 10')")
     page.keyboard.type("4")
-    holds(page, "104")
+    holds(page, "4")  # typing replaces what is there, as everywhere
     page.keyboard.press("Enter")
     shows(page, FILES[1])
-    site.wait_for_answers([(eight[0], "104", "queue")])
+    site.wait_for_answers([(eight[0], "4", "queue")])
     page.keyboard.press("u")
     shows(page, FILES[0])
     holds(page, NUMBERS[0])
+
+
+def test_numbers_that_were_typed_ahead_never_overrule_somebody_else(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    shows(page, FILES[0])
+    assert server.answer(eight[0], "41", by="Ana").status == 200
+    for key in ("3", "1", "Enter", "3", "2", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector(f"#problem:has-text('Ana has answered 41 for {FILES[0]} meanwhile')")
+    page.wait_for_selector("#problem:has-text('3 later key presses were not used')")
+    page.wait_for_selector("#problem:has-text('Enter stores 31 all the same, ↓ goes on.')")
+    holds(page, "31")
+    assert site.answers() == [(eight[0], "41", "queue")]
+    page.wait_for_timeout(2 * READING_MS)
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector("#problem", state="hidden")
+    page.keyboard.type("77")  # at once: this file was chosen
+    holds(page, "77")
+    page.keyboard.press("ArrowUp")
+    holds(page, "31")
+    page.keyboard.press("Enter")
+    shows(page, FILES[1])
+    assert site.answers()[1:] == [(eight[0], "31", "queue")]
+
+
+def test_typed_number_stays_when_somebody_puts_its_failed_file_back(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    broken = site.add("broken.png", BROKEN, b"text")
+    site.add("broken2.png", BROKEN, b"another text")
+    server.wait_for_rows(len(eight) + 3)
+    page.goto(f"{server.base}/")
+    shows(page, FILES[0])
+    for name in (*FILES[1:], "sure.png", "broken.png"):
+        page.keyboard.press("ArrowDown")
+        shows(page, name)
+    page.keyboard.type("12")
+    assert server.post("/api/retries", {"id": broken}).status == 200
+    page.wait_for_selector("#stored:has-text('broken.png has left failed/')")
+    assert page.is_hidden("#retry")
+    holds(page, "12")
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    shows(page, "broken2.png")
+    assert site.answers() == [(broken, "123", "queue")]
 
 
 def test_typed_number_is_kept_when_the_page_is_left_or_loaded_again(
@@ -440,7 +486,7 @@ def test_key_of_a_page_from_before_the_change_stores_nothing(browser: Browser, s
             page.wait_for_selector("#hint:has-text('is not one digit')")
             site.configure(reads="number")
             page.keyboard.press("n")
-            page.wait_for_selector("#problem:has-text('load it again')")
+            page.wait_for_selector("#problem:has-text('load the page again')")
             assert site.answers() == []
             page.reload()
             shows(page, FILES[0])

@@ -87,13 +87,16 @@ def test_undo_of_a_shared_answer_undoes_it_for_all(site: Site, server: Server) -
     assert shown(server, site) == results(site)
 
 
-@pytest.mark.parametrize("seen", ["", "4"])
-def test_row_with_a_shared_answer_can_be_answered_by_itself(
-    site: Site, server: Server, seen: str
+@pytest.mark.parametrize("seen", [{"seen": "4"}, {}], ids=["by a person", "by a program"])
+def test_row_with_a_shared_answer_can_be_answered_by_whoever_has_seen_it(
+    site: Site, server: Server, seen: dict[str, str]
 ) -> None:
     rows = ids_of(site)
     server.answer(rows["first.png"], "4")
-    reply = server.answer(rows["second.png"], "9", seen=seen)
+    refused = server.answer(rows["second.png"], "9", seen="")
+    assert (refused.status, refused.json["item"]["label"]) == (409, "4")
+    assert refused.json["item"]["same_as"]["file"] == "first.png"
+    reply = server.answer(rows["second.png"], "9", **seen)
     assert (reply.status, reply.json["label"], reply.json["same_as"]) == (200, "9", None)
     expected = {"first.png": "4", "second.png": "9", "third.png": "9", "other.png": ""}
     assert shown(server, site) == results(site) == expected
@@ -203,6 +206,8 @@ def test_queue_in_a_browser_asks_once_and_offers_to_retry(
         shows(page, "broken1.png")
         page.wait_for_selector("[data-count=unanswered]:text-is('2')")  # as `results` counts
         (site.outbox / FAILED / "broken1.png").unlink()
+        page.wait_for_selector("#stored:has-text('broken1.png has left failed/')")
+        page.keyboard.press("ArrowRight")
         shows(page, "broken2.png")
         page.click("#retry button")
         page.wait_for_selector("#done:not([hidden])")

@@ -15,10 +15,11 @@ const by = (id) => document.getElementById(id);
 const place = by("tiles");
 const field = by("correct-number"); // null unless numbers are read
 
-let tiles = []; // { id, file, digit, label, isGone, isLoaded, button }
+let tiles = []; // { id, sha256, file, digit, label, isGone, isLoaded, button }
 let current = null; // the tile that keys correct
 let after = ""; // the id of the last row of the page before
 let isBusy = false; // a page is being stored or loaded
+const unsure = new Set(); // ids whose answers were sent, and may have been stored without a response
 let stored = null; // the last page that was stored, for undo: { tiles, answers, after }
 let hasPlainDigits = true;
 
@@ -213,13 +214,23 @@ function correct(label) {
     tell("Click the wrong one first, or go to it with the arrow keys.");
     return;
   }
-  current.label = label;
-  current.isGiven = true;
+  const same = copies(current);
+  for (const tile of same) {
+    tile.label = label;
+    tile.isGiven = true;
+    draw(tile);
+  }
   if (field !== null) field.value = numberOf(current); // what was typed is taken, or given up
-  draw(current);
   count();
-  tell(`${current.file}: ${named(label)}${label === current.digit ? "" : ` instead of ${current.digit}`}.`);
+  const instead = label === current.digit ? "" : ` instead of ${current.digit}`;
+  const also = same.length > 1 ? `, and the same for ${same.length - 1} with the same bytes` : "";
+  tell(`${current.file}: ${named(label)}${instead}${also}.`);
   current.button.focus();
+}
+
+// Return the tiles with the content of one, it included.
+function copies(tile) {
+  return tiles.filter((other) => other === tile || (tile.sha256 && other.sha256 === tile.sha256));
 }
 
 function take() {
@@ -240,11 +251,13 @@ function settle() {
 function putBack() {
   if (current === null) return;
   const tile = current;
-  tile.label = tile.digit;
-  tile.isGiven = false;
   choose(null);
   current = null;
-  draw(tile);
+  for (const same of copies(tile)) {
+    same.label = same.digit;
+    same.isGiven = false;
+    draw(same);
+  }
   count();
   tile.button.focus();
 }
@@ -292,18 +305,18 @@ async function leave(find, skipped) {
   if (answers.length) {
     const reply = await send(answers, "These answers are");
     if (reply === null) return;
-    const corrected = given.filter((tile) => tile.label !== tile.digit).length;
-    said = `Stored ${answersOf(answers.length - reply.overtaken.length)}, ${corrected} corrected. ${skipped}`;
-    for (const row of reply.overtaken) {
-      said += `${row.by} has answered ${named(row.label)} for ${row.file} meanwhile, which stays. `;
-    }
-    const others = new Set(reply.overtaken.map((row) => row.id));
-    stored = { tiles, from, answers: answers.filter(({ id }) => !others.has(id)) };
+    const own = given.filter(({ id }) => reply.own.has(id));
+    const corrected = own.filter((tile) => tile.label !== tile.digit).length;
+    said = `Stored ${answersOf(own.length)}, ${corrected} corrected. ${skipped}${reply.said}`;
+    const agreed = given.length - own.length - reply.overtaken.length;
+    if (agreed) said += `Somebody else has given ${agreed} of the same meanwhile. `;
+    stored = { tiles, from, answers: answers.filter(({ id }) => reply.own.has(id)) };
   }
   load(tiles.at(-1).id, said);
 }
 
-// Return the server's reply; null if nothing was stored, which the page says.
+// Return the server's reply, with the ids of the rows that have our answers and what is said of the
+// others; null if nothing was stored, which the page says.
 async function send(answers, what) {
   isBusy = true;
   count();
@@ -312,8 +325,15 @@ async function send(answers, what) {
       answers, by: localStorage.getItem("name") ?? "", reads,
     });
     complain("");
+    const others = new Set(reply.overtaken.map((row) => row.id));
+    const ours = answers.filter(({ id }) => unsure.has(id) && !others.has(id));
+    reply.own = new Set([...reply.stored, ...ours.map(({ id }) => id)]);
+    reply.said = "";
+    for (const row of reply.overtaken) reply.said += tellOvertaken(row);
+    for (const { id } of answers) unsure.delete(id);
     return reply;
   } catch (failure) {
+    for (const { id } of answers) unsure.add(id);
     complain(`${what} not stored: ${failure.message}. Nothing is lost: press Enter to try again.`);
     return null;
   } finally {
@@ -322,15 +342,25 @@ async function send(answers, what) {
   }
 }
 
+function tellOvertaken(row) {
+  const what = named(row.label) || "nothing";
+  return `${row.by || "Somebody"} has answered ${what} for ${row.file} meanwhile, which stays. `;
+}
+
 async function undo() {
   if (isBusy || stored === null) return;
   const { tiles: page, from, answers } = stored;
   const taken = answers.map(({ id, label }) => ({ id, label: "undo", seen: label }));
-  if (taken.length && await send(taken, "The undo is") === null) return;
+  let said = `Took back ${answersOf(0)}.`;
+  if (taken.length) {
+    const reply = await send(taken, "The undo is");
+    if (reply === null) return;
+    said = `Took back ${answersOf(reply.own.size)}. ${reply.said}`;
+  }
   stored = null;
   after = from;
   show(page, true);
-  tell(`Took back ${answersOf(taken.length)}.`);
+  tell(said);
 }
 
 function insert(text) {

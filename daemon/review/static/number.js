@@ -1,7 +1,7 @@
 // The field for a whole number. It is null where images have one digit.
 
 import { isOfNumber, isTyping, narrow } from "./keyboard.js";
-import { isBusy, perform } from "./sender.js";
+import { isAhead, perform } from "./sender.js";
 import { isValue } from "./words.js";
 
 const field = document.getElementById("number");
@@ -23,8 +23,8 @@ export const leave = () => field.blur();
 const place = (item) => `typed for ${item.id}`;
 export const forget = (item) => sessionStorage.removeItem(place(item));
 
-export function keep(item) {
-  sessionStorage.setItem(place(item), JSON.stringify({ text: value(), label: item.label }));
+export function keep(item, text) {
+  sessionStorage.setItem(place(item), JSON.stringify({ text, label: item.label }));
 }
 
 function kept(item) {
@@ -35,10 +35,9 @@ function kept(item) {
 // Show what was typed for a row, or else its answer or guess, selected so that typing replaces it.
 export function show(item) {
   if (field === null) return;
-  const typed = kept(item);
-  field.value = typed || ([item.label, item.digit].find(isValue) ?? "");
+  field.value = kept(item) || ([item.label, item.digit].find(isValue) ?? "");
   focus();
-  if (!typed) field.select();
+  field.select();
 }
 
 export function focus() {
@@ -79,7 +78,7 @@ function clean(text) {
 export function listen(changed) {
   if (field === null) return;
   field.addEventListener("beforeinput", (event) => {
-    if (!isBusy()) return;
+    if (!isAhead()) return;
     event.preventDefault(); // it is meant for the next row
     if (event.data) perform(() => insert(event.data), true);
     else if (event.inputType === "deleteContentBackward") perform(erase, true);

@@ -19,6 +19,7 @@ const nameField = document.getElementById("name");
 const by = (id) => document.getElementById(id);
 
 const stored = []; // the attempts that `u` takes back, newest last
+let isJustStored = false; // nothing else was shown since the newest, but what comes next
 const ANSWERS = new Set(["accept", "retry", "undo", "undo-last"]);
 let pending = ""; // a digit, or "several", that waits for Enter
 
@@ -86,13 +87,15 @@ function update(item, row) {
   item.can_retry = row.can_retry;
 }
 
-function done(attempt, row) {
+function done(attempt, row, isOthers) {
   const { item, label, isUndo } = attempt;
   const undoneId = label === "undo" ? item.same_as?.id : undefined;
   update(item, row);
   queue.share(item, undoneId);
-  if (!isUndo && label !== "undo") stored.push(attempt);
-  report(attempt);
+  isJustStored = !isUndo && label !== "undo" && !isOthers;
+  if (isJustStored) stored.push(attempt);
+  if (isOthers && item.label) note(`${item.by} has answered ${named(item.label)} for ${item.file} already.`);
+  else report(attempt);
   if (queue.current === item) {
     if (isUndo || label === "undo") render();
     else goOn(attempt);
@@ -124,6 +127,7 @@ function recall() {
   sessionStorage.removeItem("stored");
   if (kept === null || queue.isQueue) return;
   stored.push(JSON.parse(kept));
+  isJustStored = true;
   report(stored[0]);
 }
 
@@ -144,10 +148,12 @@ function note(text) {
   by("stored").querySelector("button").hidden = true;
 }
 
-function overtaken({ item }, row) {
+function overtaken({ item, label, isUndo }, row) {
   update(item, row);
+  if (reads === "number" && isValue(label) && !isUndo) number.keep(item, label);
   queue.back(item);
   render();
+  return queue.current === item;
 }
 
 function dropped(attempt) {
@@ -198,7 +204,7 @@ function several() {
 function undo() {
   const item = queue.current;
   if (pending) hold("");
-  else if (item?.label && stored.at(-1)?.item !== item) answer("undo"); // the answer that is shown
+  else if (item?.label && !isJustStored && stored.at(-1)?.item !== item) answer("undo"); // what is shown
   else undoLast();
 }
 
@@ -213,7 +219,8 @@ function undoLast() {
   const canRestore = isValue(before) || before === "none" || (before === "several" && reads === "digit");
   const label = canRestore ? before : "undo";
   const isTurned = canRestore && undone.sourceBefore === "turned";
-  sender.store({ item, label, isTurned, isUndo: true, undone, before: item.label, tries: 0 });
+  // Not item.label: somebody else's answer may have come since, and stays.
+  sender.store({ item, label, isTurned, isUndo: true, undone, before: undone.label, tries: 0 });
 }
 
 // Put the file that could not be read back into the inbox.
@@ -246,7 +253,17 @@ function takeOut(item) {
   refill();
 }
 
+// Say of the file that is shown that it cannot be retried any more: whoever types an answer to it must
+// not have another one before them.
+function lose(item) {
+  item.can_retry = false;
+  by("retry").hidden = true;
+  const key = reads === "number" ? "↓" : "→";
+  note(`${item.file} has left failed/: somebody has put it back or removed it. ${key} goes on.`);
+}
+
 async function go(step) {
+  isJustStored = false;
   const neighbour = step > 0 ? "next" : "previous";
   if (queue.isQueue) {
     if (step > 0 && !queue.knowsNext) await refill();
@@ -375,7 +392,9 @@ listen((data) => {
     if (item === null || row.new || sender.concerns(item)) continue;
     if (item.can_retry || (item !== queue.current && row.label !== item.label)) {
       get(`/api/rows/${row.id}`).then((now) => {
-        if (item.can_retry && !now.can_retry && !now.label && !sender.isBusy()) takeOut(item);
+        const isLost = item.can_retry && !now.can_retry && !now.label && !sender.isBusy();
+        if (isLost && queue.isQueue && item === queue.current) lose(item);
+        else if (isLost) takeOut(item);
         else if (item !== queue.current) update(item, now);
       }, () => {});
     }
@@ -398,7 +417,7 @@ sender.start({
 finish.start(refill);
 number.listen(() => {
   if (queue.current === null) return;
-  number.keep(queue.current);
+  number.keep(queue.current, number.value());
   hold("");
 });
 recall();

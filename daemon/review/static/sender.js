@@ -1,7 +1,7 @@
 // Store answers one after the other. One that cannot be stored is kept and tried again.
 
 import { post } from "./api.js";
-import { named, reads } from "./words.js";
+import { isValue, named, reads } from "./words.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000];
 const LATE_MS = 1500; // until the page says that an answer is still being stored
@@ -24,11 +24,15 @@ let isLate = false; // the page says that an answer takes long
 let ignored = 0; // keys that were pressed while the answer was being stored, and not used
 let surprise = null; // the last attempt that was stored after it had failed, and when: { attempt, at }
 let refusal = ""; // why the attempt did not succeed
+let conflict = ""; // what somebody else has answered meanwhile
+let conflictAt = -SURPRISE_MS; // when the page said so
 const typed = []; // keys that were pressed while an answer was being stored: { action, isPart }
 let page = {};
 
-// handlers: what the page does when an answer was stored (`done`), when somebody else has given another
-// (`overtaken`), and when it will not be stored (`dropped`); `note` shows a text at the bottom; `accept` is what Enter does; `context` returns what else is sent.
+// handlers: what the page does when an answer was stored or somebody else has given the same (`done`),
+// when somebody has given another (`overtaken`, which returns whether its row is shown), and when it will
+// not be stored (`dropped`); `note` shows a text at the bottom; `accept` is what Enter does; `context`
+// returns what else is sent.
 export function start(handlers) {
   page = handlers;
 }
@@ -48,6 +52,10 @@ export function perform(action, isPart = false) {
   } else if (surprise !== null && now - surprise.at < (action === page.accept ? SURPRISE_MS : REACTION_MS)) {
     ignored += 1;
     page.note(`${describe(surprise.attempt)} was stored just before.${unused(ignored)}`);
+  } else if (isTooSoon(now) || (conflict && action === page.accept && now - conflictAt < SURPRISE_MS)) {
+    ignoredAt = now;
+    ignored += 1;
+    tell(conflict + unused(ignored), false);
   } else if (now - ignoredAt < REACTION_MS || (sending !== null && now - pressedAt > PAUSE_MS)) {
     ignoredAt = now;
     ignored += 1;
@@ -55,9 +63,23 @@ export function perform(action, isPart = false) {
     if (sending !== null) wait();
   } else {
     pressedAt = now;
+    if (conflict) problem.hidden = true; // it was read
+    conflict = "";
     if (sending === null) action();
     else typed.push({ action, isPart });
   }
+}
+
+// Return whether a key was typed ahead, for the next row: somebody else's answer has kept this one on
+// the page.
+function isTooSoon(now) {
+  if (conflict === "") return false;
+  return now - conflictAt < REACTION_MS || now - Math.max(pressedAt, ignoredAt) < PAUSE_MS;
+}
+
+// Return whether what is typed into the field is not for the row that is shown.
+export function isAhead() {
+  return isBusy() || isTooSoon(performance.now());
 }
 
 // Forget the keys that were pressed while an answer was being stored.
@@ -67,6 +89,7 @@ export function ignoreTyped() {
 
 export async function store(attempt) {
   sending = attempt;
+  conflict = "";
   const { item, label, isTurned, before } = attempt;
   if (attempt.tries === 0) {
     problem.hidden = true;
@@ -102,27 +125,35 @@ function unused(count) {
   return ` ${count} later key ${count === 1 ? "press was" : "presses were"} not used.`;
 }
 
-function succeed(attempt, row) {
+// isOthers: whether somebody else has given this answer.
+function succeed(attempt, row, isOthers = false) {
   problem.hidden = true;
   if (attempt.tries > 0) {
     surprise = { attempt, at: performance.now() };
     ignored = 0;
   }
-  page.done(attempt, row);
+  page.done(attempt, row, isOthers);
   while (typed.length && !isBusy()) typed.shift().action();
 }
 
 // Somebody else has answered after this page had loaded the row.
 function compare(attempt, row) {
-  const { label } = attempt;
+  const { item, label, tries } = attempt;
   if (row.label === (label === "undo" ? "" : label)) {
-    succeed(attempt, row); // or this page has, and the server died before it said so
+    succeed(attempt, row, tries === 0); // later, this page may have, and the server died before it said so
     return;
   }
+  ignored = typed.length;
   ignoreTyped();
-  tell(`${row.by} has answered ${named(row.label) || "nothing"} meanwhile. Press a key to answer all `
-    + "the same, or → to go on.", false);
-  page.overtaken(attempt, row);
+  const isShown = page.overtaken(attempt, row);
+  const whose = row.same_as ? `the same file as ${item.file}` : item.file;
+  conflict = row.label ? `${row.by} has answered ${named(row.label)} for ${whose} meanwhile. `
+    : `The answer to ${item.file} was taken back meanwhile. `;
+  if (!isShown) conflict += "Nothing was changed.";
+  else if (reads === "number" && isValue(label)) conflict += `Enter stores ${label} all the same, ↓ goes on.`;
+  else conflict += `Press a key to answer all the same, or ${reads === "number" ? "↓" : "→"} to go on.`;
+  conflictAt = performance.now();
+  tell(conflict + unused(ignored), false);
 }
 
 // The answer is wrong whenever it is tried.
