@@ -136,9 +136,8 @@ def test_last_answer_can_be_undone_when_all_is_checked(site: Site, page: Page) -
     until(lambda: len(site.answers()) == 7, "the undo")
 
 
-def test_gallery_says_on_the_next_row_what_was_stored(
-    site: Site, server: Server, page: Page, rows: list[str]
-) -> None:
+def store_and_undo_on_the_next_row(page: Page, server: Server, rows: list[str]) -> None:
+    """Answer 4.png with 8 on its row's page, and take that back on the page of the next row."""
     page.goto(f"{server.base}/row/{rows[4]}?sort=oldest")
     shows(page, "4.png")
     page.keyboard.press("8")
@@ -146,6 +145,12 @@ def test_gallery_says_on_the_next_row_what_was_stored(
     page.wait_for_selector("#stored:has-text('Stored 8 for 4.png.')")
     page.keyboard.press("u")
     shows(page, "4.png")
+
+
+def test_gallery_says_on_the_next_row_what_was_stored(
+    site: Site, server: Server, page: Page, rows: list[str]
+) -> None:
+    store_and_undo_on_the_next_row(page, server, rows)
     site.wait_for_answers([(rows[4], "8", "gallery"), (rows[4], "undo", "gallery")])
     assert page.is_hidden("#answer")
 
@@ -154,13 +159,7 @@ def test_undo_on_the_next_row_leaves_its_own_answer(
     site: Site, server: Server, page: Page, rows: list[str]
 ) -> None:
     assert server.answer(rows[5], "3", by="Ana").status == 200
-    page.goto(f"{server.base}/row/{rows[4]}?sort=oldest")
-    shows(page, "4.png")
-    page.keyboard.press("8")
-    shows(page, "5.png")
-    page.wait_for_selector("#stored:has-text('Stored 8 for 4.png.')")
-    page.keyboard.press("u")
-    shows(page, "4.png")
+    store_and_undo_on_the_next_row(page, server, rows)
     site.wait_for_answers(
         [(rows[5], "3", "queue"), (rows[4], "8", "gallery"), (rows[4], "undo", "gallery")]
     )

@@ -10,7 +10,7 @@ import * as number from "./number.js";
 import * as picture from "./picture.js";
 import { Queue } from "./queue.js";
 import * as sender from "./sender.js";
-import { isValue, named, reads } from "./words.js";
+import { isValue, named, NEXT_KEY, reads } from "./words.js";
 
 const given = JSON.parse(document.getElementById("given").textContent);
 const queue = new Queue(given);
@@ -258,8 +258,7 @@ function takeOut(item) {
 function lose(item) {
   item.can_retry = false;
   by("retry").hidden = true;
-  const key = reads === "number" ? "↓" : "→";
-  note(`${item.file} has left failed/: somebody has put it back or removed it. ${key} goes on.`);
+  note(`${item.file} has left failed/: somebody has put it back or removed it. ${NEXT_KEY} goes on.`);
 }
 
 async function go(step) {

@@ -1,7 +1,7 @@
 // Store answers one after the other. One that cannot be stored is kept and tried again.
 
 import { post } from "./api.js";
-import { isValue, named, reads } from "./words.js";
+import { isValue, named, NEXT_KEY, reads } from "./words.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000];
 const LATE_MS = 1500; // until the page says that an answer is still being stored
@@ -150,8 +150,8 @@ function compare(attempt, row) {
   conflict = row.label ? `${row.by} has answered ${named(row.label)} for ${whose} meanwhile. `
     : `The answer to ${item.file} was taken back meanwhile. `;
   if (!isShown) conflict += "Nothing was changed.";
-  else if (reads === "number" && isValue(label)) conflict += `Enter stores ${label} all the same, ↓ goes on.`;
-  else conflict += `Press a key to answer all the same, or ${reads === "number" ? "↓" : "→"} to go on.`;
+  else if (reads === "number" && isValue(label)) conflict += `Enter stores ${label} all the same, ${NEXT_KEY} goes on.`;
+  else conflict += `Press a key to answer all the same, or ${NEXT_KEY} to go on.`;
   conflictAt = performance.now();
   tell(conflict + unused(ignored), false);
 }

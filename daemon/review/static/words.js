@@ -6,6 +6,7 @@ export function percent(value) {
 }
 
 export const reads = document.body.dataset.reads; // "digit" or "number"
+export const NEXT_KEY = reads === "number" ? "↓" : "→"; // in the field for a number, → moves the caret
 const WORDS = { none: `not a ${reads}`, several: "several digits" };
 
 export function named(label) {
