@@ -42,8 +42,10 @@ class ActivityWatch:
         last: what the last look found.
     """
 
-    def __init__(self, config: Config, count_last_minute: Callable[[], int]) -> None:
-        self._config = config
+    def __init__(
+        self, read_config: Callable[[], Config], count_last_minute: Callable[[], int]
+    ) -> None:
+        self._read_config = read_config
         self._count_last_minute = count_last_minute
         self._looking = threading.Lock()
         self._due = 0.0
@@ -69,11 +71,12 @@ class ActivityWatch:
         return self.last
 
     def _look(self) -> Activity:
-        found = _describe_daemon(self._config)
+        config = self._read_config()
+        found = _describe_daemon(config)
         per_minute = self.last.per_minute
         with suppress(sqlite3.Error):  # the index is being rebuilt
             per_minute = self._count_last_minute()
-        return replace(found, waiting=count_files_left(self._config), per_minute=per_minute)
+        return replace(found, waiting=count_files_left(config), per_minute=per_minute)
 
 
 def _describe_daemon(config: Config) -> Activity:

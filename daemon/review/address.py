@@ -18,7 +18,7 @@ _PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*/?")
 # A proxy may remove the path of the public URL or not. Below one of these nobody could tell.
 OWN_FOLDERS = frozenset(
     {"api", "events", "gallery", "healthz", "image", "live", "login", "look", "metrics"}
-    | {"results.csv", "results.xlsx", "row", "static"}
+    | {"models", "results.csv", "results.xlsx", "row", "static"}
 )
 # Nothing is sent to these (RFC 5737, RFC 3849): connecting only chooses an address of this machine.
 _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}

@@ -171,7 +171,8 @@ class Api:
             while not self._state.is_stopping() and session == self._state.access.session:
                 if self._state.activity.is_due:
                     await anyio.to_thread.run_sync(self._state.activity.current)
-                now = follower.version, follower.percent, self._state.activity.last
+                reads = self._state.config_file.last.reads
+                now = follower.version, follower.percent, self._state.activity.last, reads
                 if now != version:
                     version, quiet = now, 0.0
                     try:

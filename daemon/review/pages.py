@@ -42,10 +42,10 @@ _REVERSED = {
 }
 # A line of ``drift.differences`` begins with one of these names.
 _DRIFT_WORDS = {
-    "unsure": "Another share of the files needs a person",
-    "error": "Another share of the files cannot be read",
-    "confidence": "digitd is not as sure as it was",
-    "digits": "Other digits come than before",
+    "unsure": "The share of files that need a person has changed",
+    "error": "The share of files that cannot be read has changed",
+    "confidence": "How sure digitd is has changed",
+    "digits": "The mix of digits has changed",
 }
 
 

@@ -174,14 +174,17 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
         images = Images(config.outbox, config.max_megapixels, config.max_file_mb)
         stack.callback(images.close)
         server: _Server | None = None
+        config_file = ConfigFile(config)
         state = AppState(
-            config_file=ConfigFile(config),
+            config_file=config_file,
             access=access,
             follower=follower,
             images=images,
             answers=Answers(config.outbox, follower),
             user=user,
-            activity=ActivityWatch(config, lambda: queries.count_last_minute(index.reader())),
+            activity=ActivityWatch(
+                lambda: config_file.current, lambda: queries.count_last_minute(index.reader())
+            ),
             is_stopping=lambda: server is not None and server.should_exit,
         )
         settings = _configure(track_requests(Guard(_create_app(state), access)), address)
@@ -208,7 +211,7 @@ def _create_app(state: AppState) -> Starlette:
             return Response(status_code=400)
         if isinstance(error, sqlite3.Error):  # perhaps because it is in an outbox that is away
             try:
-                await anyio.to_thread.run_sync(state.config.outbox.stat)
+                await anyio.to_thread.run_sync(state.config_file.last.outbox.stat)
             except OSError as missing:
                 error = missing
         return error_response(state.access, request.headers, *_describe(error))

@@ -26,24 +26,27 @@ class ConfigFile:
 
     With the settings of the page's start, a key that means a digit could answer a number, and an
     added file get a name that digitd ignores by now.
+
+    Attributes:
+        last: what the last look found: the config that was valid and names the outbox of the start.
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.last = config
         self._stamp: Stamp | None = None
 
     @property
     def current(self) -> Config:
-        """The last config that was valid and names the outbox of the start."""
-        if self._config.file is not None:
+        """The settings now, for which the file is looked at again."""
+        if self.last.file is not None:
             with suppress(OSError, DigitdError):
-                stamp = Stamp.of(self._config.file.stat())
+                stamp = Stamp.of(self.last.file.stat())
                 if stamp != self._stamp:
-                    changed = config.load(self._config.file)
-                    if same_path(changed.outbox, self._config.outbox):
-                        self._config = changed
+                    changed = config.load(self.last.file)
+                    if same_path(changed.outbox, self.last.outbox):
+                        self.last = changed
                     self._stamp = stamp
-        return self._config
+        return self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +110,11 @@ class AppState:
         return unseen.count(self.db, self.deleted_through)
 
     def counts(self) -> dict[str, int | str | None]:
-        """Return what every page shows: the counts of rows, and what the daemon is doing.
+        """Return what every page shows: counts, what the daemon is doing, and what it reads.
 
         Raises:
             sqlite3.Error: the index is being rebuilt.
         """
         counts = queries.counts(self.db)
-        return {**counts, **asdict(self.activity.current()), "indexing": self.follower.percent}
+        activity = asdict(self.activity.current())
+        return {**counts, **activity, "indexing": self.follower.percent, "reads": self.reads}

@@ -96,7 +96,7 @@ def test_enter_without_a_guess_that_can_be_stored_says_why(site: Site, page: Pag
     page.keyboard.press("ArrowRight")
     shows(page, "3.png")
     assert "Perhaps 7,5 10.0%" in page.inner_text("#guess")
-    offers(page, "No guess", is_enabled=False)
+    offers(page, "Not one digit", is_enabled=False)
     page.click("[data-action=accept]", force=True)
     hints(page, "The guess “7,5” is not one digit.")
     assert page.is_hidden("#problem")

@@ -87,6 +87,19 @@ def wait_for_request(page: Page, held: list[Route]) -> Route:
     return held[0]
 
 
+def test_undo_without_an_answer_of_this_page_says_so(
+    site: Site, page: Page, eight: list[str]
+) -> None:
+    shows(page, "digit1.png")
+    page.keyboard.press("Enter")
+    shows(page, "digit2.png")
+    page.reload()
+    shows(page, "digit2.png")
+    page.keyboard.press("u")
+    page.wait_for_selector("#stored:has-text('has stored no answer since it was loaded')")
+    assert site.answers() == [(eight[0], "1", "queue")]
+
+
 def test_eight_doubtful_files_are_answered_by_keyboard(
     site: Site, page: Page, eight: list[str]
 ) -> None:

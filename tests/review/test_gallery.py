@@ -15,7 +15,7 @@ from tests.review.test_browser import hold_first, opened, wait_for_request
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 NAMES = [
     "IMG_2059.png",
@@ -55,6 +55,30 @@ def shows(page: Page, *names: str) -> None:
             [...document.querySelectorAll(".card .name")].map((name) => name.textContent))""",
         arg=list(names),
     )
+
+
+def test_picture_that_did_not_arrive_is_asked_for_again(
+    browser: Browser, site: Site, server: Server
+) -> None:
+    (site.outbox / "originals" / "scan 1.png").unlink()
+    missed = set[str]()
+
+    def miss_once(route: Route) -> None:
+        if route.request.url in missed:
+            route.continue_()
+        else:
+            missed.add(route.request.url)
+            route.fulfill(status=503, json={"error": "the outbox is away"})
+
+    for page in opened(browser, server):
+        page.route("**/image/*/small", miss_once)
+        page.goto(f"{server.base}/gallery")
+        page.wait_for_function(
+            """() => [...document.querySelectorAll(".card img")].filter(
+                (image) => image.naturalWidth > 0).length === 7"""
+        )
+        page.wait_for_selector(".card:has-text('scan 1.png') .no-picture")
+        assert len(missed) == len(NAMES) + 2
 
 
 def test_name_is_searched_while_it_is_typed(page: Page) -> None:

@@ -265,7 +265,13 @@ def test_number_is_corrected_in_a_field(browser: Browser, site: Site) -> None:
             page.click(".tile[aria-label='10, 1.png']")
             page.keyboard.type("1x")
             page.keyboard.press("Enter")
-            page.wait_for_selector("#correct-fault:has-text('1x is not a number')")
+            page.wait_for_selector("#correct-fault:has-text('“1x” is not a number')")
+            page.fill("#correct-number", "1" * 33)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#correct-fault:has-text('has 33 characters')")
+            page.fill("#correct-number", "")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#correct-fault:has-text('Nothing is typed')")
             page.fill("#correct-number", "100")
             page.keyboard.press("Enter")
             page.wait_for_selector(".tile[aria-label='100 instead of 10, 1.png']")
@@ -367,7 +373,7 @@ def test_tile_is_not_left_with_what_is_no_number(sevens: Page, site: Site) -> No
     for button in (".tile >> nth=1", "#look-store"):
         sevens.click(button)
         assert selected(sevens) == 0
-        assert sevens.inner_text("#correct-fault").startswith("5- is not a number.")
+        assert sevens.inner_text("#correct-fault").startswith("“5-” is not a number:")
         assert sevens.input_value("#correct-number") == "5-"
     sevens.keyboard.type("3")
     sevens.click("#look-store")
@@ -467,6 +473,12 @@ def test_undo_takes_back_only_what_this_page_has_stored(
     page.wait_for_selector(
         "#look-said:has-text('Somebody else has given 1 of the same meanwhile.')"
     )
+    refuse = lambda route: route.fulfill(status=503, json={"error": "the outbox is away"})  # noqa: E731
+    page.route("**/api/seen", refuse)
+    page.keyboard.press("u")
+    page.wait_for_selector("#look-problem:has-text('The undo is not stored: the outbox is away.')")
+    assert page.inner_text("#look-problem").endswith("Nothing is lost: press u to try again.")
+    page.unroute("**/api/seen", refuse)
     page.keyboard.press("u")
     page.wait_for_selector(f"#look-said:has-text('Took back {COUNT - 2} answers.')")
     undone = [job_id for job_id, label, _ in site.answers() if label == "undo"]

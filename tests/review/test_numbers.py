@@ -20,7 +20,7 @@ from daemon.records import Status, Symbol, Verdict
 from support.factories import BROKEN, NUMBERS, number
 from support.site import Server, Site
 from support.waiting import until
-from tests.review.test_answering import where
+from tests.review.test_answering import offers, where
 from tests.review.test_browser import PHONE, READING_MS, hold_first, opened, shows, wait_for_request
 from tests.review.test_keyboard import Press, press
 
@@ -328,6 +328,33 @@ def test_typed_number_is_kept_when_the_page_is_left_or_loaded_again(
     holds(page, "56")  # 34 was typed before anybody said 56
 
 
+def test_number_that_is_too_long_is_not_cut(site: Site, page: Page, eight: list[str]) -> None:
+    shows(page, FILES[0])
+    page.keyboard.type("1" * 20)
+    for _ in range(13):
+        page.click("[data-mark=':']")
+        page.keyboard.press("Backspace")
+        page.keyboard.press("2")
+    holds(page, "1" * 20 + "2" * 13)
+    offers(page, "No number yet", is_enabled=False)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#hint:has-text('That has 33 characters; a number has at most 32.')")
+    page.keyboard.press("Backspace")
+    offers(page, f"Store {'1' * 20 + '2' * 12}")
+    page.keyboard.press("Enter")
+    site.wait_for_answers([(eight[0], "1" * 20 + "2" * 12, "queue")])
+
+
+def test_emptied_field_stores_nothing(site: Site, page: Page) -> None:
+    shows(page, FILES[0])
+    offers(page, f"Accept {NUMBERS[0]}")
+    page.keyboard.press("Backspace")
+    offers(page, "No number yet", is_enabled=False)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#hint:has-text('Nothing is typed.')")
+    assert site.answers() == []
+
+
 def test_what_stands_between_digits_never_joins_them(
     site: Site, page: Page, eight: list[str]
 ) -> None:
@@ -488,8 +515,10 @@ def test_key_of_a_page_from_before_the_change_stores_nothing(browser: Browser, s
             page.keyboard.press("n")
             page.wait_for_selector("#problem:has-text('load the page again')")
             assert site.answers() == []
-            page.reload()
+            page.click("#stale a")
             shows(page, FILES[0])
+            page.wait_for_function("() => document.body.dataset.reads === 'number'")
+            assert page.is_hidden("#stale")
             page.keyboard.press("Enter")
             shows(page, FILES[1])
             until(lambda: site.answers() == [(first, "0471", "queue")], "the answer")

@@ -383,9 +383,7 @@ def test_public_url_is_read_as_browsers_read_it(text: str, expected: tuple[str, 
 
 
 def test_own_folders_are_those_of_all_routes() -> None:
-    source = "".join(
-        (ROOT / "daemon" / "review" / name).read_text(encoding="utf-8")
-        for name in ("api.py", "pages.py", "security.py")
-    )
+    modules = (ROOT / "daemon" / "review").glob("*.py")
+    source = "".join(module.read_text(encoding="utf-8") for module in modules)
     routes = re.findall(r'(?:Route|Mount)\("/([^/"]*)|_PATH[^\n]*= "/([a-z]+)"', source)
     assert {first or second for first, second in routes} - {""} == OWN_FOLDERS

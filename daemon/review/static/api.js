@@ -39,6 +39,12 @@ export function get(path) {
 
 export const AGAIN_MS = 1000; // after an image that did not arrive
 
+// Ask again for an image that did not arrive; give up one that cannot be shown.
+export async function recover(path, ask, giveUp) {
+  if (await refusal(path) === null) setTimeout(ask, AGAIN_MS);
+  else giveUp();
+}
+
 // Return why an image cannot be shown; null if it did not arrive, and another try may bring it.
 export async function refusal(path) {
   try {

@@ -1,7 +1,7 @@
 // Hear from the server. Only a visible page listens: a browser allows six connections to a server.
 
 import { at } from "./api.js";
-import { coded } from "./words.js";
+import { coded, reads } from "./words.js";
 
 const listeners = [];
 const state = document.getElementById("state");
@@ -55,6 +55,7 @@ function open() {
     }
     count = data.state.waiting;
     showDaemon(data.state.daemon, data.state.notice);
+    document.getElementById("stale").hidden = data.state.reads === reads;
     document.getElementById("empty").hidden = data.state.rows > 0 || data.state.indexing !== null;
     document.getElementById("indexing").hidden = data.state.indexing === null;
     for (const listener of listeners) listener(data);

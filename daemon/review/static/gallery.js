@@ -1,5 +1,6 @@
 // The gallery: filters that act at once, arrow keys between cards, and word of new files.
 
+import { at, recover } from "./api.js";
 import { listen } from "./events.js";
 import { isCommand } from "./keyboard.js";
 import "./drop.js";
@@ -31,7 +32,7 @@ async function show(url) {
       document.getElementById(focused)?.focus();
     }
   } catch {
-    location.href = url; // shows what is wrong
+    if (wanted === url) location.href = url; // shows what is wrong
     return;
   }
   history.replaceState(null, "", url);
@@ -76,12 +77,15 @@ function address(chips) {
 
 function prepareImages() {
   for (const image of document.querySelectorAll(".card img")) {
+    const path = `/image/${image.dataset.id}/small`;
     const mark = () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) < SMALL);
     image.addEventListener("load", mark);
     if (image.complete) mark();
+    const ask = () => { if (image.isConnected) image.src = at(path); }; // the page may show others by now
     const hide = () => image.replaceWith(element("span", "no picture", "no-picture"));
-    image.addEventListener("error", hide);
-    if (image.complete && image.naturalWidth === 0) hide(); // it failed before this ran
+    const fail = () => recover(path, ask, hide);
+    image.addEventListener("error", fail);
+    if (image.complete && image.naturalWidth === 0) fail(); // before this ran
   }
 }
 

@@ -45,7 +45,10 @@ export function offer(item, value) {
   // Not disabled: a click says why nothing is stored.
   accept.setAttribute("aria-disabled", String(!value));
   const verb = value === item.digit ? "Accept" : "Store";
-  accept.querySelector("span").textContent = value ? `${verb} ${named(value)}` : "No guess";
+  let nothing = "No guess";
+  if (reads === "number") nothing = "No number yet";
+  else if (item.digit) nothing = "Not one digit";
+  accept.querySelector("span").textContent = value ? `${verb} ${named(value)}` : nothing;
 }
 
 export function answer(item) {

@@ -1,9 +1,9 @@
 // The look-through: a page of sure answers. A click and a key correct one, Enter stores them all.
 
-import { AGAIN_MS, at, get, post, refusal } from "./api.js";
+import { at, get, post, recover } from "./api.js";
 import "./drop.js";
 import { isCommand, isOfNumber, isTyping, meaning, plainDigits } from "./keyboard.js";
-import { element, isValue, named, reads } from "./words.js";
+import { element, isValue, named, numberFault, reads } from "./words.js";
 
 const MOST = 60; // tiles on a page
 const LEAST = 12; // on a small screen, which scrolls
@@ -115,7 +115,7 @@ function make(tile) {
     tile.image.classList.toggle("small", Math.max(tile.image.naturalWidth, tile.image.naturalHeight) < SMALL);
     count();
   });
-  tile.image.addEventListener("error", () => explain(tile));
+  tile.image.addEventListener("error", () => recover(pathOf(tile), () => ask(tile), () => giveUp(tile)));
   tile.button.addEventListener("click", () => { if (settle()) choose(tile); });
   return tile.button;
 }
@@ -128,12 +128,8 @@ function ask(tile) {
   tile.image.src = at(pathOf(tile));
 }
 
-// Say that the file of a tile cannot be shown, or ask again for a picture that did not arrive.
-async function explain(tile) {
-  if (await refusal(pathOf(tile)) === null) {
-    setTimeout(() => ask(tile), AGAIN_MS);
-    return;
-  }
+// Say that the file of a tile cannot be shown.
+function giveUp(tile) {
   tile.isLoaded = true;
   tile.isGone = true;
   draw(tile);
@@ -236,7 +232,7 @@ function copies(tile) {
 function take() {
   const text = field.value.trim();
   if (isValue(text)) correct(text);
-  else by("correct-fault").textContent = `${text || "Nothing"} is not a number. Type one such as 0471, -3 or 7,5.`;
+  else by("correct-fault").textContent = text ? numberFault(text) : "Nothing is typed.";
 }
 
 // Take a number that was typed without Enter; return whether none is left that cannot be taken.
@@ -287,23 +283,24 @@ function move(key) {
 
 // Store an answer for every row that is shown; nothing changes on the page before it is stored.
 function store() {
-  if (tiles.every((tile) => tile.isLoaded)) leave(toStore, "");
+  if (tiles.every((tile) => tile.isLoaded)) leave(toStore, "", "press Enter");
 }
 
 // Go to the next page, and store only the answers that were given by hand.
 function skip() {
-  leave(() => tiles.filter((tile) => tile.isGiven), "Skipped the others. ");
+  leave(() => tiles.filter((tile) => tile.isGiven), "Skipped the others. ", "click “Skip this page”");
 }
 
-// Store the answers of some tiles and show the next page. find: returns these tiles.
-async function leave(find, skipped) {
+// Store the answers of some tiles and show the next page. find: returns these tiles. way: how a person
+// does this.
+async function leave(find, skipped, way) {
   if (isBusy || tiles.length === 0 || !settle()) return;
   const given = find();
   const answers = given.map(({ id, label }) => ({ id, label, seen: "" }));
   const from = after;
   let said = skipped && "Skipped a page. ";
   if (answers.length) {
-    const reply = await send(answers, "These answers are");
+    const reply = await send(answers, "These answers are", way);
     if (reply === null) return;
     const own = given.filter(({ id }) => reply.own.has(id));
     const corrected = own.filter((tile) => tile.label !== tile.digit).length;
@@ -316,8 +313,8 @@ async function leave(find, skipped) {
 }
 
 // Return the server's reply, with the ids of the rows that have our answers and what is said of the
-// others; null if nothing was stored, which the page says.
-async function send(answers, what) {
+// others; null if nothing was stored, which the page says. way: how to try again.
+async function send(answers, what, way) {
   isBusy = true;
   count();
   try {
@@ -334,7 +331,7 @@ async function send(answers, what) {
     return reply;
   } catch (failure) {
     for (const { id } of answers) unsure.add(id);
-    complain(`${what} not stored: ${failure.message}. Nothing is lost: press Enter to try again.`);
+    complain(`${what} not stored: ${failure.message}. Nothing is lost: ${way} to try again.`);
     return null;
   } finally {
     isBusy = false;
@@ -353,7 +350,7 @@ async function undo() {
   const taken = answers.map(({ id, label }) => ({ id, label: "undo", seen: label }));
   let said = `Took back ${answersOf(0)}.`;
   if (taken.length) {
-    const reply = await send(taken, "The undo is");
+    const reply = await send(taken, "The undo is", "press u");
     if (reply === null) return;
     said = `Took back ${answersOf(reply.own.size)}. ${reply.said}`;
   }

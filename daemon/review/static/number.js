@@ -46,9 +46,7 @@ export function focus() {
 
 // Type a text at the caret.
 export function insert(text) {
-  const { selectionStart, selectionEnd } = field;
-  const room = field.maxLength - field.value.length + selectionEnd - selectionStart;
-  replace(clean(text).slice(0, room), selectionStart, selectionEnd);
+  replace(clean(text), field.selectionStart, field.selectionEnd);
 }
 
 // Delete what is selected, or the character before the caret.

@@ -10,7 +10,7 @@ import * as number from "./number.js";
 import * as picture from "./picture.js";
 import { Queue } from "./queue.js";
 import * as sender from "./sender.js";
-import { isValue, named, NEXT_KEY, reads } from "./words.js";
+import { isValue, named, NEXT_KEY, numberFault, reads } from "./words.js";
 
 const given = JSON.parse(document.getElementById("given").textContent);
 const queue = new Queue(given);
@@ -41,17 +41,22 @@ function render() {
 function hold(label) {
   pending = label;
   const item = queue.current;
-  shown.offer(item, offered(item));
+  const value = offered(item);
+  shown.offer(item, isStorable(value) ? value : "");
   if (label === "several") hint("Enter stores “several digits”. Esc clears it.");
   else if (label) hint(`Enter stores ${label}. A second digit makes it “several digits”.`);
   else if (hasSeveral(item)) hint("Several digits? Press m. A digit key waits for Enter here.");
   else hint("");
 }
 
-// Return what Enter stores; empty if nothing.
+// Return what Enter stores, or would if it were a number; empty if nothing.
 function offered(item) {
   if (reads === "number") return number.value();
   return pending || (isValue(item.digit) ? item.digit : "");
+}
+
+function isStorable(value) {
+  return isValue(value) || value === "several";
 }
 
 // Return whether an image that should have one digit seems to have more, by its reason, or by what was
@@ -172,14 +177,10 @@ function accept() {
   const item = queue.current;
   if (item === null) return;
   const value = offered(item);
-  if (isValue(value) || value === "several") answer(value);
-  else if (reads === "number") hint(refuseNumber(value));
+  if (isStorable(value)) answer(value);
+  else if (value) hint(numberFault(value));
+  else if (reads === "number") hint("Nothing is typed. Type the number, or press n for “not a number”.");
   else hint(refuseGuess(item.digit));
-}
-
-function refuseNumber(text) {
-  if (!text) return "There is no guess to store. Type the number, or press n for “not a number”.";
-  return `“${text}” is not a number: digits, and single marks between them, such as 7,5.`;
 }
 
 function refuseGuess(guess) {
@@ -210,7 +211,10 @@ function undo() {
 
 function undoLast() {
   const undone = stored.pop();
-  if (undone === undefined) return;
+  if (undone === undefined) {
+    note("This page has stored no answer since it was loaded. Find older ones in the gallery.");
+    return;
+  }
   const { item, sharedBefore } = undone;
   const before = sharedBefore ? "" : undone.before; // that answer is another file's
   queue.back(item);

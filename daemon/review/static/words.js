@@ -49,6 +49,12 @@ export function isValue(text) {
   return reads === "digit" ? /^[0-9]$/.test(text) : text.length <= LONGEST && NUMBER.test(text);
 }
 
+// Return why a text that was typed is no number; it is one neither empty nor `isValue`.
+export function numberFault(text) {
+  if (text.length > LONGEST) return `That has ${text.length} characters; a number has at most ${LONGEST}.`;
+  return `“${text}” is not a number: digits, and single marks between them, such as 7,5.`;
+}
+
 // Return a file's name without characters that reverse or hide text.
 export function shown(name) {
   return name.replace(/[\p{Cc}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/gu, "\ufffd");
