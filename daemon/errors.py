@@ -122,6 +122,11 @@ def add_path(path: Path) -> Iterator[None]:
         raise
 
 
+def may_be_of(error: OSError, *paths: Path) -> bool:
+    """Return whether an OSError names one of these paths, or none."""
+    return error.filename is None or Path(error.filename) in paths
+
+
 def exit_status(fault: Exception | None) -> int:
     """Return the program's exit status for a fault; 0 for none."""
     if fault is None:

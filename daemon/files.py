@@ -103,7 +103,7 @@ def open_replacement(path: Path, *, durable: bool = False, mode: int = 0o666) ->
     Raises:
         OSError: it cannot be written or renamed.
     """
-    part = path.with_name(f".{path.name.removeprefix('.')}{PART_SUFFIX}")
+    part = part_of(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(part, flags, mode)
     try:
@@ -119,6 +119,11 @@ def open_replacement(path: Path, *, durable: bool = False, mode: int = 0o666) ->
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """Return the hidden file that ``open_replacement`` writes."""
+    return path.with_name(f".{path.name.removeprefix('.')}{PART_SUFFIX}")
 
 
 def rename_noreplace(source: Path, target: Path) -> None:

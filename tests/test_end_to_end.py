@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -508,6 +510,27 @@ def test_run_once_on_a_terminal_says_what_it_leaves_alone(box: Box) -> None:
             "files into the inbox itself)"
         )
         until(lambda: said in terminal.text, said)
+
+
+def test_closing_the_terminal_ends_digitd_as_ctrl_c_does(box: Box) -> None:
+    ours, programs = pty.openpty()
+    os.set_blocking(ours, False)
+    shown = bytearray()
+
+    def has_shown(text: bytes) -> bool:
+        with suppress(BlockingIOError):
+            shown.extend(os.read(ours, 65536))
+        return text in shown
+
+    process = subprocess.Popen([*DIGITD, "run", "--config", box.config], stderr=programs, cwd=ROOT)
+    try:
+        os.close(programs)
+        box.drop("digit1.png", (SAMPLES / "digit1.png").read_bytes())
+        until(lambda: has_shown(b"running | 1 read"), "the row")
+    finally:
+        os.close(ours)
+        assert process.wait(20) == 0
+    assert [row["file"] for row in box.rows()] == ["digit1.png"]
 
 
 def test_terminal_shows_log_lines_above_one_live_line(box: Box) -> None:

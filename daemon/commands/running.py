@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import signal
 import sys
 import time
 from collections import Counter, deque
@@ -355,10 +356,14 @@ _NARROWEST = 20  # columns; used if the terminal reports fewer
 
 
 class _Footer(logging.StreamHandler[TextIO]):
-    """The live line, and the handler that writes log lines above it."""
+    """The live line, and the handler that writes log lines above it.
+
+    When the terminal is closed, digitd ends as it does after Ctrl-C.
+    """
 
     def __init__(self, terminal: TextIO) -> None:
         super().__init__(terminal)
+        self._is_closed = False
         self._text = ""
         self._drawn_at = -1.0
         self._samples: deque[tuple[float, int]] = deque()  # (time, rows so far)
@@ -380,14 +385,27 @@ class _Footer(logging.StreamHandler[TextIO]):
 
     def clear(self) -> None:
         """Remove the live line from the terminal until it is drawn again."""
-        self.stream.write(_CLEAR_LINE)
-        self.stream.flush()
+        self._write("")
 
     def _draw(self) -> None:
-        # Leave one column free, because a full line would make the terminal scroll.
-        columns = max(_NARROWEST, os.get_terminal_size(self.stream.fileno()).columns) - 1
-        self.stream.write(_CLEAR_LINE + self._text[:columns])
-        self.stream.flush()
+        self._write(self._text)
+
+    def _write(self, text: str) -> None:
+        """Write a text in place of the live line."""
+        if self._is_closed:
+            return
+        terminal = self.stream.fileno()
+        try:
+            # Leave one column free, because a full line would make the terminal scroll.
+            columns = max(_NARROWEST, os.get_terminal_size(terminal).columns) - 1
+            self.stream.write(_CLEAR_LINE + text[:columns])
+            self.stream.flush()
+        except OSError:
+            self._is_closed = True
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, terminal)  # what is logged until the end raises no error
+            os.close(nowhere)
+            signal.raise_signal(signal.SIGTERM)
 
     def _rate(self, now: float, rows: int) -> float:
         """Return files per second over the last ``_RATE_SECONDS``."""

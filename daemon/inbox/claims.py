@@ -88,10 +88,14 @@ class Claims:
         path = self._claimed_path(job_id, name)
         self.attempts.receive(job_id, received_at)
         try:
+            if _is_cut(path):
+                with add_path(self._name_path(job_id)):
+                    self._name_path(job_id).write_bytes(os.fsencode(name))
             # Before the rename: if it failed afterwards, nobody would know of the claimed file.
             size = (self._inbox / name).lstat().st_size
             (self._inbox / name).rename(path)
         except OSError as error:
+            self._forget_name(job_id, path)
             self._forget_attempts(job_id)
             if not isinstance(error, FileNotFoundError):
                 raise
@@ -172,12 +176,15 @@ class Claims:
 
     def forget(self, job: Job) -> None:
         """Delete the name file and the attempts of a job whose file has left the work folder."""
+        self._forget_name(job.id, job.path)
+        self._forget_attempts(job.id)
+
+    def _forget_name(self, job_id: str, path: Path) -> None:
         try:
-            if len(os.fsencode(job.path.name)) == layout.NAME_BYTES:
-                self._name_path(job.id).unlink(missing_ok=True)
+            if _is_cut(path):
+                self._name_path(job_id).unlink(missing_ok=True)
         except OSError as error:  # the next start removes it
             log.warning("%s: cannot be written: %s", self.folder, error.strerror)
-        self._forget_attempts(job.id)
 
     def _forget_attempts(self, job_id: str) -> None:
         try:
@@ -186,12 +193,8 @@ class Claims:
             log.warning("%s: cannot be written: %s", self.folder, error.strerror)
 
     def _claimed_path(self, job_id: str, name: str) -> Path:
-        """Return the path to claim a file to; save its name first if the path truncates it."""
-        claimed = os.fsencode(f"{job_id}-{name}")
-        if len(claimed) >= layout.NAME_BYTES:
-            with add_path(self._name_path(job_id)):
-                self._name_path(job_id).write_bytes(os.fsencode(name))
-            claimed = claimed[: layout.NAME_BYTES]
+        """Return the path to claim a file to, which cuts a long name."""
+        claimed = os.fsencode(f"{job_id}-{name}")[: layout.NAME_BYTES]
         return self.folder / os.fsdecode(claimed)
 
     def _name_path(self, job_id: str) -> Path:
@@ -205,3 +208,8 @@ def _has_lost_data(path: Path) -> bool:
     except OSError as error:
         return error.errno in _LOST
     return False
+
+
+def _is_cut(claimed: Path) -> bool:
+    """Return whether a claimed file's path may lack the end of its name, which has its own file."""
+    return len(os.fsencode(claimed.name)) == layout.NAME_BYTES

@@ -68,9 +68,10 @@ class Listing:
                 if self.matches(entry.name):
                     yield entry.name, Kind.MATCHING
                 elif not entry.name.startswith("."):
-                    if entry.is_file():
+                    # A link may lead in a circle, or into a folder that digitd may not enter.
+                    if entry.is_file(follow_symlinks=False):
                         yield entry.name, Kind.IGNORED
-                    elif entry.is_dir():
+                    elif entry.is_dir(follow_symlinks=False):
                         yield entry.name, Kind.FOLDER
 
     def count(self) -> InboxCounts:

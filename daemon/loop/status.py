@@ -328,7 +328,8 @@ def own_daemon(config: Config) -> int | None:
 def _read_page(config: Config) -> dict[str, Any]:
     """Return what the running digitd wrote; the page is in the inbox, which may be out of reach."""
     work = config.inbox / WORK_FOLDER
-    holder = read_holder(config.outbox / OUTBOX_LOCK) or read_holder(work / WORK_LOCK)
+    holders = (read_holder(lock) for lock in lock_files(config) if is_held(lock))
+    holder = next(filter(None, holders), None)
     known: dict[str, Any] = {} if holder is None else {"pid": holder.pid}
     try:
         page = json.loads((work / STATUS_PAGE).read_text(encoding="utf-8"))

@@ -51,23 +51,31 @@ class Comparison:
         """The probability of so many ``worse`` or more if neither model were better.
 
         This is the one-sided exact sign test: of ``better + worse`` fair coins, ``worse`` or more
-        show heads. Logarithms, because the binomial coefficients of 10,000 coins take minutes.
+        show heads.
         """
-        changed = self.better + self.worse
-        return math.fsum(
-            math.exp(
-                math.lgamma(changed + 1)
-                - math.lgamma(heads + 1)
-                - math.lgamma(changed - heads + 1)
-                - changed * math.log(2)
-            )
-            for heads in range(self.worse, changed + 1)
-        )
+        return probability_of_more(self.worse, self.better + self.worse, 0.5)
 
     @property
     def is_worse(self) -> bool:
         """Whether the new model is significantly worse."""
         return self.p_worse < _SIGNIFICANCE
+
+
+def probability_of_more(successes: int, trials: int, chance: float) -> float:
+    """Return the probability of at least so many successes, each of which has the same chance.
+
+    Logarithms, because binomial coefficients of 1,030 trials exceed floats.
+    """
+    return math.fsum(
+        math.exp(
+            math.lgamma(trials + 1)
+            - math.lgamma(number + 1)
+            - math.lgamma(trials - number + 1)
+            + number * math.log(chance)
+            + (trials - number) * math.log1p(-chance)
+        )
+        for number in range(successes, trials + 1)
+    )
 
 
 @dataclass(frozen=True, slots=True)

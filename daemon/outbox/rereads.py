@@ -230,14 +230,18 @@ class Rereads:
         """
         self._outbox = outbox
         self._tables = list[_Table]()
-        for at, path in _list_started(outbox):
-            is_later = before and at >= before
-            if path.name == without or (only and path.name != only) or is_later:
-                continue
-            with suppress(FileNotFoundError):  # somebody has moved it
-                self._tables.append(table := _Table(path))
-                for _ in table.read_on(before):
-                    pass
+        try:
+            for at, path in _list_started(outbox):
+                is_later = before and at >= before
+                if path.name == without or (only and path.name != only) or is_later:
+                    continue
+                with suppress(FileNotFoundError):  # somebody has moved it
+                    self._tables.append(table := _Table(path))
+                    for _ in table.read_on(before):
+                        pass
+        except BaseException:
+            self.close()
+            raise
 
     def find(self, job_id: str) -> bytes | None:
         """Return the newest result of a row, as a line; ``None`` if there is none."""

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from daemon import ids
-from daemon.errors import ConfigError, DestinationError, MissingPackageError
-from daemon.files import complete_lines, open_replacement
+from daemon.errors import ConfigError, DestinationError, MissingPackageError, may_be_of
+from daemon.files import complete_lines, open_replacement, part_of
 from daemon.invocation import command
 from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, REREADS, TABLE
 from daemon.outbox import labels, rows
@@ -329,6 +329,8 @@ def open_output(file: Path | None, outbox: Path) -> Iterator[BinaryIO]:
         with file.open("wb") if is_special else open_replacement(file, durable=True) as out:
             yield out
     except OSError as error:
+        if not may_be_of(error, file, part_of(file)):  # a table cannot be read
+            raise
         raise DestinationError(
             f"{file}: cannot be written: {error.strerror}: name another file with --out"
         ) from error

@@ -1,18 +1,18 @@
 """Find answers that cannot all be meant: careless, malicious, or about something else."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.models.report import probability_of_more
 from daemon.training import last_layer
 from daemon.training.corrections import Correction
 from daemon.training.last_layer import LastLayer, Replayed
 
-# Share of honest answers that a model disagrees with at most which has learnt from the others of
-# the same people; and how improbable so many disagreements must be if it is that share.
+# A model that has learnt from people's other answers disagrees with at most this share of honest
+# ones. Answers are suspect if so many disagreements have less than this probability.
 HONEST = 0.15
 _SIGNIFICANCE = 0.05
 # A person with at least so many answers, nearly all of them alike, about contents that were read as
@@ -50,11 +50,7 @@ def cross_validate(
 
 def disagree_too_often(disagreeing: int, answers: int) -> bool:
     """Return whether so many disagreements are improbable for honest answers."""
-    tail = sum(
-        math.comb(answers, number) * HONEST**number * (1 - HONEST) ** (answers - number)
-        for number in range(disagreeing, answers + 1)
-    )
-    return tail < _SIGNIFICANCE
+    return probability_of_more(disagreeing, answers, HONEST) < _SIGNIFICANCE
 
 
 def find_monotonous(

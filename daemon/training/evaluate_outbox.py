@@ -87,13 +87,14 @@ def _find_answered(outbox: Path, reads: Reads) -> Iterator[tuple[str, Case, Path
         if final.answered_by != results.PERSON or content in contents:
             continue
         answered = final.same_as or final.cells[_ID]
-        source = given[answered].source
-        if source == Source.TURNED or answered in of_digits:
+        answer = given.get(answered)  # None if it was given just now
+        if answer is None or answer.source == Source.TURNED or answered in of_digits:
             continue
         contents.add(content)
         original = original_path(outbox, final.cells[_ORIGINAL])
         label = _MULTI if final.answer == SEVERAL else final.answer
-        yield source, Case(final.cells[_FILE], label, partial(_load, original), (source,)), original
+        case = Case(final.cells[_FILE], label, partial(_load, original), (answer.source,))
+        yield answer.source, case, original
 
 
 def _find_answers_to_digits(outbox: Path, given: dict[str, Answer]) -> set[str]:

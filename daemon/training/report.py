@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from daemon.assets import SHIPPED_MODEL
-from daemon.errors import DataError
+from daemon.errors import DataError, may_be_of
 from daemon.models.report import Comparison
 from daemon.outbox import rows
 from daemon.reading import model
@@ -204,6 +204,8 @@ def open_table(path: Path | None) -> Iterator[Callable[[Prediction], object]]:
             file.write(rows.csv_line(_TABLE_COLUMNS))
             yield lambda prediction: file.write(rows.csv_line(_to_row(prediction)))
     except OSError as error:
+        if not may_be_of(error, path):
+            raise
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 

@@ -170,7 +170,8 @@ class WorkerProcess:
         code, stderr = self._process.exitcode or 0, self.stderr()
         last_line = stderr.rpartition("\n")[2]
         if code < 0:
-            why = f"killed by {signal.Signals(-code).name}"
+            names = {each.value: each.name for each in signal.Signals}  # not of real-time signals
+            why = f"killed by {names.get(-code, f'signal {-code}')}"
         else:
             why = f"exit status {code}: {last_line}" if last_line else f"exit status {code}"
         has_no_memory = _NO_MEMORY.search(stderr if code == -signal.SIGABRT else last_line)

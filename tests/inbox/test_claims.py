@@ -62,6 +62,11 @@ def test_file_that_vanished_before_its_claim_is_not_a_job(claims: Claims) -> Non
     assert claims.claim("digit7.png") is None
 
 
+def test_file_with_a_long_name_that_vanished_leaves_no_name_behind(claims: Claims) -> None:
+    assert claims.claim("x" * 255) is None
+    assert [path for path in claims.folder.iterdir() if path.suffix == NAME_SUFFIX] == []
+
+
 def test_claim_without_the_work_folder_raises_and_leaves_the_file(
     claims: Claims, inbox: Path
 ) -> None:

@@ -151,6 +151,8 @@ def test_hidden_names_and_names_that_do_not_match_are_left_alone(
     ):
         drop(folder, name)
     (folder / "folder").mkdir()
+    (folder / "circle").symlink_to("circle")
+    (folder / "nowhere").symlink_to("missing")
     digits = "digit[0-9]*.png"
     with (
         caplog.at_level(logging.WARNING, "daemon"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from daemon.config import Config
+from daemon.locks import Lock
 from daemon.loop import status
 from daemon.outbox import rows
 from daemon.records import Status, Verdict
@@ -31,6 +33,16 @@ def test_only_rows_are_counted_by_status(config: Config) -> None:
     assert [found[key] for key in ("ok", "unsure", "error")] == [2, 0, 1]
     assert found["last"]["file"] == "digit1.png"
     assert found["last_error"]["reason"] == "text, not an image"
+
+
+def test_pid_is_that_of_the_process_that_holds_the_inbox(config: Config) -> None:
+    of_inbox, of_outbox = status.lock_files(config)
+    of_inbox.parent.mkdir()
+    of_outbox.write_text('{"pid": 1, "config": ""}')  # left by a digitd that has ended
+    lock = Lock(of_inbox)
+    lock.take()
+    assert status.read_status(config)["pid"] == os.getpid()
+    lock.release()
 
 
 def test_status_shows_the_last_row(config: Config) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.models.report import Comparison, Report, parse
+from daemon.models.report import Comparison, Report, parse, probability_of_more
 
 BETTER = Comparison("digits", 100, 90, 95, 6, 1)
 WORSE = Comparison("not a digit", 100, 95, 90, 1, 9)
@@ -24,6 +24,13 @@ def comparison(better: int, worse: int) -> Comparison:
 )
 def test_sign_test_counts_the_coins(better: int, worse: int, p: float) -> None:
     assert comparison(better, worse).p_worse == pytest.approx(p)
+
+
+def test_many_trials_neither_overflow_nor_lose_the_tail() -> None:
+    assert probability_of_more(2, 3, 0.25) == pytest.approx(10 / 64)
+    assert probability_of_more(0, 5_000, 0.15) == pytest.approx(1)
+    assert probability_of_more(750, 5_000, 0.15) == pytest.approx(0.5, abs=0.02)
+    assert 0 < probability_of_more(1_000, 5_000, 0.15) < 1e-15
 
 
 def test_only_a_significant_loss_is_worse() -> None:

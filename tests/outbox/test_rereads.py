@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -21,7 +22,7 @@ from daemon.layout import REREADS
 from daemon.outbox import labels, results, rows
 from daemon.outbox.audit import find_discrepancies
 from daemon.outbox.labels import Answer
-from daemon.outbox.rereads import RereadWriter, list_tables
+from daemon.outbox.rereads import Rereads, RereadWriter, list_tables
 from daemon.outbox.results import final_rows
 from daemon.records import Status, Verdict
 from daemon.review import workbook
@@ -171,7 +172,14 @@ def test_second_reread_into_a_table_is_refused(site: Site) -> None:
 def test_table_that_is_not_digitds_is_refused(site: Site) -> None:
     table = site.reread(A, {})
     table.write_text("name,age\nAna,9\n")
-    with pytest.raises(ConfigError, match=f"{A}-digit.csv: does not begin with digitd's columns"):
+    said = f"{A}-digit.csv: does not begin with digitd's columns"
+    descriptors = Path("/proc/self/fd")
+    opened = len(list(descriptors.iterdir()))
+    for _ in range(3):  # as often as `results --follow` tries
+        with pytest.raises(ConfigError, match=said):
+            Rereads(site.outbox)
+    assert len(list(descriptors.iterdir())) == opened
+    with pytest.raises(ConfigError, match=said):
         finals(site)
     with pytest.raises(ConfigError, match="move it out"):
         RereadWriter(site.outbox, table.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -264,6 +265,19 @@ def test_file_is_replaced_only_when_the_results_are_complete(four: Ledger, tmp_p
         "outbox",
         "results.csv",
     ]
+
+
+def test_table_that_cannot_be_read_is_not_blamed_on_the_destination(
+    four: Ledger, tmp_path: Path
+) -> None:
+    out = tmp_path / "results.csv"
+    unreadable = PermissionError(errno.EACCES, "Permission denied", four.outbox / f"{TABLE}.1")
+    with pytest.raises(PermissionError), results.open_output(out, four.outbox):
+        raise unreadable
+    full = OSError(errno.ENOSPC, "No space left on device")
+    said = "results.csv: cannot be written: No space left on device"
+    with pytest.raises(DestinationError, match=said), results.open_output(out, four.outbox):
+        raise full
 
 
 def test_fifo_is_written_to_and_not_replaced(four: Ledger, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ def test_honest_and_careless_answers() -> None:
     assert not consistency.disagree_too_often(8, 50)
     assert consistency.disagree_too_often(15, 50)
     assert not consistency.disagree_too_often(0, 0)
+    assert not consistency.disagree_too_often(750, 5_000)
+    assert consistency.disagree_too_often(850, 5_000)
 
 
 def test_person_who_answers_everything_alike() -> None:

@@ -270,19 +270,23 @@ def test_stderr_from_an_earlier_batch_is_not_reported(
     assert later.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(signal.SIGKILL, "killed by SIGKILL"), (signal.SIGRTMIN + 6, "killed by signal 40")],
+)
 def test_killed_worker_is_reported_with_its_signal_and_replaced(
-    make: Callable[..., Tended], tmp_path: Path
+    make: Callable[..., Tended], tmp_path: Path, number: int, why: str
 ) -> None:
     tended = make(timeouts=LONG)
     tended.until_ready(2)
-    for number in (1, 2):
-        tended.submit(claimed(tmp_path, f"digit{number}.png", b"sleep 2"))
+    for digit in (1, 2):
+        tended.submit(claimed(tmp_path, f"digit{digit}.png", b"sleep 2"))
     killed, other = tended.ready()
     tended.until_all_read()
-    os.kill(killed, signal.SIGKILL)
+    os.kill(killed, number)
     down, read = tended.until_outcomes(2)
     assert isinstance(down, WorkerDied)
-    assert down.why == "killed by SIGKILL"
+    assert down.why == why
     assert pid_of(read) == other
     tended.until_ready(2)
     assert killed not in tended.ready()
