@@ -47,7 +47,7 @@ class Ids:
         self._last = 0
 
     def skip(self, seen: str, more: int = 0) -> None:
-        """Only issue ids greater than ``seen`` and so many ids after it."""
+        """Issue no id up to ``seen``, and none of the ``more`` ids after it."""
         self._last = max(self._last, decode(seen) + more)
 
     def next(self) -> str:

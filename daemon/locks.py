@@ -41,7 +41,7 @@ class Lock:
         return True
 
     def take(self) -> None:
-        """Lock the folder.
+        """Lock the file.
 
         Raises:
             BusyError: another process holds it.
@@ -62,7 +62,7 @@ class Lock:
         raise busy(self._file)
 
     def release(self) -> None:
-        """Unlock the folder."""
+        """Unlock the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor, self._is_signed = -1, False

@@ -30,7 +30,7 @@ async def dask_setup(worker: Worker) -> None:
 
 
 class SentFile(WorkerPlugin):
-    """Writes a file on each worker, once: those that there are, and those that come."""
+    """Writes a file once on each worker, also on those that join later."""
 
     def __init__(self, name: str, data: bytes) -> None:
         self.name = name

@@ -152,7 +152,6 @@ def _print_newest(outbox: Path) -> None:
 
 def _follow(outbox: Path, after: str) -> None:
     """Print final answers as they come, until Ctrl-C or until nobody reads them."""
-    import os
     import select
 
     from daemon.outbox.feed import Feed

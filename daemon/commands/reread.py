@@ -148,7 +148,7 @@ def _report(job: "Reread", settings: "Config", selection: "Selection") -> None:
     now = job.done - job.originals.done_before
     echo(f"{count(now, 'row')} read again with the model {job.model}: {table}")
     if job.originals.done_before:
-        echo(f"with {count(job.originals.done_before, 'row')} that it has read again before:")
+        echo(f"including {count(job.originals.done_before, 'row')} that it had read before:")
     lines = [(changes.same, "as before")]
     lines += [(number, change.value) for change, number in changes.counts.items()]
     unreadable = job.done - sum(number for number, _ in lines)

@@ -44,7 +44,17 @@ _RECEIVED = "received "
 
 @dataclass(slots=True)
 class _Record:
-    """When one file was claimed; open attempts, those of them alone, and deaths of a worker."""
+    """When a file was claimed, and what became of the attempts to read it.
+
+    Attributes:
+        received_at: when it was claimed.
+        open: attempts that have not ended.
+        lone: those of them in which no other file was read.
+        downs: deaths of a worker that was reading it, and for which nothing else is to blame.
+        killed: those for which memory or an administrator may be to blame.
+        unopened: attempts in which it could not be opened.
+        delay: seconds before the next attempt.
+    """
 
     received_at: datetime | None = None
     open: int = 0

@@ -196,8 +196,8 @@ def _metrics_file(config: Config, file: Path) -> Finding:
     if not closed:
         return Finding(f"metrics_file: {file} can be written")
     return Finding(
-        f"metrics_file: {file} can be written, but only by the group of {closed[-1]} can it be "
-        "read: add node_exporter's user to it, or name another folder"
+        f"metrics_file: {file} can be written, but only the group of {closed[-1]} can read "
+        "it: add node_exporter's user to it, or name another folder"
     )
 
 

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 # A file that was written to after a worker had read it is read again, at most this often, so that
 # a file that is written to all the time doesn't keep a worker busy. The pause gives its writer time
 # to finish.
-_REREADS = 2
-_REREAD_SECONDS = 1.0
+_REPEATS = 2
+_REPEAT_SECONDS = 1.0
 # If more committed files than this cannot be published, intake stops too.
 _PARKED_AT_MOST = 64
 # How often publishing is retried for files that could not be published for their own reasons.
@@ -89,7 +89,7 @@ class Committer:
             raise
         self._files.request_sync(Stage.READ, self._disk_sync)
         durable = [file for file in self._files.at(Stage.READ) if file.sync_run <= ended]
-        self._reread_changed(durable)
+        self._repeat_changed(durable)
         results = [file.result for file in durable if file.result is not None]
         for row in self._outbox.commit(results):
             file = self._files[row.result.job.id]
@@ -135,14 +135,14 @@ class Committer:
         """End the thread."""
         self._disk_sync.close()
 
-    def _reread_changed(self, files: list[InFlight]) -> None:
+    def _repeat_changed(self, files: list[InFlight]) -> None:
         """Queue files again that were written to since they were read, READ → CLAIMED."""
-        changed = [file for file in files if file.rereads < _REREADS and _was_changed(file.result)]
+        changed = [file for file in files if file.repeats < _REPEATS and _was_changed(file.result)]
         for file in changed:
-            file.rereads += 1
+            file.repeats += 1
         self._files.requeue(changed)
         for file in changed:
-            self._files.delay(file, _REREAD_SECONDS)
+            self._files.delay(file, _REPEAT_SECONDS)
 
     def _report_change(self, file: InFlight) -> None:
         """Log and count a file whose content is no longer that of its row.

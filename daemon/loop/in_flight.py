@@ -34,7 +34,7 @@ class InFlight:
         alone: it may have crashed a worker, so it must be read by itself.
         isolated: digitd died when it was read alone, so no other file may be read meanwhile.
         rejection: why a worker must not decode it again; empty if it may.
-        rereads: how often it was read again because it was written to after it had been read.
+        repeats: how often it was read again because it was written to after it had been read.
         not_before: it is left where it is until then, in seconds of ``time.monotonic``.
         sync_run: the number of the run of a ``SyncThread`` that makes it durable at its stage; 0
             until one was requested.
@@ -49,7 +49,7 @@ class InFlight:
     alone: bool = False
     isolated: bool = False
     rejection: str = ""
-    rereads: int = 0
+    repeats: int = 0
     not_before: float = 0.0
     sync_run: int = 0
     is_stale: bool = False

@@ -28,15 +28,15 @@ class Selection:
     """Which rows are read again.
 
     Attributes:
-        statuses: those that they have without this reread; empty for all.
-        since: the day on which they were received (UTC), or an earlier one; ``None`` for all.
+        statuses: only rows with one of these before this model read them again; empty for all.
+        since: only rows received on this day (UTC) or later; ``None`` for all.
     """
 
     statuses: frozenset[Status] = frozenset()
     since: date | None = None
 
     def includes(self, cells: list[str]) -> bool:
-        """Return whether a row, as it is without this reread, is read again."""
+        """Return whether a row, as it was before this model read it again, is selected."""
         if self.since is not None and cells[_RECEIVED_AT] < self.since.isoformat():
             return False
         return not self.statuses or cells[_STATUS] in self.statuses

@@ -283,7 +283,7 @@ class Service:
 def summary(counts: Counter[str]) -> str:
     """Return the number of rows by status, as text."""
     parts = (f"{counts[status]} {status}" for status in Status)
-    return f"{counts.total()} {'file' if counts.total() == 1 else 'files'}: {', '.join(parts)}"
+    return f"{count(counts.total(), 'file')}: {', '.join(parts)}"
 
 
 def _log(row: Row) -> None:

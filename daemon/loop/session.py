@@ -268,7 +268,7 @@ class Session:
             self._status.show(replace(self.snapshot, state=State.STOPPED))
         if self.config.metrics_file is not None:
             self._write_metrics(self.config.metrics_file)
-        self._drift.close()
+        self._drift.save()
         self._pool.close()
         self._inbox.close()
         self._claims.close()

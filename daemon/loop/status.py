@@ -372,7 +372,7 @@ def was_last_outbox(config: Config) -> bool:
 
 
 def is_named(text: str, folder: Path) -> bool:
-    """Return whether a path in a status page, where a long or odd one is changed, is a folder's."""
+    """Return whether a text is a folder's path as status pages write it: escaped and shortened."""
     return same_path(text, _shorten({"": str(folder)})[""])
 
 

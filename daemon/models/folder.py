@@ -94,7 +94,7 @@ class ModelsFolder:
         return _WORDS.get(now, now)
 
     def in_use(self) -> str:
-        """Return the id of the promoted model, "shipped" for none, or "broken" if none is named."""
+        """Return the promoted model's id, "shipped" for none, or "broken" if it cannot be used."""
         try:
             return self.current() or SHIPPED
         except ModelError:

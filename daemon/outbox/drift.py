@@ -120,9 +120,9 @@ class DriftMonitor:
     def run_if_due(self) -> None:
         """Save the record if it has changed and was not saved in the last 15 seconds."""
         if self._timer.is_due:
-            self.close()
+            self.save()
 
-    def close(self) -> None:
+    def save(self) -> None:
         """Save the record if it has changed."""
         if self._is_saved:
             return

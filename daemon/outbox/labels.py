@@ -30,7 +30,7 @@ _WORDS = {
 
 
 class Source(StrEnum):
-    """Where in the page the answer was given."""
+    """How the answer was given."""
 
     QUEUE = "queue"
     SAMPLE = "sample"  # the random sample of ``ok`` rows, which alone measures the accuracy

@@ -99,9 +99,9 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 _HALF = 127  # in a scaled mask of 0 and 255
 
 
-def resize(pixels: Pixels, size: tuple[int, int], way: int) -> Pixels:
+def resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:
     """Return pixels scaled to (width, height)."""
-    return cv2.resize(pixels, size, interpolation=way).astype(np.uint8, copy=False)
+    return cv2.resize(pixels, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
 def repeat(pixels: Pixels, scale: int) -> Pixels:
@@ -112,8 +112,9 @@ def repeat(pixels: Pixels, scale: int) -> Pixels:
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB, _INDEXED = 2, 3  # colour types, PNG specification 11.2.1
-# Level 1 of Intel's ISA-L on unfiltered rows takes 0.05 ms for a picture of 640x280 indices.
-# zlib's level 1 takes 0.37 ms and makes the file 9 % larger. Row filters cost more than they gain.
+# Level 1 of Intel's ISA-L on unfiltered rows takes 0.09 ms for a picture of 768x340 indices (one
+# core with AVX2). zlib's level 1 takes 0.82 ms and makes the file 22 % larger. Row filters cost
+# more than they gain.
 _LEVEL = 1
 
 

@@ -80,7 +80,7 @@ def draw_strip(canvas: Canvas, strip: Pixels, symbols: Sequence[Symbol], font: F
     for start, stop in rows:
         wide = min(width, max(1, round((stop - start) * scale)))
         left = x + (width - wide) // 2
-        row = resize(strip[:, start:stop], (wide, high), _choose_way(scale))
+        row = resize(strip[:, start:stop], (wide, high), _choose_interpolation(scale))
         canvas[top : top + high, left : left + wide] = GREY[row]
         inside = [index for index, column in enumerate(columns) if start <= column < stop]
         centres = [left + (columns[index] - start) * scale for index in inside]
@@ -88,7 +88,7 @@ def draw_strip(canvas: Canvas, strip: Pixels, symbols: Sequence[Symbol], font: F
         top += high + _BAND
 
 
-def _choose_way(scale: float) -> int:
+def _choose_interpolation(scale: float) -> int:
     """Return OpenCV's interpolation: the pixels are shown as they are if they are large enough."""
     if scale < 1:
         return cv2.INTER_AREA

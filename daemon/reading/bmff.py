@@ -32,7 +32,7 @@ class Stills:
         kind: the type of the primary image: ``hvc1``, ``av01``, ``grid`` for one in tiles, …
         size: of the primary image, (width, height) in pixels, before it is turned.
         coded: (start, stop) of what is coded as AV1.
-        is_whole: whether nothing that the header names is behind the end of the file.
+        is_whole: whether the file has all bytes that its header refers to.
     """
 
     kind: str

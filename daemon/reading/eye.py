@@ -132,8 +132,8 @@ def crop_view(pixels: Bytes, region: tuple[slice, slice]) -> View:
     height, width = part.shape[:2]
     scale = VIEW / max(height, width)
     high, wide = max(1, round(height * scale)), max(1, round(width * scale))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(part, (wide, high), interpolation=way)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(part, (wide, high), interpolation=interpolation)
     top, left = (VIEW - high) // 2, (VIEW - wide) // 2
     low, up = int(small.min()), int(small.max())
     if up - low >= _FLAT:

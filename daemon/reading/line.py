@@ -119,14 +119,14 @@ def make_strip(pixels: Bytes, mask: Floats) -> Strip:
     while height >= _DETAIL:
         pixels, height = halve(pixels), height / 2
     if mask.shape != pixels.shape[:2]:
-        way = cv2.INTER_AREA if mask.shape[0] > pixels.shape[0] else cv2.INTER_LINEAR
-        mask = cv2.resize(mask, pixels.shape[1::-1], interpolation=way)
+        interpolation = cv2.INTER_AREA if mask.shape[0] > pixels.shape[0] else cv2.INTER_LINEAR
+        mask = cv2.resize(mask, pixels.shape[1::-1], interpolation=interpolation)
     ink = measure_ink(pixels, mask, int(_REACH * height) + 4)
     return Strip(fit(ink) if ink.any() else np.zeros((HEIGHT, ROUND), np.uint8))
 
 
 def find_line(ink: Bytes) -> Line:
-    """Return the line without whose slope the ink's box is lowest.
+    """Return the line of writing: with its slope sheared away, the box around the ink is lowest.
 
     Args:
         ink: (h, w) bool, not all zeros.

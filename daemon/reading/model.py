@@ -1,4 +1,4 @@
-"""The model file: the eye and the classifier with their calibration."""
+"""The model file: the eye, the classifier and the line reader with their calibration."""
 
 import errno
 import hashlib

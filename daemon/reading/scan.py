@@ -20,9 +20,9 @@ from daemon.reading.pixels import halve
 # tiles and on 50 % without; with _LOW at 40, and with strides of 40 and 52 px, as often.
 _LOW, _IN_TILE = 30, 40
 _STRIDE = 50  # most columns from one tile to the next, px; six digits take four tiles
-# What is looked at as well to the left and right of a line: so many of its heights, or so many
-# times the widest gap in it. If there is ink as near as that to the end of what was looked at, the
-# eye looks four times as far, at most so often.
+# The eye also looks beyond both ends of a line: by _BESIDE of its heights, or _GAPS times its
+# widest gap. If there is ink as near as that to the end of what it has seen, it looks again, four
+# times as far; it looks _LONGER times at most.
 _BESIDE, _GAPS, _LONGER = 0.8, 1.5, 4
 _MOST_TILES = 64
 # A page that is longer than high by _LONG may have a line that is too small to be seen in the view
@@ -208,8 +208,8 @@ def _resize(pixels: Bytes, scale: float) -> Bytes:
     size = max(1, round(pixels.shape[1] / scale)), max(1, round(pixels.shape[0] / scale))
     while scale >= _HALVED:
         pixels, scale = halve(pixels), scale / 2
-    way = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    return cv2.resize(pixels, size, interpolation=way)
+    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    return cv2.resize(pixels, size, interpolation=interpolation)
 
 
 def _crop(found: _Ink) -> _Ink:

@@ -21,7 +21,7 @@ from daemon.files import open_untrusted
 from daemon.layout import REREADS_STARTED
 from daemon.loop.status import State, read_health
 from daemon.models.current import find_model, shipped_id
-from daemon.models.folder import Entry, ModelsFolder, open_models
+from daemon.models.folder import SHIPPED, Entry, ModelsFolder, open_models
 from daemon.outbox import rereads
 from daemon.outbox.reread_changes import Changes, find_changes
 from daemon.records import Stamp
@@ -158,7 +158,7 @@ class Models:
         except DigitdError as error:
             fault = str(error)
         shipped = shipped_id()
-        current = shipped if in_use == "shipped" else in_use
+        current = shipped if in_use == SHIPPED else in_use
         return {
             "entries": [_pictured(one) for one in reversed(folder.entries())],
             "fixed": fixed,

@@ -115,7 +115,7 @@ class Upload:
     """A file that was put into the inbox on the page, and how its row is found.
 
     Attributes:
-        after: a number that the number of its row's id exceeds.
+        after: the number of its row's id is greater than this one.
         sha256: of its content.
         name: in the inbox.
     """

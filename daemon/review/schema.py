@@ -5,6 +5,7 @@ import unicodedata
 import zlib
 from pathlib import Path
 
+from daemon.outbox.clock import read_boot_id
 from daemon.outbox.labels import UNDO
 from daemon.records import Status
 from daemon.review import sample
@@ -113,11 +114,7 @@ def connect(path: Path, mode: str, cache_kb: int) -> sqlite3.Connection:
 
 def version() -> str:
     """Return a text that changes with each boot of the machine and each change of the schema."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = ""
-    return f"{boot} {zlib.crc32((SCHEMA + CREATE_INDEXES).encode()):08x}"
+    return f"{read_boot_id()} {zlib.crc32((SCHEMA + CREATE_INDEXES).encode()):08x}"
 
 
 def fold(name: str) -> str:

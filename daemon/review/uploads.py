@@ -70,7 +70,7 @@ class Uploads:
         """Write a file into the inbox under a name that digitd ignores, then rename it.
 
         Raises:
-            HTTPException: it is larger than announced, or digitd would ignore it.
+            HTTPException: it is larger than ``max_file_mb``, or digitd would ignore it.
             OSError: it cannot be written.
         """
         config = self._state.config
@@ -82,7 +82,7 @@ class Uploads:
                 async for block in body:
                     bytes_left -= len(block)
                     if bytes_left < 0:
-                        raise HTTPException(413, "larger than its Content-Length: try again")
+                        raise HTTPException(413, _describe_excess(config))
                     digest.update(block)
                     await file.write(block)
             async with self._naming:
@@ -156,9 +156,13 @@ def _check_upload(config: Config, name: str, size: int | None) -> None:
     if size is None:
         raise HTTPException(411, "the request has no Content-Length: use a browser")
     if size > config.max_file_mb * 1e6:
-        raise HTTPException(413, f"larger than {config.max_file_mb:g} MB: digitd would refuse it")
+        raise HTTPException(413, _describe_excess(config))
     if size == 0:
         raise HTTPException(400, "the file is empty: copy it again")
     listing = Listing(config.inbox, config.pattern)
     if sum(kind is Kind.MATCHING for _, kind in listing.split()) >= _MOST_WAITING:
         raise HTTPException(503, "too many files are waiting: try again when some have been read")
+
+
+def _describe_excess(config: Config) -> str:
+    return f"larger than {config.max_file_mb:g} MB: digitd would refuse it"

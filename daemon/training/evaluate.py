@@ -189,7 +189,7 @@ def list_cases(path: Path, skip_traits: Sequence[str] = ()) -> list[Case]:
 
 
 def find_left_out(cases: Sequence[Case], reads: Reads) -> list[Case]:
-    """Return the cases that are not counted because of a label that is no word for it either."""
+    """Return the cases that are not counted and whose label is no known word: likely mistakes."""
     return [case for case in cases if not case.is_counted(reads) and case.label not in _WORDS]
 
 

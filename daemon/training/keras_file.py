@@ -84,7 +84,7 @@ def load_classifier(path: Path) -> Any:
         except Exception as error:
             if unknown := _UNKNOWN.search(str(error)):
                 raise _custom(path, unknown[1]) from error
-            why = _first_line(error)
+            why = describe_briefly(error)
             raise ModelError(f"{path}: Keras cannot load it: {why}: save it again") from error
     _check_shapes(path, network)
     _check_runs(path, network)
@@ -239,12 +239,13 @@ def _check_runs(path: Path, network: Any) -> None:
     # Layers raise what they like.
     except Exception as error:
         raise ModelError(
-            f"{path}: cannot read two images at once ({_first_line(error)}): build it for any "
+            f"{path}: cannot read two images at once ({describe_briefly(error)}): build it for any "
             "number of images"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def describe_briefly(error: Exception) -> str:
+    """Return the beginning of what Keras or TensorFlow says of an error, which may be pages."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

@@ -109,14 +109,7 @@ def make_report(parent: str, findings: Findings, folder: Path) -> Report:
 def _compare(name: str, pairs: Sequence[tuple[Lesson, Verdict]]) -> Comparison:
     before = [is_right(lesson.verdict, lesson.correction.label) for lesson, _ in pairs]
     after = [is_right(verdict, lesson.correction.label) for lesson, verdict in pairs]
-    return Comparison(
-        name=name,
-        cases=len(pairs),
-        right_before=sum(before),
-        right_after=sum(after),
-        better=sum(new and not old for old, new in zip(before, after, strict=True)),
-        worse=sum(old and not new for old, new in zip(before, after, strict=True)),
-    )
+    return Comparison.count(name, before, after)
 
 
 def _list_facts(findings: Findings) -> Iterator[tuple[str, str]]:

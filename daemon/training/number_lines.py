@@ -97,8 +97,10 @@ def _choose_pieces(
         if not hard:
             tall = _TALL * rng.uniform(0.8, 1.0)
             scale = tall / max(pixels.shape)
-            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            pixels = brighten(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way))
+            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            pixels = brighten(
+                cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=interpolation)
+            )
         top = _TALL - pixels.shape[0] + rng.normal(0, 0.03) * _TALL
         pieces.append(_Piece(pixels, top))
     return pieces

@@ -147,9 +147,9 @@ def _draw_unit(unit: InkUnit) -> InkPool:
         width = max(2, round(cut.shape[1] * scale))
         if width > _WIDEST:
             continue
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         there = np.zeros((TALL, _WIDEST), np.uint8)
-        small = cv2.resize(cut, (width, TALL), interpolation=way)
+        small = cv2.resize(cut, (width, TALL), interpolation=interpolation)
         # A fine line that is scaled down would be fainter than the other digits of its number.
         there[:, :width] = brighten(small)
         pixels.append(there)

@@ -15,7 +15,7 @@ from daemon.reading import litert
 from daemon.reading.glyph import GLYPH, Bytes
 from daemon.records import DIGITS
 from daemon.training.frameworks import import_keras, import_tensorflow
-from daemon.training.keras_file import match_input
+from daemon.training.keras_file import describe_briefly, match_input
 
 _TINY = 1e-7  # added to a divisor, and to probabilities before their logarithm
 
@@ -221,16 +221,12 @@ def compile_float(network: Any, path: Path) -> bytes:
     # The converter has exceptions of many types, and so have the layers that it calls.
     except Exception as error:
         found = _EXCUSES.search(str(error))
-        lacks = f"LiteRT lacks {found[1].strip(', ')}" if found else _first_line(error)
+        lacks = f"LiteRT lacks {found[1].strip(', ')}" if found else describe_briefly(error)
         raise ModelError(
             f"{path}: cannot be compiled for LiteRT, which runs digitd's models ({lacks}): replace "
             "the layers that need it"
         ) from error
     return compiled
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def run(network: Any, glyphs: Bytes) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ READING, IDLE = b"r", b"i"  # what a worker writes into its progress file
 
 # A file modified while being read is read again, so that its row matches the bytes that are kept.
 # The limit keeps a file that is written to constantly from blocking the others.
-_REREADS = 2
+_REPEATS = 2
 # A read that fails this many times with EIO counts as a bad sector.
 _TRIES = 3
 _PAUSE_SECONDS = 0.5
@@ -185,7 +185,7 @@ def read_batch(read: Read, options: ReadOptions, batch: Batch) -> list[Result | 
     max_bytes = int(options.max_file_mb * 1_000_000)
     results: dict[str, Result | Unopened] = {}
     pending: Sequence[Job] = batch.jobs
-    for _ in range(1 + _REREADS):
+    for _ in range(1 + _REPEATS):
         found = [_load(job, batch.rejection, max_bytes) for job in pending]
         results |= {one.job.id: one for one in found if isinstance(one, Unopened)}
         loaded = [one for one in found if isinstance(one, _Loaded)]
@@ -230,7 +230,7 @@ def _save(loaded: _Loaded, reading: Reading) -> Result:
 def _load(job: Job, rejection: str, max_bytes: int) -> _Loaded | Unopened:
     """Return a loaded claimed file, or why it cannot be opened.
 
-    A file that is given up need not be opened, but exist.
+    A file that was given up must exist; that it cannot be opened is no error.
     """
     tries = _TRIES
     while True:

@@ -128,7 +128,7 @@ def test_originals_are_read_again_with_another_model(site: Site) -> None:
     done = digitd("reread", "--model", site.folder / "strict.keras", "--config", site.config)
     assert done.returncode == 0
     assert done.stdout.startswith(f"0 rows read again with the model {strict}: {table}\n")
-    assert "with 14 rows that it has read again before:" in done.stdout
+    assert "including 14 rows that it had read before:" in done.stdout
     assert lines(table) == found
     assert {one.cells[2] for one in final_rows(site.outbox)} == {"unsure", "error"}
 

@@ -138,7 +138,7 @@ def test_change_of_what_is_read_begins_a_new_reference(tmp_path: Path) -> None:
         monitor = DriftMonitor(tmp_path, reads)
         monitor.open()
         monitor.count(row(verdict=number("7,5"), model="m", at=NOON))
-        monitor.close()
+        monitor.save()
         assert (drift.load(tmp_path).reads, drift.load(tmp_path).reference.rows) == (reads, rows)
 
 

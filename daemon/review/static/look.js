@@ -19,7 +19,7 @@ let tiles = []; // { id, sha256, file, digit, label, isGone, isLoaded, button }
 let current = null; // the tile that keys correct
 let after = ""; // the id of the last row of the page before
 let isBusy = false; // a page is being stored or loaded
-const unsure = new Set(); // ids whose answers were sent, and may have been stored without a response
+const unconfirmed = new Set(); // ids whose answers were sent, and may have been stored without a response
 let stored = null; // the last page that was stored, for undo: { tiles, answers, after }
 let hasPlainDigits = true;
 
@@ -323,14 +323,14 @@ async function send(answers, what, way) {
     });
     complain("");
     const others = new Set(reply.overtaken.map((row) => row.id));
-    const ours = answers.filter(({ id }) => unsure.has(id) && !others.has(id));
+    const ours = answers.filter(({ id }) => unconfirmed.has(id) && !others.has(id));
     reply.own = new Set([...reply.stored, ...ours.map(({ id }) => id)]);
     reply.said = "";
     for (const row of reply.overtaken) reply.said += tellOvertaken(row);
-    for (const { id } of answers) unsure.delete(id);
+    for (const { id } of answers) unconfirmed.delete(id);
     return reply;
   } catch (failure) {
-    for (const { id } of answers) unsure.add(id);
+    for (const { id } of answers) unconfirmed.add(id);
     complain(`${what} not stored: ${failure.message}. Nothing is lost: ${way} to try again.`);
     return null;
   } finally {

@@ -1,7 +1,7 @@
 // The page of the models: promote one, go back; both after a question.
 
 import { at, post } from "./api.js";
-import { listen } from "./events.js";
+import "./events.js";
 import "./drop.js";
 import { localise } from "./words.js";
 
@@ -72,6 +72,5 @@ yes.addEventListener("click", async () => {
   document.querySelector("#models h1").focus();
 });
 
-listen(() => {});
 localise(list);
 wait();

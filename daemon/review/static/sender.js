@@ -5,8 +5,8 @@ import { isValue, named, NEXT_KEY, reads } from "./words.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000];
 const LATE_MS = 1500; // until the page says that an answer is still being stored
-// Whoever answers ten files a second types ahead. Whoever has waited this long after a key presses
-// the next one for the file that is still shown, not for one that nobody has seen.
+// A key that follows the one before it sooner than this is typed ahead, for the next file. A later one
+// is meant for the file that is still shown.
 const PAUSE_MS = 1000;
 const REACTION_MS = 500; // nobody answers a file sooner after having typed for the one before it
 // Whoever reads that Enter tries again may press it just after the answer was stored without it.
