@@ -16,7 +16,7 @@ from daemon.outbox.labels import UNDO, Answer, Source
 from daemon.records import Reads, Status
 from daemon.review import located
 from daemon.review.follow import Follower
-from daemon.text import escape
+from daemon.text import cell, escape
 
 MOST_ON_PAGE = 100  # answers to a page of the look-through
 _LONGEST_NAME = 64  # of a person, in characters
@@ -79,6 +79,10 @@ class ReviewItem:
         """Who gave it; empty if there is none."""
         return self.given.by if self.given else ""
 
+    def is_by(self, name: str) -> bool:
+        """Return whether a person gave the answer in force; an empty name is anybody's."""
+        return not name or cell(name) == cell(self.by)
+
     @property
     def source(self) -> str:
         """Where the row itself was answered; empty if it was not."""
@@ -117,6 +121,7 @@ class SubmittedAnswer:
         by: the person's name.
         seen: the answer that the person saw; empty if there was none. ``None`` if that is not said,
             as by a program: then an answer to a row with the same content is no obstacle.
+        seen_by: who gave it; empty if that does not matter.
         in_queue: whether the row was shown in the queue.
         is_sample: whether it was shown as part of the random sample.
         is_turned: whether the view was turned.
@@ -126,6 +131,7 @@ class SubmittedAnswer:
     label: str
     by: str
     seen: str | None
+    seen_by: str
     in_queue: bool
     is_sample: bool
     is_turned: bool
@@ -142,10 +148,11 @@ class SubmittedAnswer:
         Raises:
             ValueError: it is not an answer; the text says why.
         """
-        texts = {name: data.get(name, "") for name in ("id", "label", "by", "seen")}
+        names = ("id", "label", "by", "seen", "seen_by")
+        texts = {name: data.get(name, "") for name in names}
         flags = {name: data.get(name, False) for name in ("in_queue", "is_sample", "is_turned")}
         if not all(isinstance(text, str) for text in texts.values()):
-            raise ValueError("id, label, by, seen: must be texts")
+            raise ValueError("id, label, by, seen, seen_by: must be texts")
         if not all(isinstance(flag, bool) for flag in flags.values()):
             raise ValueError("in_queue, is_sample, is_turned: must be true or false")
         # In a page that shows the keys of digits, a key would answer a number.
@@ -164,6 +171,7 @@ class SeenAnswer:
     id: str
     label: str
     seen: str
+    seen_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +203,10 @@ class SubmittedPage:
         answers = list[SeenAnswer]()
         for one in given:
             fields = one if isinstance(one, dict) else {"id": None}
-            texts: list[Any] = [fields.get(name, "") for name in ("id", "label", "seen")]
+            names = ("id", "label", "seen", "seen_by")
+            texts: list[Any] = [fields.get(name, "") for name in names]
             if not all(isinstance(text, str) for text in texts):
-                raise ValueError("answers: each must have the texts id, label and seen")
+                raise ValueError("answers: id, label, seen and seen_by of each must be texts")
             answers.append(SeenAnswer(*texts))
             if not labels.is_label(answers[-1].label):
                 raise ValueError(f"label: {answers[-1].label!r} is no answer")
@@ -300,7 +309,7 @@ class Answers:
                 item = self.item(submitted.id)
                 if item.label == ("" if submitted.label == UNDO else submitted.label):
                     continue
-                if item.label != submitted.seen:
+                if item.label != submitted.seen or not item.is_by(submitted.seen_by):
                     others.append(item)
                     continue
                 # To agree is possible whatever `reads` is now.
@@ -332,7 +341,8 @@ class Answers:
         with self._lock:
             item = self.item(submitted.id)
             is_free = submitted.seen is None and submitted.label != UNDO and item.own is None
-            if item.label != (submitted.seen or "") and not is_free:
+            is_other = item.label != (submitted.seen or "") or not item.is_by(submitted.seen_by)
+            if is_other and not is_free:
                 raise AnsweredError(item)
             # The answer that is shown is undone, for all rows that share it.
             undone = item.shared if submitted.label == UNDO else None

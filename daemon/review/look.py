@@ -70,4 +70,4 @@ class LookThrough:
             log.warning("answers could not be stored: %s", describe(error))
             return JSONResponse({"error": describe(error)}, 507)
         overtaken = [item.as_json() for item in others]
-        return JSONResponse({"stored": stored, "overtaken": overtaken})
+        return JSONResponse({"stored": stored, "by": page.by, "overtaken": overtaken})

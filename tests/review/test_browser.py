@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from daemon.outbox import labels
 from support import heif
 from support.daemon import DIGITD, SAMPLES, Daemon
 from support.factories import BLANK, SURE, doubtful
@@ -96,7 +97,7 @@ def test_undo_without_an_answer_of_this_page_says_so(
     page.reload()
     shows(page, "digit2.png")
     page.keyboard.press("u")
-    page.wait_for_selector("#stored:has-text('has stored no answer since it was loaded')")
+    page.wait_for_selector("#stored:has-text('has no answer of its own to take back')")
     assert site.answers() == [(eight[0], "1", "queue")]
 
 
@@ -295,6 +296,44 @@ def test_undo_leaves_the_same_answer_of_somebody_else(
     page.keyboard.press("5")
     shows(page, "digit3.png")
     assert site.answers() == [(eight[0], "4", "queue"), (eight[1], "5", "queue")]
+
+
+def test_undo_leaves_the_same_answer_that_somebody_else_has_given_since(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    shows(page, "digit1.png")
+    page.keyboard.press("4")
+    shows(page, "digit2.png")
+    assert server.answer(eight[0], "4", by="Ana", seen="4").status == 200
+    page.keyboard.press("u")
+    page.wait_for_selector(
+        "#problem:has-text('Ana has answered 4 for digit1.png meanwhile. It stays.')"
+    )
+    page.wait_for_timeout(READING_MS)
+    page.keyboard.press("u")
+    page.wait_for_selector("#stored:has-text('no answer of its own to take back')")
+    assert [label for _, label, _ in site.answers()] == ["4", "4"]
+
+
+def test_undo_gives_an_answer_back_to_whoever_gave_it(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    shows(page, "digit1.png")
+    assert server.answer(eight[0], "9", by="=Ana").status == 200
+    page.keyboard.press("4")
+    page.wait_for_selector("#problem:has-text('Ana has answered 9')")
+    page.wait_for_timeout(READING_MS)
+    page.keyboard.press("4")
+    shows(page, "digit2.png")
+    page.keyboard.press("u")
+    page.wait_for_selector("#stored:has-text('Undone: digit1.png has the answer 9 of')")
+    given = [(answer.label, answer.by) for answer in labels.read(site.outbox)]
+    assert (given[0], given[1][0], given[2:]) == (("9", "'=Ana"), "4", [("9", "'=Ana")])
+    page.goto(f"{server.base}/row/{eight[0]}")
+    shows(page, "digit1.png")
+    page.keyboard.press("u")
+    page.wait_for_selector("#stored:has-text('Undone: digit1.png has no answer.')")
+    assert page.inner_text("#stored span").endswith("=Ana had answered 9.")
 
 
 def test_name_is_stored_with_the_answer(site: Site, page: Page) -> None:

@@ -473,6 +473,8 @@ def test_undo_takes_back_only_what_this_page_has_stored(
     page.wait_for_selector(
         "#look-said:has-text('Somebody else has given 1 of the same meanwhile.')"
     )
+    agreed = site.row("4 0.png")["id"]
+    assert server.answer(agreed, "4", by="Ana", seen="4").status == 200
     refuse = lambda route: route.fulfill(status=503, json={"error": "the outbox is away"})  # noqa: E731
     page.route("**/api/seen", refuse)
     page.keyboard.press("u")
@@ -480,10 +482,11 @@ def test_undo_takes_back_only_what_this_page_has_stored(
     assert page.inner_text("#look-problem").endswith("Nothing is lost: press u to try again.")
     page.unroute("**/api/seen", refuse)
     page.keyboard.press("u")
-    page.wait_for_selector(f"#look-said:has-text('Took back {COUNT - 2} answers.')")
+    page.wait_for_selector(f"#look-said:has-text('Took back {COUNT - 3} answers.')")
+    assert "Ana has answered 4 for 4 0.png meanwhile, which stays." in page.inner_text("#look-said")
     undone = [job_id for job_id, label, _ in site.answers() if label == "undo"]
-    assert len(undone) == COUNT - 2
-    assert not {same, other} & set(undone)
+    assert len(undone) == COUNT - 3
+    assert not {same, other, agreed} & set(undone)
 
 
 def test_copies_of_a_file_are_corrected_together(site: Site, server: Server, page: Page) -> None:

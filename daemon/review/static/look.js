@@ -20,7 +20,7 @@ let current = null; // the tile that keys correct
 let after = ""; // the id of the last row of the page before
 let isBusy = false; // a page is being stored or loaded
 const unconfirmed = new Set(); // ids whose answers were sent, and may have been stored without a response
-let stored = null; // the last page that was stored, for undo: { tiles, answers, after }
+let stored = null; // the last page that was stored, for undo: { tiles, from, by, answers }
 let hasPlainDigits = true;
 
 function tell(text) { by("look-said").textContent = text; }
@@ -307,7 +307,7 @@ async function leave(find, skipped, way) {
     said = `Stored ${answersOf(own.length)}, ${corrected} corrected. ${skipped}${reply.said}`;
     const agreed = given.length - own.length - reply.overtaken.length;
     if (agreed) said += `Somebody else has given ${agreed} of the same meanwhile. `;
-    stored = { tiles, from, answers: answers.filter(({ id }) => reply.own.has(id)) };
+    stored = { tiles, from, by: reply.by, answers: answers.filter(({ id }) => reply.own.has(id)) };
   }
   load(tiles.at(-1).id, said);
 }
@@ -331,7 +331,8 @@ async function send(answers, what, way) {
     return reply;
   } catch (failure) {
     for (const { id } of answers) unconfirmed.add(id);
-    complain(`${what} not stored: ${failure.message}. Nothing is lost: ${way} to try again.`);
+    const next = failure.status === 400 ? "" : ` Nothing is lost: ${way} to try again.`;
+    complain(`${what} not stored: ${failure.message}.${next}`);
     return null;
   } finally {
     isBusy = false;
@@ -346,8 +347,8 @@ function tellOvertaken(row) {
 
 async function undo() {
   if (isBusy || stored === null) return;
-  const { tiles: page, from, answers } = stored;
-  const taken = answers.map(({ id, label }) => ({ id, label: "undo", seen: label }));
+  const { tiles: page, from, by: own, answers } = stored;
+  const taken = answers.map(({ id, label }) => ({ id, label: "undo", seen: label, seen_by: own }));
   let said = `Took back ${answersOf(0)}.`;
   if (taken.length) {
     const reply = await send(taken, "The undo is", "press u");

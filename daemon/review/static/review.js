@@ -98,12 +98,12 @@ function done(attempt, row, isOthers) {
   update(item, row);
   queue.share(item, undoneId);
   isJustStored = !isUndo && label !== "undo" && !isOthers;
-  if (isJustStored) stored.push(attempt);
+  if (isJustStored) stored.push({ ...attempt, storedBy: row.by });
   if (isOthers && item.label) note(`${item.by} has answered ${named(item.label)} for ${item.file} already.`);
   else report(attempt);
   if (queue.current === item) {
     if (isUndo || label === "undo") render();
-    else goOn(attempt);
+    else goOn(item);
   } else if (!queue.isQueue) {
     location.assign(at(`/row/${item.id}?${given.query}`)); // the answer to it was taken back
   }
@@ -111,7 +111,7 @@ function done(attempt, row, isOthers) {
 }
 
 // After an answer: the next item of the queue, or the next row of the gallery.
-function goOn(attempt) {
+function goOn(item) {
   if (queue.isQueue) {
     queue.advance();
     render();
@@ -119,10 +119,9 @@ function goOn(attempt) {
   }
   sender.ignoreTyped(); // they were meant for the next row, which is another page
   render();
-  const { item, label } = attempt;
   if (!item.neighbours.next) return;
-  const { id, file } = item;
-  sessionStorage.setItem("stored", JSON.stringify({ ...attempt, item: { id, file, label } }));
+  const { id, file, label } = item;
+  if (isJustStored) sessionStorage.setItem("stored", JSON.stringify({ ...stored.at(-1), item: { id, file, label } }));
   location.assign(at(`/row/${item.neighbours.next}?${item.query}`));
 }
 
@@ -137,10 +136,13 @@ function recall() {
 }
 
 // Say what was stored for which file.
-function report({ item, label }) {
-  const left = item.label ? `has the answer of ${item.same_as?.file || "the same file"}` : "has no answer";
-  const text = label === "undo" ? `Undone: ${item.file} ${left}.`
-    : `Stored ${named(label)} for ${item.file}.`;
+function report({ item, label, isUndo, before, seen }) {
+  let left = "has no answer";
+  if (label !== "undo") left = `has the answer ${named(label)} of ${item.by} again`;
+  else if (item.label) left = `has the answer of ${item.same_as?.file || "the same file"}`;
+  let text = `Stored ${named(label)} for ${item.file}.`;
+  if (isUndo || label === "undo") text = `Undone: ${item.file} ${left}.`;
+  if (label === "undo" && !isUndo) text += ` ${seen.by} had answered ${named(before)}.`;
   note(text);
   by("stored").querySelector("button").hidden = stored.at(-1)?.item !== item;
 }
@@ -155,6 +157,7 @@ function note(text) {
 
 function overtaken({ item, label, isUndo }, row) {
   update(item, row);
+  isJustStored = isUndo; // `u` goes on with the answer before, and never takes back somebody else's
   if (reads === "number" && isValue(label) && !isUndo) number.keep(item, label);
   queue.back(item);
   render();
@@ -168,9 +171,10 @@ function dropped(attempt) {
 function answer(label) {
   const item = queue.current;
   if (item === null) return;
-  const { label: before, source: sourceBefore, same_as: sharedBefore, turns } = item;
+  const { label: before, turns } = item;
   const isTurned = Boolean(turns) && label !== "undo";
-  sender.store({ item, label, isTurned, isUndo: false, before, sourceBefore, sharedBefore, tries: 0 });
+  const seen = { by: item.by, source: item.source, same_as: item.same_as };
+  sender.store({ item, label, isTurned, isUndo: false, before, seen, tries: 0 });
 }
 
 function accept() {
@@ -212,19 +216,21 @@ function undo() {
 function undoLast() {
   const undone = stored.pop();
   if (undone === undefined) {
-    note("This page has stored no answer since it was loaded. Find older ones in the gallery.");
+    note("This page has no answer of its own to take back. Find older ones in the gallery.");
     return;
   }
-  const { item, sharedBefore } = undone;
-  const before = sharedBefore ? "" : undone.before; // that answer is another file's
+  const { item, seen } = undone;
+  const before = seen.same_as ? "" : undone.before; // that answer is another file's
   queue.back(item);
   render();
   // `reads` may have been another when the answer before was given.
   const canRestore = isValue(before) || before === "none" || (before === "several" && reads === "digit");
   const label = canRestore ? before : "undo";
-  const isTurned = canRestore && undone.sourceBefore === "turned";
-  // Not item.label: somebody else's answer may have come since, and stays.
-  sender.store({ item, label, isTurned, isUndo: true, undone, before: undone.label, tries: 0 });
+  const isTurned = canRestore && seen.source === "turned";
+  const by = canRestore ? seen.by : undefined;
+  // Not item.label and item.by: somebody else's answer may have come since, and stays.
+  const own = { before: undone.label, beforeBy: undone.storedBy };
+  sender.store({ item, label, isTurned, isUndo: true, undone, ...own, by, tries: 0 });
 }
 
 // Put the file that could not be read back into the inbox.

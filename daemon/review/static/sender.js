@@ -13,8 +13,9 @@ const REACTION_MS = 500; // nobody answers a file sooner after having typed for 
 const SURPRISE_MS = 2000;
 const problem = document.getElementById("problem");
 
-// An attempt to store an answer: { item, label, isTurned, isUndo, before, tries }. `before` is the
-// answer that the person saw.
+// An attempt to store an answer: { item, label, isTurned, isUndo, before, beforeBy, by, tries }.
+// `before` is the answer that the person saw, `beforeBy` who must have given it, if that matters; `by` who
+// gives this one, if not the person at this page.
 let sending = null; // the attempt that is under way
 let failed = null; // the attempt that did not succeed
 let timer = null; // until it is tried again
@@ -90,7 +91,7 @@ export function ignoreTyped() {
 export async function store(attempt) {
   sending = attempt;
   conflict = "";
-  const { item, label, isTurned, before } = attempt;
+  const { item, label, isTurned, before, beforeBy, by } = attempt;
   if (attempt.tries === 0) {
     problem.hidden = true;
     ignored = 0;
@@ -98,8 +99,9 @@ export async function store(attempt) {
   isLate = false;
   const late = attempt.tries === 0 ? setTimeout(wait, LATE_MS) : null;
   try {
-    const sent = { id: item.id, label, seen: before, is_turned: isTurned, reads };
-    const row = await post("/api/answers", { ...sent, ...page.context(item) });
+    const sent = { id: item.id, label, seen: before, seen_by: beforeBy, is_turned: isTurned, reads };
+    const context = page.context(item);
+    const row = await post("/api/answers", { ...sent, ...context, by: by ?? context.by });
     sending = null;
     succeed(attempt, row);
   } catch (failure) {
@@ -149,7 +151,8 @@ function compare(attempt, row) {
   const whose = row.same_as ? `the same file as ${item.file}` : item.file;
   conflict = row.label ? `${row.by} has answered ${named(row.label)} for ${whose} meanwhile. `
     : `The answer to ${item.file} was taken back meanwhile. `;
-  if (!isShown) conflict += "Nothing was changed.";
+  if (attempt.isUndo) conflict += "It stays.";
+  else if (!isShown) conflict += "Nothing was changed.";
   else if (reads === "number" && isValue(label)) conflict += `Enter stores ${label} all the same, ${NEXT_KEY} goes on.`;
   else conflict += `Press a key to answer all the same, or ${NEXT_KEY} to go on.`;
   conflictAt = performance.now();
