@@ -4,6 +4,7 @@ import difflib
 import errno
 import math
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,6 +74,8 @@ _MOST_WORKERS = 64
 _SECONDS = "a number of seconds"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LAST_PORT = 65535
+_LONGEST = 300  # characters of a value in a message
+_EXPONENT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+")
 AsPath = Annotated[Path, BeforeValidator(_as_path)]
 
 
@@ -398,6 +401,11 @@ def _describe_value(key: str, fault: ErrorDetails) -> str:
     if key in {"expect", "pattern"} and (said := str(fault.get("ctx", {}).get("error", ""))):
         return f"{key}: {said}"
     allowed = KEYS[key].description
+    if isinstance(fault["input"], str) and _EXPONENT.fullmatch(fault["input"]):
+        # YAML 1.1 takes it for text.
+        allowed = f"{allowed}, without an exponent"
+    if fault["type"] == "extra_forbidden":  # in cluster_tls
+        return f"{key}: {escape(str(fault['loc'][1]))}: no such key; it must be {allowed}"
     return f"{key}: {_shown(fault['input'])} is not allowed; it must be {allowed}"
 
 
@@ -406,9 +414,13 @@ def _keys() -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a value in YAML, on one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
-    return " ".join(text.removesuffix("\n").removesuffix("\n...").split())
+    """Return a value in YAML, on one line; of a long one, the beginning."""
+    try:
+        text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of so many digits"
+    text = " ".join(text.removesuffix("\n").removesuffix("\n...").split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def template() -> str:

@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +38,27 @@ def open_untrusted(path: Path | str, *, folder: int | None = None) -> int:
     # Don't follow symlinks; don't block on FIFOs.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     return os.open(path, flags, dir_fd=folder)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file for reading; see ``open_descriptor``."""
+    return open(path, "rb", opener=lambda *_: open_descriptor(path))  # which keeps the path as name
+
+
+def open_descriptor(path: Path) -> int:
+    """Open a regular file for reading, or one that a symlink leads to; return its descriptor.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file, such as a FIFO, which would block.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def open_to_append(path: Path) -> int:
@@ -337,7 +359,7 @@ def lines_from_the_end(path: Path) -> Iterator[bytes]:
 
     Empty lines are left out.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         position = file.seek(0, os.SEEK_END)
         rest = b""
         while position:

@@ -23,6 +23,10 @@ _SEPARATED = re.compile(rf"(?:[,;|\s，、；]|(?<=\s)(?:and|or|&|\+)(?=\s))+{_O
 _QUOTES = "\"'`“”„‟‘’‚«»"  # noqa: RUF001
 _LIST_IN_SET = re.compile(r"\[(\w{2,}(?:[,|] ?\w{2,})+)\]")
 _BRACES = re.compile(r"[@?*+!]?(?:\{([^{}]*,[^{}]*|\w+)\}|\(([^()]*)\))")
+_HALF = re.compile(r"[\ud800-\udfff]")
+_SLASH_IN_SET = re.compile(r"\[[^]]*/[^]]*\]")
+_CLASS = re.compile(r"\[:(\w+):\]")  # of shells, in a set
+_CLASSES = {"digit": "0-9", "alpha": "a-zA-Z", "alnum": "0-9a-zA-Z", "lower": "a-z", "upper": "A-Z"}
 _ENDING = re.compile(r"\.[A-Za-z]\w{1,4}$")
 _PATH = re.compile(r"[/\0]|^[A-Za-z]:\\")
 # What regular expressions have and globs don't.
@@ -35,6 +39,7 @@ _REGEX_TO_GLOB = (
     (re.compile(r"\\(.)"), r"\1"),
 )
 _ANY = f"*.{ENDINGS[0]}"
+_LONGEST_NAME = 255  # bytes
 
 
 def compile_globs(globs: Sequence[str]) -> Callable[[str], bool]:
@@ -70,17 +75,21 @@ def find_fault(glob: str) -> str:
         return ""
     outside = re.sub(_SET, "", glob)
     never = "(?!)" in fnmatch.translate(glob)  # an empty range, such as [9-0]
+    shortest = len(re.sub(r"\*", "", re.sub(_SET, "?", glob)))
     faults = {
         "it is empty": not glob,
         f"the word for images of all kinds is {IMAGES}": glob.lower() in _SAY_IMAGES,
         "a name is without its folder": _PATH.search(glob),
+        "a name has at most 255 bytes": shortest > _LONGEST_NAME,
+        "a glob has no classes such as [:digit:], but [0-9]": _CLASS.search(glob),
         "quotes of this kind belong to the name": glob.strip(_QUOTES) != glob,
         "a set such as [jp] is one character": _LIST_IN_SET.search(glob),
         "a glob has no braces": _BRACES.search(glob) and re.search(r"[,.|@+!][({]|[,|]", glob),
         "it is a regular expression": _REGEX.search(glob),
         "several globs are a list, and a space in a name is written [ ]": _is_list(glob),
         "an ending has a * before it": glob.lower().removeprefix(".") in ENDINGS,
-        "names that begin with a dot are never read": glob.startswith("."),
+        "names that begin with a dot are never read": glob.startswith((".", "[.]")),
+        "it has half of a character": _HALF.search(glob),
         "it has a space at an end": glob != glob.strip(),
         "a comma in a name is written [,]": "," in outside,
         "it has a [ without its ]": "[" in outside,
@@ -123,8 +132,10 @@ def _correct(glob: str) -> Iterator[str]:
     if glob.lower() in _SAY_IMAGES:
         yield IMAGES
         return
+    glob = _SLASH_IN_SET.sub("?", glob)
     if _PATH.search(glob):
         glob = re.split(r"[/\0\\]", glob)[-1]
+    glob = _CLASS.sub(lambda found: _CLASSES.get(found[1], ""), glob)
     if _REGEX.search(glob):
         for regex, replacement in _REGEX_TO_GLOB:
             glob = regex.sub(replacement, glob)

@@ -5,7 +5,6 @@
 
 import errno
 import os
-import stat
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from daemon.config import Config, describe_faults
 from daemon.errors import DigitdError, ModelError
 from daemon.expected import load_values
-from daemon.files import open_untrusted
+from daemon.files import open_regular
 from daemon.reading import reader
 from daemon.records import FileContent, Pictures, ReadOptions, Reads, Status, Verdict
 
@@ -209,14 +208,6 @@ def limit_size(name: str, data: bytes, max_file_mb: float) -> FileContent:
 
 
 def _open(file: Path) -> BinaryIO:
-    path = os.path.realpath(file)
-    if path.startswith(f"/proc/{os.getpid()}/fd/"):
+    if os.path.realpath(file).startswith(f"/proc/{os.getpid()}/fd/"):
         return file.open("rb")
-    descriptor = open_untrusted(path)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return open(descriptor, "rb")  # noqa: PTH123 - opened safely
-    os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(file))
-    raise OSError(errno.EINVAL, "it is not a regular file", str(file))
+    return open_regular(file)

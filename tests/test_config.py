@@ -123,6 +123,19 @@ def test_paths_are_relative_to_the_file_and_tilde_is_expanded(
         ('"a\\nb": 5', "a\\nb: no such key; the keys are inbox"),
         ("bach_size: 5", "bach_size: no such key; did you mean batch_size?"),
         ("zzz: 5", "zzz: no such key; the keys are inbox, outbox"),
+        ("keep_days: 0x" + 5000 * "9", "keep_days: a number of so many digits is not allowed"),
+        (
+            f"watch: {5000 * 'a'}",
+            f"watch: {300 * 'a'}… is not allowed; it must be",
+        ),
+        (
+            "unsure_below: 1e-1",
+            "or nothing for the model's own, without an exponent",
+        ),
+        (
+            "cluster_tls: {ca: a, cert: b, key: c, x: 1}",
+            "cluster_tls: x: no such key; it must be the paths {ca: FILE, cert: FILE, key: FILE}",
+        ),
         ("1: 5", "1: no such key"),
         (
             "\ncluster: tcp://10.0.0.5:1",
@@ -172,6 +185,8 @@ def test_invalid_setting_is_refused_with_key_and_allowed_values(
             "line 2: inbox: !!python/object/apply:os.s",
         ),
         ("inbox: 2026-13-01", "line 1: inbox: 2026-13-01 is no value in YAML: correct it, or put"),
+        ('workers: !!int ""', 'line 1: workers: !!int "" is no value in YAML: correct it, or put'),
+        ('"\\uD800": 1', "line 1: \\ud800: a key is a word, and this is half of a character"),
         ("inbox: !!float x", "line 1: inbox: !!float x is no value in YAML: correct it, or put it"),
         ("cluster_tls: {ca: a, ca: b}", "line 1: cluster_tls: {ca: a, ca: b} is no value in YAML"),
         (

@@ -64,6 +64,11 @@ def refusal(folder: Path, pattern: str) -> str:
         ("image/*", "but the word for images of all kinds is images", "write images"),
         ("['*', '!*.tmp']", "but a glob excludes no names", 'write "?*.tmp"'),
         ("'*.png '", "but it has a space at an end", 'write "*.png"'),
+        ("'[.]*'", "but names that begin with a dot are never read", 'write "*.png"'),
+        ("'[[:digit:]]*.png'", "but a glob has no classes such as", 'write "[0-9]*.png"'),
+        ("'a[/]b*'", "but a name is without its folder", 'write "a?b*"'),
+        (300 * "f", "but a name has at most 255 bytes", 'write "*.png"'),
+        ('"\\uD800*"', "but it has half of a character", "write "),
         ("'digit[0-9.png'", "but it has a [ without its ]", "write "),
     ],
 )

@@ -1,11 +1,13 @@
 """The command ``learn``."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
 
 from daemon.commands import StageBars, config_option, echo
+from daemon.errors import EX_FOUND_WRONG
 from daemon.invocation import command, command_line
 
 _LOW_PRIORITY = 10  # added to the niceness: a daemon on this machine reads on undisturbed
@@ -61,7 +63,11 @@ def learn(extra: Path | None, config_file: Path) -> None:
             on_progress=bars.advance,
             on_continued=lambda name: echo(f"{name}: continued, it was finished before"),
         )
-        model_id, report = learn.learn(task, folder, callbacks)
+        try:
+            model_id, report = learn.learn(task, folder, callbacks)
+        except KeyboardInterrupt:
+            echo("\ndigitd: interrupted: the next call goes on with what is finished", err=True)
+            sys.exit(EX_FOUND_WRONG)
     echo(f"{folder.path_of(model_id)}\n{report.describe(model_id)}")
     for name in report.pictures:
         echo(f"picture: {folder.path / f'{model_id}-{name}'}")

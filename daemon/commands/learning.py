@@ -16,7 +16,7 @@ from daemon.commands import (
     echo,
     load_config,
 )
-from daemon.errors import DigitdError
+from daemon.errors import DigitdError, ModelError
 from daemon.text import format_utc
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 @click.group(cls=OnceGroup)
 def model() -> None:
-    """List models, put one in use, go back."""
+    """List models, put one in use, go back.
+
+    \b
+    Example:
+      digitd model list
+    """
 
 
 @model.command("list")
@@ -43,7 +48,7 @@ def list_models(config_file: Path) -> None:
     """
     from daemon import config
     from daemon.assets import SHIPPED_MODEL
-    from daemon.models.current import find_model, shipped_id
+    from daemon.models.current import find_fault, find_model, shipped_id
     from daemon.models.folder import ModelsFolder
 
     settings = config.load(config_file)
@@ -55,7 +60,9 @@ def list_models(config_file: Path) -> None:
     shipped = (shipped_id(), "", "digitd", "", "the shipped model")
     rows = [(SHIPPED_MODEL, shipped, tuple[str, ...]())]
     entries = ModelsFolder(settings.models).entries()
-    rows += [(one.path, _cells(one), one.reasons) for one in entries]
+    for one in entries:
+        reasons = one.reasons or tuple(filter(None, (find_fault(settings.models, one.id),)))
+        rows.append((one.path, _cells(one, reasons), reasons))
     widths = [max(len(cells[column]) for _, cells, _ in rows) for column in range(4)]
     columns = shutil.get_terminal_size().columns - 6
     wrapper = textwrap.TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
@@ -66,12 +73,14 @@ def list_models(config_file: Path) -> None:
             echo(textwrap.indent(wrapper.fill(reason), 6 * " "))
     if settings.model is not None:
         echo(f"in use: {settings.model}, because {settings.file} sets `model`")
+        if not settings.model.is_file():
+            raise ModelError(f"{settings.locate('model')}: {settings.model} is not there")
     if fault is not None:
         raise fault
 
 
-def _cells(entry: "Entry") -> tuple[str, str, str, str, str]:
-    verdict = "not to be promoted:" if entry.reasons else "may be promoted"
+def _cells(entry: "Entry", reasons: tuple[str, ...]) -> tuple[str, str, str, str, str]:
+    verdict = "not to be promoted:" if reasons else "may be promoted"
     if entry.report is None:
         return entry.id, "", "", "", verdict
     made = format_utc(entry.report.made)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -275,9 +276,25 @@ def init(folder: Path) -> None:
     )
 
 
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*|[0-9]+")
+
+
+def _check_user(_context: click.Context, _option: click.Parameter, user: str) -> str:
+    """Refuse what is no user's name, and could be more than one in a unit."""
+    if not _USER.fullmatch(user):
+        raise click.BadParameter(f"{user!r} is no user's name: give one such as digitd")
+    return user
+
+
 @click.command()
 @config_option
-@click.option("--user", default="digitd", show_default=True, help="System user to run as.")
+@click.option(
+    "--user",
+    default="digitd",
+    show_default=True,
+    callback=_check_user,
+    help="System user to run as.",
+)
 @click.option("--review", is_flag=True, help="Print the unit of the review page instead.")
 @public_url_option
 @click.option(

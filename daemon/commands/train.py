@@ -88,7 +88,7 @@ def _parse_out(_context: click.Context, _option: click.Parameter, file: Path | N
 @click.option(
     "--simple",
     is_flag=True,
-    help="Build the tutorials' network in a minute, and adopt it as `digitd model adopt` does.",
+    help="Build the tutorials' network in minutes, and adopt it as `digitd model adopt` does.",
 )
 @config_option
 @click.pass_context
@@ -174,7 +174,7 @@ def _check_simple(context: click.Context) -> None:
     for name in sorted(context.params):
         if name not in _OF_SIMPLE and _is_given(context, name):
             option = name.replace("_", "-")
-            text = f"--{option} is not for --simple, whose network learns digits only"
+            text = f"--{option} is not for --simple"
             raise click.UsageError(text)
 
 
@@ -190,7 +190,7 @@ def _train_simple(
 
     epochs = context.params["epochs"] if _is_given(context, "epochs") else simple.EPOCHS
     file = out or folder / "handwritten.keras"
-    click.echo(f"training two layers of 128 for {epochs} epochs, about a minute; then adopting it")
+    click.echo(f"training two layers of 128 for {epochs} epochs; then adopting it")
     trained = simple.train(
         context.params["data"],
         file,

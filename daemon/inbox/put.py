@@ -145,6 +145,8 @@ def retry_file(config: Config, name: str) -> str:
         same = [one for one in files if dropped_name(Path(one).name) == named]
         remedy = f"name {' or '.join(same)}" if same else "list this folder for the names"
         raise RetryError(f"{name}: is not in {config.outbox / FAILED}: {remedy}")
+    if not stat.S_ISREG(source.lstat().st_mode):
+        raise RetryError(f"{name}: is not a regular file: remove it from {source.parent}")
     listing = Listing(config.inbox, config.pattern)
     # The name under which it was dropped, or else the one that was free in the outbox.
     names = dict.fromkeys((dropped_name(source.name), source.name))
@@ -157,8 +159,6 @@ def retry_file(config: Config, name: str) -> str:
     part = new_part(config.inbox)
     for free in wanted:
         try:
-            if not stat.S_ISREG(source.lstat().st_mode):
-                raise PermissionError(errno.EPERM, "is not a regular file", str(source))
             move_noreplace(source, config.inbox / free, part.name)
         except FileExistsError:
             continue

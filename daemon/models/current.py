@@ -1,13 +1,14 @@
 """Which model is in use: the config's, the promoted one, or the shipped one."""
 
 import re
+from errno import EINVAL
 from functools import lru_cache
 from pathlib import Path
 
 from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config
 from daemon.errors import ModelError, StorageError
-from daemon.files import hash_file
+from daemon.files import hash_file, open_regular
 from daemon.invocation import command
 from daemon.layout import CURRENT, MODEL_SUFFIX
 from daemon.records import Stamp
@@ -53,12 +54,12 @@ def read_current(folder: Path) -> str | None:
     """
     file = folder / CURRENT
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             text = opened.read(_MOST_BYTES).decode("ascii", "replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        is_wrong = isinstance(error, PermissionError | IsADirectoryError)
+        is_wrong = isinstance(error, PermissionError | IsADirectoryError) or error.errno == EINVAL
         kind = ModelError if is_wrong else StorageError
         raise kind(
             f"{file}: cannot be read: {error.strerror}: let this user read it, or remove it for "

@@ -228,11 +228,14 @@ class ModelsFolder:
                 raise PromotionError(
                     f"{_WORDS.get(before, before)} is in use meanwhile, not {seen}"
                 )
+            left = history.copy()
+            now, skipped = self._step_back(left)
+            if now == before:
+                raise PromotionError("nothing to go back to: " + "; ".join(skipped))
             # Else a second interrupted rollback would leave lines that are not history.
             self._write_history(history)
-            now, skipped = self._step_back(history)
             self._write_current(now)
-            self._write_history(history)
+            self._write_history(left)
         return WentBack(_WORDS.get(before, before), _WORDS.get(now, now), skipped)
 
     def _step_back(self, history: list[str]) -> tuple[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 from daemon.errors import DigitdError, NoSuchRowError, describe
-from daemon.files import complete_lines, is_open_at
+from daemon.files import complete_lines, is_open_at, open_descriptor
 from daemon.layout import LABELS, TABLE
 from daemon.outbox import labels, results, rotated, rows
 from daemon.outbox.labels import Answer, AnswersInForce
@@ -139,7 +139,7 @@ class Feed:
         """Open labels.csv at its start; return ``None`` if it is missing."""
         path = self._outbox / LABELS
         try:
-            tail = _Tail(os.open(path, os.O_RDONLY | os.O_CLOEXEC), 0, b"")
+            tail = _Tail(open_descriptor(path), 0, b"")
         except FileNotFoundError:
             return None
         try:

@@ -164,7 +164,7 @@ def append_all(outbox: Path, answers: Iterable[Answer]) -> None:
 def read(outbox: Path) -> Iterator[Answer]:
     """Yield all answers in the order in which they were given; skip lines that are not rows.
 
-    A last line without a newline may still be being written, and is skipped too.
+    A last line that is incomplete may still be being written, and is skipped too.
 
     Raises:
         ConfigError: labels.csv is not digitd's.
@@ -173,15 +173,15 @@ def read(outbox: Path) -> Iterator[Answer]:
     return (answer for _, answer in _read_lines(outbox / LABELS) if answer is not None)
 
 
-def read_file(path: Path) -> Iterator[Answer]:
+def read_file(path: Path, remedy: str = _REMEDY) -> Iterator[Answer]:
     """Yield the answers in a file like labels.csv, none if it is missing; see ``read``.
 
-    At the end, warnings name lines that are no answers, and numbers that a spreadsheet may have
-    changed.
+    ``remedy`` says what to do about a file that is another one. At the end, warnings name lines
+    that are no answers, and numbers that a spreadsheet may have changed.
     """
     left_out = []
     saved = SavedTable(path, "answer the files again")
-    for number, answer in _read_lines(path):
+    for number, answer in _read_lines(path, remedy):
         if answer is None:
             left_out.append(number)
             continue
@@ -201,17 +201,31 @@ def read_file(path: Path) -> Iterator[Answer]:
         log.warning("%s", change)
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, Answer | None]]:
+def _read_lines(path: Path, remedy: str = _REMEDY) -> Iterator[tuple[int, Answer | None]]:
     """Yield the number and the answer of each line that is not empty; see ``parse``."""
     try:
-        file = path.open("rb")
+        file = files.open_regular(path)
     except FileNotFoundError:
         return
     with file:
-        rows.has_header(file.readline(rows.HEAD_BYTES), HEADER, path, _REMEDY)
+        rows.has_header(file.readline(rows.HEAD_BYTES), HEADER, path, remedy)
+        number = 1
         for number, line in enumerate(files.complete_lines(file), 2):
             if line.strip(b",\r\n"):
                 yield number, parse(line.decode("utf-8", "replace"))
+        # An editor may have removed the last newline. Of a line that is being written, a part is no
+        # answer.
+        if (last := parse(file.read().decode("utf-8", "replace"))) is not None:
+            yield number + 1, last
+
+
+def is_table_of(folder: Path) -> bool:
+    """Return whether a folder has a labels.csv of digitd's; other programs have such files, too."""
+    try:
+        with files.open_regular(folder / LABELS) as file:
+            return not rows.find_header_fault(file.readline(rows.HEAD_BYTES), HEADER)
+    except OSError:
+        return False
 
 
 def check_header(descriptor: int, path: Path) -> None:

@@ -39,7 +39,6 @@ _SYNC_SECONDS = 1.0
 _LOCK_TRIES = 5
 _LOCK_PAUSE_SECONDS = 0.1
 _TAIL_BYTES = 64
-_LONGEST_LINE = 1 << 16  # bytes; a row has no more than some 2,000
 _MOST_UNSORTED = 50_000  # results in a dict, 5 MB
 # A line with a verdict: id, file name, status. Parsing all cells takes three times as long.
 _VERDICT = re.compile(
@@ -293,7 +292,7 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = files.open_descriptor(path)
         self._position = 0
         self._tail = b""
         # In the order of the numbers, as nearly all lines are; ``_unsorted`` has the others.
@@ -339,7 +338,7 @@ class _Table:
             if place == len(self._numbers) or self._numbers[place] != number:
                 return None
             offset = self._offsets[place]
-        line, newline, _ = os.pread(self._descriptor, _LONGEST_LINE, offset).partition(b"\n")
+        line, newline, _ = os.pread(self._descriptor, rows.LONGEST_LINE, offset).partition(b"\n")
         return line + newline
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from daemon.files import open_regular
 from daemon.layout import TABLE
 from daemon.outbox import rows
 
@@ -65,7 +66,7 @@ def find_tables(outbox: Path, first: str) -> Iterator[Path]:
         OSError: the current table cannot be read.
     """
     current = ""
-    with suppress(FileNotFoundError), (outbox / TABLE).open("rb") as table:
+    with suppress(FileNotFoundError), open_regular(outbox / TABLE) as table:
         current = first_id(table)
     if current == first:
         yield outbox / TABLE
@@ -88,7 +89,7 @@ def _list_with_first_ids(outbox: Path) -> list[tuple[str, int, str, Path]]:
 
 def find_format(path: Path) -> Format:
     """Return how a table can be read."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(rows.HEAD_BYTES)
     if (module := _find_module(head)) is not None:
         return Format.UNREADABLE if _import(module) is None else Format.COMPRESSED
@@ -107,7 +108,7 @@ def open_table(path: Path) -> io.BufferedReader | None:
     found = find_format(path)
     if found is Format.UNREADABLE:
         return None
-    file = path.open("rb")
+    file = open_regular(path)
     if found is Format.TEXT:
         return file
     return io.BufferedReader(_Decompressed(file), _BUFFER_BYTES)

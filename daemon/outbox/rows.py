@@ -32,6 +32,7 @@ COLUMNS = (
 )
 BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 4096  # more than any header
+LONGEST_LINE = 1 << 16  # bytes; a row has no more than some 2,000
 STATUSES = frozenset(Status)
 _ID, _STATUS, _DIGIT, _PROCESSED_AT = map(COLUMNS.index, ("id", "status", "digit", "processed_at"))
 _FEW = frozenset({"", *map(str, range(DIGITS))})  # what nearly all cells of `digit` have

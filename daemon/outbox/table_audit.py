@@ -107,9 +107,10 @@ class _Lines:
     _malformed: list[int] = field(default_factory=list)
     _undecoded: list[int] = field(default_factory=list)
     _spoilt: dict[int, str] = field(default_factory=dict)
+    _unended: str = ""  # a last line without a newline
 
     def parse(self, table: io.BufferedReader) -> Iterator[CheckedRow]:
-        """Yield the rows."""
+        """Yield the rows, also one that lacks only the newline at the table's end."""
         for number, raw in enumerate(files.complete_lines(table), 1):
             self._read = number
             if number == 1:
@@ -124,6 +125,10 @@ class _Lines:
             if (spoilt := rows.find_spoilt(line, cells)) is not None:
                 self._spoilt[number] = spoilt
             yield CheckedRow(self.name, *_get_checked(cells))
+        if self._read:
+            self._unended = table.read(rows.LONGEST_LINE).decode("utf-8", "replace")
+            if not find_damage(table) and (cells := rows.cells(self._unended)) is not None:
+                yield CheckedRow(self.name, *_get_checked(cells))
 
     def find_fault(self, table: io.BufferedReader) -> str:
         """Return the line about a table without any row that has other lines; empty for others."""
@@ -162,11 +167,19 @@ class _Lines:
             yield f"{self.name}, {which}: {describe_spoilt(self._spoilt[first])}"
         if damage := find_damage(table):
             yield damage
-        elif table.read(1) and not running:  # a running digitd is writing the row
-            yield (
-                f"{self.name}: the last line has no newline (a torn row); digitd removes it at the "
-                "next start and reads the file again"
+        elif self._unended and not (running and self.name == TABLE):  # which is being written
+            yield f"{self.name}: the last line has no newline{self._describe_end()}"
+
+    def _describe_end(self) -> str:
+        """Return what becomes of a last line without a newline."""
+        if rows.cells(self._unended) is None:
+            return " (a torn row); " + (
+                "digitd removes it at the next start and reads the file again"
+                if self.name == TABLE
+                else "remove it"
             )
+        adds = "digitd adds it at the next start" if self.name == TABLE else "add it"
+        return f"; {adds}, and until then `results` leaves the row out"
 
 
 def _group(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

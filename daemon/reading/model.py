@@ -1,12 +1,9 @@
 """The model file: the eye, the classifier and the line reader with their calibration."""
 
-import errno
 import hashlib
 import io
 import json
-import os
 import shlex
-import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -19,7 +16,7 @@ from numpy.typing import NDArray
 
 from daemon.assets import KNOWN_DIGIT
 from daemon.errors import ModelError
-from daemon.files import open_untrusted
+from daemon.files import open_regular
 from daemon.invocation import command
 from daemon.reading.eye import Count, Detection, Segment
 from daemon.reading.glyph import Floats
@@ -271,7 +268,8 @@ def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
         ModelError: see ``load``.
     """
     try:
-        data = _read_regular(path)
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}. {_remedy()}") from error
     try:
@@ -281,16 +279,6 @@ def read_file(path: Path) -> tuple[Settings, dict[str, bytes], str]:
             f"{path}: is not a .keras file, or is broken: {error}. {_remedy()}"
         ) from error
     return _settings(path, members), members, hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]
-
-
-def _read_regular(path: Path) -> bytes:
-    """Return a file's bytes; raise OSError for what is no file, such as a FIFO, without waiting."""
-    descriptor = open_untrusted(os.path.realpath(path))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - opened above
-        return file.read()
 
 
 def _remedy() -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from daemon.files import complete_lines
+from daemon.files import complete_lines, open_descriptor, open_regular
 from daemon.layout import FAILED, LABELS, REVIEW_INDEX, TABLE
-from daemon.outbox import labels
+from daemon.outbox import labels, rows
 from daemon.outbox.archive import list_folders, list_names
 from daemon.outbox.labels import Answer
 from daemon.outbox.rereads import list_tables
@@ -27,7 +27,6 @@ from daemon.outbox.rotated import (
     open_table,
 )
 from daemon.review.followed import (
-    LONGEST_LINE,
     FollowedFile,
     Kind,
     read_compressed_line,
@@ -122,7 +121,7 @@ class Follower(threading.Thread):
             if file.indexed.number == number:
                 if file.table is not None:
                     return read_compressed_line(file.descriptor, file.indexed.inode, position)
-                block = os.pread(file.descriptor, LONGEST_LINE, position)
+                block = os.pread(file.descriptor, rows.LONGEST_LINE, position)
                 line, newline, _ = block.partition(b"\n")
                 return line.decode("utf-8", "replace") if newline else ""
         return ""
@@ -143,7 +142,7 @@ class Follower(threading.Thread):
         """
         files = self._files
         try:
-            labels_file = (self._outbox / LABELS).open("rb")
+            labels_file = open_regular(self._outbox / LABELS)
         except FileNotFoundError:
             return []
         found = dict[str, Answer]()
@@ -189,7 +188,7 @@ class Follower(threading.Thread):
         if followed is None:
             return info.st_size > 0
         # A kill may have torn the last line, which the next answer removes.
-        rest = os.pread(followed.descriptor, LONGEST_LINE, followed.indexed.position)
+        rest = os.pread(followed.descriptor, rows.LONGEST_LINE, followed.indexed.position)
         return b"\n" in rest
 
     def _catch_up(self) -> None:
@@ -346,7 +345,7 @@ class Follower(threading.Thread):
                 self._unreadable.add((start.device, start.inode))
                 return None
             table = open_table(path) if found is Format.COMPRESSED else None
-        return FollowedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), start, table)
+        return FollowedFile(open_descriptor(path), start, table)
 
     def _find_files(self) -> Iterator[tuple[tuple[int, int], tuple[str, Path]]]:
         """Yield each file's identity, kind and path, in the order in which they are indexed."""

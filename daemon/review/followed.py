@@ -8,10 +8,10 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
+from daemon.outbox import rows
 from daemon.outbox.rotated import open_table
 from daemon.review.index import Position
 
-LONGEST_LINE = 1 << 16  # bytes; a row has no more than some 2,000
 _TAIL_BYTES = 64
 
 
@@ -76,7 +76,7 @@ def read_compressed_line(descriptor: int, _inode: int, position: int) -> str:
         return ""
     with table:
         table.seek(position)
-        line = table.readline(LONGEST_LINE)
+        line = table.readline(rows.LONGEST_LINE)
     return line[:-1].decode("utf-8", "replace") if line.endswith(b"\n") else ""
 
 

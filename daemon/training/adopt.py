@@ -26,6 +26,7 @@ from daemon.text import count
 from daemon.training import evaluate, keras_file, networks, wrapping
 from daemon.training.calibration import fit_calibration, share_right
 from daemon.training.evaluate import Case
+from daemon.training.evaluate_outbox import is_outbox, list_answers
 from daemon.training.wrapping import Head, Scaling
 
 _SEARCHED = 1900  # digits on which the scalings are tried
@@ -112,12 +113,18 @@ def load_data(path: Path, on_progress: Callable[[int], None] = lambda _: None) -
 
 
 def list_cases(path: Path) -> list[Case]:
-    """Return the cases of a set or a folder that ``load_data`` shows to the eye.
+    """Return the cases of a set, a folder or an outbox that ``load_data`` shows to the eye.
 
     Raises:
+        ConfigError: see ``evaluate_outbox.list_answers``.
         DataError: see ``evaluate.list_cases``, or there are too few digits.
     """
-    cases = [case for case in evaluate.list_cases(path) if case.is_counted(Reads.DIGIT)]
+    if is_outbox(path):
+        answered = list_answers(path, Reads.DIGIT)
+        found = [*answered.sample, *answered.others]
+    else:
+        found = evaluate.list_cases(path)
+    cases = [case for case in found if case.is_counted(Reads.DIGIT)]
     _check_enough(path, sum(case.text(Reads.DIGIT) is not None for case in cases))
     return cases[:: max(1, -(-len(cases) // _MOST))]
 
@@ -392,7 +399,7 @@ def _refuse(share: float, examples: Examples) -> tuple[str, ...]:
     if share >= _USELESS:
         return ()
     reason = (
-        f"with no scaling of its input it reads more than {share:.0%} of {examples.name} right: "
+        f"with no scaling of its input it reads more than {share:.1%} of {examples.name} right: "
         "is it a classifier of digits, and are its classes 0 to 9 in this order?"
     )
     return (reason,)

@@ -153,9 +153,12 @@ def gather(outbox: Path, reads: Reads, extra: Path | None = None) -> Corrections
         OSError: a table cannot be read.
     """
     results.check_outbox(outbox)
-    files = [outbox / LABELS, *([extra] if extra else [])]
+    given = labels.read_file(outbox / LABELS)
+    if extra is not None:
+        remedy = f"name a file with these columns with --labels: {labels.HEADER.strip()}"
+        given = chain(given, labels.read_file(extra, remedy))
     # A copy of labels.csv gives no answer a second time.
-    answers = list(dict.fromkeys(chain.from_iterable(map(labels.read_file, files))))
+    answers = list(dict.fromkeys(given))
     return choose(answers, list(_read_rows(outbox, answers)), reads)
 
 

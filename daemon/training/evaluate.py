@@ -215,7 +215,7 @@ def _list_folder(folder: Path, skipped: frozenset[str]) -> list[Case]:
     except OSError as error:
         raise DataError(
             f"{table}: cannot be read: {error.strerror}: name a folder of images with a table of "
-            "their labels, or an outbox"
+            "their labels, or an outbox with answers"
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table}: is not CSV in UTF-8: save it as that: {error}") from error

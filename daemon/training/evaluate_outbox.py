@@ -39,7 +39,7 @@ class AnsweredCases:
 
 def is_outbox(path: Path) -> bool:
     """Return whether a path is an outbox, and not a set of images."""
-    return (path / TABLE).is_file() or (path / ORIGINALS).is_dir()
+    return (path / TABLE).is_file() or (path / ORIGINALS).is_dir() or labels.is_table_of(path)
 
 
 def list_answers(outbox: Path, reads: Reads) -> AnsweredCases:

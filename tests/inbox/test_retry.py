@@ -95,7 +95,7 @@ def test_each_name_that_cannot_be_put_back_is_reported_and_the_others_are(box: B
     assert status == 1
     assert "digit1.png: is not in " in said
     assert "../predictions.csv: is not in " in said
-    assert "digit9.png: cannot be moved: " in said
+    assert "digit9.png: is not a regular file: remove it from " in said
     assert [path.name for path in box.inbox.glob("digit*")] == ["digit7.png"]
 
 

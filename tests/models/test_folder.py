@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,7 @@ import pytest
 from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config, load
 from daemon.errors import ModelError, PromotionError
+from daemon.layout import CURRENT, HISTORY
 from daemon.models.current import find_model, shipped_id
 from daemon.models.folder import ModelsFolder, choose_model
 from daemon.models.report import Comparison, Report
@@ -286,6 +288,38 @@ def test_rollback_skips_a_model_that_is_broken(models: ModelsFolder, ids: list[s
     assert models.current() == ids[0]
     assert len(went.skipped) == 1
     assert f"{ids[1]}.keras is broken" in went.skipped[0]
+
+
+def test_nothing_to_go_back_to_changes_nothing(models: ModelsFolder, ids: list[str]) -> None:
+    models.promote(ids[0])
+    models.promote("shipped")
+    spoil(models, ids[0])
+    history = (models.path / HISTORY).read_text()
+    with pytest.raises(PromotionError, match=f"nothing to go back to: .*{ids[0]}.keras is broken"):
+        models.rollback()
+    assert (models.path / HISTORY).read_text() == history
+
+
+def test_current_that_is_a_fifo_does_not_block(config: Config, models: ModelsFolder) -> None:
+    os.mkfifo(models.path / CURRENT)
+    with pytest.raises(ModelError, match="current: cannot be read: it is not a regular file"):
+        find_model(config)
+
+
+def test_list_says_what_is_broken(config: Config, models: ModelsFolder, ids: list[str]) -> None:
+    spoil(models, ids[1])
+    assert config.file is not None
+    listed = " ".join(digitd("model", "list", "--config", config.file).stdout.split())
+    assert re.search(f"{ids[0]} [^*]*? learn may be promoted", listed)
+    assert re.search(
+        f"{ids[1]} [^*]*? learn not to be promoted: [^ ]*{ids[1]}.keras is bro", listed
+    )
+    config.file.write_text("model: shipped\n")
+    wrong = digitd("model", "list", "--config", config.file)
+    assert wrong.returncode == 78
+    assert (
+        f"{config.file}: line 1: model: {config.file.parent}/shipped is not there" in wrong.stderr
+    )
 
 
 def test_missing_model_names_the_file(config: Config, models: ModelsFolder, ids: list[str]) -> None:

@@ -149,6 +149,17 @@ def test_torn_last_row_is_reported_and_so_is_its_file(books: Books) -> None:
     assert any("originals/digit2.png: no row names it" in line for line in books.discrepancies)
 
 
+def test_row_that_lacks_only_its_newline_is_a_row(books: Books) -> None:
+    books.table.write_bytes(books.table.read_bytes()[:-1])
+    assert only(books.discrepancies) == (
+        f"{TABLE}: the last line has no newline; digitd adds it at the next start, and until then "
+        "`results` leaves the row out"
+    )
+    books.table.rename(books.table.with_name(f"{TABLE}.1"))
+    said = only([line for line in books.discrepancies if "newline" in line])
+    assert said.startswith(f"{TABLE}.1: the last line has no newline; add it, and until then")
+
+
 def test_malformed_line_is_reported_by_its_number(books: Books) -> None:
     with books.table.open("ab") as file:
         file.write(b"a note of mine\n")

@@ -140,8 +140,15 @@ def test_blocks_of_zeros_after_a_power_failure_are_cut_off(
 
 def test_file_from_an_editor_without_a_last_newline_loses_no_answer(tmp_path: Path) -> None:
     (tmp_path / LABELS).write_text(labels.HEADER + ROW.rstrip("\n"))
+    assert own_labels(tmp_path) == {FIRST: "7"}
     labels.append(tmp_path, replace(SEVEN, id=SECOND))
     assert own_labels(tmp_path) == {FIRST: "7", SECOND: "7"}
+
+
+def test_fifo_is_refused_and_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LABELS)
+    with pytest.raises(OSError, match="it is not a regular file"):
+        own_labels(tmp_path)
 
 
 def test_file_with_other_columns_is_refused_and_left_alone(tmp_path: Path) -> None:

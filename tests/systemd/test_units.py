@@ -29,6 +29,13 @@ def box(tmp_path: Path) -> Box:
     return Box(folder)
 
 
+@pytest.mark.parametrize("user", ["", "a b", "x\nExecStartPre=/bin/sh", "-x", "%u"])
+def test_what_is_no_user_is_refused(box: Box, user: str) -> None:
+    refused = digitd("service", "--user", user, "--config", box.config)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is no user's name: give one such as digitd" in refused.stderr
+
+
 def sandbox(unit: str) -> set[str]:
     """Return the settings after the comment that starts the sandbox."""
     lines = unit.partition("# The sandbox")[2].partition("[Install]")[0].splitlines()

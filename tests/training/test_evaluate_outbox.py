@@ -148,6 +148,14 @@ def test_answers_are_required(site: Site) -> None:
         evaluate_outbox.list_answers(site.outbox, Reads.DIGIT)
 
 
+def test_new_outbox_is_one_and_a_folder_of_images_is_not(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\na.png,7\n")
+    assert not evaluate_outbox.is_outbox(tmp_path)
+    table.write_text(labels.HEADER)
+    assert evaluate_outbox.is_outbox(tmp_path)
+
+
 def unsure_below(folder: Path, threshold: float) -> Path:
     """Return a copy of the shipped model with another threshold."""
     copy = folder / "other.keras"

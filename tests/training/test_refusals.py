@@ -45,6 +45,11 @@ def folder(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train --simple --data few.npz", 1, "few: 5 images are too few to train on"),
         ("train --data empty", 1, "empty: is a folder: name an .npz set"),
         ("evaluate --keras empty", 1, "empty/labels.csv: cannot be read"),
+        (
+            "learn --labels few.npz",
+            78,
+            "few.npz: does not begin with digitd's columns",
+        ),
     ],
 )
 def test_what_needs_no_tensorflow_is_refused_first(
