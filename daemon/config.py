@@ -253,11 +253,13 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _expects_numbers(self) -> Self:
         keys = {"expect": self.expect, "expect_file": self.expect_file}
-        given = {key: value for key, value in keys.items() if value is not None}
+        given = {
+            key: escape(str(value))[:_LONGEST] for key, value in keys.items() if value is not None
+        }
         if len(given) > 1:
             raise ValueError(
-                f"expect and expect_file: {self.expect} and {self.expect_file}: only one of the "
-                "two is allowed; remove the other",
+                f"expect and expect_file: {' and '.join(given.values())}: only one of the two is "
+                "allowed; remove the other",
                 *keys,
             )
         for key, value in given.items():

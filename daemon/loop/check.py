@@ -162,7 +162,7 @@ def _model(config: Config, model: Path) -> Finding:
 
 def _wrong_model(config: Config, error: DigitdError | OSError) -> Finding:
     files = () if config.cluster_tls is None else dict(config.cluster_tls).values()
-    is_of_tls = isinstance(error, OSError) and error.filename in set(map(str, files))
+    is_of_tls = isinstance(error, OSError) and str(error.filename) in map(str, files)
     key = "cluster_tls" if is_of_tls else "model"
     return Finding(f"{config.locate(key)}: {describe(error)}", error)
 

@@ -81,7 +81,7 @@ class ReviewItem:
 
     def is_by(self, name: str) -> bool:
         """Return whether a person gave the answer in force; an empty name is anybody's."""
-        return not name or cell(name) == cell(self.by)
+        return not name or cell(name[:_LONGEST_NAME]) == cell(self.by)
 
     @property
     def source(self) -> str:

@@ -127,6 +127,7 @@ def test_queue_shows_the_least_confident_rows_first(server: Server, three: list[
         "indexing": 0,
         "daemon": "stopped",
         "waiting": 0,
+        "reads": "digit",
     }
     assert queue(server, after=blank["place"]) == three[1:]
 
