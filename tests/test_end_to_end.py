@@ -387,8 +387,10 @@ def test_run_with_a_missing_model_exits_78(box: Box) -> None:
     assert (box.inbox / "digit1.png").exists()
 
 
-@pytest.mark.parametrize("kind", ["FIFO", "folder"])
-def test_model_that_is_no_file_exits_78_at_once(box: Box, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "why"), [("FIFO", "it is not a regular file"), ("folder", "it is a folder")]
+)
+def test_model_that_is_no_file_exits_78_at_once(box: Box, kind: str, why: str) -> None:
     model = box.folder / "none.keras"
     if kind == "FIFO":
         os.mkfifo(model)
@@ -398,7 +400,7 @@ def test_model_that_is_no_file_exits_78_at_once(box: Box, kind: str) -> None:
     for command in ("run", "check", "reread"):
         said = digitd(command, "--config", box.config)
         assert said.returncode == 78, (command, said)
-        assert "none.keras: cannot be read: it is not a regular file" in said.stdout + said.stderr
+        assert f"none.keras: cannot be read: {why}" in said.stdout + said.stderr
 
 
 def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path) -> None:

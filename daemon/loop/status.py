@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Config
-from daemon.errors import describe
+from daemon.errors import StorageError, describe
 from daemon.files import same_path
 from daemon.inbox.listing import Listing
 from daemon.layout import OUTBOX_LOCK, STATUS_PAGE, WORK_FOLDER, WORK_LOCK, claimed_id
-from daemon.locks import is_held, read_holder
+from daemon.locks import Holder, is_held, read_holder
 from daemon.outbox.clock import read_boot_id
 from daemon.outbox.drift import differences, load
 from daemon.outbox.outbox import is_running
@@ -325,11 +325,18 @@ def own_daemon(config: Config) -> int | None:
     return int(page["pid"]) if is_own else None
 
 
+def _find_holder(lock: Path) -> Holder | None:
+    """Return who holds a lock now; ``None`` if nobody does, or this user may not see it."""
+    with suppress(StorageError):
+        if is_held(lock):
+            return read_holder(lock)
+    return None
+
+
 def _read_page(config: Config) -> dict[str, Any]:
     """Return what the running digitd wrote; the page is in the inbox, which may be out of reach."""
     work = config.inbox / WORK_FOLDER
-    holders = (read_holder(lock) for lock in lock_files(config) if is_held(lock))
-    holder = next(filter(None, holders), None)
+    holder = next(filter(None, map(_find_holder, lock_files(config))), None)
     known: dict[str, Any] = {} if holder is None else {"pid": holder.pid}
     try:
         page = json.loads((work / STATUS_PAGE).read_text(encoding="utf-8"))

@@ -123,7 +123,7 @@ def test_live_page_says_what_today_is_compared_with(site: Site) -> None:
             usual,
             replace(usual, rows=250, unsure=10, error=2),
         ),
-        "Another share of the files needs a person": (usual, replace(usual, rows=250)),
+        "The share of files that need a person has changed": (usual, replace(usual, rows=250)),
     }
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     with Server(site) as server:

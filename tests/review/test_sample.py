@@ -110,7 +110,8 @@ def sample(server: Server) -> list[str]:
     while True:
         reply = server.request(f"/api/queue?after={place}").json
         items += [item["id"] for item in reply["items"] if item["is_sample"]]
-        if reply["is_last"]:
+        # All have one content: until its answer is indexed, a page of the queue may be empty.
+        if reply["is_last"] or not reply["items"]:
             return items
         place = reply["items"][-1]["place"]
 

@@ -142,7 +142,8 @@ def test_gallery_row_and_live(site: Site, page: Page) -> None:
             page.goto(f"{server.base}/row/{row['id']}")
             page.wait_for_selector("#file:not(:empty)")
             check(page)
-        page.goto(f"{server.base}/live")
+        with page.expect_response("**/events"):
+            page.goto(f"{server.base}/live")
         page.wait_for_selector("#figures .interval")
         site.add("newer.png", SURE)
         page.wait_for_selector("#arrivals li")
