@@ -83,7 +83,7 @@ def look_through(tab: Tab) -> None:
 
 def test_old_link_says_where_the_new_one_is(firefox: Firefox, site: Site) -> None:
     site.add("digit1.png", doubtful(1, 0.3))
-    with Server(site) as server, firefox.open() as tab:
+    with Server(site) as server, firefox.open(lost=f"{server.base}/events") as tab:
         server.wait_for_rows(1)
         old = server.url
         tab.goto(old)
