@@ -1,8 +1,6 @@
 """Compare numbers with those that are expected: a regular expression, or the values of a file."""
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 
 import re2
 
-from daemon.files import open_untrusted
+from daemon.files import open_regular
 from daemon.records import Doubt, Expected, Status, Verdict, is_number
 from daemon.text import escape
 
@@ -102,11 +100,7 @@ def load_values(file: Path) -> Expected:
         ValueError: it has no numbers, or something else; the text says what.
         OSError: it cannot be read.
     """
-    descriptor = open_untrusted(os.path.realpath(file))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ValueError("is not a regular file")
-    with open(descriptor, "rb") as opened:  # noqa: PTH123 - opened above
+    with open_regular(file) as opened:
         data = opened.read(_MOST_MB * 1_000_000 + 1)
     if len(data) > _MOST_MB * 1_000_000:
         raise ValueError(f"has more than {_MOST_MB} MB")

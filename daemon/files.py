@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from daemon.errors import add_path
+from daemon.errors import DestinationError, add_path
 from daemon.records import Stamp
 
 PART_SUFFIX = ".part"  # of a file that is still being written
@@ -20,6 +20,7 @@ _BLOCK = 1 << 20
 
 # Errors from file systems that don't support RENAME_NOREPLACE: NFS, some FUSE.
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -100,6 +101,32 @@ def write_new(path: Path, data: bytes) -> None:
         append(descriptor, data, path)
     finally:
         os.close(descriptor)
+
+
+def try_to_create(folder: Path) -> None:
+    """Raise OSError if a folder cannot hold a new file; create none."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC))
+    except OSError as error:
+        # Network file systems have no unnamed files. Those of the kernel hold no files at all.
+        if error.errno not in _NO_UNNAMED_FILES or not os.statvfs(folder).f_blocks:
+            raise
+
+
+def create_writable(folder: Path) -> None:
+    """Create a folder for results, with those above it, before the work that they come from.
+
+    Raises:
+        DestinationError: it cannot be created, or can hold no new file.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try_to_create(folder)
+    except OSError as error:
+        raise DestinationError(
+            f"{folder}: cannot be written: {error.strerror}: let this user write there, or name "
+            "another folder"
+        ) from None
 
 
 def replace_whole(path: Path, data: bytes, *, durable: bool = False, mode: int = 0o666) -> None:

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
+from daemon.text import has_half
+
 IMAGES = "images"  # in place of a glob: every name with one of these endings, in any case
 # The formats of the last line are not read. Their files get a row that says what they are.
 ENDINGS = (
@@ -23,7 +25,6 @@ _SEPARATED = re.compile(rf"(?:[,;|\s，、；]|(?<=\s)(?:and|or|&|\+)(?=\s))+{_O
 _QUOTES = "\"'`“”„‟‘’‚«»"  # noqa: RUF001
 _LIST_IN_SET = re.compile(r"\[(\w{2,}(?:[,|] ?\w{2,})+)\]")
 _BRACES = re.compile(r"[@?*+!]?(?:\{([^{}]*,[^{}]*|\w+)\}|\(([^()]*)\))")
-_HALF = re.compile(r"[\ud800-\udfff]")
 _SLASH_IN_SET = re.compile(r"\[[^]]*/[^]]*\]")
 _CLASS = re.compile(r"\[:(\w+):\]")  # of shells, in a set
 _CLASSES = {"digit": "0-9", "alpha": "a-zA-Z", "alnum": "0-9a-zA-Z", "lower": "a-z", "upper": "A-Z"}
@@ -89,7 +90,7 @@ def find_fault(glob: str) -> str:
         "several globs are a list, and a space in a name is written [ ]": _is_list(glob),
         "an ending has a * before it": glob.lower().removeprefix(".") in ENDINGS,
         "names that begin with a dot are never read": glob.startswith((".", "[.]")),
-        "it has half of a character": _HALF.search(glob),
+        "it has half of a character": has_half(glob),
         "it has a space at an end": glob != glob.strip(),
         "a comma in a name is written [,]": "," in outside,
         "it has a [ without its ]": "[" in outside,

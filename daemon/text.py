@@ -54,6 +54,11 @@ def escape(text: str) -> str:
     )
 
 
+def has_half(text: str) -> bool:
+    """Return whether text has half of a character, a surrogate, which UTF-8 cannot encode."""
+    return re.search(r"[\ud800-\udfff]", text) is not None
+
+
 def escape_lines(text: str) -> str:
     """Return text with several lines, such as a traceback, escaped line by line."""
     return "\n".join(map(escape, text.split("\n")))

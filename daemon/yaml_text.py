@@ -11,13 +11,12 @@ import yaml
 
 from daemon.errors import ConfigError
 from daemon.pattern import correct
-from daemon.text import escape
+from daemon.text import escape, has_half
 
 _SHOWN = 40  # characters of a line
 _QUOTES = "\"'"
 # What constructors raise for values such as 2026-13-01 or !!float x, besides YAMLError.
 _VALUE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
-_HALF = re.compile(r"[\ud800-\udfff]")
 # Where PyYAML's second mark says where the fault is: the first is where it noticed.
 _BEGUN = re.compile(r"quoted scalar|flow|simple key")
 # By what PyYAML says; the first that is found.
@@ -104,7 +103,7 @@ def _construct(file: Path, loader: _Loader, root: yaml.MappingNode, text: str) -
             raise ConfigError(
                 f"{file}: line {line}: a key is a word, not a list: write `key: value`"
             )
-        if _HALF.search(key):
+        if has_half(key):
             raise ConfigError(
                 f"{file}: line {line}: {escape(key)}: a key is a word, and this is half of a "
                 "character: write `key: value`"

@@ -21,7 +21,7 @@ def check(models: ModelsFolder, ids: set[str], current: str | None) -> None:
     """Check that each listed model is whole, that none is lost, and which one is in use."""
     for entry in models.entries():
         assert read_file(entry.path)[2] == entry.id
-        assert entry.report is not None, entry.fault
+        assert not entry.faults, entry.faults
     assert ids <= {entry.id for entry in models.entries()}
     assert models.current() == current
 

@@ -262,7 +262,7 @@ def test_file_with_anything_else_is_refused(tmp_path: Path, data: bytes, said: s
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for file in (tmp_path / "fifo", tmp_path, Path("/dev/zero")):
-        with pytest.raises(ValueError, match=r"^is not a regular file$"):
+        with pytest.raises(OSError, match=r"it is (a folder|not a regular file)"):
             load_values(file)
     with pytest.raises(FileNotFoundError):
         load_values(tmp_path / "missing")

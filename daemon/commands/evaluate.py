@@ -13,6 +13,7 @@ import click
 
 from daemon.commands import FORMATS, begin_stage, echo, model_option, parse_model, reads_option
 from daemon.errors import EX_FOUND_WRONG, DataError
+from daemon.files import create_writable
 from daemon.records import Reads
 from daemon.text import count, escape
 
@@ -115,6 +116,8 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
             "checks in the queue of digitd review, or omit --at-least"
         )
     models = _load_models(model, against, with_keras=with_keras)
+    if folder is not None:
+        create_writable(folder)
     with report.open_table(table) as write:
         measured = {name: _measure(models, cases, reads, write) for name, cases in groups.items()}
     left_out = find_left_out(groups.get(_ALL, []), reads)

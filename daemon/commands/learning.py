@@ -48,7 +48,7 @@ def list_models(config_file: Path) -> None:
     """
     from daemon import config
     from daemon.assets import SHIPPED_MODEL
-    from daemon.models.current import find_fault, find_model, shipped_id
+    from daemon.models.current import find_model, shipped_id
     from daemon.models.folder import ModelsFolder
 
     settings = config.load(config_file)
@@ -60,9 +60,7 @@ def list_models(config_file: Path) -> None:
     shipped = (shipped_id(), "", "digitd", "", "the shipped model")
     rows = [(SHIPPED_MODEL, shipped, tuple[str, ...]())]
     entries = ModelsFolder(settings.models).entries()
-    for one in entries:
-        reasons = one.reasons or tuple(filter(None, (find_fault(settings.models, one.id),)))
-        rows.append((one.path, _cells(one, reasons), reasons))
+    rows.extend((one.path, _cells(one), one.reasons) for one in entries)
     widths = [max(len(cells[column]) for _, cells, _ in rows) for column in range(4)]
     columns = shutil.get_terminal_size().columns - 6
     wrapper = textwrap.TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
@@ -79,8 +77,8 @@ def list_models(config_file: Path) -> None:
         raise fault
 
 
-def _cells(entry: "Entry", reasons: tuple[str, ...]) -> tuple[str, str, str, str, str]:
-    verdict = "not to be promoted:" if reasons else "may be promoted"
+def _cells(entry: "Entry") -> tuple[str, str, str, str, str]:
+    verdict = "not to be promoted:" if entry.reasons else "may be promoted"
     if entry.report is None:
         return entry.id, "", "", "", verdict
     made = format_utc(entry.report.made)
@@ -158,6 +156,7 @@ def adopt(context: click.Context, file: Path, data: Path | None, config_file: Pa
 
     folder = ModelsFolder(load_config(context, config_file).models)
     # Seconds of importing come after what is refused without, and before minutes of reading.
+    folder.check_writable()
     keras_file.check(file)
     number = 0 if data is None else len(adopting.list_cases(data))
     frameworks.import_keras()

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from daemon.commands import StageBars, begin_stage, config_option, echo, load_config
 from daemon.commands.learning import adopt_file
 from daemon.errors import EX_FOUND_WRONG, ModelError
+from daemon.files import create_writable
 from daemon.layout import MODEL_SUFFIX
 from daemon.text import escape
 
@@ -117,17 +118,21 @@ def train(
     from daemon.training import frameworks, report, train
 
     config = load_config(context, config_file)
+    models = ModelsFolder(config.models)
     if simple:
         _check_simple(context)
+        models.check_writable()
     # Say what is missing before what is going to be done, and before hours of work.
     train.check_data(settings["data"])
+    out = out or folder / ("handwritten.keras" if simple else "model.keras")
+    for each in (folder, out.parent):
+        create_writable(each)
     frameworks.import_tensorflow()
     if simple:
-        _train_simple(context, ModelsFolder(config.models), out, folder)
+        _train_simple(context, models, out, folder)
         return
     in_use = _load_in_use(config)
     chosen = train.TrainSettings(**settings)
-    out = out or folder / "model.keras"
     click.echo(report.announce(chosen, out, folder, resume=resume))
     cleared = _CLEARED if sys.stderr.isatty() else ""
     with _resumable(), StageBars() as bars:
@@ -182,14 +187,11 @@ def _is_given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
-def _train_simple(
-    context: click.Context, models: "ModelsFolder", out: Path | None, folder: Path
-) -> None:
+def _train_simple(context: click.Context, models: "ModelsFolder", file: Path, folder: Path) -> None:
     """Train the tutorials' network, and adopt it."""
     from daemon.training import adopt, simple
 
     epochs = context.params["epochs"] if _is_given(context, "epochs") else simple.EPOCHS
-    file = out or folder / "handwritten.keras"
     click.echo(f"training two layers of 128 for {epochs} epochs; then adopting it")
     trained = simple.train(
         context.params["data"],

@@ -11,13 +11,14 @@ from daemon.assets import KNOWN_DIGIT
 from daemon.config import Config
 from daemon.errors import ClusterError, DestinationError, DigitdError, StorageError, describe
 from daemon.expected import find_range
-from daemon.files import is_there
+from daemon.files import is_there, try_to_create
 from daemon.inbox.inbox import Inbox
 from daemon.invocation import command
 from daemon.locks import is_held, read_holder
-from daemon.loop.startup import check_folders, load_expected, start_readers, try_to_create
+from daemon.loop.startup import check_folders, load_expected, start_readers
 from daemon.loop.status import lock_files, own_daemon
 from daemon.models.current import find_model
+from daemon.models.folder import ModelsFolder
 from daemon.records import Reading
 from daemon.text import count, escape
 from daemon.workers.pool import worker_count
@@ -171,12 +172,9 @@ def _models(folder: Path) -> Finding:
     """Check whether models could be added and promoted; ``run`` only reads there."""
     is_new = not is_there(folder)
     try:
-        try_to_create(folder.parent if is_new else folder)
-    except OSError as error:
-        remedy = "let this user write there, or add and promote models as another user"
-        text = f"models: {folder} cannot be {'created' if is_new else 'written'}"
-        text = f"{text}: {error.strerror}: {remedy}"
-        return Finding(text, None if is_new else DestinationError(text))
+        ModelsFolder(folder).check_writable()
+    except DestinationError as error:
+        return Finding(f"models: {error}", None if is_new else error)
     return Finding(
         f"models: {folder} {'will be created when needed' if is_new else 'can be written'}"
     )

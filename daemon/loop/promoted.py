@@ -76,7 +76,7 @@ class PromotionWatch:
         self._report(error, in_use)
 
     def _report(self, error: OSError | DigitdError, in_use: Path) -> None:
-        fault = f"{describe(error)}; digitd continues with {in_use}"
+        fault = f"{describe(error)}; digitd continues with {in_use}, which it loaded before"
         if fault != self.fault:
             log.error("the promoted model cannot be used: %s", fault)
         self.fault = fault

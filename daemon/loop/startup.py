@@ -12,7 +12,7 @@ from pathlib import Path
 from daemon.config import KEYS, Config
 from daemon.errors import ConfigError, MissingPackageError, StorageError, describe
 from daemon.expected import load_values
-from daemon.files import make_folder, same_path
+from daemon.files import make_folder, same_path, try_to_create
 from daemon.layout import (
     ATTEMPTS,
     FAILED,
@@ -38,10 +38,9 @@ log = logging.getLogger(__name__)
 _WRONG_PATH = frozenset(
     {
         *(errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENXIO),
-        errno.ENAMETOOLONG,
+        *(errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL),
     }
 )
-_NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 
 
 def make_folders(config: Config, in_force: Config | None = None) -> None:
@@ -197,16 +196,6 @@ def _try_to_write(file: Path) -> None:
         os.close(os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
     except FileNotFoundError:
         try_to_create(next(folder for folder in file.parents if folder.is_dir()))
-
-
-def try_to_create(folder: Path) -> None:
-    """Raise OSError if a folder cannot hold a new file; create none."""
-    try:
-        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC))
-    except OSError as error:
-        # Network file systems have no unnamed files. Those of the kernel hold no files at all.
-        if error.errno not in _NO_UNNAMED_FILES or not os.statvfs(folder).f_blocks:
-            raise
 
 
 def load_options(config: Config) -> ReadOptions:

@@ -15,8 +15,14 @@ from pathlib import Path
 
 from daemon.assets import SHIPPED_MODEL
 from daemon.config import Config
-from daemon.errors import DigitdError, ModelError, PromotionError
-from daemon.files import is_there, open_to_append, replace_whole, sync_folder
+from daemon.errors import (
+    DestinationError,
+    DigitdError,
+    ModelError,
+    PromotionError,
+    StorageError,
+)
+from daemon.files import is_there, open_to_append, replace_whole, sync_folder, try_to_create
 from daemon.invocation import command
 from daemon.layout import CURRENT, HISTORY, MODEL_SUFFIX, MODELS_LOCK, REPORT_SUFFIX
 from daemon.models.current import (
@@ -43,20 +49,20 @@ class Entry:
         id: the start of its file's SHA-256.
         path: of its file.
         report: what was measured; ``None`` if there is no report that can be read.
-        fault: why the report cannot be read; empty if it can.
+        faults: why the report and the file cannot be used, as sentences.
         is_current: whether it is the promoted one.
     """
 
     id: str
     path: Path
     report: Report | None
-    fault: str
+    faults: tuple[str, ...]
     is_current: bool
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it must not be promoted, as sentences; empty if it may be."""
-        return (self.fault,) if self.report is None else self.report.reasons
+        return self.faults if self.report is None else (*self.faults, *self.report.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,21 @@ class ModelsFolder:
             ids = ", ".join(found)
             raise PromotionError(f"{prefix!r} is the beginning of several ids, {ids}: type more")
         return known[found[0]]
+
+    def check_writable(self) -> None:
+        """Check whether models can be added, without creating anything.
+
+        Raises:
+            DestinationError: they cannot.
+        """
+        is_new = not is_there(self.path)
+        try:
+            try_to_create(self.path.parent if is_new else self.path)
+        except OSError as error:
+            raise DestinationError(
+                f"{self.path} cannot be {'created' if is_new else 'written'}: {error.strerror}: "
+                "let this user write there, or add and promote models as another user"
+            ) from None
 
     def add(self, file: Path, report: Report) -> str:
         """Copy a model into the folder with its report, and return its id.
@@ -263,8 +284,6 @@ class ModelsFolder:
             raise PromotionError(f"{entry.id} was not promoted: {reasons[0]}")
         if reasons:
             raise PromotionError("\n  ".join([f"{entry.id} was not promoted:", *reasons]))
-        if fault := find_fault(self.path, entry.id):
-            raise PromotionError(f"{entry.id} was not promoted: {fault}")
         try:
             model = load(entry.path)
             if reads is Reads.NUMBER:
@@ -274,6 +293,10 @@ class ModelsFolder:
 
     def _entry(self, model_id: str, promoted: str | None) -> Entry:
         report, fault = None, ""
+        try:
+            faults = [find_fault(self.path, model_id)]
+        except StorageError as error:
+            faults = [str(error)]
         file = self._report_path(model_id)
         again = "make the model again with the command that made it"
         try:
@@ -284,7 +307,8 @@ class ModelsFolder:
             fault = f"its report {file} cannot be read: {error.strerror}: let this user read it"
         except ValueError as error:
             fault = f"its report {file} is broken: {error}: put it back, or {again}"
-        return Entry(model_id, self.path_of(model_id), report, fault, model_id == promoted)
+        faults = [each for each in (fault, *faults) if each]
+        return Entry(model_id, self.path_of(model_id), report, tuple(faults), model_id == promoted)
 
     def _report_path(self, model_id: str) -> Path:
         return self.path / f"{model_id}{REPORT_SUFFIX}"

@@ -60,6 +60,11 @@ class Comparison:
         """Whether the new model is significantly worse."""
         return self.p_worse < _SIGNIFICANCE
 
+    @property
+    def is_better(self) -> bool:
+        """Whether the new model is significantly better."""
+        return probability_of_more(self.better, self.better + self.worse, 0.5) < _SIGNIFICANCE
+
 
 def probability_of_more(successes: int, trials: int, chance: float) -> float:
     """Return the probability of at least so many successes, each of which has the same chance.

@@ -98,10 +98,12 @@ def check(task: Task, folder: ModelsFolder) -> None:
 
     Raises:
         DataError: there are too few answers.
+        DestinationError: no model can be put into the folder.
         ModelError: the parent cannot learn, or cannot be read.
         BusyError: another ``digitd learn`` uses the folder.
     """
     check_enough(task.corrections)
+    folder.check_writable()
     model.load(task.parent)
     _read_networks(task.parent)
     if is_held(folder.path / LEARNING / _LOCK):

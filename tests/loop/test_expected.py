@@ -113,7 +113,7 @@ def truncate(file: Path) -> None:
     [
         (lambda _: None, "cannot be read: No such file or directory"),
         (lambda file: file.symlink_to(file), "cannot be read: Too many levels of symbolic links"),
-        (lambda file: file.mkdir(), "is not a regular file"),
+        (lambda file: file.mkdir(), "cannot be read: it is a folder"),
         (lambda file: file.write_bytes(b"\n"), "has no number"),
         (lambda file: file.write_bytes(b"0471\n0x1\n"), "has 0x1 in line 2, which is no number"),
         (truncate, "has more than 4 MB"),
@@ -132,7 +132,10 @@ def test_fault_of_the_file_names_config_key_and_value(
 
 @pytest.mark.parametrize(
     ("prepare", "fault"),
-    [(os.mkfifo, "is not a regular file"), (touch_unreadable, "cannot be read: Permission denied")],
+    [
+        (os.mkfifo, "cannot be read: it is not a regular file"),
+        (touch_unreadable, "cannot be read: Permission denied"),
+    ],
 )
 def test_start_and_check_refuse_an_unusable_file(
     box: Box, prepare: Callable[[Path], object], fault: str

@@ -153,7 +153,7 @@ def test_kill_at_any_moment_leaves_the_state_before_or_after(
     run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
     assert int(run.stdout.removeprefix("killed: ")) > 8
-    assert [entry.fault for entry in models.entries()] == ["", "", ""]
+    assert [entry.faults for entry in models.entries()] == [(), (), ()]
 
 
 @pytest.mark.timeout(400)  # some thirty processes

@@ -33,9 +33,12 @@ def test_many_trials_neither_overflow_nor_lose_the_tail() -> None:
     assert 0 < probability_of_more(1_000, 5_000, 0.15) < 1e-15
 
 
-def test_only_a_significant_loss_is_worse() -> None:
+def test_only_a_significant_difference_is_worse_or_better() -> None:
     assert [worse for worse in range(8) if comparison(0, worse).is_worse] == [5, 6, 7]
-    assert not comparison(20_000, 20_000).is_worse
+    assert [better for better in range(8) if comparison(better, 0).is_better] == [5, 6, 7]
+    even = comparison(20_000, 20_000)
+    assert not even.is_worse
+    assert not even.is_better
 
 
 def test_what_is_worse_is_a_reason_and_notes_are_not() -> None:

@@ -149,6 +149,16 @@ def test_page_has_no_barrier_and_fits_a_phone(browser: Browser, server: Server, 
         check(page)
 
 
+def test_broken_model_says_so_and_has_no_button(
+    page: Page, models: ModelsFolder, good: str
+) -> None:
+    assert page.locator(f"[data-promote='{good}']").count() == 1
+    models.path_of(good).write_bytes(b"spoilt")
+    page.reload()
+    assert f"{good}.keras is broken, or was changed" in model(page, good).inner_text()
+    assert page.locator(f"[data-promote='{good}']").count() == 0
+
+
 def test_requests_from_elsewhere_and_wrong_ones_are_refused(
     site: Site, server: Server, models: ModelsFolder, good: str, bad: str
 ) -> None:

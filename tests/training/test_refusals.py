@@ -27,7 +27,11 @@ def folder(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # `import tensorflow` fails
     monkeypatch.chdir(site.folder)
     np.savez(site.folder / FEW, images=MNIST["x_test"][:5], labels=MNIST["y_test"][:5])
+    np.savez(site.folder / "enough.npz", images=MNIST["x_train"], labels=MNIST["y_train"])
     (site.folder / "empty").mkdir()
+    (site.folder / "c").mkdir()
+    (site.folder / "c" / "config.yaml").touch()
+    (site.folder / "c" / "models").symlink_to("/proc")
     (site.folder / "old.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     (site.folder / "mine.keras").write_text("a note of mine")
     return site.folder
@@ -44,6 +48,15 @@ def folder(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train --data few.npz", 1, "few: 5 images are too few to train on"),
         ("train --simple --data few.npz", 1, "few: 5 images are too few to train on"),
         ("train --data empty", 1, "empty: is a folder: name an .npz set"),
+        ("train --data enough.npz --work /proc/w", 1, "/proc/w: cannot be written: No such file"),
+        ("train --data enough.npz --out /proc/a.keras", 1, "/proc: cannot be written: "),
+        (
+            "train --simple --data enough.npz --config c/config.yaml",
+            1,
+            "c/models cannot be written",
+        ),
+        ("model adopt mine.keras --config c/config.yaml", 1, "c/models cannot be written: "),
+        ("evaluate few.npz --pictures /proc/seen", 1, "/proc/seen: cannot be written: "),
         ("evaluate --keras empty", 1, "empty/labels.csv: cannot be read"),
         (
             "learn --labels few.npz",
@@ -57,7 +70,8 @@ def test_what_needs_no_tensorflow_is_refused_first(
 ) -> None:
     assert run(arguments) == status
     shown = capsys.readouterr()
-    assert shown.err.startswith(f"digitd: {said}")
+    assert shown.err.startswith("digitd: ")
+    assert said in shown.err
     assert shown.err.count("\n") == 1
     assert not shown.out
 
