@@ -1,4 +1,4 @@
-"""What the daemon is doing, as every page shows it."""
+"""What the daemon is doing and what its config says, as every page shows it."""
 
 import sqlite3
 import threading
@@ -7,10 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from daemon.config import Config
+from daemon.config import Config, load
 from daemon.errors import DigitdError, describe
+from daemon.files import same_path
 from daemon.invocation import command
 from daemon.loop.status import State, count_files_left, read_health
+from daemon.records import Stamp
 from daemon.text import escape
 
 _REFRESH_SECONDS = 1.0
@@ -35,6 +37,44 @@ class Activity:
     per_minute: int = 0
 
 
+class ConfigFile:
+    """The config; a running page follows a change of the file, as digitd does at a reload.
+
+    With the settings of the page's start, a key that means a digit could answer a number, and an
+    added file get a name that digitd ignores by now.
+
+    Attributes:
+        last: what the last look found: the config that was valid and names the outbox of the start.
+        fault: why the file was not taken then, as a sentence; empty if it was.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.last, self.fault = config, ""
+        self._stamp: Stamp | None = None
+
+    @property
+    def current(self) -> Config:
+        """The settings now, for which the file is looked at again."""
+        if self.last.file is not None:
+            try:
+                stamp = Stamp.of(self.last.file.stat())
+                if stamp != self._stamp:
+                    self._take(load(self.last.file))
+                    self._stamp = stamp
+            except (OSError, DigitdError) as error:
+                self.fault = f"This page keeps the settings it had: {escape(describe(error))}."
+        return self.last
+
+    def _take(self, changed: Config) -> None:
+        if same_path(changed.outbox, self.last.outbox):
+            self.last, self.fault = changed, ""
+        else:
+            self.fault = (
+                f"{escape(str(changed.file))} has another outbox now: start {command('review')} "
+                "again to see it."
+            )
+
+
 class ActivityWatch:
     """Looks at the daemon at most once a second, for all open pages together.
 
@@ -42,10 +82,8 @@ class ActivityWatch:
         last: what the last look found.
     """
 
-    def __init__(
-        self, read_config: Callable[[], Config], count_last_minute: Callable[[], int]
-    ) -> None:
-        self._read_config = read_config
+    def __init__(self, config_file: ConfigFile, count_last_minute: Callable[[], int]) -> None:
+        self._config_file = config_file
         self._count_last_minute = count_last_minute
         self._looking = threading.Lock()
         self._due = 0.0
@@ -71,12 +109,15 @@ class ActivityWatch:
         return self.last
 
     def _look(self) -> Activity:
-        config = self._read_config()
+        config = self._config_file.current
         found = _describe_daemon(config)
+        notice = " ".join(filter(None, (found.notice, self._config_file.fault)))
         per_minute = self.last.per_minute
         with suppress(sqlite3.Error):  # the index is being rebuilt
             per_minute = self._count_last_minute()
-        return replace(found, waiting=count_files_left(config), per_minute=per_minute)
+        return replace(
+            found, notice=notice, waiting=count_files_left(config), per_minute=per_minute
+        )
 
 
 def _describe_daemon(config: Config) -> Activity:

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from daemon import config
 from daemon.config import Config
 from daemon.errors import DigitdError, PromotionError, describe
 from daemon.files import open_untrusted
@@ -71,13 +70,13 @@ class Models:
     def picture(self, request: Request) -> Response:
         """Return a picture that a report names; digitd itself made it."""
         name = request.path_params["name"]
-        entries = ModelsFolder(self._config().models).entries()
+        entries = ModelsFolder(self._state.config.models).entries()
         if not _PICTURE.fullmatch(name) or name not in {
             each for one in entries if one.report for each in one.report.pictures
         }:
             raise HTTPException(404)
         try:
-            descriptor = open_untrusted(self._config().models / name)
+            descriptor = open_untrusted(self._state.config.models / name)
         except OSError as error:
             raise HTTPException(404, f"the picture cannot be read: {error.strerror}") from None
         with open(descriptor, "rb") as file:  # noqa: PTH123 - opened safely
@@ -114,7 +113,7 @@ class Models:
         return await anyio.to_thread.run_sync(self._promote, model_id)
 
     def _promote(self, model_id: str) -> Response:
-        settings = self._config()
+        settings = self._state.config
         try:
             promoted = open_models(settings).promote(model_id, settings.reads)
         except (DigitdError, OSError) as error:
@@ -131,22 +130,14 @@ class Models:
 
     def _rollback(self, seen: str) -> Response:
         try:
-            went = open_models(self._config()).rollback(seen)
+            went = open_models(self._state.config).rollback(seen)
         except (DigitdError, OSError) as error:
             return _refuse(error)
         log.info("model %s is in use again instead of %s, by the page", went.now, went.before)
         return JSONResponse({"now": went.now, "skipped": went.skipped})
 
-    def _config(self) -> Config:
-        """Return the settings of the config file, or of the start if it is not valid now."""
-        file = self._state.config.file
-        if file is not None:
-            with suppress(OSError, DigitdError):
-                return config.load(file)
-        return self._state.config
-
     def _values(self) -> dict[str, Any]:
-        settings = self._config()
+        settings = self._state.config
         folder = ModelsFolder(settings.models)
         fixed = fault = ""
         in_use = folder.in_use()

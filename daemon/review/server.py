@@ -36,7 +36,7 @@ from daemon.layout import REVIEW_INDEX, REVIEW_LOCK
 from daemon.locks import Lock
 from daemon.outbox.results import check_outbox
 from daemon.review import queries
-from daemon.review.activity import ActivityWatch
+from daemon.review.activity import ActivityWatch, ConfigFile
 from daemon.review.address import Address
 from daemon.review.answers import Answers, UnknownRowError
 from daemon.review.api import Api
@@ -47,7 +47,7 @@ from daemon.review.look import LookThrough
 from daemon.review.models import Models
 from daemon.review.pages import Pages
 from daemon.review.security import Guard, create_access, error_response
-from daemon.review.state import AppState, ConfigFile
+from daemon.review.state import AppState
 from daemon.review.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -182,9 +182,7 @@ def serve(config: Config, address: Address, user: str, on_ready: Callable[[str],
             images=images,
             answers=Answers(config.outbox, follower),
             user=user,
-            activity=ActivityWatch(
-                lambda: config_file.current, lambda: queries.count_last_minute(index.reader())
-            ),
+            activity=ActivityWatch(config_file, lambda: queries.count_last_minute(index.reader())),
             is_stopping=lambda: server is not None and server.should_exit,
         )
         settings = _configure(track_requests(Guard(_create_app(state), access)), address)

@@ -2,51 +2,19 @@
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from daemon import config
 from daemon.config import Config
-from daemon.errors import DigitdError
-from daemon.files import same_path
 from daemon.outbox.retention import load_deletions
-from daemon.records import Reads, Stamp
+from daemon.records import Reads
 from daemon.review import queries, unseen
-from daemon.review.activity import ActivityWatch
+from daemon.review.activity import ActivityWatch, ConfigFile
 from daemon.review.answers import Answers
 from daemon.review.follow import Follower
 from daemon.review.images import Images
 from daemon.review.security import Access
 
 _PATIENCE_SECONDS = 1.0  # until stored answers are indexed, which takes some milliseconds
-
-
-class ConfigFile:
-    """The config; a running page follows a change of the file, as digitd does at a reload.
-
-    With the settings of the page's start, a key that means a digit could answer a number, and an
-    added file get a name that digitd ignores by now.
-
-    Attributes:
-        last: what the last look found: the config that was valid and names the outbox of the start.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.last = config
-        self._stamp: Stamp | None = None
-
-    @property
-    def current(self) -> Config:
-        """The settings now, for which the file is looked at again."""
-        if self.last.file is not None:
-            with suppress(OSError, DigitdError):
-                stamp = Stamp.of(self.last.file.stat())
-                if stamp != self._stamp:
-                    changed = config.load(self.last.file)
-                    if same_path(changed.outbox, self.last.outbox):
-                        self.last = changed
-                    self._stamp = stamp
-        return self.last
 
 
 @dataclass(frozen=True, slots=True)

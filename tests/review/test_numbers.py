@@ -504,6 +504,30 @@ def test_guess_without_confidence_is_announced_as_text(browser: Browser, site: S
             assert page.text_content("#said") == ("near.png: perhaps 0471, not expected: read 0411")
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"expect": "'[0-9]{4}'"}, "is only allowed with reads: number"),
+        ({"outbox": "elsewhere"}, "has another outbox now: start digitd review"),
+    ],
+)
+def test_config_that_the_page_does_not_take_is_named(
+    browser: Browser, site: Site, changed: dict[str, str], said: str
+) -> None:
+    add_numbers(site)
+    with Server(site) as server:
+        server.wait_for_rows(len(NUMBERS) + 1)
+        for page in opened(browser, server):
+            page.wait_for_selector("#notice:has-text('digitd has stopped')")
+            before = site.config.read_text()
+            site.configure(**changed)
+            page.wait_for_selector(f"#notice:has-text('{said}')")
+            site.config.write_text(before)
+            page.wait_for_function(
+                "said => !document.getElementById('notice').textContent.includes(said)", arg=said
+            )
+
+
 def test_key_of_a_page_from_before_the_change_stores_nothing(browser: Browser, site: Site) -> None:
     first, *_ = add_numbers(site)
     with Server(site) as server:
