@@ -6,6 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.daemon import DIGITD, ROOT, SAMPLES, digitd
 
 if TYPE_CHECKING:
@@ -34,10 +36,23 @@ def test_predict_reads_the_images_of_a_folder(tmp_path: Path) -> None:
     assert rows[2]["reason"].startswith("has no images: name a folder with files such as .png")
 
 
-def test_empty_name_is_not_the_current_folder() -> None:
-    said = digitd("predict", "", cwd=SAMPLES)
+@pytest.mark.parametrize(
+    ("named", "arguments"),
+    [
+        ("FILE", ["predict", "digit1.png", ""]),
+        ("DATA", ["evaluate", ""]),
+        ("--out", ["results", "--out", ""]),
+        ("--config", ["audit", "--config="]),
+        ("--data", ["train", "--data", "", "--data", "mnist.npz"]),
+        ("FILE", ["model", "adopt", ""]),
+        ("ID", ["model", "promote", ""]),
+        ("NAME", ["retry", ""]),
+    ],
+)
+def test_empty_name_is_not_the_current_folder(named: str, arguments: list[str]) -> None:
+    said = digitd(*arguments, cwd=SAMPLES)
     assert (said.returncode, said.stdout) == (2, "")
-    assert "a file name is empty" in said.stderr
+    assert f"Error: {named} is empty: is a variable of the shell not set?" in said.stderr
 
 
 def test_predict_reads_standard_input(tmp_path: Path) -> None:

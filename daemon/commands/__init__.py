@@ -102,23 +102,36 @@ reads_option = click.option(
 
 
 class OnceGroup(click.Group):
-    """A group of commands that refuse an option that is given twice, rather than take the last."""
+    """A group of commands that refuse an option that is given twice, and an empty name.
+
+    Click takes the last of two values, and an empty path as the current folder.
+    """
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command and its arguments; raise UsageError for an option given twice."""
+        """Return the command and its arguments; raise UsageError for what is refused."""
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not isinstance(command, click.Group):
             inner = click.Context(command, ctx, name, resilient_parsing=True)
-            _, _, given = command.make_parser(inner).parse_args(list(rest))
-            for option in given:
-                takes_one = isinstance(option, click.Option) and not (
-                    option.multiple or option.is_flag
-                )
-                if takes_one and given.count(option) > 1:
-                    raise click.UsageError(f"{option.opts[0]} is given twice: give it once", inner)
+            values, _, given = command.make_parser(inner).parse_args(list(rest))
+            for each in given:
+                if fault := _find_fault(each, values[each.name or ""], given.count(each)):
+                    raise click.UsageError(fault, inner)
         return name, command, rest
+
+
+def _find_fault(given: click.Parameter, value: Any, times: int) -> str:  # noqa: ANN401 - what click parsed
+    """Return why an option or an argument is refused; empty if it is not."""
+    label = given.human_readable_name.strip("[]…")
+    if isinstance(given, click.Option):
+        label = given.opts[0]
+        if times > 1 and not (given.multiple or given.is_flag):
+            return f"{label} is given twice: give it once"
+    is_empty = "" in value if isinstance(value, list | tuple) else value == ""
+    if is_empty and (isinstance(given.type, click.Path) or isinstance(given, click.Argument)):
+        return f"{label} is empty: is a variable of the shell not set?"
+    return ""
 
 
 def echo(text: str, *, err: bool = False) -> None:

@@ -31,7 +31,7 @@ _ENDING = ".png"  # of a picture
 
 
 @click.command()
-@click.argument("files", metavar="FILE…", nargs=-1, required=True)
+@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per file.")
 @click.option(
     "--picture",
@@ -61,8 +61,6 @@ def predict(
     from daemon.config import Config
     from daemon.reading.reader import Reader
 
-    if "" in files:  # as a path, it would be the current folder
-        raise click.UsageError("a file name is empty: is a variable of the shell not set?")
     painted = Pictures.NONE if pictures is None else Pictures.ALL
     options = replace(Config().reading, model=model, pictures=painted, reads=reads)
     failed = False
