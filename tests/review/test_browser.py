@@ -325,6 +325,23 @@ def test_undo_gives_an_answer_back_to_whoever_gave_it(
     assert page.inner_text("#stored span").endswith("=Ana had answered 9.")
 
 
+def test_undo_of_an_answer_that_somebody_else_took_back_changes_nothing(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    shows(page, "digit1.png")
+    assert server.answer(eight[0], "9", by="Ana").status == 200
+    page.keyboard.press("4")
+    page.wait_for_selector("#problem:has-text('Ana has answered 9')")
+    page.wait_for_timeout(READING_MS)
+    page.keyboard.press("4")
+    shows(page, "digit2.png")
+    assert server.answer(eight[0], "undo", by="Ana", seen="4").status == 200
+    page.keyboard.press("u")
+    said = "The answer to digit1.png was taken back meanwhile. Nothing was changed."
+    page.wait_for_selector(f"#problem:has-text('{said}')")
+    assert [label for _, label, _ in site.answers()] == ["9", "4", "undo"]
+
+
 def test_name_is_stored_with_the_answer(site: Site, page: Page) -> None:
     shows(page, "digit1.png")
     page.keyboard.press("?")

@@ -151,8 +151,8 @@ function compare(attempt, row) {
   const whose = row.same_as ? `the same file as ${item.file}` : item.file;
   conflict = row.label ? `${row.by} has answered ${named(row.label)} for ${whose} meanwhile. `
     : `The answer to ${item.file} was taken back meanwhile. `;
-  if (attempt.isUndo) conflict += "It stays.";
-  else if (!isShown) conflict += "Nothing was changed.";
+  if (attempt.isUndo && row.label) conflict += "It stays.";
+  else if (attempt.isUndo || !isShown) conflict += "Nothing was changed.";
   else if (reads === "number" && isValue(label)) conflict += `Enter stores ${label} all the same, ${NEXT_KEY} goes on.`;
   else conflict += `Press a key to answer all the same, or ${NEXT_KEY} to go on.`;
   conflictAt = performance.now();
