@@ -11,9 +11,8 @@ import numpy as np
 from benchmarks import labels
 from benchmarks.marks.kinds import KINDS
 from benchmarks.marks.sheet import compose
-from benchmarks.pages.write import Digits, load
+from benchmarks.pages.write import Digits, with_digits
 from benchmarks.sheets import encode_sheet
-from daemon.errors import DataError, describe
 
 
 def write(digits: Digits, folder: Path, each: int, seed: int) -> Iterator[str]:
@@ -39,15 +38,7 @@ def write(digits: Digits, folder: Path, each: int, seed: int) -> Iterator[str]:
 @click.option("--seed", default=7, show_default=True, help="The same seed writes the same bytes.")
 def main(mnist: Path, folder: Path, each: int, seed: int) -> None:
     """Write test digits of MNIST with marks, and their labels.csv, into FOLDER."""
-    try:
-        digits = load(mnist)
-        with click.progressbar(
-            write(digits, folder, each, seed), length=each * len(KINDS), label="marks"
-        ) as bar:
-            for _ in bar:
-                pass
-    except (DataError, OSError) as fault:
-        raise click.ClickException(describe(fault)) from fault
+    with_digits(mnist, lambda digits: write(digits, folder, each, seed), each * len(KINDS), "marks")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.pages.kinds import KINDS
-from benchmarks.pages.write import load, write_pages
-from daemon.errors import DataError, describe
+from benchmarks.pages.write import with_digits, write_pages
 
 
 @click.command()
@@ -18,15 +17,9 @@ from daemon.errors import DataError, describe
 @click.option("--seed", default=7, show_default=True, help="The same seed writes the same bytes.")
 def main(mnist: Path, folder: Path, each: int, seed: int) -> None:
     """Write pages with the test digits of MNIST, and their labels.csv, into FOLDER."""
-    try:
-        digits = load(mnist)
-        with click.progressbar(
-            write_pages(digits, folder, each, seed), length=each * len(KINDS), label="pages"
-        ) as bar:
-            for _ in bar:
-                pass
-    except (DataError, OSError) as fault:
-        raise click.ClickException(describe(fault)) from fault
+    with_digits(
+        mnist, lambda digits: write_pages(digits, folder, each, seed), each * len(KINDS), "pages"
+    )
 
 
 if __name__ == "__main__":

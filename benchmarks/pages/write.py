@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,22 @@ def load(file: Path) -> Digits:
         raise DataError(f"{describe(fault)}; name Keras's mnist.npz") from fault
     except (KeyError, ValueError, BadZipFile) as fault:
         raise DataError(f"{file}: no arrays x_test and y_test; name Keras's mnist.npz") from fault
+
+
+def with_digits(
+    mnist: Path, write: Callable[[Digits], Iterator[str]], length: int, label: str
+) -> None:
+    """Load the test digits of MNIST, and write files of them with a progress bar.
+
+    Raises:
+        ClickException: something cannot be read or written.
+    """
+    try:
+        with click.progressbar(write(load(mnist)), length=length, label=label) as bar:
+            for _ in bar:
+                pass
+    except (DataError, OSError) as fault:
+        raise click.ClickException(describe(fault)) from fault
 
 
 def write_pages(digits: Digits, folder: Path, each: int, seed: int) -> Iterator[str]:
