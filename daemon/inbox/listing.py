@@ -31,7 +31,7 @@ class InboxCounts:
     Attributes:
         waiting: how many regular files wait to be read.
         empty: how many are empty.
-        ignored: how many have a name that does not match.
+        ignored: how many have a name that does not match, or are symlinks, FIFOs or the like.
         folders: how many folders there are.
         since: when the first of those that wait came, as ``time.time``; inf if none waits.
     """
@@ -85,10 +85,11 @@ class Listing:
                     continue
                 with suppress(OSError):  # it has been claimed
                     info = (self._folder / name).lstat()
-                    folders += stat.S_ISDIR(info.st_mode)
-                    if not stat.S_ISREG(info.st_mode):
-                        continue  # it is left alone
-                    if not info.st_size:
+                    if stat.S_ISDIR(info.st_mode):
+                        folders += 1
+                    elif not stat.S_ISREG(info.st_mode):
+                        ignored += 1
+                    elif not info.st_size:
                         empty += 1
                     else:
                         waiting += 1

@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from support.daemon import STAND_IN, Box, Daemon, digitd, run_once
+from support.daemon import SAMPLES, STAND_IN, Box, Daemon, digitd, run_once
 from support.stand_in import png_like
 from support.waiting import until
 
@@ -475,7 +475,7 @@ def test_folder_with_the_name_of_an_image_is_logged_when_it_arrives(box: Box) ->
         running.wait_for_log("'digit9.png' in the inbox is not a regular file: left alone")
 
 
-def test_dropped_folder_is_logged_and_counted(box: Box) -> None:
+def test_dropped_folder_and_link_are_counted(box: Box) -> None:
     box.configure(rescan_seconds=1)
     with Daemon(box, STAND_IN) as running:
         running.wait_for_log("is ready")
@@ -483,11 +483,12 @@ def test_dropped_folder_is_logged_and_counted(box: Box) -> None:
         (box.inbox / "scans" / "digit1.png").write_bytes(png_like("fine"))
         (box.inbox / ".sync").mkdir()
         (box.inbox / "digit2.png").mkdir()
+        (box.inbox / "digit3.png").symlink_to(SAMPLES / "digit3.png")
         running.wait_for_log(
             "'scans' in the inbox is a folder: left alone; move its files into the inbox itself"
         )
         found = json.loads(digitd("status", "--json", "--config", box.config).stdout)
-        assert (found["folders"], found["ignored"], found["waiting"]) == (2, 0, 0)
+        assert (found["folders"], found["ignored"], found["waiting"]) == (2, 1, 0)
         (box.inbox / "scans" / "digit1.png").rename(box.inbox / "digit1.png")
         box.wait_for_rows(1)
 
