@@ -494,6 +494,20 @@ def test_what_the_model_saw_is_readable_without_scrolling(
         assert where(page) == before
 
 
+@pytest.mark.parametrize("viewport", [{"width": 640, "height": 360}, {"width": 720, "height": 450}])
+def test_field_stands_beside_the_picture_at_twice_the_zoom(
+    browser: Browser, server: Server, viewport: dict[str, int]
+) -> None:
+    for page in opened(browser, server, viewport=viewport):
+        shows(page, FILES[0])
+        page.wait_for_selector("#notice:not([hidden])")
+        over = page.evaluate("() => document.querySelector('#stored').getBoundingClientRect().top")
+        for selector in ("#picture", "#number"):
+            box = page.locator(selector).bounding_box()
+            assert box is not None
+            assert 0 <= box["y"] <= over - box["height"], selector
+
+
 def test_guess_without_confidence_is_announced_as_text(browser: Browser, site: Site) -> None:
     site.configure(reads="number")
     site.add("near.png", Verdict(Status.UNSURE, "0471", reason="not expected: read 0411"))
