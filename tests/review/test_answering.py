@@ -143,8 +143,11 @@ def store_and_undo_on_the_next_row(page: Page, server: Server, rows: list[str]) 
     page.keyboard.press("8")
     shows(page, "5.png")
     page.wait_for_selector("#stored:has-text('Stored 8 for 4.png.')")
+    page.reload()
+    page.wait_for_selector("#stored:has-text('Stored 8 for 4.png.')")
     page.keyboard.press("u")
     shows(page, "4.png")
+    page.wait_for_selector("#stored:has-text('Undone: 4.png has no answer.')")
 
 
 def test_gallery_says_on_the_next_row_what_was_stored(
@@ -153,6 +156,12 @@ def test_gallery_says_on_the_next_row_what_was_stored(
     store_and_undo_on_the_next_row(page, server, rows)
     site.wait_for_answers([(rows[4], "8", "gallery"), (rows[4], "undo", "gallery")])
     assert page.is_hidden("#answer")
+    assert server.answer(rows[4], "3", by="Ana").status == 200
+    page.reload()
+    page.wait_for_selector("#answer:has-text('Answered: 3, by Ana')")
+    page.keyboard.press("u")
+    page.wait_for_selector("#stored:has-text('no answer of its own to take back')")
+    assert site.answers()[2:] == [(rows[4], "3", "queue")]
 
 
 def test_undo_on_the_next_row_leaves_its_own_answer(

@@ -270,6 +270,58 @@ def test_two_browsers_do_not_overrule_each_other(
         shows(other, "digit2.png")
 
 
+def test_answer_of_somebody_else_to_a_file_that_comes_next_shifts_no_key(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    for key, name in (("ArrowRight", 2), ("ArrowRight", 3), ("ArrowLeft", 2), ("ArrowLeft", 1)):
+        page.keyboard.press(key)
+        shows(page, f"digit{name}.png")
+    with page.expect_response(f"**/api/rows/{eight[1]}"):
+        assert server.answer(eight[1], "8", by="Ana").status == 200
+    for key in ("4", "5", "6"):
+        page.keyboard.press(key)
+    page.wait_for_selector("#problem:has-text('Ana has answered 8 for digit2.png meanwhile.')")
+    shows(page, "digit2.png")
+    assert site.answers() == [(eight[1], "8", "queue"), (eight[0], "4", "queue")]
+    page.wait_for_timeout(READING_MS)
+    page.keyboard.press("ArrowRight")
+    shows(page, "digit3.png")
+    page.keyboard.press("6")
+    shows(page, "digit4.png")
+    assert site.answers()[2:] == [(eight[2], "6", "queue")]
+
+
+def test_answer_of_somebody_else_to_a_file_that_was_shown_is_told_when_it_comes(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    for key, name in (("ArrowRight", 2), ("ArrowLeft", 1)):
+        page.keyboard.press(key)
+        shows(page, f"digit{name}.png")
+    with page.expect_response(f"**/api/rows/{eight[1]}"):
+        assert server.answer(eight[1], "8", by="Ana").status == 200
+    page.keyboard.press("4")
+    said = "Ana has answered 8 for digit2.png meanwhile. → goes on."
+    page.wait_for_selector(f"#stored:has-text('{said}')")
+    page.keyboard.press("ArrowRight")
+    shows(page, "digit3.png")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("#answer:has-text('Answered: 8, by Ana')")
+    assert len(site.answers()) == 2
+
+
+def test_undo_after_a_conflict_leaves_the_answer_of_somebody_else(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    shows(page, "digit1.png")
+    assert server.answer(eight[0], "5", by="Ana").status == 200
+    page.keyboard.press("4")
+    page.wait_for_selector("#problem:has-text('Ana has answered 5')")
+    page.wait_for_timeout(READING_MS)
+    page.keyboard.press("u")
+    page.wait_for_selector("#stored:has-text('Nothing of yours was stored for digit1.png.')")
+    assert site.answers() == [(eight[0], "5", "queue")]
+
+
 @pytest.mark.parametrize("later", ["9", "4"])
 def test_undo_leaves_the_later_answer_of_somebody_else(
     site: Site, server: Server, page: Page, eight: list[str], later: str
@@ -316,6 +368,8 @@ def test_undo_gives_an_answer_back_to_whoever_gave_it(
     shows(page, "digit2.png")
     page.keyboard.press("u")
     page.wait_for_selector("#stored:has-text('Undone: digit1.png has the answer 9 of')")
+    page.keyboard.press("u")
+    page.wait_for_selector("#stored:has-text('no answer of its own to take back')")
     given = [(answer.label, answer.by) for answer in labels.read(site.outbox)]
     assert (given[0], given[1][0], given[2:]) == (("9", "'=Ana"), "4", [("9", "'=Ana")])
     page.goto(f"{server.base}/row/{eight[0]}")

@@ -196,6 +196,7 @@ def test_numbers_are_checked_with_the_keyboard(site: Site, page: Page, eight: li
     shows(page, FILES[1])
     holds(page, "7,5")
     assert page.inner_text("#answer").startswith("Answered: not a number, by ")
+    page.keyboard.press("Escape")
     page.keyboard.press("ArrowDown")
     shows(page, FILES[3])
 

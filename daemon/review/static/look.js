@@ -49,7 +49,7 @@ async function load(from, said = "") {
   show(data.tiles.map((row) => ({ ...row, label: row.digit })), false);
   if (tiles.length) {
     const many = tiles.length === data.unseen ? "" : ` of ${data.unseen.toLocaleString("en")}`;
-    tell(`${said}${tiles.length}${many} sure answers.`);
+    tell(`${said}${tiles.length}${many} sure ${tiles.length === 1 ? "answer" : "answers"}.`);
     return;
   }
   const left = data.unseen.toLocaleString("en");

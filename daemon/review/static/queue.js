@@ -6,9 +6,10 @@ import { prefetch } from "./picture.js";
 const AHEAD = 4; // pictures that are loaded before they are needed
 
 // Return whether an item is still to be checked. A file that could not be read leaves the queue when it
-// is retried.
+// is retried. What somebody else has answered since it was shown here stays in its place until it is
+// shown again: whoever has looked ahead may be typing the answers in that order.
 function isOpen(item) {
-  return !item.label && (item.status !== "error" || item.can_retry);
+  return Boolean(item.news) || (!item.label && (item.status !== "error" || item.can_retry));
 }
 
 export class Queue {
@@ -95,6 +96,11 @@ export class Queue {
     }
   }
 
+  // Return whether a person may be answering an item ahead: it was shown, and comes next.
+  isAwaited(item) {
+    return this.isQueue && Boolean(item.isShown) && !item.label && this.items.indexOf(item) > this.position;
+  }
+
   // Load the next pictures.
   ahead() {
     for (const item of this.items.slice(this.position, this.position + AHEAD)) prefetch(item.id);
@@ -120,6 +126,7 @@ export class Queue {
   postpone() {
     const [item] = this.items.splice(this.position, 1);
     item.isLater = true;
+    item.isShown = false;
     this.items.push(item);
     this.ahead();
   }

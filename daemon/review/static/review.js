@@ -19,7 +19,9 @@ const nameField = document.getElementById("name");
 const by = (id) => document.getElementById(id);
 
 const stored = []; // the attempts that `u` takes back, newest last
-let isJustStored = false; // nothing else was shown since the newest, but what comes next
+// Whether nothing else was shown since the newest was stored or taken back, but what comes next.
+let isJustStored = false;
+let contested = null; // the item that is shown for which an answer was not stored: it has somebody else's
 const ANSWERS = new Set(["accept", "retry", "undo", "undo-last"]);
 let pending = ""; // a digit, or "several", that waits for Enter
 
@@ -32,9 +34,18 @@ function render() {
     return;
   }
   finish.hide();
+  if (contested !== item) contested = null;
+  item.isShown = true;
   shown.show(item);
   number.show(item);
   hold("");
+  if (item.news) note(`${describe(item.news)} ${NEXT_KEY} goes on.`);
+}
+
+// Say what has become of a file since it was shown here.
+function describe({ file, label, by: who }) {
+  if (label) return `${who} has answered ${named(label)} for ${file} meanwhile.`;
+  return `${file} has left failed/: somebody has put it back or removed it.`;
 }
 
 // Show an answer that waits for Enter; empty if there is none.
@@ -85,6 +96,7 @@ async function refill() {
 
 function update(item, row) {
   number.forget(item);
+  item.news = null;
   item.label = row.label;
   item.by = row.by;
   item.source = row.source;
@@ -96,16 +108,19 @@ function done(attempt, row, isOthers) {
   const { item, label, isUndo } = attempt;
   const undoneId = label === "undo" ? item.same_as?.id : undefined;
   update(item, row);
+  contested = null;
   queue.share(item, undoneId);
-  isJustStored = !isUndo && label !== "undo" && !isOthers;
-  if (isJustStored) stored.push({ ...attempt, storedBy: row.by });
+  const isOwn = !isUndo && label !== "undo" && !isOthers;
+  isJustStored = isUndo || isOwn;
+  if (isOwn) stored.push({ ...attempt, storedBy: row.by });
   if (isOthers && item.label) note(`${item.by} has answered ${named(item.label)} for ${item.file} already.`);
   else report(attempt);
   if (queue.current === item) {
     if (isUndo || label === "undo") render();
     else goOn(item);
-  } else if (!queue.isQueue) {
-    location.assign(at(`/row/${item.id}?${given.query}`)); // the answer to it was taken back
+  } else if (!queue.isQueue) { // the answer to it was taken back
+    keepForNextPage({ page: item.id, said: by("stored").querySelector("span").textContent });
+    location.assign(at(`/row/${item.id}?${given.query}`));
   }
   refill();
 }
@@ -121,18 +136,33 @@ function goOn(item) {
   render();
   if (!item.neighbours.next) return;
   const { id, file, label } = item;
-  if (isJustStored) sessionStorage.setItem("stored", JSON.stringify({ ...stored.at(-1), item: { id, file, label } }));
+  const attempt = isJustStored ? { ...stored.at(-1), item: { id, file, label } } : null;
+  if (attempt !== null) keepForNextPage({ page: item.neighbours.next, attempt });
   location.assign(at(`/row/${item.neighbours.next}?${item.query}`));
 }
 
-// Show the answer to the row that the gallery showed before this one.
+// Keep what was done last for the page of the row that is shown next. It has the id of that row in
+// `page`, and an attempt that can be taken back or a text to show.
+function keepForNextPage(last) {
+  sessionStorage.setItem("last", JSON.stringify(last));
+}
+
+// Show what was done last before the page of this row was shown, also if that is loaded again.
 function recall() {
-  const kept = sessionStorage.getItem("stored");
-  sessionStorage.removeItem("stored");
-  if (kept === null || queue.isQueue) return;
-  stored.push(JSON.parse(kept));
+  const last = JSON.parse(sessionStorage.getItem("last") ?? "{}");
+  const isReloaded = performance.getEntriesByType("navigation")[0]?.type === "reload";
+  if (queue.isQueue || last.page !== given.id || (last.isShown && !isReloaded)) {
+    sessionStorage.removeItem("last");
+    return;
+  }
+  keepForNextPage({ ...last, isShown: true });
   isJustStored = true;
-  report(stored[0]);
+  if (last.attempt) {
+    stored.push(last.attempt);
+    report(last.attempt);
+  } else {
+    note(last.said);
+  }
 }
 
 // Say what was stored for which file.
@@ -158,6 +188,8 @@ function note(text) {
 function overtaken({ item, label, isUndo }, row) {
   update(item, row);
   isJustStored = isUndo; // `u` goes on with the answer before, and never takes back somebody else's
+  contested = isUndo || label === "undo" ? null : item;
+  note("");
   if (reads === "number" && isValue(label) && !isUndo) number.keep(item, label);
   queue.back(item);
   render();
@@ -209,7 +241,9 @@ function several() {
 function undo() {
   const item = queue.current;
   if (pending) hold("");
-  else if (item?.label && !isJustStored && stored.at(-1)?.item !== item) answer("undo"); // what is shown
+  else if (item && item === contested) {
+    note(`Nothing of yours was stored for ${item.file}. ${NEXT_KEY} goes on, and leaves the answer of ${item.by}.`);
+  } else if (item?.label && !isJustStored && stored.at(-1)?.item !== item) answer("undo"); // what is shown
   else undoLast();
 }
 
@@ -268,11 +302,19 @@ function takeOut(item) {
 function lose(item) {
   item.can_retry = false;
   by("retry").hidden = true;
-  note(`${item.file} has left failed/: somebody has put it back or removed it. ${NEXT_KEY} goes on.`);
+  note(`${describe({ file: item.file, label: "" })} ${NEXT_KEY} goes on.`);
+}
+
+// Whoever goes on has read what somebody else has answered.
+function passOver() {
+  const item = queue.current;
+  if (item?.news) update(item, item.news);
 }
 
 async function go(step) {
   isJustStored = false;
+  sessionStorage.removeItem("last");
+  passOver();
   const neighbour = step > 0 ? "next" : "previous";
   if (queue.isQueue) {
     if (step > 0 && !queue.knowsNext) await refill();
@@ -289,6 +331,7 @@ const actions = {
   accept,
   later: async () => {
     if (!queue.knowsNext) await refill();
+    passOver();
     if (queue.isQueue && queue.current !== null) queue.postpone();
     render();
     if (!queue.isComplete) refill();
@@ -326,6 +369,7 @@ for (const key of symbols) keys[key] = () => type(key);
 // In the field for a number, left and right move the caret.
 const { ArrowLeft: previous, ArrowRight: next, ...keysInField } = keys;
 Object.assign(keysInField, { ArrowUp: previous, ArrowDown: next, Escape: number.leave });
+if (reads === "number") Object.assign(keys, { ArrowUp: previous, ArrowDown: next });
 
 let hasPlainDigits = true; // of the keyboard's layout
 
@@ -359,6 +403,8 @@ addEventListener("keydown", (event) => {
 // Do what a key means outside of fields; return whether it means something.
 function press(key, target) {
   const isInPicture = target === by("picture");
+  // They scroll what has the focus.
+  if ((key === "ArrowUp" || key === "ArrowDown") && target.closest?.("[tabindex]")) return false;
   if (key === "?") help.showModal();
   else if (key === "+" || key === "=") picture.zoomIn();
   else if (key === "-" && (reads === "digit" || isInPicture)) picture.zoomOut();
@@ -399,10 +445,11 @@ listen((data) => {
     if (isNewRowOfShown(row)) location.assign(at(`/row/${row.id}?${given.query}`));
     const item = queue.find(row.id);
     if (item === null || row.new || sender.concerns(item)) continue;
-    if (item.can_retry || (item !== queue.current && row.label !== item.label)) {
+    if (item.can_retry || item.news || (item !== queue.current && row.label !== item.label)) {
       get(`/api/rows/${row.id}`).then((now) => {
         const isLost = item.can_retry && !now.can_retry && !now.label && !sender.isBusy();
-        if (isLost && queue.isQueue && item === queue.current) lose(item);
+        if (queue.isAwaited(item)) item.news = isLost || now.label ? now : null;
+        else if (isLost && queue.isQueue && item === queue.current) lose(item);
         else if (isLost) takeOut(item);
         else if (item !== queue.current) update(item, now);
       }, () => {});

@@ -56,7 +56,7 @@ export function perform(action, isPart = false) {
   } else if (isTooSoon(now) || (conflict && action === page.accept && now - conflictAt < SURPRISE_MS)) {
     ignoredAt = now;
     ignored += 1;
-    tell(conflict + unused(ignored), false);
+    tell(`${conflict}${unused(ignored)} Press a key again after a second.`, false);
   } else if (now - ignoredAt < REACTION_MS || (sending !== null && now - pressedAt > PAUSE_MS)) {
     ignoredAt = now;
     ignored += 1;
