@@ -170,6 +170,20 @@ def open_replacement(path: Path, *, durable: bool = False, mode: int = 0o666) ->
         sync_folder(path.parent)
 
 
+@contextmanager
+def open_result(path: Path) -> Iterator[BinaryIO]:
+    """Yield what the result of a command is written to; a file is replaced when the block ends.
+
+    What is no regular file, such as /dev/stdout or a FIFO, is written to.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    is_special = path.exists() and not path.is_file()
+    with path.open("wb") if is_special else open_replacement(path, durable=True) as file:
+        yield file
+
+
 def part_of(path: Path) -> Path:
     """Return the hidden file that ``open_replacement`` writes."""
     return path.with_name(f".{path.name.removeprefix('.')}{PART_SUFFIX}")

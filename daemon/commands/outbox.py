@@ -124,7 +124,8 @@ def results(
     if is_terminal and format_ is None:
         _print_newest(outbox)
         return
-    with open_output(out, outbox) as stream:
+    others = [settings.inbox, settings.models, *filter(None, [settings.file])]
+    with open_output(out, outbox, others) as stream:
         if chosen == "xlsx":
             limits = workbook.Limits(settings.max_megapixels, settings.max_file_mb)
             workbook.write(outbox, limits, stream)

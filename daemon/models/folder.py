@@ -316,6 +316,7 @@ class ModelsFolder:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Create the folder, and keep other processes from changing it."""
+        self.check_writable()
         if not self.path.is_dir():
             self.path.mkdir(exist_ok=True)  # whoever runs the daemon must be able to read it
             sync_folder(self.path.parent)

@@ -8,7 +8,7 @@ import re
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 
 from daemon import ids
 from daemon.errors import ConfigError, DestinationError, MissingPackageError, may_be_of
-from daemon.files import complete_lines, open_replacement, part_of
+from daemon.files import complete_lines, open_result, part_of
 from daemon.invocation import command
 from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, REREADS, TABLE
 from daemon.outbox import labels, rows
@@ -309,11 +309,17 @@ def write(finals: Iterable[FinalRow], out: BinaryIO, format_: str) -> None:
 
 
 @contextmanager
-def open_output(file: Path | None, outbox: Path) -> Iterator[BinaryIO]:
+def open_output(
+    file: Path | None, outbox: Path, others: Collection[Path] = ()
+) -> Iterator[BinaryIO]:
     """Yield what results are written to: standard output if ``file`` is ``None``.
 
-    The file is replaced when the block ends, so only by complete results. What is no regular file,
-    such as /dev/stdout or a FIFO, is written to.
+    The file is replaced when the block ends, so only by complete results.
+
+    Args:
+        file: see ``open_result``.
+        outbox: no file of it is replaced.
+        others: files that are not replaced either, and folders whose files are not.
 
     Raises:
         DestinationError: the file is one of digitd's own, or cannot be written.
@@ -322,11 +328,12 @@ def open_output(file: Path | None, outbox: Path) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if _is_own(file, outbox):
+    path = file.resolve()
+    is_other = any(one.resolve() in {path, path.parent} for one in others)
+    if is_other or _is_own(path, outbox):
         raise DestinationError(f"{file}: is one of digitd's own files: name another with --out")
-    is_special = file.exists() and not file.is_file()
     try:
-        with file.open("wb") if is_special else open_replacement(file, durable=True) as out:
+        with open_result(file) as out:
             yield out
     except OSError as error:
         if not may_be_of(error, file, part_of(file)):  # a table cannot be read
@@ -336,9 +343,9 @@ def open_output(file: Path | None, outbox: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _is_own(file: Path, outbox: Path) -> bool:
-    folder = file.resolve().parent
+def _is_own(path: Path, outbox: Path) -> bool:
+    folder = path.parent
     if folder == outbox.resolve():
-        is_table = file.name == TABLE or is_rotated_name(file.name)
-        return is_table or file.name.startswith((LABELS, "."))
+        is_table = path.name == TABLE or is_rotated_name(path.name)
+        return is_table or path.name.startswith((LABELS, "."))
     return folder in {(outbox / name).resolve() for name in (PICTURES, ORIGINALS, FAILED, REREADS)}

@@ -178,7 +178,10 @@ def adopt(
     network = keras_file.load_classifier(path)
     head = wrapping.split_head(network)
     on_stage("finding the scaling of the input", len(list(wrapping.list_scalings())))
-    scaling = find_scaling(head, examples.digits, on_progress)
+    try:
+        scaling = find_scaling(head, examples.digits, on_progress)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
     on_stage("compiling", 1)
     least = _choose_least(head, scaling, examples) if head.classes == DIGITS else 0.0
     wrapped = wrapping.wrap(head, scaling, least)
@@ -232,6 +235,9 @@ def find_scaling(
     It is the scaling with which the labels are most likely, or the most usual one of those that
     are about as good. The accuracy says less: the tutorials' network reads as many of
     these digits with pixels from 0 to 255 as with those from 0 to 1 that it has learnt from.
+
+    Raises:
+        ModelError: there is none, as with weights that are not numbers.
     """
     chosen = digits.select(slice(None, None, max(1, len(digits.labels) // _SEARCHED)))
     scalings = list(wrapping.list_scalings())
@@ -239,10 +245,14 @@ def find_scaling(
     for each in scalings:
         losses.append(_measure_losses(head, each, chosen))
         on_progress(1)
-    best = min(losses, key=np.mean)
+    tried = zip(scalings, losses, strict=True)
+    finite = [(scaling, loss) for scaling, loss in tried if np.isfinite(loss).all()]
+    if not finite:
+        raise ModelError("its scores are not finite numbers: train it again")
+    best = min((loss for _, loss in finite), key=np.mean)
     return next(
         scaling
-        for scaling, loss in zip(scalings, losses, strict=True)
+        for scaling, loss in finite
         if np.mean(loss - best) <= _NOISE * np.std(loss - best) / np.sqrt(len(best))
     )
 

@@ -88,6 +88,11 @@ def load_classifier(path: Path) -> Any:
             raise ModelError(f"{path}: Keras cannot load it: {why}: save it again") from error
     _check_shapes(path, network)
     _check_runs(path, network)
+    if not all(np.isfinite(each).all() for each in network.get_weights()):
+        raise ModelError(
+            f"{path}: has weights that are not finite numbers: train it again, with a smaller "
+            "learning rate"
+        )
     return network
 
 

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from daemon.assets import SHIPPED_MODEL
-from daemon.errors import DataError, may_be_of
+from daemon.errors import DestinationError, may_be_of
+from daemon.files import open_result, part_of
 from daemon.models.report import Comparison
 from daemon.outbox import rows
 from daemon.reading import model
@@ -193,20 +194,31 @@ def to_json(measured: Evaluation, file_hash: str) -> dict[str, Any]:
 def open_table(path: Path | None) -> Iterator[Callable[[Prediction], object]]:
     """Give a function that writes a prediction as a row of a CSV file; without a path, a no-op.
 
+    The file is replaced when the block ends, if it is such a table.
+
     Raises:
-        DataError: the file cannot be written.
+        DestinationError: the file cannot be written, or is another one.
     """
     if path is None:
         yield lambda _: None
         return
+    header = rows.csv_line(_TABLE_COLUMNS).encode()
     try:
-        with path.open("w", encoding="utf-8") as file:
-            file.write(rows.csv_line(_TABLE_COLUMNS))
-            yield lambda prediction: file.write(rows.csv_line(_to_row(prediction)))
+        # It may be the labels that are measured, a table of digitd's, or the config.
+        if path.is_file() and path.read_bytes()[: len(header)] not in {header, b""}:
+            raise DestinationError(
+                f"{path}: is there, and no table of `digitd evaluate`: name another file with "
+                "--table"
+            )
+        with open_result(path) as file:
+            file.write(header)
+            yield lambda prediction: file.write(rows.csv_line(_to_row(prediction)).encode())
     except OSError as error:
-        if not may_be_of(error, path):
+        if not may_be_of(error, path, part_of(path)):
             raise
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        raise DestinationError(
+            f"{path}: cannot be written: {error.strerror}: name another file with --table"
+        ) from error
 
 
 def _to_row(prediction: Prediction) -> list[str | float | None]:

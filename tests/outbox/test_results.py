@@ -305,6 +305,20 @@ def test_own_files_are_never_replaced(four: Ledger, name: str) -> None:
     assert (four.outbox / TABLE).read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "models/current", "inbox/out.csv"])
+@pytest.mark.usefixtures("four")
+def test_files_beside_the_outbox_are_never_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "inbox").mkdir(exist_ok=True)
+    before = (tmp_path / "config.yaml").read_bytes()
+    config = tmp_path / "config.yaml"
+    said = digitd("results", "--config", config, "--format", "csv", "--out", tmp_path / name)
+    assert said.returncode == 1
+    assert "is one of digitd's own files: name another with --out" in said.stderr
+    assert (tmp_path / "config.yaml").read_bytes() == before
+    assert (tmp_path / name).exists() == (name == "config.yaml")
+
+
 def test_outbox_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist: mount its disk, start `digitd run`"):
         next(final_rows(tmp_path / "outbox"))

@@ -386,6 +386,14 @@ def save_fixed_batch(keras: Any, file: Path) -> None:  # noqa: ANN401
     keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(rows))).save(file)
 
 
+def save_diverged(keras: Any, file: Path) -> None:  # noqa: ANN401
+    network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])
+    weights, bias = network.get_weights()
+    weights[3, 4] = np.nan
+    network.set_weights([weights, bias])
+    network.save(file)
+
+
 def save_nothing(_: Any, __: Path) -> None:  # noqa: ANN401
     pass
 
@@ -406,6 +414,7 @@ def save_nothing(_: Any, __: Path) -> None:  # noqa: ANN401
         (save_truncated, "is not a .keras file, or is truncated"),
         (save_text, "is not a .keras file, or is truncated"),
         (save_digitd, "is one of digitd's own models, which needs no adoption"),
+        (save_diverged, "has weights that are not finite numbers: train it again"),
         (save_fixed_batch, "cannot read two images at once"),
         (save_nothing, "cannot be read: No such file or directory"),
     ],

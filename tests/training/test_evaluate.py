@@ -106,6 +106,28 @@ def test_error_names_a_table_that_cannot_be_written(folder: Path, tmp_path: Path
     assert "answers.csv: cannot be written: No such file" in said.stderr
 
 
+def test_table_replaces_no_other_file_and_only_when_complete(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "answers.csv"
+    table.touch()
+    assert digitd("evaluate", folder, "--table", table).returncode == 0
+    complete = table.read_bytes()
+    assert digitd("evaluate", folder, "--table", table).returncode == 0
+    assert table.read_bytes() == complete
+    empty = tmp_path / "empty.npz"
+    np.savez(empty, images=np.zeros((0, 28, 28), np.uint8), labels=np.zeros(0, np.uint8))
+    assert digitd("evaluate", empty, "--table", table).returncode == 1
+    assert table.read_bytes() == complete
+    for file in (folder / "labels.csv", tmp_path / "config.yaml"):
+        file.touch()
+        before = file.read_bytes() or b"workers: 1\n"
+        file.write_bytes(before)
+        said = digitd("evaluate", folder, "--table", file)
+        assert said.returncode == 1
+        assert f"{file}: is there, and no table of `digitd evaluate`" in said.stderr
+        assert file.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
 def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
     with Terminal() as terminal:
         subprocess.run([*DIGITD, "evaluate", folder], stderr=terminal.programs, check=True)
