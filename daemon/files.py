@@ -113,15 +113,14 @@ def try_to_create(folder: Path) -> None:
             raise
 
 
-def create_writable(folder: Path) -> None:
-    """Create a folder for results, with those above it, before the work that they come from.
+def check_writable(folder: Path) -> None:
+    """Check a folder for results, which may be missing, before the work that they come from.
 
     Raises:
-        DestinationError: it cannot be created, or can hold no new file.
+        DestinationError: it can hold no new file, or cannot be created.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try_to_create(folder)
+        try_to_create(next(each for each in (folder, *folder.parents) if each.exists()))
     except OSError as error:
         raise DestinationError(
             f"{folder}: cannot be written: {error.strerror}: let this user write there, or name "

@@ -13,7 +13,7 @@ import click
 
 from daemon.commands import FORMATS, begin_stage, echo, model_option, parse_model, reads_option
 from daemon.errors import EX_FOUND_WRONG, DataError
-from daemon.files import create_writable
+from daemon.files import check_writable
 from daemon.records import Reads
 from daemon.text import count, escape
 
@@ -117,7 +117,7 @@ def evaluate(  # noqa: PLR0913 - an argument for each option
         )
     models = _load_models(model, against, with_keras=with_keras)
     if folder is not None:
-        create_writable(folder)
+        check_writable(folder)
     with report.open_table(table) as write:
         measured = {name: _measure(models, cases, reads, write) for name, cases in groups.items()}
     left_out = find_left_out(groups.get(_ALL, []), reads)

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from daemon.commands import StageBars, begin_stage, config_option, echo, load_config
 from daemon.commands.learning import adopt_file
 from daemon.errors import EX_FOUND_WRONG, ModelError
-from daemon.files import create_writable
+from daemon.files import check_writable
 from daemon.layout import MODEL_SUFFIX
 from daemon.text import escape
 
@@ -126,7 +126,7 @@ def train(
     train.check_data(settings["data"])
     out = out or folder / ("handwritten.keras" if simple else "model.keras")
     for each in (folder, out.parent):
-        create_writable(each)
+        check_writable(each)
     frameworks.import_tensorflow()
     if simple:
         _train_simple(context, models, out, folder)

@@ -61,8 +61,8 @@ def train(
 
     Args:
         paths: ``.npz`` sets; none means MNIST through ``keras.datasets``.
-        file: the ``.keras`` file to write; its folder exists.
-        folder: where the pictures are written; it exists.
+        file: the ``.keras`` file to write.
+        folder: where the pictures are written.
         seed: of all randomness.
         epochs: passes over the training digits.
         on_epoch: called with each epoch's figures.
@@ -95,6 +95,8 @@ def train(
         measured = network.evaluate(held_inputs, held_labels, verbose=0)
         history.append(SimpleEpoch(epoch, fitted["loss"][0], fitted["accuracy"][0], *measured))
         on_epoch(history[-1])
+    for each in (file.parent, folder):
+        each.mkdir(parents=True, exist_ok=True)
     network.save(file)
     test, truth = (held_inputs, held_labels) if sets.test is None else _gather([sets.test])
     scores = network.predict(test, batch_size=256, verbose=0)

@@ -140,7 +140,7 @@ def train(
     Args:
         settings: what to train.
         out: the ``.keras`` file to write.
-        folder: where glyphs and checkpoints are kept; it exists.
+        folder: where glyphs and checkpoints are kept.
         callbacks: called as it goes.
         resume: continue from the folder's checkpoints.
 
@@ -151,6 +151,7 @@ def train(
     sets = data.load(settings.data)
     training, held = data.hold_out(sets.training, HELD_OUT)
     check_enough(training, held)
+    folder.mkdir(parents=True, exist_ok=True)
     run = _Run(settings, folder, callbacks, resume=resume)
     eye, eye_history = _train_eye(run, training, held)
     glyphs = _gather_glyphs(run, training, eye, settings.scale)
