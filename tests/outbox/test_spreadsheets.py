@@ -295,7 +295,11 @@ def test_table_that_is_saved_wrongly_while_digitd_runs_pauses_it(box: Box) -> No
         until(has_saved, "a later time")
         box.drop("digit2.png", png_like("good"))
         running.wait_for_log("paused, files stay in the inbox")
-        assert "not separated by commas" in str(read_status(load(box.config))["why"])
+        # The status is written after the log.
+        until(
+            lambda: "not separated by commas" in str(read_status(load(box.config))["why"]),
+            lambda: f"the reason, and not {read_status(load(box.config))}",
+        )
         assert table.read_bytes() == good.replace(b",", b";")
         table.write_bytes(good)
         assert [row["file"] for row in box.wait_for_rows(2)] == ["digit1.png", "digit2.png"]
