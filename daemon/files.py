@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from daemon.errors import DestinationError, add_path
+from daemon.errors import DestinationError, add_path, may_be_of
 from daemon.records import Stamp
 
 PART_SUFFIX = ".part"  # of a file that is still being written
@@ -170,17 +170,28 @@ def open_replacement(path: Path, *, durable: bool = False, mode: int = 0o666) ->
 
 
 @contextmanager
-def open_result(path: Path) -> Iterator[BinaryIO]:
+def open_result(path: Path, option: str) -> Iterator[BinaryIO]:
     """Yield what the result of a command is written to; a file is replaced when the block ends.
 
     What is no regular file, such as /dev/stdout or a FIFO, is written to.
 
+    Args:
+        path: of the file.
+        option: of the command, that names the file.
+
     Raises:
-        OSError: it cannot be written.
+        DestinationError: it cannot be written.
     """
     is_special = path.exists() and not path.is_file()
-    with path.open("wb") if is_special else open_replacement(path, durable=True) as file:
-        yield file
+    try:
+        with path.open("wb") if is_special else open_replacement(path, durable=True) as file:
+            yield file
+    except OSError as error:
+        if not may_be_of(error, path, part_of(path)):  # what the result is made of cannot be read
+            raise
+        raise DestinationError(
+            f"{path}: cannot be written: {error.strerror}: name another file with {option}"
+        ) from error
 
 
 def part_of(path: Path) -> Path:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from daemon import ids
-from daemon.errors import ConfigError, DestinationError, MissingPackageError, may_be_of
-from daemon.files import complete_lines, open_result, part_of
+from daemon.errors import ConfigError, DestinationError, MissingPackageError
+from daemon.files import complete_lines, open_result
 from daemon.invocation import command
 from daemon.layout import FAILED, LABELS, ORIGINALS, PICTURES, REREADS, TABLE
 from daemon.outbox import labels, rows
@@ -332,15 +332,8 @@ def open_output(
     is_other = any(one.resolve() in {path, path.parent} for one in others)
     if is_other or _is_own(path, outbox):
         raise DestinationError(f"{file}: is one of digitd's own files: name another with --out")
-    try:
-        with open_result(file) as out:
-            yield out
-    except OSError as error:
-        if not may_be_of(error, file, part_of(file)):  # a table cannot be read
-            raise
-        raise DestinationError(
-            f"{file}: cannot be written: {error.strerror}: name another file with --out"
-        ) from error
+    with open_result(file, "--out") as out:
+        yield out
 
 
 def _is_own(path: Path, outbox: Path) -> bool:

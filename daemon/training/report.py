@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from daemon.assets import SHIPPED_MODEL
-from daemon.errors import DestinationError, may_be_of
-from daemon.files import open_result, part_of
+from daemon.errors import DestinationError
+from daemon.files import open_result
 from daemon.models.report import Comparison
 from daemon.outbox import rows
 from daemon.reading import model
@@ -203,22 +203,15 @@ def open_table(path: Path | None) -> Iterator[Callable[[Prediction], object]]:
         yield lambda _: None
         return
     header = rows.csv_line(_TABLE_COLUMNS).encode()
-    try:
+    with open_result(path, "--table") as file:
         # It may be the labels that are measured, a table of digitd's, or the config.
         if path.is_file() and path.read_bytes()[: len(header)] not in {header, b""}:
             raise DestinationError(
                 f"{path}: is there, and no table of `digitd evaluate`: name another file with "
                 "--table"
             )
-        with open_result(path) as file:
-            file.write(header)
-            yield lambda prediction: file.write(rows.csv_line(_to_row(prediction)).encode())
-    except OSError as error:
-        if not may_be_of(error, path, part_of(path)):
-            raise
-        raise DestinationError(
-            f"{path}: cannot be written: {error.strerror}: name another file with --table"
-        ) from error
+        file.write(header)
+        yield lambda prediction: file.write(rows.csv_line(_to_row(prediction)).encode())
 
 
 def _to_row(prediction: Prediction) -> list[str | float | None]:

@@ -356,16 +356,21 @@ def test_undo_leaves_the_same_answer_of_somebody_else(
     assert site.answers() == [(eight[0], "4", "queue"), (eight[1], "5", "queue")]
 
 
-def test_undo_gives_an_answer_back_to_whoever_gave_it(
-    site: Site, server: Server, page: Page, eight: list[str]
-) -> None:
+def overrule(page: Page, server: Server, row: str, who: str) -> None:
+    """Answer digit1.png with 4 all the same, when somebody has answered 9 meanwhile."""
     shows(page, "digit1.png")
-    assert server.answer(eight[0], "9", by="=Ana").status == 200
+    assert server.answer(row, "9", by=who).status == 200
     page.keyboard.press("4")
     page.wait_for_selector("#problem:has-text('Ana has answered 9')")
     page.wait_for_timeout(READING_MS)
     page.keyboard.press("4")
     shows(page, "digit2.png")
+
+
+def test_undo_gives_an_answer_back_to_whoever_gave_it(
+    site: Site, server: Server, page: Page, eight: list[str]
+) -> None:
+    overrule(page, server, eight[0], "=Ana")
     page.keyboard.press("u")
     page.wait_for_selector("#stored:has-text('Undone: digit1.png has the answer 9 of')")
     page.keyboard.press("u")
@@ -382,13 +387,7 @@ def test_undo_gives_an_answer_back_to_whoever_gave_it(
 def test_undo_of_an_answer_that_somebody_else_took_back_changes_nothing(
     site: Site, server: Server, page: Page, eight: list[str]
 ) -> None:
-    shows(page, "digit1.png")
-    assert server.answer(eight[0], "9", by="Ana").status == 200
-    page.keyboard.press("4")
-    page.wait_for_selector("#problem:has-text('Ana has answered 9')")
-    page.wait_for_timeout(READING_MS)
-    page.keyboard.press("4")
-    shows(page, "digit2.png")
+    overrule(page, server, eight[0], "Ana")
     assert server.answer(eight[0], "undo", by="Ana", seen="4").status == 200
     page.keyboard.press("u")
     said = "The answer to digit1.png was taken back meanwhile. Nothing was changed."

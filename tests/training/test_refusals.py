@@ -37,7 +37,6 @@ def folder(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site.folder
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -53,9 +52,13 @@ def folder(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "train --simple --data enough.npz --config c/config.yaml",
             1,
-            "c/models cannot be written",
+            "{folder}/c/models cannot be written: ",
         ),
-        ("model adopt mine.keras --config c/config.yaml", 1, "c/models cannot be written: "),
+        (
+            "model adopt mine.keras --config c/config.yaml",
+            1,
+            "{folder}/c/models cannot be written: ",
+        ),
         ("evaluate few.npz --pictures /proc/seen", 1, "/proc/seen: cannot be written: "),
         ("evaluate --keras empty", 1, "empty/labels.csv: cannot be read"),
         (
@@ -66,12 +69,11 @@ def folder(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_what_needs_no_tensorflow_is_refused_first(
-    arguments: str, status: int, said: str, capsys: pytest.CaptureFixture[str]
+    folder: Path, arguments: str, status: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == status
     shown = capsys.readouterr()
-    assert shown.err.startswith("digitd: ")
-    assert said in shown.err
+    assert shown.err.startswith(f"digitd: {said.format(folder=folder)}")
     assert shown.err.count("\n") == 1
     assert not shown.out
 
